@@ -1,0 +1,19 @@
+"""A local image service: a double that speaks the services' REST dialects and draws its own pictures.
+
+It serves to try the provider without an API key and to test Dags without a network. No image model is asked:
+what it answers has the shape of the real services, what it draws is a small landscape with the prompt on it.
+
+Start it with ``python -m airflow_provider_imagetasks.local``, or inside a test process::
+
+    with LocalImageService(latency=0.1) as service:
+        requests.post(f"{service.url}/aigptimage/api/v1/jobs/createTask", json=...)
+
+Nothing in this package imports Airflow.
+"""
+
+from __future__ import annotations
+
+from airflow_provider_imagetasks.local.records import TaskSummary
+from airflow_provider_imagetasks.local.running import LocalImageService
+
+__all__ = ["LocalImageService", "TaskSummary"]

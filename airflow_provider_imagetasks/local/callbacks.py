@@ -1,0 +1,87 @@
+"""Callbacks: tells the sender of an image task that it has ended, when the sender is on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from airflow_provider_imagetasks.local.records import TaskRecord
+    from airflow_provider_imagetasks.local.statistics import Statistics
+
+_TIMEOUT = aiohttp.ClientTimeout(total=5)
+_CONNECTIONS = 50
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL names this machine by a loopback address or as ``localhost``.
+
+    Other names are not looked up: what they resolve to could change between the check and the request.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if parts.scheme not in ("http", "https"):
+        return False
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Callbacks:
+    """Posts each callback once, to loopback addresses only.
+
+    A double that posted anywhere would send test prompts to strangers, and would let whoever can reach it make
+    requests in its name. Other addresses are accepted, as the services accept them, and counted as not sent.
+    """
+
+    def __init__(self, statistics: Statistics) -> None:
+        self._statistics = statistics
+        self._pending: set[asyncio.Task[None]] = set()
+        self._session: aiohttp.ClientSession | None = None
+
+    def promise(self, record: TaskRecord, url: str, body: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        """Post to a URL when the image task has ended.
+
+        :param body: makes the JSON body, asked for when the image task has ended.
+        """
+        if not is_loopback(url):
+            self._statistics.callbacks["not_sent"] += 1
+            return
+        if record.behaviours.asks("never"):
+            return
+        pending = asyncio.create_task(self._post_later(record, url, body))
+        self._pending.add(pending)
+        pending.add_done_callback(self._pending.discard)
+
+    async def close(self) -> None:
+        """Give up the callbacks that are still to come."""
+        pending = list(self._pending)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    async def _post_later(self, record: TaskRecord, url: str, body: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        await asyncio.sleep(record.remaining)
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
+            self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT)
+        try:
+            async with self._session.post(url, json=await body(), allow_redirects=False) as response:
+                outcome = "sent" if response.ok else "failed"
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            outcome = "failed"
+        self._statistics.callbacks[outcome] += 1

@@ -1,0 +1,109 @@
+"""What can be set for the whole local service, and the short notations for it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass
+
+_RATE_LIMIT = re.compile(r"(\d+)/(\d+(?:\.\d+)?)s?")
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """At most ``count`` requests in any ``seconds`` seconds, for one bearer token."""
+
+    count: int
+    seconds: float
+
+    @classmethod
+    def parse(cls, notation: str) -> RateLimit:
+        """Read ``"20/10s"`` (at most 20 in any 10 seconds).
+
+        :raises ValueError: when the notation is another one.
+        """
+        match = _RATE_LIMIT.fullmatch(notation.strip())
+        if match is None or int(match[1]) < 1 or float(match[2]) <= 0:
+            raise ValueError(f"a rate limit is written like 20/10s, not {notation!r}")
+        return cls(count=int(match[1]), seconds=float(match[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long an image task takes: between ``shortest`` and ``longest`` seconds."""
+
+    shortest: float
+    longest: float
+
+    @classmethod
+    def parse(cls, notation: str | float) -> Latency:
+        """Read seconds (``2``, ``"0.5"``) or a range of seconds (``"1-4"``).
+
+        :raises ValueError: when the notation is another one.
+        """
+        first, _, second = str(notation).partition("-")
+        try:
+            latency = cls(shortest=float(first), longest=float(second or first))
+        except ValueError:
+            raise ValueError(f"a latency is written like 2 or 1-4, not {notation!r}") from None
+        if not 0 <= latency.shortest <= latency.longest < math.inf:
+            raise ValueError(f"a latency is 0 or more, the shorter first, not {notation!r}")
+        return latency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceOptions:
+    """The settings of one local service.
+
+    :param latency: seconds that an image task takes.
+    :param fail_rate: share (0 to 1) of the image tasks that fail.
+    :param refuse_rate: share (0 to 1) of the submissions refused for their content.
+    :param rate_limit_rate: share (0 to 1) of the submissions answered with 429.
+    :param seed: changes which submissions those shares hit; the same seed hits the same ones.
+    :param create_limit: submissions beyond it are answered with 429.
+    :param query_limit: status queries beyond it are answered with 429.
+    :param max_active: submissions are answered with 429 while so many image tasks of the key are running.
+    :param api_keys: the keys that are let in; empty lets anyone in, with or without a key.
+    :param ignore_trace_id: give every image task a trace id of the service's own.
+    :param keep_tasks: how many image tasks are remembered; the oldest are forgotten first.
+    """
+
+    latency: Latency = Latency(2.0, 2.0)
+    fail_rate: float = 0.0
+    refuse_rate: float = 0.0
+    rate_limit_rate: float = 0.0
+    seed: int = 0
+    create_limit: RateLimit | None = None
+    query_limit: RateLimit | None = None
+    max_active: int | None = None
+    api_keys: frozenset[str] = frozenset()
+    ignore_trace_id: bool = False
+    keep_tasks: int = 100_000
+
+    def __post_init__(self) -> None:
+        for name in ("fail_rate", "refuse_rate", "rate_limit_rate"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share between 0 and 1")
+        if self.max_active is not None and self.max_active < 1:
+            raise ValueError("max_active is 1 or more")
+        if self.keep_tasks < 1:
+            raise ValueError("keep_tasks is 1 or more")
+
+    def chance(self, purpose: str, prompt: str, occurrence: int) -> float:
+        """Draw a number in [0, 1) that depends on the seed and the arguments alone.
+
+        :param purpose: what the draw decides, so that two decisions about one prompt are independent.
+        :param occurrence: how many times the prompt has come before, so that a repetition is a new draw.
+        """
+        text = f"{self.seed}:{purpose}:{occurrence}:{prompt}"
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        # 53 bits are what a float holds exactly; all 64 could round up to 1.0.
+        return (int.from_bytes(digest, "big") >> 11) / 2**53
+
+    def latency_of(self, prompt: str, occurrence: int) -> float:
+        """Return the seconds that the given submission of this prompt takes."""
+        span = self.latency.longest - self.latency.shortest
+        if not span:
+            return self.latency.shortest
+        return self.latency.shortest + span * self.chance("latency", prompt, occurrence)

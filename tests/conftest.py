@@ -1,0 +1,53 @@
+"""What all tests share: an Airflow without a database, and the local image service."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Before anything imports Airflow, which reads its settings once and would write into the home folder.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-unit-")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
+
+import pytest
+
+from airflow_provider_imagetasks.local import LocalImageService
+
+
+@pytest.fixture(scope="session")
+def _one_local_service() -> Iterator[LocalImageService]:
+    with LocalImageService(latency=0) as service:
+        yield service
+
+
+@pytest.fixture
+def image_service(_one_local_service: LocalImageService) -> LocalImageService:
+    """The local image service, at zero latency, its counts at zero."""
+    _one_local_service.reset()
+    return _one_local_service
+
+
+@pytest.fixture(params=["acedatacloud", "aigptimage"])
+def service_name(request: pytest.FixtureRequest) -> str:
+    """The name of each REST service in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def connection(image_service: LocalImageService, service_name: str) -> dict[str, Any]:
+    """The fields of a connection to the local image service, in the dialect of ``service_name``."""
+    return {
+        "host": f"{image_service.url}/{service_name}",
+        "password": "key-of-the-tests",
+        "extra": {"service": service_name},
+    }
+
+
+@pytest.fixture
+def output_folder(tmp_path: Path) -> str:
+    """A folder for pictures, as a URL."""
+    return f"file://{tmp_path}/pictures"
