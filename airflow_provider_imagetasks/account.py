@@ -1,0 +1,244 @@
+"""What a connection says: which service, where, with which key, and how to behave there. Pure data."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_provider_imagetasks.exceptions import AuthenticationError, InvalidRequestError
+from airflow_provider_imagetasks.rates import Rate, parse_rate
+
+DEFAULT_CONN_ID = "imagetasks_default"
+DEFAULT_REQUEST_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """A connection, read and checked.
+
+    :param conn_id: the connection's id, for messages and XCom.
+    :param service: name of the service.
+    :param base_url: where its API is, without a trailing slash.
+    :param key: the API key; None where the service needs none.
+    :param callback_url: the connection's callback URL.
+    :param default_model: the connection's model for requests that name none.
+    :param poll_interval: seconds between two status requests; None takes the service's.
+    :param request_timeout: seconds that one API request may take.
+    :param submit_rate: ceiling for submissions; likewise ``query_rate`` for status requests.
+    :param max_active_tasks: image tasks that may run at the same time.
+    :param download_hosts: hosts that results may come from; empty means any public one.
+    :param allow_private_hosts: whether results may come from private addresses, and the API may be plain http.
+    :param verify: True, False, or the path of a CA bundle.
+    :param trust_env: whether proxies and CA bundle are taken from the environment.
+    """
+
+    conn_id: str
+    service: str
+    base_url: str
+    key: str | None = field(default=None, repr=False)
+    callback_url: str | None = None
+    default_model: str | None = None
+    poll_interval: float | None = None
+    request_timeout: float = DEFAULT_REQUEST_TIMEOUT
+    submit_rate: Rate | None = None
+    query_rate: Rate | None = None
+    max_active_tasks: int | None = None
+    download_hosts: tuple[str, ...] = ()
+    allow_private_hosts: bool = False
+    verify: bool | str = True
+    trust_env: bool = True
+
+
+def read_account(
+    *,
+    conn_id: str,
+    service: str,
+    default_base_url: str,
+    requires_key: bool,
+    host: str | None,
+    key: str | None,
+    extra: Mapping[str, Any],
+) -> Account:
+    """Check the fields of a connection.
+
+    :param service: name of a known service.
+    :param default_base_url: used where ``host`` is empty.
+    :param requires_key: whether the service refuses to work without a key.
+    :param host: the connection's Host.
+    :param key: the connection's password.
+    :param extra: the connection's extra fields, as an object.
+    :raises InvalidRequestError: names the field that is wrong.
+    :raises AuthenticationError: no key, or one that cannot be sent.
+    """
+    fields = _Fields(conn_id, extra)
+    allow_private_hosts = fields.flag("allow_private_hosts", default=False)
+    submit_rate, query_rate = fields.text("submit_rate"), fields.text("query_rate")
+    return Account(
+        conn_id=conn_id,
+        service=service,
+        base_url=_base_url(conn_id, host, default_base_url, allow_private_hosts),
+        key=_key(conn_id, key, requires_key),
+        callback_url=fields.web_address("callback_url"),
+        default_model=fields.text("default_model"),
+        poll_interval=fields.number("poll_interval", minimum=1),
+        request_timeout=fields.number("request_timeout", minimum=1) or DEFAULT_REQUEST_TIMEOUT,
+        submit_rate=parse_rate(submit_rate, field=fields.name("submit_rate"), kind="submit") if submit_rate else None,
+        query_rate=parse_rate(query_rate, field=fields.name("query_rate"), kind="query") if query_rate else None,
+        max_active_tasks=fields.whole_number("max_active_tasks", minimum=1),
+        download_hosts=fields.names("download_hosts"),
+        allow_private_hosts=allow_private_hosts,
+        verify=fields.flag_or_path("verify"),
+        trust_env=fields.flag("trust_env", default=True),
+    )
+
+
+def service_name(conn_id: str, extra: Mapping[str, Any], known: tuple[str, ...]) -> str:
+    """Return the service that a connection names.
+
+    :param known: the services that are installed.
+    :raises InvalidRequestError: when it names none, or one that is not installed.
+    """
+    value = extra.get("service")
+    choices = ", ".join(known)
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidRequestError(
+            f"Connection {conn_id!r} has no service; set the extra field 'service' to one of {choices}"
+        )
+    if value.strip() not in known:
+        raise InvalidRequestError(
+            f"Connection {conn_id!r} names the unknown service {value!r} in its extra field 'service'; "
+            f"choose one of {choices}"
+        )
+    return value.strip()
+
+
+def _key(conn_id: str, key: str | None, required: bool) -> str | None:
+    stripped = (key or "").strip()
+    if not stripped:
+        if required:
+            raise AuthenticationError(f"Connection {conn_id!r} has no API key; put it into the field Password")
+        return None
+    if not (stripped.isascii() and stripped.isprintable()) or " " in stripped:
+        raise AuthenticationError(
+            f"The API key of connection {conn_id!r} (field Password) has characters that cannot be sent "
+            "in a header; copy it again, without line breaks, quotes and blanks"
+        )
+    return stripped
+
+
+def _base_url(conn_id: str, host: str | None, default: str, allow_plain: bool) -> str:
+    given = (host or "").strip()
+    if not given:
+        return default.rstrip("/")
+    problem = None
+    try:
+        parts = urlsplit(given if "://" in given else f"https://{given}")
+        hostname, _port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InvalidRequestError(
+            f"Host of connection {conn_id!r} is not a base URL ({error}); write it like {default}"
+        ) from error
+    if parts.scheme not in ("http", "https"):
+        problem = "it must start with https://"
+    elif not hostname or any(character.isspace() for character in given):
+        problem = "it has no host name"
+    elif parts.username or parts.password:
+        problem = "it must not hold a user name or password; the key belongs into the field Password"
+    elif parts.query or parts.fragment:
+        problem = "it must not have a query or a fragment"
+    elif parts.scheme == "http" and not is_loopback(hostname) and not allow_plain:
+        problem = (
+            "http:// would send the key in clear; use https://, or set the extra field "
+            "'allow_private_hosts' to true for a host inside your own network"
+        )
+    if problem:
+        raise InvalidRequestError(f"Host of connection {conn_id!r} cannot be used: {problem}. Write it like {default}")
+    return parts.geturl().rstrip("/")
+
+
+def is_loopback(hostname: str) -> bool:
+    """Return whether a host name or address means this machine."""
+    if hostname == "localhost" or hostname.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return False
+
+
+class _Fields:
+    """Reads extra fields, which the UI's form may deliver as text, number, null or empty text."""
+
+    def __init__(self, conn_id: str, extra: Mapping[str, Any]) -> None:
+        self._conn_id = conn_id
+        self._extra = extra
+
+    def name(self, key: str) -> str:
+        return f"Extra field {key!r} of connection {self._conn_id!r}"
+
+    def _value(self, key: str) -> Any:
+        value = self._extra.get(key)
+        return None if value is None or (isinstance(value, str) and not value.strip()) else value
+
+    def _wrong(self, key: str, wanted: str) -> InvalidRequestError:
+        return InvalidRequestError(f"{self.name(key)} is {self._extra[key]!r}; it must be {wanted}")
+
+    def text(self, key: str) -> str | None:
+        value = self._value(key)
+        if value is not None and not isinstance(value, str):
+            raise self._wrong(key, "text")
+        return value.strip() if value is not None else None
+
+    def web_address(self, key: str) -> str | None:
+        value = self.text(key)
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise self._wrong(key, "a URL that starts with https://")
+        return value
+
+    def number(self, key: str, *, minimum: float) -> float | None:
+        value = self._value(key)
+        if value is None:
+            return None
+        try:
+            number = float(value) if not isinstance(value, bool) else float("nan")
+        except (TypeError, ValueError):
+            number = float("nan")
+        if not minimum <= number < float("inf"):
+            raise self._wrong(key, f"a number of at least {minimum:g}")
+        return number
+
+    def whole_number(self, key: str, *, minimum: int) -> int | None:
+        number = self.number(key, minimum=minimum)
+        if number is not None and number != int(number):
+            raise self._wrong(key, "a whole number")
+        return int(number) if number is not None else None
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        value = self._value(key)
+        if value is None:
+            return default
+        flag = {"true": True, "false": False}.get(str(value).strip().lower())
+        if flag is None:
+            raise self._wrong(key, "true or false")
+        return flag
+
+    def flag_or_path(self, key: str) -> bool | str:
+        value = self._value(key)
+        if value is None:
+            return True
+        flag = {"true": True, "false": False}.get(str(value).strip().lower())
+        if flag is None and not isinstance(value, str):
+            raise self._wrong(key, "true, false or the path of a CA bundle")
+        return flag if flag is not None else str(value)
+
+    def names(self, key: str) -> tuple[str, ...]:
+        value = self._value(key)
+        if value is None:
+            return ()
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+            raise self._wrong(key, "a list of host names")
+        return tuple(part.strip().lower() for part in parts if part.strip())

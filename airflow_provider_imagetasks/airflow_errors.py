@@ -1,0 +1,44 @@
+"""How our errors look to Airflow: the ones that a retry cannot mend stop Airflow from retrying."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
+
+from airflow_provider_imagetasks.exceptions import ImageTaskError, ImageTaskTimeoutError
+
+_final_classes: dict[type[ImageTaskError], type[ImageTaskError]] = {}
+
+
+def _final_class(error_class: type[ImageTaskError]) -> type[ImageTaskError]:
+    """Return a class that is the given one and also the one by which Airflow knows not to retry."""
+    if error_class not in _final_classes:
+        airflow_class = AirflowSensorTimeout if issubclass(error_class, ImageTaskTimeoutError) else AirflowFailException
+        bases = (error_class, airflow_class)
+        _final_classes[error_class] = type(error_class.__name__, bases, {"__doc__": error_class.__doc__})
+    return _final_classes[error_class]
+
+
+def for_airflow(error: ImageTaskError) -> ImageTaskError:
+    """Return the error to raise from an Airflow task: the same, of a class that Airflow does not retry if it must not.
+
+    ``except ContentPolicyError`` and the like catch both.
+    """
+    if error.retryable or isinstance(error, (AirflowFailException, AirflowSensorTimeout)):
+        return error
+    final_class = _final_class(type(error))
+    final = final_class.__new__(final_class)
+    final.__dict__.update(error.__dict__)
+    final.args = error.args
+    return final
+
+
+@contextmanager
+def errors_for_airflow() -> Iterator[None]:
+    """Raise every error of ours that leaves the block as :func:`for_airflow` returns it."""
+    try:
+        yield
+    except ImageTaskError as error:
+        raise for_airflow(error) from error.__cause__

@@ -1,0 +1,78 @@
+"""Names of downloaded files: from a pattern, never leaving their folder."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from string import Formatter
+
+from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.inline_ids import INLINE_PREFIX
+
+DEFAULT_FILENAME = "{image_task_id}-{index}.{ext}"
+LONGEST_NAME = 200
+_PLACEHOLDERS = ("image_task_id", "index", "ext")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+
+
+def check_filename(pattern: str) -> None:
+    """Check a pattern before anything is fetched.
+
+    :raises InvalidRequestError: it has an unknown placeholder, or names another folder.
+    """
+    if not isinstance(pattern, str) or not pattern.strip():
+        raise InvalidRequestError(f"filename is {pattern!r}; write it like {DEFAULT_FILENAME!r}")
+    try:
+        fields = [(name, conversion) for _, name, _, conversion in Formatter().parse(pattern) if name is not None]
+        unknown = [name for name, conversion in fields if name not in _PLACEHOLDERS or conversion]
+        if not unknown:
+            name = pattern.format(image_task_id="id", index=0, ext="png")
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise InvalidRequestError(f"filename is {pattern!r}, which cannot be filled in: {error}") from error
+    if unknown:
+        raise InvalidRequestError(
+            f"filename is {pattern!r}; its placeholders may be {{image_task_id}}, {{index}} and {{ext}}"
+        )
+    if not is_safe_name(name):
+        raise InvalidRequestError(
+            f"filename is {pattern!r}; it must be one name of at most {LONGEST_NAME} characters, without slashes, "
+            "control characters or a leading dot. Folders belong into output_path"
+        )
+
+
+def holds_id(pattern: str) -> bool:
+    """Whether names of this pattern tell image tasks apart, so that an existing file is the same picture."""
+    return any(name == "image_task_id" for _, name, _, _ in Formatter().parse(pattern))
+
+
+def file_name(pattern: str, *, image_task_id: str, index: int, extension: str) -> str:
+    """Return the name of one picture.
+
+    :param index: position of the picture in its image task.
+    :param extension: without the dot.
+    :raises InvalidRequestError: it would leave the folder, or is too long.
+    """
+    name = pattern.format(image_task_id=_safe_id(image_task_id), index=index, ext=extension)
+    if not is_safe_name(name):
+        raise InvalidRequestError(f"filename {pattern!r} gives the name {name[:80]!r}, which cannot be used")
+    return name
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether a name is a single, visible file name."""
+    return (
+        0 < len(name.encode()) <= LONGEST_NAME
+        and not name.startswith(".")
+        and "/" not in name
+        and "\\" not in name
+        and name.isprintable()
+    )
+
+
+def _safe_id(image_task_id: str) -> str:
+    """Return the id where it is fit for a name, else a readable rest with a digest that keeps it unique."""
+    digest = hashlib.sha256(image_task_id.encode()).hexdigest()
+    if image_task_id.startswith(INLINE_PREFIX):
+        return f"inline-{digest[:32]}"
+    safe = _UNSAFE.sub("_", image_task_id).lstrip(".")[:100]
+    return safe if safe == image_task_id else f"{safe or 'id'}-{digest[:12]}"

@@ -1,0 +1,112 @@
+"""Puts verified files in place on any ``ObjectStoragePath``: the final name appears in one step, complete."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.sdk.io.fs import has_fs
+
+from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+_LOCAL_SCHEMES = ("", "file", "local")
+_APPEAR_WHEN_COMPLETE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl", "az", "wasb", "oss"})
+"""Object stores, where an object exists only once its upload is complete."""
+
+
+def open_folder(output_path: str) -> ObjectStoragePath:
+    """Return the folder, after reaching for its filesystem. Nothing is written.
+
+    :raises InvalidRequestError: ``output_path`` is empty or relative, or no installed provider knows its scheme.
+    """
+    given = (output_path or "").strip()
+    if not given or given == "None":
+        raise InvalidRequestError(
+            "output_path is empty; give a folder, like s3://bucket/pictures/ or file:///data/pictures"
+        )
+    scheme = given.partition("://")[0] if "://" in given else ""
+    if scheme in _LOCAL_SCHEMES and not given.removeprefix(f"{scheme}://").startswith("/"):
+        raise InvalidRequestError(
+            f"output_path is {given!r}; a folder on the worker's own disk must be absolute, like file:///data/pictures"
+        )
+    try:
+        folder = ObjectStoragePath(given)
+        _filesystem(folder)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise _unusable(given, scheme, str(error)) from error
+    return folder
+
+
+def require_known_scheme(output_path: object) -> None:
+    """Refuse a folder whose scheme no installed provider knows, as early as when a Dag is read.
+
+    :param output_path: not yet rendered; only a scheme that stands there literally can be judged.
+    :raises InvalidRequestError: no provider knows it.
+    """
+    scheme, separator, _ = str(output_path).partition("://")
+    if not separator or not scheme.replace("+", "").isalnum() or scheme in _LOCAL_SCHEMES or has_fs(scheme):
+        return
+    raise _unusable(str(output_path), scheme, "no filesystem is registered for it")
+
+
+def _unusable(output_path: str, scheme: str, reason: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"output_path is {output_path!r}, and its filesystem cannot be used here ({reason}). Install the provider for "
+        f"{scheme}:// where workers run and Dags are read (amazon for s3, google for gs, microsoft.azure for abfs)"
+    )
+
+
+def uri_of(path: ObjectStoragePath) -> str:
+    """Return the path as a URI; local ones with ``file://``."""
+    return f"file://{path.path}" if (path.protocol or "") in _LOCAL_SCHEMES else str(path)
+
+
+def put_in_place(source: Path, target: ObjectStoragePath) -> None:
+    """Copy a local file to ``target``, which appears complete or not at all.
+
+    :raises DownloadError: it could not be written; nothing incomplete stays under the final name.
+    """
+    filesystem = _filesystem(target)
+    try:
+        if (target.protocol or "") in _APPEAR_WHEN_COMPLETE:
+            filesystem.put_file(str(source), target.path)
+            return
+        folder, _, name = target.path.rpartition("/")
+        partial = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
+        filesystem.makedirs(folder, exist_ok=True)
+        try:
+            filesystem.put_file(str(source), partial)
+            filesystem.mv(partial, target.path)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                filesystem.rm_file(partial)
+            raise
+    except Exception as error:
+        raise DownloadError(f"The picture could not be written to {uri_of(target)}: {error}") from error
+
+
+def fetch_existing(path: ObjectStoragePath, target: Path) -> bool:
+    """Copy what is at ``path`` to a local file; return False where there is nothing.
+
+    :raises DownloadError: the filesystem does not answer.
+    """
+    filesystem = _filesystem(path)
+    try:
+        if not filesystem.isfile(path.path):
+            return False
+        filesystem.get_file(path.path, str(target))
+    except FileNotFoundError:
+        return False
+    except Exception as error:
+        raise DownloadError(f"{uri_of(path)} could not be read: {error}") from error
+    return True
+
+
+def _filesystem(path: ObjectStoragePath) -> AbstractFileSystem:
+    return path.fs

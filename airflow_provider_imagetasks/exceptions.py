@@ -1,0 +1,190 @@
+"""What can go wrong with an image task. The classes are API: retry policies and ``except`` match on them.
+
+Every error says what happened, to which image task, whether it was billed and what a retry will do, because
+whoever reads it in a task log usually did not write the Dag.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Billed = Literal["yes", "no", "unknown"]
+
+_BILLED_WORDS: dict[Billed, str] = {
+    "yes": "It was billed.",
+    "no": "It was not billed.",
+    "unknown": "It may have been billed.",
+}
+
+
+class ImageTaskError(Exception):
+    """Base of every error of this package.
+
+    :param message: what happened and what to change; one or two sentences.
+    :param image_task_id: the service's id of the image task, where one is known.
+    :param trace_id: the correlation id that the service's support asks for, where one is known.
+    :param service: name of the service, as in the connection.
+    :param code: the service's own error code.
+    :param billed: whether the picture in question was charged; None takes the class's default.
+    :param retryable: whether the same Airflow task may succeed when it is tried again unchanged; None takes the
+        class's default. Where False, Airflow is told not to use the retries that are left.
+    :param retry_advice: what a retry or a Clear does; None takes the class's default.
+    """
+
+    default_billed: ClassVar[Billed] = "unknown"
+    default_retryable: ClassVar[bool] = False
+    default_advice: ClassVar[str] = "A retry would fail in the same way."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        image_task_id: str | None = None,
+        trace_id: str | None = None,
+        service: str | None = None,
+        code: str | None = None,
+        billed: Billed | None = None,
+        retryable: bool | None = None,
+        retry_advice: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.image_task_id = image_task_id
+        self.trace_id = trace_id
+        self.service = service
+        self.code = code
+        self.billed: Billed = self.default_billed if billed is None else billed
+        self.retryable = self.default_retryable if retryable is None else retryable
+        self.retry_advice = self.default_advice if retry_advice is None else retry_advice
+
+    def __str__(self) -> str:
+        """Message, then the facts that identify the image task, then the money, then the advice."""
+        named = {
+            "image task": self.image_task_id,
+            "service": self.service,
+            "code": self.code,
+            "trace id": self.trace_id,
+        }
+        facts = ", ".join(f"{name} {value}" for name, value in named.items() if value)
+        message = self.message if self.message.endswith((".", "!", "?")) else f"{self.message}."
+        parts = [message, f"[{facts}]" if facts else "", _BILLED_WORDS[self.billed], self.retry_advice]
+        return " ".join(part for part in parts if part)
+
+    def as_xcom(self) -> dict[str, str | None]:
+        """Return ``{class, code, message, billed}``, what other tasks and the UI are told of a failure."""
+        return {
+            "class": public_class_name(type(self)),
+            "code": self.code,
+            "message": self.message,
+            "billed": self.billed,
+        }
+
+
+class AuthenticationError(ImageTaskError):
+    """The service does not accept the key, or there is none. Nothing was billed; a retry needs another key."""
+
+    default_billed = "no"
+    default_advice = "Correct the API key (the connection's password), then Clear the task."
+
+
+class QuotaExceededError(ImageTaskError):
+    """The account has no balance or credits left. Nothing was billed; a retry needs a top-up."""
+
+    default_billed = "no"
+    default_advice = "Top up the account at the service, then Clear the task."
+
+
+class InvalidRequestError(ImageTaskError):
+    """An argument, the connection or the request is wrong. Nothing was billed; the same input fails again."""
+
+    default_billed = "no"
+    default_advice = "Correct it, then Clear the task."
+
+
+class ContentPolicyError(ImageTaskError):
+    """The service refused the prompt or the picture by its content policy. The same prompt is refused again."""
+
+    default_billed = "no"
+    default_advice = "Change the prompt, then Clear the task."
+
+
+class RateLimitError(ImageTaskError):
+    """The service asked to slow down and did not take the request. Nothing was billed; a retry may succeed.
+
+    :param retry_after: seconds after which the service wants to be asked again, where it said so.
+    """
+
+    default_billed = "no"
+    default_retryable = True
+    default_advice = "A retry asks again."
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **facts: object) -> None:
+        super().__init__(message, **facts)  # type: ignore[arg-type]
+        self.retry_after = retry_after
+
+
+class ServiceUnavailableError(ImageTaskError):
+    """The service or the way to it is down (5xx, no connection). Reading again is free; a retry may succeed."""
+
+    default_retryable = True
+    default_advice = "A retry asks again."
+
+
+class ProtocolError(ImageTaskError):
+    """The answer is not what the service's documents promise (not JSON, a proxy's page, missing fields)."""
+
+    default_retryable = True
+    default_advice = "A retry asks again; if it fails in the same way, check the connection's Host and proxies."
+
+
+class UnknownOutcomeError(ImageTaskError):
+    """A submission may have reached the service and no usable answer came: it may exist and be billed.
+
+    It is never sent again blindly. Clear submits anew, once somebody has looked at the service.
+    """
+
+    default_advice = "Clear submits anew, and pays again if the first one was accepted."
+
+
+class ImageTaskFailedError(ImageTaskError):
+    """The service took the image task and reports that it failed. Its sensor does not retry."""
+
+    default_advice = "Clear the submit task with its downstream for a new picture."
+
+
+class ImageTaskNotFoundError(ImageTaskError):
+    """The service does not know the image task, and the grace period after its submission is over."""
+
+    default_advice = "A retry asks for the same id again; Clear the submit task for a new picture."
+
+
+class ImageTaskTimeoutError(ImageTaskError):
+    """The wait is over before the image task is. The service goes on with it."""
+
+    default_advice = "Clear the sensor to wait again, or the submit task with its downstream for a new picture."
+
+
+class DownloadError(ImageTaskError):
+    """A result could not be fetched, verified or written. Nothing incomplete stays; a retry fetches it again."""
+
+    default_billed = "yes"
+    default_retryable = True
+    default_advice = "A retry reads the image task again and fetches what is missing, at no cost."
+
+
+class UnsafeResultError(DownloadError):
+    """A result is not what may be stored: not a picture, too large, or from a forbidden address."""
+
+    default_retryable = False
+    default_advice = "A retry would be refused in the same way."
+
+
+def public_class_name(error_class: type[BaseException]) -> str:
+    """Return the name of the class of this module that ``error_class`` is or derives from.
+
+    :param error_class: also one that an adapter derived to tell Airflow not to retry.
+    """
+    for candidate in error_class.__mro__:
+        if candidate.__module__ == __name__:
+            return candidate.__name__
+    return error_class.__name__

@@ -1,0 +1,203 @@
+"""The connection hook: the image task APIs behind one connection, for workers and for event loops."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from airflow.providers.common.compat.sdk import BaseHook, ObjectStoragePath
+
+from airflow_provider_imagetasks.account import DEFAULT_CONN_ID, Account
+from airflow_provider_imagetasks.connections import CONNECTION_TYPE, aread_connection, read_connection
+from airflow_provider_imagetasks.downloads.files import DownloadedFile, download_images
+from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.hooks import connection_form
+from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.wire import Flow
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
+from airflow_provider_imagetasks.transport import AiohttpTransport, RequestsTransport
+from airflow_provider_imagetasks.waiting import Watch, failure, wait
+
+Result = TypeVar("Result")
+
+
+class ImageTaskHook(BaseHook):
+    """Submits, reads and downloads image tasks of the service that a connection names.
+
+    The methods whose names start with ``a`` do the same on an event loop. Reading is free; only :meth:`submit` costs
+    money. All raise the errors of :mod:`airflow_provider_imagetasks.exceptions`.
+
+    :param conn_id: id of a connection of the type ``imagetasks``.
+    """
+
+    conn_name_attr = "conn_id"
+    default_conn_name = DEFAULT_CONN_ID
+    conn_type = CONNECTION_TYPE
+    hook_name = connection_form.HOOK_NAME
+
+    def __init__(self, conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.conn_id = conn_id
+        self._account: Account | None = None
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's extra fields for Airflow 3.1; newer versions read them from the provider's metadata."""
+        return connection_form.widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return labels, placeholders and hidden fields of the form for Airflow 3.1."""
+        return connection_form.field_behaviour()
+
+    @property
+    def account(self) -> Account:
+        """What the connection says, read once.
+
+        :raises InvalidRequestError: names the field that is wrong.
+        :raises AuthenticationError: there is no key.
+        """
+        if self._account is None:
+            self._account = read_connection(self.conn_id)
+        return self._account
+
+    @property
+    def service(self) -> Service:
+        """The service that the connection names."""
+        return get_service(self.account.service)
+
+    def get_conn(self) -> RequestsTransport:
+        """Return an open transport; close it, or use it in ``with``."""
+        return RequestsTransport(self.account)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Make a free request that shows whether the key is good; nothing is billed."""
+        try:
+            return True, self._run(lambda service: service.check_connection())
+        except ImageTaskError as error:
+            return False, f"{type(error).__name__}: {error.message}"
+
+    def prepare(self, request: ImageRequest) -> ImageRequest:
+        """Return the request as it would be sent, with model and callback URL filled in. No request is made.
+
+        :raises InvalidRequestError: the service cannot do what it asks for.
+        """
+        return self.service.complete(request, self.account)
+
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> ImageTask:
+        """Ask for a picture and return the image task at once. Costs money.
+
+        :param key: identifies this submission; the same on a retry of it. Becomes AI GPT Image's ``X-Request-ID``
+            (which makes a repetition free) and AceDataCloud's ``trace_id``.
+        :raises UnknownOutcomeError: the service may have taken it; it was not sent again.
+        :raises ImageTaskError: it was refused, and not billed.
+        """
+        completed = self.prepare(request)
+        return self._run(lambda service: service.submit(completed, key=key))
+
+    def get_task(self, image_task_id: str | None = None, *, trace_id: str | None = None) -> ImageTask:
+        """Return one image task by its id or by the trace id it was submitted with; free.
+
+        :raises ValueError: both or neither are given.
+        """
+        return self._run(_reading(image_task_id, trace_id))
+
+    def get_tasks(self, ids: Sequence[str]) -> dict[str, ImageTask]:
+        """Return image tasks by id, in as few requests as the service allows; free."""
+        return self._run(lambda service: service.get_tasks(ids))
+
+    def list_tasks(self, **filters: Any) -> list[ImageTask]:
+        """Return the account's image tasks, by the service's own filters (AceDataCloud's ``retrieve_batch``); free."""
+        return self._run(lambda service: service.list_tasks(**filters))
+
+    def wait(self, image_task_id: str, *, timeout: float = 3600, poll_interval: float | None = None) -> ImageTask:
+        """Ask until the image task is finished, and return it. Blocks.
+
+        :param timeout: seconds.
+        :param poll_interval: seconds; None takes the connection's, then the service's.
+        :raises ImageTaskTimeoutError: it is not finished in time; it goes on at the service.
+        :raises ImageTaskError: why it failed.
+        """
+        watch = self._watch(self.account, image_task_id, timeout, poll_interval)
+        return self._outcome(self._run(lambda service: _wait_and_read(watch, service)), self.service)
+
+    def download(
+        self,
+        task: ImageTask,
+        output_path: str,
+        *,
+        filename: str = "{image_task_id}-{index}.{ext}",
+        overwrite: bool = False,
+    ) -> list[DownloadedFile]:
+        """Fetch, verify and store the pictures of a finished image task; free.
+
+        :param output_path: a folder on any ``ObjectStoragePath``.
+        :param filename: name pattern with ``{image_task_id}``, ``{index}`` and ``{ext}``.
+        :param overwrite: whether an intact file of that name is fetched again.
+        :raises DownloadError: nothing incomplete is left behind; a retry fetches what is missing.
+        """
+        folder = ObjectStoragePath(output_path)
+        return download_images(task, folder, filename=filename, overwrite=overwrite, account=self.account)
+
+    async def aget_task(self, image_task_id: str | None = None, *, trace_id: str | None = None) -> ImageTask:
+        """Do what :meth:`get_task` does, on an event loop."""
+        return await self._arun(_reading(image_task_id, trace_id))
+
+    async def aget_tasks(self, ids: Sequence[str]) -> dict[str, ImageTask]:
+        """Do what :meth:`get_tasks` does, on an event loop."""
+        return await self._arun(lambda service: service.get_tasks(ids))
+
+    async def alist_tasks(self, **filters: Any) -> list[ImageTask]:
+        """Do what :meth:`list_tasks` does, on an event loop."""
+        return await self._arun(lambda service: service.list_tasks(**filters))
+
+    async def await_task(
+        self, image_task_id: str, *, timeout: float = 3600, poll_interval: float | None = None
+    ) -> ImageTask:
+        """Do what :meth:`wait` does, on an event loop."""
+        account = await aread_connection(self.conn_id)
+        watch = self._watch(account, image_task_id, timeout, poll_interval)
+        task = await self._arun(lambda service: _wait_and_read(watch, service))
+        return self._outcome(task, get_service(account.service))
+
+    def _run(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
+        with RequestsTransport(self.account) as transport:
+            return transport.run(flow_of(self.service))
+
+    async def _arun(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
+        account = await aread_connection(self.conn_id)
+        async with AiohttpTransport(account) as transport:
+            return await transport.run(flow_of(get_service(account.service)))
+
+    def _watch(self, account: Account, image_task_id: str, timeout: float, poll_interval: float | None) -> Watch:
+        now = time.time()
+        return Watch(
+            image_task_ids=(image_task_id,),
+            trace_id=None,
+            asked_at=now,
+            deadline=now + timeout,
+            poll_interval=poll_interval or account.poll_interval or get_service(account.service).poll_interval,
+        )
+
+    def _outcome(self, task: ImageTask, service: Service) -> ImageTask:
+        error = failure(task, service=service, conn_id=self.conn_id)
+        if error is not None:
+            raise error
+        return task
+
+
+def _reading(image_task_id: str | None, trace_id: str | None) -> Callable[[Service], Flow[ImageTask]]:
+    if image_task_id and trace_id:
+        raise ValueError("give image_task_id or trace_id, not both: where both reach the service, trace_id wins")
+    if image_task_id:
+        return lambda service: service.get_task(image_task_id)
+    if trace_id:
+        return lambda service: service.read_by_trace_id(trace_id)
+    raise ValueError("give image_task_id or trace_id")
+
+
+def _wait_and_read(watch: Watch, service: Service) -> Flow[ImageTask]:
+    yield from wait(watch, service, first_pause=0)
+    return (yield from watch.read(service))[0]

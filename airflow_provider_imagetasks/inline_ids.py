@@ -1,0 +1,64 @@
+"""Ids that are the record itself, for a service that answers with the pictures at once and gives no task id."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+
+from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState, prompt_excerpt
+
+INLINE_PREFIX = "inline:"
+
+
+def inline_id(task: ImageTask) -> str:
+    """Return an id that is the record itself, for an image task that finished at once and has no id.
+
+    :param task: succeeded, its pictures all URLs.
+    """
+    record = {
+        "service": task.service,
+        "urls": [image.url for image in task.images],
+        "model": task.model,
+        "prompt": prompt_excerpt(task.prompt),
+        "trace_id": task.trace_id,
+        "count": task.image_count_requested,
+        "finished_at": task.finished_at,
+    }
+    return INLINE_PREFIX + base64.urlsafe_b64encode(json.dumps(record).encode()).decode().rstrip("=")
+
+
+def task_from_inline_id(image_task_id: str, service: str) -> ImageTask:
+    """Return the image task that an ``inline:`` id holds; no request is made.
+
+    :param service: name of the service that is asked.
+    :raises InvalidRequestError: when the id is damaged, or comes from another service.
+    """
+    encoded = image_task_id.removeprefix(INLINE_PREFIX)
+    try:
+        record = json.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
+        urls = [str(url) for url in record["urls"]]
+        origin = record["service"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidRequestError(
+            "image_task_id starts with 'inline:' but does not hold a record; pass it on unchanged",
+            service=service,
+        ) from error
+    if origin != service:
+        raise InvalidRequestError(
+            f"image_task_id comes from the service {origin}, but the connection is for {service}", service=service
+        )
+    task = ImageTask(
+        id=image_task_id,
+        service=service,
+        state=TaskState.SUCCEEDED,
+        raw_state="inline",
+        trace_id=record.get("trace_id"),
+        model=record.get("model"),
+        prompt=record.get("prompt"),
+        images=tuple(GeneratedImage(index=index, url=url) for index, url in enumerate(urls)),
+        image_count_requested=record.get("count"),
+    )
+    finished_at = record.get("finished_at")
+    return replace(task, finished_at=finished_at) if isinstance(finished_at, int | float) else task

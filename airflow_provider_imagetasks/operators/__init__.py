@@ -1,0 +1,1 @@
+"""Operators that submit image tasks and download their pictures."""

@@ -1,0 +1,237 @@
+"""Submitting an image task, and downloading the pictures of finished ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_imagetasks.account import DEFAULT_CONN_ID
+from airflow_provider_imagetasks.airflow_errors import errors_for_airflow
+from airflow_provider_imagetasks.downloads.filenames import DEFAULT_FILENAME, check_filename
+from airflow_provider_imagetasks.downloads.files import DownloadedFile
+from airflow_provider_imagetasks.downloads.storage import open_folder, require_known_scheme
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, UnknownOutcomeError
+from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.identity import submission_identity
+from airflow_provider_imagetasks.references import read_references
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, iso_time, prompt_excerpt
+from airflow_provider_imagetasks.waiting import combine, failure
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+OnUnknownOutcome = Literal["fail", "resubmit"]
+_ON_UNKNOWN_OUTCOME = ("fail", "resubmit")
+
+
+class ImageTaskSubmitOperator(BaseOperator):
+    """Submit an image task and return its id, without waiting for the picture.
+
+    The XCom is the id as text; ``image_task`` holds ``{id, service, conn_id, trace_id, model, prompt, submitted_at}``,
+    the prompt cut at 300 characters. Costs one picture at the service per ``n``.
+
+    :param prompt: text of what to draw.
+    :param model: the service's model name; None takes the connection's, then the service's default.
+    :param options: further fields for the service, sent untouched (size, quality, n, ...).
+    :param images: references to edit from; not empty makes it an edit.
+    :param mask: the edit mask.
+    :param callback_url: URL of your own that the service calls when it is done.
+    :param trace_id: correlation id of your own, where the service keeps one.
+    :param conn_id: an ``imagetasks`` connection.
+    :param on_unknown_outcome: what to do where the service may have taken the request and no answer came: ``"fail"``
+        stops, since sending it again may pay twice; ``"resubmit"`` lets Airflow's retries send it again.
+    :raises UnknownOutcomeError: the service may have taken it. See ``on_unknown_outcome``.
+    :raises ImageTaskError: it was refused and not billed; whether a retry helps depends on the class.
+    """
+
+    template_fields: Sequence[str] = (
+        "prompt",
+        "model",
+        "options",
+        "images",
+        "mask",
+        "callback_url",
+        "trace_id",
+        "conn_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"prompt": "md", "options": "json"}
+    ui_color = "#f7e3d4"
+
+    def __init__(
+        self,
+        *,
+        prompt: str,
+        model: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        images: Sequence[str] | None = None,
+        mask: str | None = None,
+        callback_url: str | None = None,
+        trace_id: str | None = None,
+        conn_id: str | None = None,
+        on_unknown_outcome: OnUnknownOutcome = "fail",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if on_unknown_outcome not in _ON_UNKNOWN_OUTCOME:
+            raise ValueError(f"on_unknown_outcome is {on_unknown_outcome!r}; it must be 'fail' or 'resubmit'")
+        self.prompt = prompt
+        self.model = model
+        self.options = options
+        self.images = images
+        self.mask = mask
+        self.callback_url = callback_url
+        self.trace_id = trace_id
+        self.conn_id = conn_id
+        self.on_unknown_outcome = on_unknown_outcome
+
+    def execute(self, context: Context) -> str:
+        """Submit, push ``image_task`` and return the image task id."""
+        hook = ImageTaskHook(self.conn_id or DEFAULT_CONN_ID)
+        with errors_for_airflow():
+            try:
+                task = hook.submit(self._request(), key=_submission_key(context))
+            except UnknownOutcomeError as error:
+                raise self._with_policy(error) from error.__cause__
+        if self.do_xcom_push:
+            context["ti"].xcom_push(key="image_task", value=self._pushed(task, hook))
+        self._say_submitted(task, hook)
+        return task.id
+
+    def _request(self) -> ImageRequest:
+        return ImageRequest(
+            prompt=self.prompt,
+            model=self.model or None,
+            options=self.options or {},
+            images=self.images or (),
+            mask=self.mask or None,
+            callback_url=self.callback_url or None,
+            trace_id=self.trace_id or None,
+        )
+
+    def _with_policy(self, error: UnknownOutcomeError) -> UnknownOutcomeError:
+        """Return the error with what ``on_unknown_outcome`` makes of it."""
+        if self.on_unknown_outcome == "resubmit":
+            error.retryable = True
+            error.retry_advice = (
+                "on_unknown_outcome is 'resubmit': a retry submits again, and pays twice if the first was accepted."
+            )
+        return error
+
+    def _pushed(self, task: ImageTask, hook: ImageTaskHook) -> dict[str, Any]:
+        return {
+            "id": task.id,
+            "service": task.service,
+            "conn_id": hook.conn_id,
+            "trace_id": task.trace_id,
+            "model": task.model,
+            "prompt": prompt_excerpt(task.prompt),
+            "submitted_at": iso_time(task.created_at),
+        }
+
+    def _say_submitted(self, task: ImageTask, hook: ImageTaskHook) -> None:
+        self.log.info(
+            "Submitted image task %s to %s (connection %s, model %s%s).",
+            task.id[:80],
+            hook.service.title,
+            hook.conn_id,
+            task.model,
+            f", trace id {task.trace_id}" if task.trace_id else "",
+        )
+        if task.state.is_final:
+            self.log.info("The service answered at once: the picture is ready, and billed.")
+        else:
+            self.log.info(
+                "It goes on at the service whatever happens here: failing or clearing later tasks does not stop it, "
+                "and it may be billed. %s cannot cancel.",
+                hook.service.title,
+            )
+
+
+class ImageTaskDownloadOperator(BaseOperator):
+    """Fetch, verify and store the pictures of finished image tasks. Free, and safe to repeat.
+
+    The image task is read again, since result URLs expire. A picture whose name holds the id and that is already
+    there intact is not fetched again. Returns ``{"files": [{uri, sha256, bytes, width, height, media_type,
+    image_task_id, index}]}``.
+
+    :param image_task_id: an id, a dict that a submit task or sensor pushed, or any sequence of them.
+    :param output_path: a folder on any ``ObjectStoragePath`` (``file:///...``, ``s3://conn@bucket/...``).
+    :param filename: pattern of the names, with ``{image_task_id}``, ``{index}`` and ``{ext}`` (by the content).
+    :param overwrite: fetch again what is already there.
+    :param conn_id: an ``imagetasks`` connection; None takes the dict's, then ``imagetasks_default``.
+    :raises DownloadError: nothing incomplete stays; a retry fetches what is missing.
+    :raises InvalidRequestError: an argument is wrong; nothing was fetched.
+    """
+
+    template_fields: Sequence[str] = ("image_task_id", "output_path", "filename", "conn_id")
+    ui_color = "#dcebdd"
+
+    def __init__(
+        self,
+        *,
+        image_task_id: Any,
+        output_path: str | os.PathLike[str],
+        filename: str = DEFAULT_FILENAME,
+        overwrite: bool = False,
+        conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        # The pictures are paid for by the time this task runs, so what can be known is said when the Dag is read.
+        require_known_scheme(output_path)
+        self.image_task_id = image_task_id
+        self.output_path = output_path
+        self.filename = filename
+        self.overwrite = overwrite
+        self.conn_id = conn_id
+
+    def execute(self, context: Context) -> dict[str, list[dict[str, Any]]]:
+        """Read the image tasks, store their pictures and return what was stored."""
+        with errors_for_airflow():
+            return {"files": [file.as_xcom() for file in self._download()]}
+
+    def _download(self) -> list[DownloadedFile]:
+        check_filename(self.filename)
+        references = read_references(self.image_task_id)
+        hook = ImageTaskHook(references.conn_id(self.conn_id))
+        references.require_service(hook.account.service, hook.conn_id)
+        open_folder(str(self.output_path))
+        tasks = hook.get_tasks(references.ids)
+        failures = [self._unready(task, hook) for task in tasks.values() if not task.images]
+        files: list[DownloadedFile] = []
+        for task in tasks.values():
+            for file in hook.download(task, str(self.output_path), filename=self.filename, overwrite=self.overwrite):
+                self.log.info(
+                    "%s: %s x %s, %s bytes", file.uri, file.picture.width, file.picture.height, file.picture.bytes
+                )
+                files.append(file)
+        if failures:
+            raise combine(failures, len(tasks))
+        return files
+
+    def _unready(self, task: ImageTask, hook: ImageTaskHook) -> ImageTaskError:
+        error = failure(task, service=hook.service, conn_id=hook.conn_id)
+        if task.state.is_final or error is None:
+            return error or InvalidRequestError("The image task has no pictures", image_task_id=task.id)
+        return ImageTaskError(
+            f"There is nothing to download yet: the service reports {task.raw_state or task.state!s}",
+            image_task_id=task.id,
+            service=task.service,
+            retryable=True,
+            retry_advice="A retry reads it again; better put an ImageTaskSensor before this task.",
+        )
+
+
+def _submission_key(context: Context) -> str:
+    """Return what identifies this submission: the same on a retry, another after a Clear."""
+    task_instance = context["ti"]
+    return submission_identity(
+        dag_id=task_instance.dag_id,
+        task_id=task_instance.task_id,
+        run_id=task_instance.run_id,
+        map_index=task_instance.map_index if task_instance.map_index is not None else -1,
+        generation=task_instance.max_tries,
+    )

@@ -1,0 +1,44 @@
+"""What the provider tells Airflow of itself, through the entry point ``apache_airflow_provider``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_imagetasks import __version__
+from airflow_provider_imagetasks.hooks import connection_form
+
+_INTEGRATION = "Image tasks"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata. Airflow validates it at every start; an invalid one stops every command."""
+    return {
+        "package-name": "airflow-provider-imagetasks",
+        "name": "Image tasks",
+        "description": "Image-generation services that work by task: submit, wait without a worker, download.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://github.com/airflow-provider-imagetasks/airflow-provider-imagetasks",
+                "tags": ["ai", "generative-ai", "service"],
+            }
+        ],
+        "hooks": _modules("hooks.image_task"),
+        "operators": _modules("operators.image_task"),
+        "sensors": _modules("sensors.image_task"),
+        "triggers": _modules("triggers.image_task"),
+        "connection-types": [
+            {
+                "connection-type": "imagetasks",
+                "hook-class-name": "airflow_provider_imagetasks.hooks.image_task.ImageTaskHook",
+                "hook-name": connection_form.HOOK_NAME,
+                "ui-field-behaviour": connection_form.metadata_behaviour(),
+                "conn-fields": connection_form.fields(),
+            }
+        ],
+    }
+
+
+def _modules(name: str) -> list[dict[str, Any]]:
+    return [{"integration-name": _INTEGRATION, "python-modules": [f"{__package__}.{name}"]}]

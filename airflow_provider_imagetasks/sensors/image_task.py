@@ -1,0 +1,268 @@
+"""Waiting for image tasks: in a worker, rescheduled, or deferred to the triggerer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue, conf
+
+from airflow_provider_imagetasks.airflow_errors import errors_for_airflow, for_airflow
+from airflow_provider_imagetasks.exceptions import (
+    ImageTaskError,
+    ImageTaskTimeoutError,
+    InvalidRequestError,
+    ProtocolError,
+    RateLimitError,
+)
+from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.references import ImageTaskReferences, read_references
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
+from airflow_provider_imagetasks.triggers.image_task import EVENT_STATUSES, ImageTaskTrigger
+from airflow_provider_imagetasks.wait_log import WaitLog
+from airflow_provider_imagetasks.waiting import Watch, combine, failure
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+MOST_IMAGE_TASKS = 500
+
+
+class ImageTaskSensor(BaseSensorOperator):
+    """Wait until image tasks succeed or fail. Status requests are free.
+
+    Returns ``{id, service, conn_id, trace_id, state, model, prompt, images, image_count_requested, created_at,
+    finished_at, duration, usage}``, or a list of such dicts in the given order for a sequence. The result is the same
+    in all three modes.
+
+    An image task that failed, was refused or ran out of time fails the sensor without retries, since asking again
+    changes nothing; before that, ``image_task_error`` is pushed as ``{class, code, message, billed}`` and, for a
+    sequence, the good records as ``image_tasks``. The sensor's retries serve status requests that fail.
+
+    :param image_task_id: an id, a dict that a submit task pushed, or any sequence of up to 500 of them.
+    :param trace_id: waited for instead, where the service finds image tasks by trace id.
+    :param timeout: seconds after which waiting ends; the image task goes on at the service.
+    :param poll_interval: seconds between two status requests; None takes the connection's, then the service's.
+    :param deferrable: wait on the triggerer, without a worker; None takes ``[operators] default_deferrable``.
+    :param conn_id: an ``imagetasks`` connection; None takes the dict's, then ``imagetasks_default``.
+    :raises ImageTaskFailedError: the service reports that it failed.
+    :raises ContentPolicyError: it was refused.
+    :raises ImageTaskTimeoutError: it is not finished in time, and may still finish and be billed.
+    :raises ImageTaskNotFoundError: the service does not know it, 60 s after its submission.
+    """
+
+    template_fields: Sequence[str] = ("image_task_id", "trace_id", "conn_id")
+    ui_color = "#d9e6f2"
+
+    def __init__(
+        self,
+        *,
+        image_task_id: Any = None,
+        trace_id: str | None = None,
+        timeout: timedelta | float = 3600,
+        poll_interval: float | None = None,
+        deferrable: bool | None = None,
+        conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if poll_interval is None and "poke_interval" in kwargs:
+            poke_interval = kwargs["poke_interval"]
+            poll_interval = poke_interval.total_seconds() if isinstance(poke_interval, timedelta) else poke_interval
+        if poll_interval is not None and (not isinstance(poll_interval, int | float) or poll_interval < 1):
+            raise ValueError(f"poll_interval is {poll_interval!r}; it must be a number of seconds, at least 1")
+        super().__init__(timeout=timeout, **kwargs)
+        if (image_task_id is None) == (trace_id is None):
+            raise ValueError("give either image_task_id or trace_id")
+        if deferrable is None:
+            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
+        self.image_task_id = image_task_id
+        self.trace_id = trace_id
+        self.poll_interval = poll_interval
+        self.deferrable = deferrable
+        self.conn_id = conn_id
+
+    def execute(self, context: Context) -> Any:
+        """Ask once; wait in the sensor's mode if that is not enough."""
+        with errors_for_airflow():
+            question = _Question(self)
+            if not self.deferrable:
+                return self._execute_in_worker(context, question)
+            watch = question.watch(deadline=time.time() + self.timeout)
+            tasks = question.ask(watch)
+            if watch.is_over(tasks, time.time()):
+                return self._result(tasks, question, context)
+            self._defer(watch, question)
+
+    def _execute_in_worker(self, context: Context, question: _Question) -> Any:
+        self.poke_interval = question.poll_interval
+        self._question = question
+        try:
+            return super().execute(context)
+        except AirflowSensorTimeout as error:
+            if isinstance(error, ImageTaskError):
+                raise
+            return self._result(question.latest, question, context)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Ask once; done when everything is over."""
+        question = self._question
+        watch = question.watch(deadline=time.time() + self.timeout, asked_at=_first_poke(context, self))
+        try:
+            tasks = question.ask(watch)
+        except RateLimitError as error:
+            self.log.warning("A status request was refused, the wait goes on: %s", error.message)
+            return PokeReturnValue(is_done=False)
+        if not watch.is_over(tasks, time.time()):
+            return PokeReturnValue(is_done=False)
+        with errors_for_airflow():
+            return PokeReturnValue(is_done=True, xcom_value=self._result(tasks, question, context))
+
+    def execute_complete(
+        self,
+        context: Context,
+        event: Mapping[str, Any] | None = None,
+        deadline: float | None = None,
+        asked_at: float | None = None,
+    ) -> Any:
+        """Read the records again after the trigger's event, which is only a hint; defer again if they are not over.
+
+        :param event: what the trigger fired.
+        :param deadline: Unix seconds, as set at the first deferral; likewise ``asked_at``.
+        """
+        with errors_for_airflow():
+            if not isinstance(event, Mapping) or event.get("status") not in EVENT_STATUSES:
+                raise ProtocolError(f"The trigger sent an event that this version does not know: {event!r}"[:300])
+            question = _Question(self)
+            watch = question.watch(
+                deadline=deadline or event.get("deadline") or time.time() + self.timeout,
+                asked_at=asked_at or event.get("asked_at"),
+            )
+            tasks = question.ask(watch)
+            now = time.time()
+            if watch.is_over(tasks, now) or now >= watch.deadline:
+                return self._result(tasks, question, context)
+            self._defer(watch, question)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume, with our own error where Airflow's timeout of the deferral struck before the trigger's deadline."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSensorTimeout as error:
+            if isinstance(error, ImageTaskError):
+                raise
+            raise for_airflow(
+                ImageTaskTimeoutError(
+                    f"The wait of {self.timeout:.0f} s is over and no triggerer reported back in time. The image task "
+                    "goes on at the service: it may still finish, and be billed"
+                )
+            ) from error
+
+    def _defer(self, watch: Watch, question: _Question) -> NoReturn:
+        remaining = max(0.0, watch.deadline - time.time())
+        self.log.info(
+            "Not finished yet. The triggerer asks every %.0f s for up to %.0f s; no worker is held. Failing or "
+            "clearing this task does not stop the image task at %s, which may still be billed.",
+            watch.poll_interval,
+            remaining,
+            question.hook.service.title,
+        )
+        self.defer(
+            trigger=ImageTaskTrigger(
+                conn_id=question.hook.conn_id,
+                image_task_ids=watch.image_task_ids,
+                trace_id=watch.trace_id,
+                deadline=watch.deadline,
+                poll_interval=watch.poll_interval,
+                asked_at=watch.asked_at,
+            ),
+            method_name="execute_complete",
+            kwargs={"deadline": watch.deadline, "asked_at": watch.asked_at},
+            # Only a net: the trigger ends by itself at the deadline, with a better message.
+            timeout=timedelta(seconds=remaining + watch.poll_interval + 60),
+        )
+        raise AssertionError("defer raises")
+
+    def _result(self, tasks: Sequence[ImageTask], question: _Question, context: Context) -> Any:
+        """Return what succeeded, or push what is known and raise why not all did."""
+        hook = question.hook
+        found = [failure(task, service=hook.service, conn_id=hook.conn_id) for task in tasks]
+        failures = [error for error in found if error is not None]
+        records = [task.as_xcom(hook.conn_id) for task in tasks if task.state is TaskState.SUCCEEDED]
+        if failures:
+            error = combine(failures, len(tasks))
+            context["ti"].xcom_push(key="image_task_error", value=error.as_xcom())
+            if question.is_sequence:
+                context["ti"].xcom_push(key="image_tasks", value=records)
+            raise error
+        for task in tasks:
+            asked = task.image_count_requested or 1
+            if len(task.images) < asked:
+                self.log.warning("Image task %s has %s of %s pictures.", task.id[:80], len(task.images), asked)
+        return records if question.is_sequence else records[0]
+
+
+class _Question:
+    """What a sensor's rendered arguments ask for, checked, and how it is asked."""
+
+    def __init__(self, sensor: ImageTaskSensor) -> None:
+        self._references: ImageTaskReferences | None = None
+        self._trace_id = sensor.trace_id
+        if sensor.image_task_id is not None:
+            self._references = read_references(sensor.image_task_id)
+            if len(self._references.items) > MOST_IMAGE_TASKS:
+                raise InvalidRequestError(
+                    f"image_task_id holds {len(self._references.items)} image tasks, more than {MOST_IMAGE_TASKS}; map "
+                    "the sensor over them, or use a batch"
+                )
+            conn_id = self._references.conn_id(sensor.conn_id)
+        else:
+            conn_id = sensor.conn_id or ImageTaskHook.default_conn_name
+            if not isinstance(self._trace_id, str) or not self._trace_id.strip():
+                raise InvalidRequestError(f"trace_id is {self._trace_id!r}; give the one that it was submitted with")
+        self.hook = ImageTaskHook(conn_id)
+        if self._references:
+            self._references.require_service(self.hook.account.service, conn_id)
+        account, service = self.hook.account, self.hook.service
+        self.poll_interval = sensor.poll_interval or account.poll_interval or service.poll_interval
+        self.latest: list[ImageTask] = []
+        self._log = WaitLog(sensor.log)
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether the result is to be a list."""
+        return self._references is not None and self._references.is_sequence
+
+    def watch(self, *, deadline: float, asked_at: float | None = None) -> Watch:
+        """Return what to wait for.
+
+        :param asked_at: Unix seconds of the first question, where that was earlier.
+        """
+        submitted = [item.submitted_at for item in self._references.items] if self._references else [None]
+        latest = max((moment for moment in submitted if moment is not None), default=None)
+        return Watch(
+            image_task_ids=self._references.ids if self._references else (),
+            trace_id=None if self._references else self._trace_id,
+            asked_at=latest or asked_at or time.time(),
+            deadline=deadline,
+            poll_interval=self.poll_interval,
+        )
+
+    def ask(self, watch: Watch) -> list[ImageTask]:
+        """Read the present state of everything, and say what changed."""
+        with self.hook.get_conn() as transport:
+            self.latest = transport.run(watch.read(self.hook.service))
+        self._log.read(self.latest)
+        return self.latest
+
+
+def _first_poke(context: Context, sensor: ImageTaskSensor) -> float | None:
+    """Return when the sensor asked first: kept by Airflow in reschedule mode, else by the sensor itself."""
+    if sensor.reschedule:
+        first = context["ti"].get_first_reschedule_date(context)
+        return first.timestamp() if first else None
+    started = getattr(sensor, "_first_poke_at", None)
+    if started is None:
+        started = sensor._first_poke_at = time.time()
+    return started

@@ -1,0 +1,47 @@
+"""The services, by the name that a connection's ``service`` field holds.
+
+Others are added through the entry point group ``airflow_provider_imagetasks.services``, whose entries name a
+subclass of :class:`~airflow_provider_imagetasks.services.base.Service`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from airflow_provider_imagetasks.services.base import Service
+
+ENTRY_POINT_GROUP = "airflow_provider_imagetasks.services"
+_BUILT_IN = {
+    "acedatacloud": "airflow_provider_imagetasks.services.tasks_api:AceDataCloud",
+    "aigptimage": "airflow_provider_imagetasks.services.jobs_api:AiGptImage",
+    "local": "airflow_provider_imagetasks.services.tasks_api:LocalService",
+}
+
+
+@cache
+def known_services() -> tuple[str, ...]:
+    """Return the names of all services that are installed: the built-in ones, then others by name."""
+    others = {entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)} - set(_BUILT_IN)
+    return (*_BUILT_IN, *sorted(others))
+
+
+@cache
+def get_service(name: str) -> Service:
+    """Return the service of that name.
+
+    :raises KeyError: there is none.
+    :raises TypeError: an entry point names something that is not a service.
+    """
+    if name in _BUILT_IN:
+        module, _, attribute = _BUILT_IN[name].partition(":")
+        service_class = getattr(import_module(module), attribute)
+    else:
+        found = next((entry for entry in entry_points(group=ENTRY_POINT_GROUP) if entry.name == name), None)
+        if found is None:
+            raise KeyError(name)
+        service_class = found.load()
+    if not (isinstance(service_class, type) and issubclass(service_class, Service)):
+        raise TypeError(f"the entry point {name!r} of {ENTRY_POINT_GROUP} is not a subclass of Service")
+    return service_class()

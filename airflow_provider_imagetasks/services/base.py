@@ -1,0 +1,135 @@
+"""What every service offers. One subclass per service; a family of protocols shares one class between them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from airflow_provider_imagetasks.account import Account
+from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.inline_ids import INLINE_PREFIX, task_from_inline_id
+from airflow_provider_imagetasks.services.wire import Flow
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
+
+
+class Service(ABC):
+    """A protocol, written once as flows: generators that yield requests and are sent answers, without I/O.
+
+    The class attributes say what the service is and what it can do.
+    """
+
+    name: ClassVar[str]
+    """What the connection's ``service`` field holds."""
+    title: ClassVar[str]
+    """What people call it."""
+    default_base_url: ClassVar[str]
+    default_model: ClassVar[str]
+    """The model for a request that names none; likewise ``default_edit_model``."""
+    default_edit_model: ClassVar[str]
+    console_url: ClassVar[str | None] = None
+    """Where a person sees the account's image tasks and charges."""
+    requires_key: ClassVar[bool] = True
+    poll_interval: ClassVar[float] = 10.0
+    """Seconds between two status requests, where neither argument nor connection says."""
+    batch_size: ClassVar[int] = 1
+    """How many image tasks one status request can ask for."""
+    finds_by_trace_id: ClassVar[bool] = False
+    repeats_submit_by_key: ClassVar[bool] = False
+    """Whether a submission made again with the same key returns the same image task, at no further cost."""
+    makes_edits: ClassVar[bool] = False
+    takes_callback_url: ClassVar[bool] = False
+
+    def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
+        """Return the request as it is sent: with the model and callback URL that it or else the connection names.
+
+        :raises InvalidRequestError: it asks for what the service cannot do.
+        """
+        if request.is_edit and not self.makes_edits:
+            raise InvalidRequestError(f"{self.title} is used for generation only: remove images and mask")
+        default_model = self.default_edit_model if request.is_edit else self.default_model
+        completed = replace(
+            request,
+            model=request.model or account.default_model or default_model,
+            callback_url=request.callback_url or account.callback_url,
+        )
+        if completed.callback_url and not self.takes_callback_url:
+            raise InvalidRequestError(f"{self.title} has no callbacks: remove callback_url")
+        if completed.trace_id and not self.finds_by_trace_id:
+            raise InvalidRequestError(f"{self.title} has no trace ids: remove trace_id")
+        return completed
+
+    @abstractmethod
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        """Ask for a picture. Costs money.
+
+        :param request: completed.
+        :param key: identifies this submission among all others; the same on a retry of the same submission.
+        :raises UnknownOutcomeError: the service may have taken it.
+        :raises ImageTaskError: it did not.
+        """
+
+    @abstractmethod
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        """Ask for one image task by its id; state ``not_found`` where the service does not know it. Free."""
+
+    def read_by_trace_id(self, trace_id: str) -> Flow[ImageTask]:
+        """Ask for one image task by the trace id it was submitted with. Free.
+
+        :raises InvalidRequestError: the service cannot look up by trace id.
+        """
+        yield from ()
+        raise InvalidRequestError(f"{self.title} cannot look up image tasks by trace id; use image_task_id")
+
+    def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
+        """Ask for at most ``batch_size`` image tasks at once. Unknown ones come as ``not_found``. Free."""
+        tasks = {}
+        for image_task_id in image_task_ids:
+            tasks[image_task_id] = yield from self.read_one(image_task_id)
+        return tasks
+
+    def list_tasks(self, **filters: Any) -> Flow[list[ImageTask]]:
+        """Ask for the account's image tasks. Free.
+
+        :param filters: the service's own, by name.
+        :raises InvalidRequestError: the service has no list, or not that filter.
+        """
+        yield from ()
+        raise InvalidRequestError(f"{self.title} cannot list image tasks")
+
+    @abstractmethod
+    def check_connection(self) -> Flow[str]:
+        """Make a free request that shows whether the key is good, and say what it showed.
+
+        :raises ImageTaskError: what is wrong.
+        """
+
+    def get_task(self, image_task_id: str) -> Flow[ImageTask]:
+        """Return one image task; an ``inline:`` id needs no request."""
+        if image_task_id.startswith(INLINE_PREFIX):
+            return task_from_inline_id(image_task_id, self.name)
+        return (yield from self.read_one(image_task_id))
+
+    def get_tasks(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
+        """Return image tasks by id, in groups of ``batch_size``; each id once, in the given order."""
+        wanted = list(dict.fromkeys(image_task_ids))
+        found = {
+            image_task_id: task_from_inline_id(image_task_id, self.name)
+            for image_task_id in wanted
+            if image_task_id.startswith(INLINE_PREFIX)
+        }
+        remote = [image_task_id for image_task_id in wanted if image_task_id not in found]
+        for start in range(0, len(remote), self.batch_size):
+            found.update((yield from self.read_batch(remote[start : start + self.batch_size])))
+        return {image_task_id: found.get(image_task_id) or self.not_found(image_task_id) for image_task_id in wanted}
+
+    def not_found(self, image_task_id: str, raw: Mapping[str, Any] | None = None) -> ImageTask:
+        """Return what stands for an image task that the service does not know."""
+        return ImageTask(id=image_task_id, service=self.name, state=TaskState.NOT_FOUND, raw=raw or {})
+
+    @property
+    def how_to_look(self) -> str:
+        """Where a person finds out what became of a submission."""
+        place = f" at {self.console_url}" if self.console_url else ""
+        return f"Look at the account's image tasks and charges{place} around that time before you Clear."

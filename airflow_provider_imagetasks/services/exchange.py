@@ -1,0 +1,136 @@
+"""One request and its rules: when it is repeated, how long to wait before, and when its outcome is unknown.
+
+Reading is free and is repeated. A submission costs money: it is repeated only where the service certainly did not
+take it, or where it recognises the repetition by a key.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from airflow_provider_imagetasks.exceptions import (
+    ImageTaskError,
+    RateLimitError,
+    ServiceUnavailableError,
+    UnknownOutcomeError,
+)
+from airflow_provider_imagetasks.services.wire import Answer, Flow, NoResponse, Request, Response, Result, ask, pause
+
+ATTEMPTS = 5
+LONGEST_PAUSE = 60.0
+"""Seconds that a flow waits before it asks again; a service that wants longer is left to Airflow's retry."""
+
+Interpretation = Callable[[Response], Result]
+
+
+def retry_after(response: Response) -> float | None:
+    """Return the seconds of a ``Retry-After`` header, in either of its forms, None without a readable one."""
+    value = response.headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        seconds = (moment - datetime.fromtimestamp(response.at, tz=UTC)).total_seconds()
+    return max(0.0, seconds) if seconds < float("inf") else None
+
+
+def read(
+    request: Request, interpret: Interpretation[Result], *, service: str, attempts: int = ATTEMPTS
+) -> Flow[Result]:
+    """Make a request that costs nothing, up to ``attempts`` times.
+
+    :param interpret: turns a response into the result, or raises an ``ImageTaskError``.
+    :param service: its name, for messages.
+    :raises ImageTaskError: what ``interpret`` raised last, or ``ServiceUnavailableError`` where no answer came.
+    """
+    for attempt in range(1, attempts + 1):
+        answer = yield from ask(request)
+        try:
+            return _interpreted(answer, interpret, service)
+        except ImageTaskError as error:
+            seconds = _pause_before_next(error, attempt, attempts)
+            if seconds is None:
+                raise
+        yield from pause(seconds)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def submit(
+    request: Request,
+    interpret: Interpretation[Result],
+    *,
+    service: str,
+    repeatable: bool,
+    how_to_look: str,
+    trace_id: str | None = None,
+    attempts: int = ATTEMPTS,
+) -> Flow[Result]:
+    """Make a request that costs money.
+
+    It is made again where an error says that it was not billed and may be retried (429, no connection), and after an
+    unknown outcome only where it is ``repeatable``.
+
+    :param interpret: turns a response into the result, or raises an ``ImageTaskError`` whose ``billed`` is ``"no"``
+        for a definite refusal.
+    :param repeatable: whether the service answers the same request with the same image task.
+    :param how_to_look: where a person finds out what became of it.
+    :param trace_id: the request's correlation id, for messages.
+    :raises UnknownOutcomeError: the service may have taken it; never made again.
+    :raises ImageTaskError: a definite refusal.
+    """
+    first_unknown: UnknownOutcomeError | None = None
+    for attempt in range(1, attempts + 1):
+        answer = yield from ask(request)
+        try:
+            return _interpreted(answer, interpret, service)
+        except ImageTaskError as error:
+            if error.billed == "unknown" and first_unknown is None:
+                first_unknown = _unknown_outcome(error, answer, service, how_to_look, trace_id)
+            seconds = _pause_before_next(error, attempt, attempts) if repeatable or not first_unknown else None
+            if seconds is None:
+                # A refusal of the repetition says nothing about the first, which may have been taken.
+                raise (first_unknown or error) from (error if first_unknown else None)
+        yield from pause(seconds)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _interpreted(answer: Answer, interpret: Interpretation[Result], service: str) -> Result:
+    if isinstance(answer, NoResponse):
+        raise ServiceUnavailableError(
+            f"No answer from {service}: {answer.reason}",
+            service=service,
+            billed="unknown" if answer.may_have_left else "no",
+        )
+    return interpret(answer)
+
+
+def _pause_before_next(error: ImageTaskError, attempt: int, attempts: int) -> float | None:
+    """Return how long to wait before asking again, None where asking again is not for this flow to do."""
+    if not error.retryable or attempt >= attempts:
+        return None
+    wanted = error.retry_after if isinstance(error, RateLimitError) else None
+    if wanted is not None:
+        return wanted + random.uniform(0, min(1.0, 0.1 + wanted / 10)) if wanted <= LONGEST_PAUSE else None
+    return float(2 ** (attempt - 1)) + random.uniform(0, 1)
+
+
+def _unknown_outcome(
+    error: ImageTaskError, answer: Answer, service: str, how_to_look: str, trace_id: str | None
+) -> UnknownOutcomeError:
+    moment = datetime.fromtimestamp(answer.at, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return UnknownOutcomeError(
+        f"The outcome of the submission at {moment} is unknown ({error.message.rstrip('.')}). {how_to_look}",
+        service=service,
+        code=error.code,
+        trace_id=error.trace_id or trace_id,
+    )

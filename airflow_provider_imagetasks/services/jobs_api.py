@@ -1,0 +1,156 @@
+"""The jobs family: ``POST /api/v1/jobs/createTask`` and ``GET /api/v1/jobs/recordInfo``.
+
+Follows AI GPT Image's "Create Task", "Query Task" and "Errors" pages. Every answer is an envelope
+``{code, msg, data}``; the envelope's code counts, not the HTTP status alone.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    ImageTaskError,
+    InvalidRequestError,
+    ProtocolError,
+    QuotaExceededError,
+    RateLimitError,
+    ServiceUnavailableError,
+)
+from airflow_provider_imagetasks.services import exchange
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.fields import mapping, number, text, whole_number
+from airflow_provider_imagetasks.services.jobs_api_records import read_record
+from airflow_provider_imagetasks.services.refusals import unexplained
+from airflow_provider_imagetasks.services.wire import Flow, Request, Response
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
+
+CREATE_PATH = "/api/v1/jobs/createTask"
+RECORD_PATH = "/api/v1/jobs/recordInfo"
+NOT_FOUND_CODE = 404
+
+ERROR_CODES: dict[int, type[ImageTaskError]] = {
+    400: InvalidRequestError,
+    401: AuthenticationError,
+    402: QuotaExceededError,
+    404: InvalidRequestError,
+    422: InvalidRequestError,
+    429: RateLimitError,
+    500: ServiceUnavailableError,
+}
+
+
+class JobsApiService(Service):
+    """Submit with ``createTask``, then ask ``recordInfo`` for one id at a time."""
+
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        """Ask for a picture; ``key`` goes out as ``X-Request-ID`` where the service honours it."""
+        body: dict[str, Any] = {"model": request.model, "input": {**request.options, "prompt": request.prompt}}
+        repeatable = self.repeats_submit_by_key and key is not None
+        return (
+            yield from exchange.submit(
+                Request(
+                    method="POST",
+                    path=CREATE_PATH,
+                    body=body,
+                    headers={"X-Request-ID": key} if repeatable and key else {},
+                ),
+                lambda response: self._created(response, request),
+                service=self.name,
+                repeatable=repeatable,
+                how_to_look=self.how_to_look,
+            )
+        )
+
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        """Ask for one record."""
+        return (
+            yield from exchange.read(
+                Request(method="GET", path=RECORD_PATH, parameters={"taskId": image_task_id}),
+                lambda response: self._record(response, image_task_id),
+                service=self.name,
+            )
+        )
+
+    def check_connection(self) -> Flow[str]:
+        """Ask for an id that cannot exist: "not found" means that the key is good."""
+        yield from self.read_one(f"connection-test-{uuid.uuid4()}")
+        return f"{self.title} accepts the key. Missing credits show only when a picture is submitted."
+
+    def is_not_found(self, code: int, envelope: Mapping[str, Any]) -> bool:
+        """Whether the answer to a status query means that there is no such image task."""
+        return code == NOT_FOUND_CODE
+
+    def _record(self, response: Response, image_task_id: str) -> ImageTask:
+        envelope, code = self._envelope(response)
+        if code != 200:
+            if self.is_not_found(code, envelope):
+                return self.not_found(image_task_id, envelope)
+            raise self._refusal(response, envelope, code)
+        record = envelope.get("data")
+        if not isinstance(record, Mapping):
+            raise ProtocolError("The answer has no record in 'data'", service=self.name, image_task_id=image_task_id)
+        return read_record(record, service=self.name, image_task_id=image_task_id)
+
+    def _created(self, response: Response, request: ImageRequest) -> ImageTask:
+        envelope, code = self._envelope(response)
+        if code != 200:
+            raise self._refusal(response, envelope, code)
+        image_task_id = text(mapping(envelope.get("data")).get("taskId"))
+        if not image_task_id:
+            raise ProtocolError(f"The answer to the submission has no taskId: {response.excerpt()}", service=self.name)
+        return ImageTask(
+            id=image_task_id,
+            service=self.name,
+            state=TaskState.RUNNING,
+            raw_state="submitted",
+            model=request.model,
+            prompt=request.prompt,
+            image_count_requested=request.image_count,
+            created_at=response.at,
+            raw=envelope,
+        )
+
+    def _envelope(self, response: Response) -> tuple[Mapping[str, Any], int]:
+        """Return the envelope and the code that counts: the HTTP status where that is an error, else its own."""
+        try:
+            envelope = response.json()
+        except ValueError:
+            envelope = None
+        if not isinstance(envelope, Mapping):
+            raise unexplained(response, service=self.name)
+        own = whole_number(envelope.get("code"))
+        if own is None and 200 <= response.status < 300:
+            raise ProtocolError(f"The answer has no code: {response.excerpt()}", service=self.name)
+        code = response.status if own in (None, 200) and not 200 <= response.status < 300 else own
+        return envelope, code if code is not None else response.status
+
+    def _refusal(self, response: Response, envelope: Mapping[str, Any], code: int) -> ImageTaskError:
+        message = text(envelope.get("msg")) or text(envelope.get("message")) or "no reason given"
+        what = f"{self.name} answered code {code}: {message}"
+        facts: dict[str, Any] = {"service": self.name, "code": str(code)}
+        error_class = ERROR_CODES.get(code)
+        if error_class is RateLimitError:
+            seconds = number(mapping(envelope.get("data")).get("retryAfter"))
+            if seconds is None:
+                seconds = exchange.retry_after(response)
+            return RateLimitError(what, retry_after=seconds, **facts)
+        if error_class is not None:
+            return error_class(what, **facts)
+        if code >= 500:
+            return ServiceUnavailableError(what, **facts)
+        return ProtocolError(what, billed="no" if 400 <= code < 500 else None, retryable=False, **facts)
+
+
+class AiGptImage(JobsApiService):
+    """AI GPT Image at aigptimage.com. The same ``X-Request-ID`` again returns the first image task."""
+
+    name = "aigptimage"
+    title = "AI GPT Image"
+    default_base_url = "https://aigptimage.com"
+    default_model = "gpt-image-2-text-to-image"
+    default_edit_model = "gpt-image-2-image-to-image"
+    console_url = "https://aigptimage.com"
+    repeats_submit_by_key = True

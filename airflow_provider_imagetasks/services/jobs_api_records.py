@@ -1,0 +1,91 @@
+"""Reads the records of the jobs family (AI GPT Image's "Query Task": data.state decides, resultJson is a string)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_imagetasks.exceptions import ImageTaskError, ImageTaskFailedError, ProtocolError
+from airflow_provider_imagetasks.services.fields import mapping, number, sequence, text, whole_number
+from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
+
+SUCCESS_WORDS = frozenset({"success", "succeeded", "completed"})
+FAILURE_WORDS = frozenset({"fail", "failed", "error", "cancelled", "canceled"})
+
+
+def read_record(record: Mapping[str, Any], *, service: str, image_task_id: str) -> ImageTask:
+    """Return the image task that ``data`` of a recordInfo answer tells of; an unknown word means running.
+
+    :param service: name of the service.
+    :param image_task_id: the id that was asked for.
+    :raises ProtocolError: the record has no state at all.
+    """
+    word = text(record.get("state"))
+    if not word:
+        raise ProtocolError("The record has no state", service=service, image_task_id=image_task_id)
+    state = TaskState.RUNNING
+    images: tuple[GeneratedImage, ...] = ()
+    error: ImageTaskError | None = None
+    if word.lower() in SUCCESS_WORDS:
+        images = _images(record.get("resultJson"))
+        state = TaskState.SUCCEEDED
+        if not images:
+            state, error = TaskState.FAILED, _no_images(service, image_task_id)
+    elif word.lower() in FAILURE_WORDS:
+        state, error = TaskState.FAILED, _failure(record, service, image_task_id)
+    asked, cost = _object(record.get("param")), number(record.get("costTime"))
+    asked_input = _object(asked.get("input"))
+    created, completed = number(record.get("createTime")), number(record.get("completeTime"))
+    return ImageTask(
+        id=text(record.get("taskId")) or image_task_id,
+        service=service,
+        state=state,
+        raw_state=word,
+        model=text(record.get("model")) or text(asked.get("model")),
+        prompt=text(asked_input.get("prompt")) or text(asked.get("prompt")),
+        images=images,
+        image_count_requested=whole_number(asked_input.get("n")) or 1,
+        created_at=created / 1000 if created is not None else None,
+        finished_at=completed / 1000 if completed is not None else None,
+        duration=cost / 1000 if cost is not None else None,
+        usage=_usage(record),
+        error=error,
+        raw=record,
+    )
+
+
+def _images(result: Any) -> tuple[GeneratedImage, ...]:
+    urls = [text(url) for url in sequence(_object(result).get("resultUrls"))]
+    return tuple(GeneratedImage(index=index, url=url) for index, url in enumerate(urls) if url)
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    """Return an object that comes as itself or as a JSON string."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return mapping(value)
+
+
+def _usage(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    credits_used = number(record.get("creditsConsumed"))
+    return {"credits": credits_used} if credits_used is not None else None
+
+
+def _failure(record: Mapping[str, Any], service: str, image_task_id: str) -> ImageTaskError:
+    reason = text(record.get("failMsg")) or "no reason given"
+    return ImageTaskFailedError(
+        f"The service reports that the image task failed or was cancelled: {reason}",
+        service=service,
+        image_task_id=image_task_id,
+        code=text(record.get("failCode")),
+    )
+
+
+def _no_images(service: str, image_task_id: str) -> ImageTaskError:
+    return ImageTaskFailedError(
+        "The image task finished without a picture", service=service, image_task_id=image_task_id, code="no_images"
+    )

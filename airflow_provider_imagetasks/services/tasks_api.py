@@ -1,0 +1,194 @@
+"""The Tasks API family: ``POST /openai/images/generations`` and ``POST /openai/tasks``.
+
+Follows AceDataCloud's "OpenAI Tasks API" and "OpenAI Images" guides. A record has no status field: it is finished
+when ``finished_at`` is set, and what it came to stands in ``response``. Failures come inside HTTP 200.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, ProtocolError
+from airflow_provider_imagetasks.inline_ids import inline_id
+from airflow_provider_imagetasks.services import exchange, tasks_api_records
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.fields import mapping, text
+from airflow_provider_imagetasks.services.tasks_api_errors import error_in, refusal
+from airflow_provider_imagetasks.services.wire import Flow, Request, Response
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
+
+GENERATIONS_PATH = "/openai/images/generations"
+TASKS_PATH = "/openai/tasks"
+FILTERS = (
+    "ids",
+    "trace_ids",
+    "application_id",
+    "user_id",
+    "type",
+    "offset",
+    "limit",
+    "created_at_min",
+    "created_at_max",
+)
+
+
+class TasksApiService(Service):
+    """Submit with ``async``, then ask ``/openai/tasks`` by id, trace id or in batches of up to 50."""
+
+    default_model = "gpt-image-2"
+    default_edit_model = "gpt-image-2"
+    batch_size: ClassVar[int] = 50
+    finds_by_trace_id: ClassVar[bool] = True
+    takes_callback_url: ClassVar[bool] = True
+
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        """Ask for a picture; ``key`` becomes the trace id where the request has none of its own."""
+        trace_id = request.trace_id or key
+        body: dict[str, Any] = {**request.options, "prompt": request.prompt, "model": request.model, "async": True}
+        if request.callback_url:
+            body["callback_url"] = request.callback_url
+        if trace_id:
+            body["trace_id"] = trace_id
+        task = yield from exchange.submit(
+            Request(method="POST", path=GENERATIONS_PATH, body=body),
+            lambda response: self._accepted(response, request),
+            service=self.name,
+            repeatable=False,
+            how_to_look=self.how_to_look,
+            trace_id=trace_id,
+        )
+        return replace(task, trace_id=task.trace_id or trace_id)
+
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        """Ask for one record; ``{}`` means that the service does not know it."""
+        return (yield from self._retrieve({"id": image_task_id}, image_task_id))
+
+    def read_by_trace_id(self, trace_id: str) -> Flow[ImageTask]:
+        """Ask for the record that was submitted with this trace id."""
+        task = yield from self._retrieve({"trace_id": trace_id}, "")
+        return replace(task, trace_id=task.trace_id or trace_id)
+
+    def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
+        """Ask for several records in one request, matched by their id; those that are missing are not found."""
+        if len(image_task_ids) == 1:
+            return {image_task_ids[0]: (yield from self.read_one(image_task_ids[0]))}
+        tasks = yield from self._retrieve_batch({"ids": list(image_task_ids), "limit": len(image_task_ids)})
+        by_id = {task.id: task for task in tasks}
+        return {
+            image_task_id: by_id.get(image_task_id) or self.not_found(image_task_id) for image_task_id in image_task_ids
+        }
+
+    def list_tasks(self, **filters: Any) -> Flow[list[ImageTask]]:
+        """Ask for one page of records.
+
+        :param filters: ``ids``, ``trace_ids``, ``application_id``, ``user_id``, ``type``, ``offset``, ``limit`` (the
+            service's default is 12), ``created_at_min``, ``created_at_max`` (Unix seconds).
+        """
+        unknown = sorted(set(filters) - set(FILTERS))
+        if unknown:
+            raise InvalidRequestError(f"{self.title} has no filter {', '.join(unknown)}; it has {', '.join(FILTERS)}")
+        return (yield from self._retrieve_batch({name: value for name, value in filters.items() if value is not None}))
+
+    def check_connection(self) -> Flow[str]:
+        """Ask for an empty batch."""
+        yield from self._retrieve_batch({"ids": [], "limit": 1})
+        return f"{self.title} accepts the key. An empty balance shows only when a picture is submitted."
+
+    def _retrieve(self, query: Mapping[str, str], image_task_id: str) -> Flow[ImageTask]:
+        return (
+            yield from exchange.read(
+                Request(method="POST", path=TASKS_PATH, body={"action": "retrieve", **query}),
+                lambda response: self._record(self._object(response), image_task_id),
+                service=self.name,
+            )
+        )
+
+    def _retrieve_batch(self, query: Mapping[str, Any]) -> Flow[list[ImageTask]]:
+        return (
+            yield from exchange.read(
+                Request(method="POST", path=TASKS_PATH, body={"action": "retrieve_batch", **query}),
+                self._records,
+                service=self.name,
+            )
+        )
+
+    def _records(self, response: Response) -> list[ImageTask]:
+        items = self._object(response).get("items")
+        if not isinstance(items, list):
+            raise ProtocolError("The answer to a batch query has no list 'items'", service=self.name)
+        return [self._record(item, "") for item in items if isinstance(item, Mapping) and item.get("id")]
+
+    def _record(self, record: Mapping[str, Any], image_task_id: str) -> ImageTask:
+        return tasks_api_records.read_record(record, service=self.name, image_task_id=image_task_id)
+
+    def _object(self, response: Response) -> Mapping[str, Any]:
+        """Return the object that an answer holds, or raise the error that it tells of."""
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        if not 200 <= response.status < 300 or not isinstance(body, Mapping):
+            raise refusal(response, body, service=self.name)
+        if body.get("error") and "finished_at" not in body and "id" not in body:
+            raise refusal(response, body, service=self.name)
+        return body
+
+    def _accepted(self, response: Response, request: ImageRequest) -> ImageTask:
+        """Return the image task that a submission made: usually only its id, sometimes the pictures at once."""
+        body = self._object(response)
+        image_task_id = text(body.get("task_id"))
+        images = tasks_api_records.read_images(body)
+        if body.get("success") is False:
+            raise error_in(body, response.status, service=self.name, image_task_id=image_task_id)
+        task = ImageTask(
+            id=image_task_id or "",
+            service=self.name,
+            state=TaskState.SUCCEEDED if images else TaskState.RUNNING,
+            raw_state="answered at once" if images else "submitted",
+            trace_id=text(body.get("trace_id")),
+            model=request.model,
+            prompt=request.prompt,
+            images=images,
+            image_count_requested=request.image_count,
+            created_at=response.at,
+            finished_at=response.at if images else None,
+            usage=mapping(body.get("usage")) or None,
+            raw=body,
+        )
+        if image_task_id:
+            return task
+        if not images:
+            raise ProtocolError(
+                f"The answer to the submission has neither a task_id nor pictures: {response.excerpt()}",
+                service=self.name,
+            )
+        if any(image.data is not None for image in images):
+            raise ImageTaskError(
+                "The service answered with the pictures themselves and without a task id, so they cannot be passed on "
+                "to a later task. Remove response_format from options, or set callback_url so that it keeps a record",
+                service=self.name,
+                billed="yes",
+                retry_advice="A retry would pay again for the same result.",
+            )
+        return replace(task, id=inline_id(task))
+
+
+class AceDataCloud(TasksApiService):
+    """AceDataCloud: OpenAI images and the Tasks API at api.acedata.cloud."""
+
+    name = "acedatacloud"
+    title = "AceDataCloud"
+    default_base_url = "https://api.acedata.cloud"
+    console_url = "https://platform.acedata.cloud"
+
+
+class LocalService(TasksApiService):
+    """The image service that ships with this package (``python -m airflow_provider_imagetasks.local``)."""
+
+    name = "local"
+    title = "Local image service"
+    default_base_url = "http://127.0.0.1:8750/acedatacloud"
+    console_url = "http://127.0.0.1:8750"
+    requires_key = False

@@ -1,0 +1,96 @@
+"""What a flow and its transport say to each other. A flow does no I/O: it yields steps and is sent answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, TypeVar
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """An API request. The transport adds base URL, key and User-Agent, so a flow can only reach its own service.
+
+    :param path: below the account's base URL, with a leading slash.
+    :param body: sent as JSON; None sends no body.
+    :param parameters: the query string.
+    :param headers: further headers.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    body: Mapping[str, Any] | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Ask the transport to wait; it answers with the time.
+
+    :param seconds: how long; 0 only asks for the time.
+    """
+
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """An answer that came back whole.
+
+    :param headers: names in lower case.
+    :param at: Unix seconds when it came.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    at: float
+
+    def json(self) -> Any:
+        """Return the parsed body.
+
+        :raises ValueError: when it is not JSON.
+        """
+        return json.loads(self.content)
+
+    def excerpt(self) -> str:
+        """Return the beginning of the body on one line, for messages."""
+        return " ".join(self.content[:400].decode("utf-8", "replace").split())[:160]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoResponse:
+    """No usable answer came.
+
+    :param reason: what happened, for messages.
+    :param may_have_left: False only where the request certainly did not reach the service.
+    :param at: Unix seconds when that was clear.
+    """
+
+    reason: str
+    may_have_left: bool
+    at: float
+
+
+Answer: TypeAlias = Response | NoResponse
+Flow: TypeAlias = Generator[Request | Sleep, Answer | float, Result]
+
+
+def ask(request: Request) -> Flow[Answer]:
+    """Make one request and return what came of it."""
+    answer = yield request
+    if isinstance(answer, float):
+        raise TypeError("the transport answered a request with a time")
+    return answer
+
+
+def pause(seconds: float) -> Flow[float]:
+    """Wait for ``seconds`` and return the time after it, in Unix seconds."""
+    now = yield Sleep(seconds)
+    if not isinstance(now, float):
+        raise TypeError("the transport answered a pause with a response")
+    return now

@@ -1,0 +1,191 @@
+"""The vocabulary: what is asked of a service, and what it says of an image task."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
+
+PROMPT_EXCERPT = 300
+_RESERVED_OPTIONS = frozenset({"prompt", "model", "callback_url", "callBackUrl", "trace_id", "async", "stream"})
+
+
+class TaskState(StrEnum):
+    """State of an image task, the same words for every service."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    NOT_FOUND = "not_found"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the service will not change it any more."""
+        return self in (TaskState.SUCCEEDED, TaskState.FAILED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRequest:
+    """One picture request. Making one checks what can be checked without the service, before anything is billed.
+
+    :param prompt: text of what to draw; not empty.
+    :param model: the service's model name; None takes the connection's, then the service's default.
+    :param options: further fields, sent to the service untouched (the body, or kie's and AI GPT Image's ``input``).
+    :param images: references to edit from, as URLs or object storage paths; not empty means an edit.
+    :param mask: reference of the edit mask.
+    :param callback_url: URL that the service posts to when it is done.
+    :param trace_id: correlation id of the user's own.
+    :raises InvalidRequestError: names the field and what is wrong with it.
+    """
+
+    prompt: str
+    model: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    images: Sequence[str] = ()
+    mask: str | None = None
+    callback_url: str | None = None
+    trace_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.prompt, str) or self.prompt.strip() in ("", "None"):
+            raise InvalidRequestError(
+                f"prompt is {self.prompt!r}; give the text of what to draw. Did its template render nothing?"
+            )
+        for name in ("model", "mask", "callback_url", "trace_id"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value.strip()):
+                raise InvalidRequestError(f"{name} is {value!r}; leave it out or give it as text")
+        if not isinstance(self.options, Mapping):
+            raise InvalidRequestError(f"options must be a dict, not {type(self.options).__name__}")
+        try:
+            json.dumps(dict(self.options), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InvalidRequestError(f"options cannot be sent as JSON: {error}") from error
+        reserved = sorted(_RESERVED_OPTIONS & set(self.options))
+        if reserved:
+            raise InvalidRequestError(
+                f"options holds {', '.join(reserved)}; use the argument of that name (async is always set, and streams "
+                "cannot be waited for by id)"
+            )
+        if isinstance(self.images, str) or not all(isinstance(image, str) for image in self.images):
+            raise InvalidRequestError("images must be a list of URLs or paths")
+
+    @property
+    def is_edit(self) -> bool:
+        """Whether the request changes given pictures rather than making one from text."""
+        return bool(self.images or self.mask)
+
+    @property
+    def image_count(self) -> int:
+        """How many pictures are asked for: the option ``n``, else one."""
+        count = self.options.get("n", 1)
+        return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedImage:
+    """One picture of a finished image task: exactly one of ``url``, ``path`` and ``data`` is set.
+
+    :param index: position in the service's answer, from 0.
+    :param url: where it can be fetched, usually for a limited time.
+    :param path: file on the service's own disk (MCP servers).
+    :param data: the picture itself as base64; never leaves the process.
+    """
+
+    index: int
+    url: str | None = None
+    path: str | None = None
+    data: str | None = field(default=None, repr=False)
+
+    def as_xcom(self) -> dict[str, Any]:
+        """Return ``{index, url, path, inline}``; ``inline`` means that the record itself holds the bytes."""
+        return {"index": self.index, "url": self.url, "path": self.path, "inline": self.data is not None}
+
+    def content(self) -> bytes:
+        """Return the bytes of an inline picture.
+
+        :raises ValueError: when it is not inline, or not base64.
+        """
+        if self.data is None:
+            raise ValueError("the picture is not inline")
+        encoded = self.data.partition(",")[2] if self.data.startswith("data:") else self.data
+        try:
+            return base64.b64decode(encoded, validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"the inline picture is not base64: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTask:
+    """What a service says of one image task at one moment.
+
+    :param id: the service's id, or ``inline:...`` for a service that answered at once without one.
+    :param service: name of the service.
+    :param state: the state in this package's words; ``raw_state`` keeps the service's.
+    :param images: the pictures, in the service's order; empty until it succeeded.
+    :param image_count_requested: how many were asked for, where the record says so.
+    :param created_at: Unix seconds; likewise ``finished_at``.
+    :param duration: seconds that the service worked on it.
+    :param usage: the service's own account of what it used or charged.
+    :param error: why it failed; set when and only when ``state`` is failed.
+    :param raw: the service's whole record, for the hook's users; never in XCom.
+    """
+
+    id: str
+    service: str
+    state: TaskState
+    raw_state: str | None = None
+    trace_id: str | None = None
+    model: str | None = None
+    prompt: str | None = None
+    images: tuple[GeneratedImage, ...] = ()
+    image_count_requested: int | None = None
+    created_at: float | None = None
+    finished_at: float | None = None
+    duration: float | None = None
+    usage: Mapping[str, Any] | None = None
+    error: ImageTaskError | None = field(default=None, compare=False)
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def as_xcom(self, conn_id: str) -> dict[str, Any]:
+        """Return the record that sensors push: plain JSON, no bytes, times ISO-8601 in UTC, duration in seconds.
+
+        :param conn_id: the connection that the image task was read with.
+        """
+        return {
+            "id": self.id,
+            "service": self.service,
+            "conn_id": conn_id,
+            "trace_id": self.trace_id,
+            "state": str(self.state),
+            "model": self.model,
+            "prompt": prompt_excerpt(self.prompt),
+            "images": [image.as_xcom() for image in self.images],
+            "image_count_requested": self.image_count_requested,
+            "created_at": iso_time(self.created_at),
+            "finished_at": iso_time(self.finished_at),
+            "duration": self.duration,
+            "usage": dict(self.usage) if self.usage is not None else None,
+        }
+
+
+def prompt_excerpt(prompt: str | None) -> str | None:
+    """Return at most the first 300 characters of a prompt."""
+    return prompt[:PROMPT_EXCERPT] if prompt is not None else None
+
+
+def iso_time(seconds: float | None) -> str | None:
+    """Return Unix ``seconds`` as ISO-8601 in UTC, None for None or for a moment outside the calendar."""
+    if seconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, tz=UTC).isoformat()
+    except (OverflowError, OSError, ValueError):
+        return None

@@ -1,0 +1,1 @@
+"""Triggers that wait for image tasks on the triggerer."""

@@ -1,0 +1,110 @@
+"""The wait for image tasks on the triggerer. It only reads; the worker that resumes reads again and decides."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_imagetasks.account import Account
+from airflow_provider_imagetasks.connections import aread_connection
+from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.transport import AiohttpTransport
+from airflow_provider_imagetasks.wait_log import WaitLog
+from airflow_provider_imagetasks.waiting import Watch, wait
+
+SHORTEST_FIRST_PAUSE = 10.0
+"""Seconds between deferral and first poll: an event that comes while Airflow still writes down the deferral can make
+it fail the task."""
+EVENT_STATUSES = ("done", "deadline", "error")
+
+
+class ImageTaskTrigger(BaseTrigger):
+    """Ask for image tasks until all are over, then fire one event ``{status, deadline, asked_at}``.
+
+    Its arguments are stored in clear in Airflow's database, and rows of older versions must stay readable: ids,
+    names and numbers only.
+
+    :param conn_id: the connection to read with.
+    :param image_task_ids: what to wait for; empty where ``trace_id`` is given.
+    :param deadline: Unix seconds when waiting ends; survives a restart of the triggerer.
+    :param poll_interval: seconds between two status requests.
+    :param asked_at: Unix seconds of the submission, else of the first question; "not found" is tolerated for 60 s.
+    :param trace_id: looked up where there are no ids yet.
+    """
+
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        image_task_ids: Sequence[str],
+        deadline: float,
+        poll_interval: float,
+        asked_at: float,
+        trace_id: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+        self.image_task_ids = list(image_task_ids)
+        self.deadline = deadline
+        self.poll_interval = poll_interval
+        self.asked_at = asked_at
+        self.trace_id = trace_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments, as plain JSON."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "conn_id": self.conn_id,
+                "image_task_ids": self.image_task_ids,
+                "deadline": self.deadline,
+                "poll_interval": self.poll_interval,
+                "asked_at": self.asked_at,
+                "trace_id": self.trace_id,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and fire one event whose status is one of ``done``, ``deadline`` and ``error``."""
+        try:
+            # The grace lets the wait end by itself; the timeout is for a status request that hangs past the deadline.
+            async with asyncio.timeout(max(0.0, self.deadline - time.time()) + SHORTEST_FIRST_PAUSE):
+                status = await self._wait()
+        except TimeoutError:
+            status = "deadline"
+        yield TriggerEvent({"status": status, "deadline": self.deadline, "asked_at": self.asked_at})
+
+    async def _wait(self) -> str:
+        account = await self._account()
+        if account is None:
+            return "error"
+        watch = Watch(
+            image_task_ids=tuple(self.image_task_ids),
+            trace_id=self.trace_id,
+            asked_at=self.asked_at,
+            deadline=self.deadline,
+            poll_interval=self.poll_interval,
+        )
+        first_pause = max(self.poll_interval, SHORTEST_FIRST_PAUSE)
+        async with AiohttpTransport(account) as transport:
+            flow = wait(watch, get_service(account.service), first_pause=first_pause, log=WaitLog(self.log))
+            return await transport.run(flow)
+
+    async def _account(self) -> Account | None:
+        """Return the account, trying again while Airflow cannot be asked; None where the connection itself is wrong."""
+        while True:
+            try:
+                return await aread_connection(self.conn_id)
+            except ImageTaskError as error:
+                self.log.error("%s", error)
+                await asyncio.sleep(SHORTEST_FIRST_PAUSE)
+                if not error.retryable:
+                    return None
+            except Exception as error:  # noqa: BLE001 - Airflow's API may be away for a while, in any way
+                self.log.warning("Connection %s cannot be read, trying again: %s", self.conn_id, error)
+                await asyncio.sleep(self.poll_interval)
