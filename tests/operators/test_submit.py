@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    ContentPolicyError,
+    InvalidRequestError,
+    QuotaExceededError,
+    UnknownOutcomeError,
+)
+from airflow_provider_imagetasks.local import LocalImageService
+from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
+from tests.task_runner import TaskRunner
+
+
+def submit(**arguments: Any) -> ImageTaskSubmitOperator:
+    return ImageTaskSubmitOperator(**{"task_id": "submit", "prompt": "a red kite", **arguments})
+
+
+def created(image_service: LocalImageService) -> list[dict[str, Any]]:
+    return list(image_service.stats()["created"])
+
+
+def test_the_image_task_id_is_the_xcom(runner: TaskRunner, image_service: LocalImageService) -> None:
+    outcome = runner.run(submit)
+
+    assert outcome.state == "success"
+    assert runner.xcoms[("submit", "return_value")] == created(image_service)[0]["id"]
+
+
+def test_image_task_is_pushed_with_a_cut_prompt(runner: TaskRunner, service_name: str) -> None:
+    runner.run(lambda: submit(prompt="kite " * 100))
+
+    pushed = runner.xcoms[("submit", "image_task")]
+    assert set(pushed) == {"id", "service", "conn_id", "trace_id", "model", "prompt", "submitted_at"}
+    assert pushed["id"] == runner.xcoms[("submit", "return_value")]
+    assert (pushed["service"], pushed["conn_id"]) == (service_name, "imagetasks_default")
+    assert len(pushed["prompt"]) == 300
+
+
+def test_nothing_is_pushed_beside_the_result_where_do_xcom_push_is_off(runner: TaskRunner) -> None:
+    runner.run(lambda: submit(do_xcom_push=False))
+
+    assert runner.xcoms == {}
+
+
+def test_arguments_are_templates(runner: TaskRunner, image_service: LocalImageService) -> None:
+    runner.run(lambda: submit(prompt="kite of {{ run_id }}", options={"size": "{{ '512x512' }}"}))
+
+    assert created(image_service)[0]["prompt"] == "kite of a_run"
+    assert runner.rendered["options"] == {"size": "512x512"}
+
+
+def test_a_retry_carries_the_same_key_and_a_clear_another(
+    runner: TaskRunner, image_service: LocalImageService, service_name: str
+) -> None:
+    name = {"acedatacloud": "trace_id", "aigptimage": "request_id"}[service_name]
+
+    runner.run(submit, try_number=1, max_tries=2)
+    runner.run(lambda: submit(prompt="another"), try_number=2, max_tries=2)
+    first = created(image_service)[0][name]
+    runner.run(submit, try_number=2, max_tries=4)
+    cleared = created(image_service)[-1][name]
+
+    assert first
+    assert {entry[name] for entry in created(image_service)} == {first, cleared}
+    assert first != cleared
+
+
+@pytest.mark.parametrize("service_name", ["aigptimage"], indirect=True)
+def test_a_retry_with_the_same_request_id_is_not_charged_again(
+    runner: TaskRunner, image_service: LocalImageService
+) -> None:
+    runner.run(submit, try_number=1)
+    first = runner.xcoms[("submit", "return_value")]
+    runner.run(submit, try_number=2)
+
+    assert runner.xcoms[("submit", "return_value")] == first
+    assert len(created(image_service)) == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "error_class"),
+    [
+        ("a kite [refuse]", ContentPolicyError),
+        ("a kite [no-credit]", QuotaExceededError),
+        ("a kite [expired-key]", AuthenticationError),
+    ],
+)
+@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+def test_a_definite_refusal_fails_without_retries_and_is_not_billed(
+    runner: TaskRunner, image_service: LocalImageService, prompt: str, error_class: type[Exception]
+) -> None:
+    outcome = runner.run(lambda: submit(prompt=prompt, retries=2))
+
+    assert outcome.state == "failed"
+    assert isinstance(outcome.error, error_class)
+    assert isinstance(outcome.error, AirflowFailException)
+    assert "not billed" in str(outcome.error)
+    assert created(image_service) == []
+
+
+@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+def test_an_unknown_outcome_is_not_sent_again_and_fails_without_retries(
+    runner: TaskRunner, image_service: LocalImageService
+) -> None:
+    outcome = runner.run(lambda: submit(prompt="a kite [cut-after]", retries=2))
+
+    assert outcome.state == "failed"
+    assert isinstance(outcome.error, UnknownOutcomeError)
+    assert "Clear submits anew" in str(outcome.error)
+    assert len(created(image_service)) == 1
+
+
+@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+def test_resubmit_leaves_an_unknown_outcome_to_the_retries(runner: TaskRunner) -> None:
+    outcome = runner.run(lambda: submit(prompt="a kite [cut-after]", retries=2, on_unknown_outcome="resubmit"))
+
+    assert outcome.state == "up_for_retry"
+    assert "pays twice" in str(outcome.error)
+
+
+def test_an_unknown_policy_is_an_error_in_the_dag() -> None:
+    with pytest.raises(ValueError, match="on_unknown_outcome"):
+        submit(on_unknown_outcome="again")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "connection_fields", "said"),
+    [
+        ({"prompt": "  "}, {}, "prompt"),
+        ({"prompt": "{{ none }}"}, {}, "prompt"),
+        ({"options": "size=512x512"}, {}, "options"),
+        ({"options": {"model": "x"}}, {}, "model"),
+        ({}, {"extra": {}}, "'service'"),
+        ({}, {"extra": {"service": "dalle"}}, "'dalle'"),
+        ({}, {"password": ""}, "Password"),
+        ({}, {"host": "ftp://example.com"}, "Host"),
+        ({}, {"host": "http://example.com"}, "http://"),
+        ({}, {"host": "https://user:pw@example.com"}, "Password"),
+        ({}, {"extra": {"service": "acedatacloud", "submit_rate": "fast"}}, "submit_rate"),
+        ({}, {"extra": "[]"}, "Extra"),
+        ({}, {"conn_type": "http"}, "type"),
+    ],
+)
+@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+def test_bad_input_fails_before_anything_is_sent(
+    runner: TaskRunner,
+    image_service: LocalImageService,
+    arguments: dict[str, Any],
+    connection_fields: dict[str, Any],
+    said: str,
+) -> None:
+    runner.connections["imagetasks_default"].update(connection_fields)
+
+    outcome = runner.run(lambda: submit(retries=2, **arguments))
+
+    assert outcome.state == "failed"
+    assert isinstance(outcome.error, InvalidRequestError | AuthenticationError)
+    assert said in str(outcome.error)
+    assert "key-of-the-tests" not in str(outcome.error)
+    assert image_service.stats()["dialects"]["acedatacloud"]["submissions"] == 0
+
+
+def test_a_missing_connection_is_retried_since_airflow_may_only_have_failed_to_look_it_up(runner: TaskRunner) -> None:
+    outcome = runner.run(lambda: submit(conn_id="missing", retries=2))
+
+    assert outcome.state == "up_for_retry"
+    assert isinstance(outcome.error, InvalidRequestError)
+    assert "'missing'" in str(outcome.error)
+
+
+def test_every_argument_can_be_mapped() -> None:
+    mapped = ImageTaskSubmitOperator.partial(task_id="submit", conn_id="c", options={"n": 1}).expand(prompt=["a", "b"])
+
+    assert mapped.operator_class is ImageTaskSubmitOperator
+    assert "prompt" in mapped.template_fields

@@ -1,0 +1,154 @@
+"""Runs an operator in Airflow's own task runner, against an Execution API that lives in memory: no database."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from unittest import mock
+from urllib.parse import unquote
+
+import httpx
+from airflow.sdk import DAG
+from airflow.sdk.api.client import Client
+from airflow.sdk.api.datamodels._generated import DagRun, TaskInstance
+from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor, run_task_in_process
+
+DAG_ID, RUN_ID = "a_dag", "a_run"
+_MOMENT = "2026-03-01T00:00:00Z"
+
+
+@dataclass
+class Outcome:
+    """How a task ended: its state, what it told Airflow, the error it raised."""
+
+    state: str
+    message: Any
+    error: BaseException | None
+
+
+@dataclass
+class TaskRunner:
+    """Runs tasks of one Dag run; what they push stays for the next."""
+
+    connections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    xcoms: dict[tuple[str, str], Any] = field(default_factory=dict)
+    rendered: dict[str, Any] = field(default_factory=dict)
+    first_reschedule: str | None = None
+
+    def run(
+        self,
+        make_task: Callable[[], Any],
+        *,
+        try_number: int = 1,
+        max_tries: int = 2,
+        next_method: str | None = None,
+        next_kwargs: Mapping[str, Any] | None = None,
+    ) -> Outcome:
+        """Make the task inside a Dag and run it once, or resume it with ``next_method``."""
+        with DAG(dag_id=DAG_ID, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+            task = make_task()
+        self._run_context = {
+            "dag_run": _dag_run(),
+            "task_reschedule_count": 0,
+            "max_tries": max_tries,
+            "variables": [],
+            "connections": [],
+            "xcom_keys_to_clear": [],
+            "should_retry": try_number <= max_tries,
+            **({"next_method": next_method, "next_kwargs": _serialized(next_kwargs or {})} if next_method else {}),
+        }
+        instance = TaskInstance(
+            id=uuid.uuid4(),
+            task_id=task.task_id,
+            dag_id=DAG_ID,
+            run_id=RUN_ID,
+            try_number=try_number,
+            dag_version_id=uuid.uuid4(),
+        )
+        client = _ClientWithoutRetries(
+            base_url="http://airflow.invalid/", token="", transport=httpx.MockTransport(self._answer)
+        )
+        with mock.patch.object(InProcessTestSupervisor, "_api_client", return_value=client):
+            result = run_task_in_process(ti=instance, task=task)
+        return Outcome(state=str(result.state.value), message=result.msg, error=result.error)
+
+    def resume(self, make_task: Callable[[], Any], outcome: Outcome, event: Any) -> Outcome:
+        """Resume a task that deferred, with the event that its trigger fired."""
+        kwargs = {**outcome.message.next_kwargs, "event": event}
+        return self.run(make_task, next_method=outcome.message.next_method, next_kwargs=kwargs)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        path = unquote(request.url.path)
+        if path.endswith("/run"):
+            return httpx.Response(200, json=self._run_context)
+        if path.endswith("/rtif"):
+            self.rendered = json.loads(request.content)
+        if "/task-reschedules/" in path:
+            return httpx.Response(200, json=self.first_reschedule)
+        if match := re.fullmatch(r"/connections/(.+)", path):
+            return self._connection(match[1])
+        if match := re.fullmatch(rf"/xcoms/{DAG_ID}/{RUN_ID}/([^/]+)/([^/]+)", path):
+            return self._xcom(request, (match[1], match[2]))
+        if "/store/" in path and request.method == "GET":
+            return httpx.Response(404, json={"detail": {"reason": "not_found", "message": "no such key"}})
+        return httpx.Response(200, json={})
+
+    def _connection(self, conn_id: str) -> httpx.Response:
+        known = self.connections.get(conn_id)
+        if known is None:
+            return httpx.Response(404, json={"detail": {"reason": "not_found", "message": f"no {conn_id}"}})
+        empty = dict.fromkeys(("host", "login", "password", "schema", "port", "extra"))
+        fields = {"conn_id": conn_id, "conn_type": "imagetasks", **empty, **known}
+        if isinstance(fields.get("extra"), dict):
+            fields["extra"] = json.dumps(fields["extra"])
+        return httpx.Response(200, json=fields)
+
+    def _xcom(self, request: httpx.Request, key: tuple[str, str]) -> httpx.Response:
+        if request.method == "POST":
+            self.xcoms[key] = json.loads(request.content)
+            return httpx.Response(201, json={"message": "stored"})
+        if key not in self.xcoms:
+            return httpx.Response(404, json={"detail": {"reason": "not_found", "message": f"no {key}"}})
+        return httpx.Response(200, json={"key": key[1], "value": self.xcoms[key]})
+
+
+class _ClientWithoutRetries(Client):
+    def request(self, *args: Any, **kwargs: Any) -> Any:
+        return Client.request.__wrapped__(self, *args, **kwargs)
+
+
+def _dag_run() -> dict[str, Any]:
+    """Return what every Airflow version wants to know of a run, without what this one forbids."""
+    every = {
+        "dag_id": DAG_ID,
+        "run_id": RUN_ID,
+        "logical_date": _MOMENT,
+        "data_interval_start": _MOMENT,
+        "data_interval_end": _MOMENT,
+        "run_after": _MOMENT,
+        "start_date": _MOMENT,
+        "end_date": None,
+        "clear_number": 0,
+        "run_type": "manual",
+        "state": "running",
+        "conf": {},
+        "consumed_asset_events": [],
+        "partition_key": None,
+    }
+    return {name: value for name, value in every.items() if name in DagRun.model_fields}
+
+
+def _serialized(value: Mapping[str, Any]) -> Any:
+    """Serialise what a resumed method gets, as this version of Airflow stores it."""
+    try:
+        from airflow.sdk.serde import serialize
+    except ImportError:
+        from airflow.serialization.serialized_objects import BaseSerialization
+
+        return BaseSerialization.serialize(dict(value))
+    return serialize(dict(value))
