@@ -21,7 +21,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _INTEGRATION,
                 "external-doc-url": "https://github.com/airflow-provider-imagetasks/airflow-provider-imagetasks",
-                "tags": ["ai", "generative-ai", "service"],
+                "tags": ["service"],
             }
         ],
         "hooks": _modules("hooks.image_task"),

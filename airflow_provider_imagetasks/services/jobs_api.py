@@ -36,6 +36,7 @@ ERROR_CODES: dict[int, type[ImageTaskError]] = {
     401: AuthenticationError,
     402: QuotaExceededError,
     404: InvalidRequestError,
+    408: ServiceUnavailableError,
     422: InvalidRequestError,
     429: RateLimitError,
     500: ServiceUnavailableError,
@@ -119,7 +120,7 @@ class JobsApiService(Service):
             envelope = response.json()
         except ValueError:
             envelope = None
-        if not isinstance(envelope, Mapping):
+        if not isinstance(envelope, Mapping) or 300 <= response.status < 400:
             raise unexplained(response, service=self.name)
         own = whole_number(envelope.get("code"))
         if own is None and 200 <= response.status < 300:

@@ -20,6 +20,7 @@ STATUSES: dict[int, type[ImageTaskError]] = {
     402: QuotaExceededError,
     404: InvalidRequestError,
     405: InvalidRequestError,
+    408: ServiceUnavailableError,
     413: InvalidRequestError,
     422: InvalidRequestError,
     429: RateLimitError,
@@ -32,7 +33,7 @@ def unexplained(response: Response, *, service: str) -> ImageTaskError:
     seen = f"HTTP {response.status} from {service}: {response.excerpt() or 'an empty body'}"
     if response.status == 429:
         return RateLimitError(seen, service=service, retry_after=exchange.retry_after(response))
-    if response.status >= 500 or response.status == 408:
+    if response.status >= 500 or STATUSES.get(response.status) is ServiceUnavailableError:
         return ServiceUnavailableError(seen, service=service)
     if 300 <= response.status < 400:
         target = response.headers.get("location", "nowhere")

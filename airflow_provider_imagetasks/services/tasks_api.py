@@ -51,15 +51,16 @@ class TasksApiService(Service):
             body["callback_url"] = request.callback_url
         if trace_id:
             body["trace_id"] = trace_id
-        task = yield from exchange.submit(
-            Request(method="POST", path=GENERATIONS_PATH, body=body),
-            lambda response: self._accepted(response, request),
-            service=self.name,
-            repeatable=False,
-            how_to_look=self.how_to_look,
-            trace_id=trace_id,
+        return (
+            yield from exchange.submit(
+                Request(method="POST", path=GENERATIONS_PATH, body=body),
+                lambda response: self._accepted(response, request, trace_id),
+                service=self.name,
+                repeatable=False,
+                how_to_look=self.how_to_look,
+                trace_id=trace_id,
+            )
         )
-        return replace(task, trace_id=task.trace_id or trace_id)
 
     def read_one(self, image_task_id: str) -> Flow[ImageTask]:
         """Ask for one record; ``{}`` means that the service does not know it."""
@@ -135,7 +136,7 @@ class TasksApiService(Service):
             raise refusal(response, body, service=self.name)
         return body
 
-    def _accepted(self, response: Response, request: ImageRequest) -> ImageTask:
+    def _accepted(self, response: Response, request: ImageRequest, trace_id: str | None) -> ImageTask:
         """Return the image task that a submission made: usually only its id, sometimes the pictures at once."""
         body = self._object(response)
         image_task_id = text(body.get("task_id"))
@@ -147,7 +148,7 @@ class TasksApiService(Service):
             service=self.name,
             state=TaskState.SUCCEEDED if images else TaskState.RUNNING,
             raw_state="answered at once" if images else "submitted",
-            trace_id=text(body.get("trace_id")),
+            trace_id=text(body.get("trace_id")) or trace_id,
             model=request.model,
             prompt=request.prompt,
             images=images,

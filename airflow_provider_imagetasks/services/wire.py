@@ -53,9 +53,12 @@ class Response:
     def json(self) -> Any:
         """Return the parsed body.
 
-        :raises ValueError: when it is not JSON.
+        :raises ValueError: when it is not JSON, or nested too deeply to be an answer.
         """
-        return json.loads(self.content)
+        try:
+            return json.loads(self.content)
+        except RecursionError as error:
+            raise ValueError("the answer is nested too deeply") from error
 
     def excerpt(self) -> str:
         """Return the beginning of the body on one line, for messages."""

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+from packaging.version import Version
+
+from airflow_provider_imagetasks.account import read_account
+from airflow_provider_imagetasks.hooks import connection_form
+from airflow_provider_imagetasks.services import known_services
+
+
+@pytest.fixture(scope="module")
+def form() -> dict[str, Any]:
+    """What the Airflow UI is told of our connection type, by this version of Airflow itself."""
+    found = [entry for entry in HookMetaService.hook_meta_data() if entry.connection_type == "imagetasks"]
+    assert len(found) == 1
+    return dict(found[0].model_dump())
+
+
+def test_airflow_shows_the_type_by_its_name(form: dict[str, Any]) -> None:
+    assert form["hook_name"] == "Image tasks"
+
+
+def test_airflow_shows_every_extra_field_with_label_and_help(form: dict[str, Any]) -> None:
+    assert set(form["extra_fields"]) == set(connection_form.fields())
+    for name, field in form["extra_fields"].items():
+        assert field["schema"]["title"] == connection_form.fields()[name]["label"]
+        assert field["description"]
+
+
+def test_airflow_offers_the_installed_services(form: dict[str, Any]) -> None:
+    assert tuple(form["extra_fields"]["service"]["schema"]["enum"]) == known_services()
+
+
+def test_only_the_service_has_to_be_filled_in(form: dict[str, Any]) -> None:
+    blank = {name for name, field in form["extra_fields"].items() if "null" in field["schema"]["type"]}
+
+    assert blank >= set(connection_form.fields()) - {"service"}
+
+
+def test_the_key_has_a_label_and_what_is_not_needed_is_hidden(form: dict[str, Any]) -> None:
+    standard = form["standard_fields"]
+
+    assert standard["password"]["title"] == "API key"
+    assert standard["host"]["title"] == "Base URL"
+    assert standard["login"]["hidden"] is standard["port"]["hidden"] is standard["url_schema"]["hidden"] is True
+
+
+def test_what_a_user_leaves_blank_is_taken_as_not_given() -> None:
+    blank = dict.fromkeys(connection_form.fields(), "")
+
+    account = read_account(
+        conn_id="c",
+        service="acedatacloud",
+        default_base_url="https://example.com",
+        requires_key=True,
+        host=None,
+        key="k",
+        extra=blank,
+    )
+
+    assert account.submit_rate is None
+    assert account.verify is True
+
+
+def test_airflow_is_new_enough() -> None:
+    import airflow
+
+    assert Version(airflow.__version__) >= Version("3.1.1")
