@@ -1,0 +1,119 @@
+# Every target builds the environment it needs: nothing has to be installed or activated first.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+VENV_3_1 ?= .venv-3.1
+SERVICE ?= local
+KEEP ?=
+
+# What an active environment or the user's own Airflow would bring along must not reach ours.
+unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH VIRTUAL_ENV
+unexport PIP_CONSTRAINT PIP_PREFIX PIP_REQUIRE_VIRTUALENV PIP_TARGET PIP_USER
+unexport $(filter AIRFLOW_%,$(.VARIABLES))
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo "Variables: PYTHON=... (3.11 or newer), SERVICE=local|acedatacloud|aigptimage and KEEP=1 (demo), ARGUMENTS=..."
+
+.PHONY: install
+install: $(VENV)/.installed ## Build .venv with the package and its development tools
+
+.PHONY: check
+check: $(VENV)/.installed ## Check format, lint and types
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+
+.PHONY: format
+format: $(VENV)/.installed ## Format the code and apply the safe lint fixes
+	@$(VENV)/bin/ruff check --fix-only --quiet .
+	@$(VENV)/bin/ruff format .
+
+.PHONY: test
+test: $(VENV)/.installed ## Run all tests: unit, contract, task runner, and the example Dags in a real Airflow
+	@$(VENV)/bin/python -m pytest $(ARGUMENTS)
+
+.PHONY: test-unit
+test-unit: $(VENV)/.installed ## Run the tests that start no Airflow
+	@$(VENV)/bin/python -m pytest -m "not system" $(ARGUMENTS)
+
+.PHONY: test-system
+test-system: $(VENV)/.installed ## Run the tests that start a real Airflow
+	@$(VENV)/bin/python -m pytest -m system $(ARGUMENTS)
+
+.PHONY: test-airflow-3.1
+test-airflow-3.1: $(VENV_3_1)/.installed ## Run all tests on the newest Airflow 3.1, in an environment of its own
+	@$(VENV_3_1)/bin/python -c 'import importlib.metadata, sys; \
+		version = importlib.metadata.version("apache-airflow"); \
+		sys.exit(0 if version.startswith("3.1.") else f"expected Airflow 3.1, found {version}")'
+	@$(VENV_3_1)/bin/python -m pytest $(ARGUMENTS)
+
+.PHONY: demo
+demo: $(VENV)/.installed ## Make pictures with a real Airflow and the local image service; KEEP=1 leaves both running
+	@$(VENV)/bin/python -m dev.demo --service "$(SERVICE)" $(if $(filter-out 0 no false,$(KEEP)),--keep)
+
+.PHONY: local-service
+local-service: $(VENV)/.installed ## Run the local image service on port 8750; ARGUMENTS="--help" lists its options
+	@$(VENV)/bin/python -m airflow_provider_imagetasks.local $(ARGUMENTS)
+
+.PHONY: constraints
+constraints: ## Resolve the constraints files anew; needs uv (UV=/path/to/uv)
+	@$(find_python); $$python dev/compile_constraints.py "$(or $(UV),uv)"
+
+.PHONY: clean
+clean: ## Remove the environments, the caches and the demo's pictures
+	@rm -rf $(VENV) $(VENV_3_1) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find airflow_provider_imagetasks dev example_dags tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A version under which the constraints are tested comes first; a newer one is better than none.
+define find_python
+python="$(PYTHON)"; \
+if [ -z "$$python" ]; then \
+	for limit in '< (3, 14)' '> (3, 13)'; do \
+		for candidate in python3 python3.13 python3.12 python3.11; do \
+			if $$candidate -c "import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] $$limit)" \
+				>/dev/null 2>&1; then python=$$candidate; break 2; fi; \
+		done; \
+	done; \
+fi; \
+if [ -z "$$python" ]; then \
+	echo "No Python 3.11 or newer with the venv module found (tried python3, python3.13, python3.12, python3.11)." >&2; \
+	echo "Install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2; \
+	exit 1; \
+fi; \
+if ! $$python -c "import sys; sys.exit(sys.version_info < (3, 11))"; then \
+	echo "PYTHON=$$python is not Python 3.11 or newer." >&2; \
+	exit 1; \
+fi
+endef
+
+# $(1) the environment, $(2) its constraints. Pip's output appears only when it fails.
+define build_environment
+if "$(1)/bin/python" -m pip --version >/dev/null 2>&1; then \
+	echo "Bringing $(1) up to date"; \
+else \
+	$(find_python); \
+	echo "Building $(1) with $$($$python --version) (once; a minute or two)"; \
+	rm -rf "$(1)"; \
+	$$python -m venv "$(1)" || { rm -rf "$(1)"; exit 1; }; \
+fi; \
+log="$(1)/install.log"; \
+if ! { "$(1)/bin/python" -m pip install --constraint $(2) hatchling \
+	&& "$(1)/bin/python" -m pip install --constraint $(2) --no-build-isolation --editable '.[dev]'; } >"$$log" 2>&1; then \
+	cat "$$log" >&2; \
+	echo "The installation into $(1) failed." >&2; \
+	exit 1; \
+fi; \
+touch "$@"
+endef
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(call build_environment,$(VENV),constraints.txt)
+
+$(VENV_3_1)/.installed: pyproject.toml constraints-airflow-3.1.txt
+	@$(call build_environment,$(VENV_3_1),constraints-airflow-3.1.txt)

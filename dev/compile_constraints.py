@@ -1,0 +1,68 @@
+"""Writes the constraints files: one set of pins per Airflow minor that fits every supported Python.
+
+Usage: python dev/compile_constraints.py PATH_OF_UV. Nothing else in this project needs uv.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PYTHON_VERSIONS = ("3.11", "3.12", "3.13")
+NEWEST_AIRFLOW = "3.3.2"
+# An older Airflow does not cap what it depends on, so its set stops some weeks after its release.
+OLDER_AIRFLOWS = {"3.1": ("3.1.8", "2026-06-15")}
+# The same tests run on every Airflow, so the same tools run them, whatever their date.
+TEST_TOOLS = ("hypothesis", "pytest", "pytest-asyncio", "pytest-timeout", "requests-mock")
+
+
+def compile_pins(
+    uv: str, airflow: str, python_version: str, known_pins: dict[str, str], newest_upload: str | None
+) -> dict[str, str]:
+    """Resolve the package with its development extra for one Python, keeping to the pins already known."""
+    constraints = [f"apache-airflow=={airflow}", *(f"{name}=={pin}" for name, pin in known_pins.items())]
+    command = [uv, "pip", "compile", "pyproject.toml", "--extra", "dev", "--quiet"]
+    command += ["--python-version", python_version, "--no-header", "--no-annotate", "--no-emit-index-url"]
+    command += ["--no-emit-find-links", "--constraint", "-"]
+    if newest_upload is not None:
+        command += ["--exclude-newer", newest_upload]
+        command += [option for tool in TEST_TOOLS for option in ("--exclude-newer-package", f"{tool}=2100-01-01")]
+    finished = subprocess.run(
+        command, input="\n".join(constraints), cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=True
+    )
+    lines = (line.strip() for line in finished.stdout.splitlines())
+    return dict(line.split("==", 1) for line in lines if "==" in line and not line.startswith(("#", "-")))
+
+
+def compile_constraints(
+    uv: str, airflow: str, known_pins: dict[str, str], newest_upload: str | None = None
+) -> dict[str, str]:
+    """Return the union of the pins for every supported Python."""
+    pins = dict(known_pins)
+    for python_version in PYTHON_VERSIONS:
+        pins |= compile_pins(uv, airflow, python_version, pins, newest_upload)
+    return pins
+
+
+def write_constraints(path: Path, pins: dict[str, str]) -> None:
+    """Write one constraints file."""
+    path.write_text("".join(f"{name}=={pin}\n" for name, pin in sorted(pins.items())))
+
+
+def main() -> None:
+    """Write every constraints file of the checkout."""
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    uv = sys.argv[1]
+    newest = compile_constraints(uv, NEWEST_AIRFLOW, {})
+    write_constraints(CHECKOUT / "constraints.txt", newest)
+    tools = {name: newest[name] for name in TEST_TOOLS}
+    for minor, (airflow, newest_upload) in OLDER_AIRFLOWS.items():
+        pins = compile_constraints(uv, airflow, tools, newest_upload)
+        write_constraints(CHECKOUT / f"constraints-airflow-{minor}.txt", pins)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""The SQLite database of a scratch Airflow: made once, copied for the next one, read by tests."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a database that may still have a write-ahead log beside it."""
+    with closing(sqlite3.connect(source)) as reader, closing(sqlite3.connect(target)) as writer:
+        reader.backup(writer)
+
+
+class MetadataDatabase:
+    """What tests read straight from the tables, because no API shows it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def query(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
+        """Run one reading statement and return its rows."""
+        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=30)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(statement, parameters)]
+
+    def trigger_rows(self, dag_id: str | None = None, run_id: str | None = None) -> list[dict[str, Any]]:
+        """Return the triggers that deferred task instances wait for, their ``kwargs`` decoded, in map order."""
+        rows = self.query(
+            "SELECT trigger.id, trigger.classpath, trigger.kwargs, trigger.created_date, trigger.triggerer_id,"
+            " task_instance.dag_id, task_instance.run_id, task_instance.task_id, task_instance.map_index,"
+            " task_instance.state, task_instance.try_number, task_instance.trigger_timeout"
+            " FROM trigger JOIN task_instance ON task_instance.trigger_id = trigger.id"
+            " WHERE (:dag_id IS NULL OR task_instance.dag_id = :dag_id)"
+            " AND (:run_id IS NULL OR task_instance.run_id = :run_id)"
+            " ORDER BY task_instance.task_id, task_instance.map_index",
+            {"dag_id": dag_id, "run_id": run_id},
+        )
+        for row in rows:
+            row["kwargs"] = _decoded(row["kwargs"])
+        return rows
+
+
+def _decoded(kwargs: str) -> Any:
+    try:
+        value = json.loads(kwargs)
+    except ValueError:
+        return kwargs
+    # Airflow wraps a mapping it serialised itself.
+    if isinstance(value, dict) and value.keys() == {"__type", "__var"}:
+        return value["__var"]
+    return value

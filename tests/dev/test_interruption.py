@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from dev.interruption import INTERRUPTING_SIGNALS, Interrupted, interruptions_held, raise_on_interruption
+
+
+@pytest.fixture(autouse=True)
+def restored_handlers() -> Iterator[None]:
+    handlers = {number: signal.getsignal(number) for number in INTERRUPTING_SIGNALS}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_the_first_signal_raises_and_later_ones_do_not(number: signal.Signals, exit_code: int) -> None:
+    raise_on_interruption()
+    with pytest.raises(Interrupted) as interruption:
+        signal.raise_signal(number)
+    assert interruption.value.exit_code == exit_code
+    for each in INTERRUPTING_SIGNALS:
+        signal.raise_signal(each)
+
+
+def test_a_held_signal_takes_effect_at_the_end() -> None:
+    raise_on_interruption()
+    steps = []
+
+    def interrupted_work() -> None:
+        with interruptions_held():
+            signal.raise_signal(signal.SIGINT)
+            steps.append("after the signal")
+
+    with pytest.raises(Interrupted):
+        interrupted_work()
+    assert steps == ["after the signal"]

@@ -1,0 +1,91 @@
+"""The main job under a real scheduler: many mapped prompts, every sensor mode, the same outcome."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from dev.airflow_deployment import AirflowDeployment
+from dev.local_image_service import LocalImageServiceProcess
+
+SERVICES = ("acedatacloud", "aigptimage")
+PROMPT_COUNT = 14
+
+MAPPED_DAG = """
+from datetime import timedelta
+from airflow.sdk import DAG
+from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
+from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
+
+prompts = [f"{service} kite {{number}}" for number in range({count})]
+prompts[5] += " [429=1,retry-after=2]"
+
+with DAG("many_{service}", schedule=None, default_args={{"retries": 2, "retry_delay": timedelta(seconds=5)}}):
+    submit = ImageTaskSubmitOperator.partial(task_id="submit", conn_id="imagetasks_{service}").expand(prompt=prompts)
+    wait = ImageTaskSensor(task_id="wait", image_task_id=submit.output, deferrable=True, conn_id="imagetasks_{service}")
+    ImageTaskDownloadOperator(task_id="save", image_task_id=wait.output, output_path="file://{folder}/{service}")
+"""
+
+MODES_DAG = """
+from airflow.sdk import DAG
+from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
+from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
+
+with DAG("every_mode", schedule=None):
+    submit = ImageTaskSubmitOperator(task_id="submit", prompt="one kite for all modes [latency=6]")
+    ImageTaskSensor(task_id="poke", image_task_id=submit.output, mode="poke", poll_interval=2)
+    ImageTaskSensor(task_id="reschedule", image_task_id=submit.output, mode="reschedule", poll_interval=2)
+    ImageTaskSensor(task_id="deferrable", image_task_id=submit.output, deferrable=True, poll_interval=2)
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(airflow_deployment: AirflowDeployment, pictures_folder: Path) -> dict[str, str]:
+    """A run of each Dag, all started together because most of their time is waiting."""
+    sources = {
+        f"many_{service}": MAPPED_DAG.format(service=service, count=PROMPT_COUNT, folder=pictures_folder)
+        for service in SERVICES
+    }
+    sources["every_mode"] = MODES_DAG
+    for dag_id, source in sources.items():
+        airflow_deployment.write_dag(dag_id, source)
+    return {dag_id: airflow_deployment.api.trigger_dag(dag_id) for dag_id in sources}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_mapped_prompt_is_submitted_once_and_gives_a_picture_of_its_own(
+    airflow_deployment: AirflowDeployment, local_service: LocalImageServiceProcess, runs: dict[str, str], service: str
+) -> None:
+    api, dag_id = airflow_deployment.api, f"many_{service}"
+
+    state = api.wait_for_run(dag_id, runs[dag_id], timeout=180)
+
+    assert state == "success", api.failure_report(dag_id, runs[dag_id])
+    created = [entry["prompt"] for entry in local_service.stats()["created"] if entry["prompt"].startswith(service)]
+    assert len(created) == len(set(created)) == PROMPT_COUNT
+    (saved,) = api.xcoms(dag_id, runs[dag_id], "save")
+    assert len({file["sha256"] for file in saved["files"]}) == PROMPT_COUNT
+    assert all(Path(urlsplit(file["uri"]).path).is_file() for file in saved["files"])
+
+
+def test_the_service_was_asked_to_slow_down_and_nothing_was_lost(
+    airflow_deployment: AirflowDeployment, local_service: LocalImageServiceProcess, runs: dict[str, str]
+) -> None:
+    for service in SERVICES:
+        airflow_deployment.api.wait_for_run(f"many_{service}", runs[f"many_{service}"], timeout=180)
+
+        refused: dict[str, Any] = local_service.stats()["dialects"][service]["refused"]
+        assert sum(refused.values()) == 1
+
+
+def test_every_sensor_mode_gives_the_same_result(airflow_deployment: AirflowDeployment, runs: dict[str, str]) -> None:
+    api, run_id = airflow_deployment.api, runs["every_mode"]
+
+    assert api.wait_for_run("every_mode", run_id, timeout=180) == "success", api.failure_report("every_mode", run_id)
+
+    results = [api.xcoms("every_mode", run_id, task_id)[0] for task_id in ("poke", "reschedule", "deferrable")]
+    assert results[0]["state"] == "succeeded"
+    assert results[0] == results[1] == results[2]
