@@ -119,7 +119,9 @@ def _key(conn_id: str, key: str | None, required: bool) -> str | None:
     stripped = (key or "").strip()
     if not stripped:
         if required:
-            raise AuthenticationError(f"Connection {conn_id!r} has no API key; put it into the field Password")
+            raise AuthenticationError(
+                f"Connection {conn_id!r} has no API key; put it into the field Password (API key)"
+            )
         return None
     if not (stripped.isascii() and stripped.isprintable()) or " " in stripped:
         raise AuthenticationError(
@@ -139,12 +141,14 @@ def _base_url(conn_id: str, host: str | None, default: str, allow_plain: bool) -
         hostname, _port = parts.hostname, parts.port
     except ValueError as error:
         raise InvalidRequestError(
-            f"Host of connection {conn_id!r} is not a base URL ({error}); write it like {default}"
+            f"Host (Base URL) of connection {conn_id!r} is not a base URL ({error}); write it like {default}"
         ) from error
     if parts.scheme not in ("http", "https"):
         problem = "it must start with https://"
     elif not hostname or any(character.isspace() for character in given):
         problem = "it has no host name"
+    elif not _can_be_looked_up(hostname):
+        problem = "its host name is not valid"
     elif parts.username or parts.password:
         problem = "it must not hold a user name or password; the key belongs into the field Password"
     elif parts.query or parts.fragment:
@@ -155,8 +159,19 @@ def _base_url(conn_id: str, host: str | None, default: str, allow_plain: bool) -
             "'allow_private_hosts' to true for a host inside your own network"
         )
     if problem:
-        raise InvalidRequestError(f"Host of connection {conn_id!r} cannot be used: {problem}. Write it like {default}")
+        raise InvalidRequestError(
+            f"Host (Base URL) of connection {conn_id!r} cannot be used: {problem}. Write it like {default}"
+        )
     return parts.geturl().rstrip("/")
+
+
+def _can_be_looked_up(hostname: str) -> bool:
+    """Whether a name has only parts that the domain name system allows; the HTTP libraries fail on others late."""
+    try:
+        hostname.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def is_loopback(hostname: str) -> bool:
@@ -204,7 +219,7 @@ class _Fields:
             return None
         try:
             number = float(value) if not isinstance(value, bool) else float("nan")
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = float("nan")
         if not minimum <= number < float("inf"):
             raise self._wrong(key, f"a number of at least {minimum:g}")

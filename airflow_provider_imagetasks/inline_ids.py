@@ -38,9 +38,10 @@ def task_from_inline_id(image_task_id: str, service: str) -> ImageTask:
     encoded = image_task_id.removeprefix(INLINE_PREFIX)
     try:
         record = json.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
-        urls = [str(url) for url in record["urls"]]
-        origin = record["service"]
-    except (ValueError, KeyError, TypeError) as error:
+        urls, origin = record["urls"], record["service"]
+        if not (isinstance(urls, list) and urls and all(isinstance(url, str) for url in urls)):
+            raise ValueError("it has no pictures")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidRequestError(
             "image_task_id starts with 'inline:' but does not hold a record; pass it on unchanged",
             service=service,
@@ -54,11 +55,15 @@ def task_from_inline_id(image_task_id: str, service: str) -> ImageTask:
         service=service,
         state=TaskState.SUCCEEDED,
         raw_state="inline",
-        trace_id=record.get("trace_id"),
-        model=record.get("model"),
-        prompt=record.get("prompt"),
+        trace_id=_text(record.get("trace_id")),
+        model=_text(record.get("model")),
+        prompt=_text(record.get("prompt")),
         images=tuple(GeneratedImage(index=index, url=url) for index, url in enumerate(urls)),
         image_count_requested=record.get("count"),
     )
     finished_at = record.get("finished_at")
     return replace(task, finished_at=finished_at) if isinstance(finished_at, int | float) else task
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -7,8 +7,6 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
-
 LARGEST_PIXELS = 100_000_000
 """Pictures above this are refused before they are decoded: a small file can unpack to gigabytes."""
 _KINDS = {
@@ -20,6 +18,17 @@ _KINDS = {
 EXTENSIONS = tuple(extension for extension, _ in _KINDS.values())
 
 
+class UnusablePictureError(ValueError):
+    """A file is not a whole raster picture of a known kind and a sane size.
+
+    :param damaged: it seems to be one, but is cut off or broken, so that fetching it again may help.
+    """
+
+    def __init__(self, reason: str, *, damaged: bool = False) -> None:
+        super().__init__(reason)
+        self.damaged = damaged
+
+
 @dataclass(frozen=True, kw_only=True)
 class Picture:
     """What a file turned out to be.
@@ -28,6 +37,7 @@ class Picture:
     :param bytes: its size.
     :param width: in pixels, as ``height``.
     :param extension: by content, without the dot.
+    :param has_alpha: whether it can be transparent.
     """
 
     sha256: str
@@ -36,13 +46,13 @@ class Picture:
     height: int
     media_type: str
     extension: str
+    has_alpha: bool
 
 
 def inspect_picture(path: Path) -> Picture:
     """Decode a local file completely and return what it is.
 
-    :raises UnsafeResultError: it is not a raster picture of a known kind, or has too many pixels.
-    :raises DownloadError: it is one, but damaged or cut off.
+    :raises UnusablePictureError: it is not a raster picture of a known kind, has too many pixels, or is damaged.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -51,17 +61,19 @@ def inspect_picture(path: Path) -> Picture:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             with Image.open(path, formats=list(_KINDS)) as image:
-                kind = image.format or ""
+                kind, has_alpha = image.format or "", image.has_transparency_data
                 width, height = image.size
                 if width * height > LARGEST_PIXELS:
-                    raise UnsafeResultError(f"The result has {width} x {height} pixels, more than {LARGEST_PIXELS:,}")
+                    raise UnusablePictureError(f"it has {width} x {height} pixels, more than {LARGEST_PIXELS:,}")
                 image.load()
         except UnidentifiedImageError as error:
-            raise UnsafeResultError(f"The result is not a picture; it begins with {_beginning(path)}") from error
+            raise UnusablePictureError(f"it is not a picture; it begins with {_beginning(path)}") from error
         except Image.DecompressionBombError as error:
-            raise UnsafeResultError(f"The result has too many pixels: {error}") from error
+            raise UnusablePictureError(f"it has too many pixels ({error})") from error
+        except UnusablePictureError:
+            raise
         except (OSError, SyntaxError, ValueError) as error:
-            raise DownloadError(f"The result is a damaged picture or was cut off: {error}") from error
+            raise UnusablePictureError(f"it is a damaged picture, or was cut off ({error})", damaged=True) from error
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     extension, media_type = _KINDS[kind]
@@ -72,6 +84,7 @@ def inspect_picture(path: Path) -> Picture:
         height=height,
         media_type=media_type,
         extension=extension,
+        has_alpha=has_alpha,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 
-_WINDOW = re.compile(r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)?\s*s\s*")
+_WINDOW = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{1,9}(?:\.\d{1,9})?)?\s*s\s*")
 
 
 @dataclass(frozen=True)

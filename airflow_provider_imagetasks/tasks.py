@@ -32,14 +32,27 @@ class TaskState(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImageFile:
+    """A picture that was read from a file, to be uploaded with an edit.
+
+    :param name: file name, for the form.
+    :param content: the whole file.
+    """
+
+    name: str
+    media_type: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageRequest:
     """One picture request. Making one checks what can be checked without the service, before anything is billed.
 
     :param prompt: text of what to draw; not empty.
     :param model: the service's model name; None takes the connection's, then the service's default.
     :param options: further fields, sent to the service untouched (the body, or kie's and AI GPT Image's ``input``).
-    :param images: references to edit from, as URLs or object storage paths; not empty means an edit.
-    :param mask: reference of the edit mask.
+    :param images: pictures to edit from, as URLs, object storage paths or files already read; not empty means an edit.
+    :param mask: where to edit, as an object storage path or a file already read; needs ``images``.
     :param callback_url: URL that the service posts to when it is done.
     :param trace_id: correlation id of the user's own.
     :raises InvalidRequestError: names the field and what is wrong with it.
@@ -48,8 +61,8 @@ class ImageRequest:
     prompt: str
     model: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    images: Sequence[str] = ()
-    mask: str | None = None
+    images: Sequence[str | ImageFile] = ()
+    mask: str | ImageFile | None = None
     callback_url: str | None = None
     trace_id: str | None = None
 
@@ -58,7 +71,7 @@ class ImageRequest:
             raise InvalidRequestError(
                 f"prompt is {self.prompt!r}; give the text of what to draw. Did its template render nothing?"
             )
-        for name in ("model", "mask", "callback_url", "trace_id"):
+        for name in ("model", "callback_url", "trace_id"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not value.strip()):
                 raise InvalidRequestError(f"{name} is {value!r}; leave it out or give it as text")
@@ -74,13 +87,25 @@ class ImageRequest:
                 f"options holds {', '.join(reserved)}; use the argument of that name (async is always set, and streams "
                 "cannot be waited for by id)"
             )
-        if isinstance(self.images, str) or not all(isinstance(image, str) for image in self.images):
-            raise InvalidRequestError("images must be a list of URLs or paths")
+        self._check_images()
+
+    def _check_images(self) -> None:
+        if isinstance(self.images, str) or not isinstance(self.images, Sequence):
+            raise InvalidRequestError("images must be a list of URLs or paths, not a single one")
+        for name, image in [*(("images", image) for image in self.images), ("mask", self.mask)]:
+            if image is None and name == "mask":
+                continue
+            if not isinstance(image, str | ImageFile) or (isinstance(image, str) and image.strip() in ("", "None")):
+                raise InvalidRequestError(f"{name} holds {image!r}; give a URL, or the path of a file")
+            if isinstance(image, str) and image.startswith("data:"):
+                raise InvalidRequestError(f"{name} holds a data: URL; give a URL, or the path of a file")
+        if self.mask is not None and not self.images:
+            raise InvalidRequestError("mask is given without images; there is nothing to apply it to")
 
     @property
     def is_edit(self) -> bool:
         """Whether the request changes given pictures rather than making one from text."""
-        return bool(self.images or self.mask)
+        return bool(self.images)
 
     @property
     def image_count(self) -> int:

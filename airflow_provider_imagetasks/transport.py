@@ -8,40 +8,30 @@ Both treat the environment alike: proxies come from the environment's variables 
 from __future__ import annotations
 
 import asyncio
-import os
-import ssl
+import base64
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from collections.abc import Mapping
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from airflow_provider_imagetasks import __version__
 from airflow_provider_imagetasks.account import Account
+from airflow_provider_imagetasks.connection_failures import AnswerTooLargeError, may_have_left, reason_of
+from airflow_provider_imagetasks.environment import ca_bundle, proxy_for, tls_context
 from airflow_provider_imagetasks.services.wire import Answer, Flow, NoResponse, Request, Response, Result, Sleep
 
 if TYPE_CHECKING:
     import aiohttp
+    import requests
 
 USER_AGENT = f"airflow-provider-imagetasks/{__version__}"
 CONNECT_TIMEOUT = 10.0
-_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-
-
-def proxy_for(account: Account, url: str) -> str | None:
-    """Return the proxy that the environment names for ``url``, None for a direct connection."""
-    parts = urlsplit(url)
-    if not account.trust_env or not parts.hostname or proxy_bypass(parts.hostname):
-        return None
-    proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
-
-
-def ca_bundle(account: Account) -> str | bool:
-    """Return the path of the CA bundle to verify with, True for the default one, False for no verification."""
-    if account.verify is not True or not account.trust_env:
-        return account.verify
-    return next((path for name in _CA_VARIABLES if (path := os.environ.get(name))), True)
+_CHUNK = 64 * 1024
+LARGEST_ANSWER = 256 * 1024 * 1024
+"""Bytes; the largest answers hold ten pictures in base64."""
+SHORTEST_HIDDEN_KEY = 8
+"""Characters; a shorter key is a placeholder, and its letters occur in every answer."""
 
 
 def _headers(account: Account, request: Request) -> dict[str, str]:
@@ -62,6 +52,7 @@ class RequestsTransport:
         # The environment is read by proxy_for and ca_bundle; requests itself would also let .netrc replace our key.
         self._session.trust_env = False
         self._session.verify = ca_bundle(account)
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
 
     def __enter__(self) -> RequestsTransport:
         return self
@@ -85,6 +76,7 @@ class RequestsTransport:
 
     def _answer(self, request: Request) -> Answer:
         import requests
+        import urllib3
 
         url = self._account.base_url + request.path
         proxy = proxy_for(self._account, url)
@@ -92,17 +84,21 @@ class RequestsTransport:
             response = self._session.request(
                 request.method,
                 url,
-                json=request.body,
+                json=request.body if not request.parts else None,
+                data=request.form if request.parts else None,
+                files=_requests_files(request) if request.parts else None,
                 params=request.parameters,
                 headers=_headers(self._account, request),
                 proxies={"http": proxy, "https": proxy} if proxy else None,
                 timeout=(CONNECT_TIMEOUT, self._account.request_timeout),
                 allow_redirects=False,
+                stream=True,
             )
-        except requests.RequestException as error:
-            return NoResponse(reason=_reason(error), may_have_left=_may_have_left(error), at=time.time())
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Response(status=response.status_code, headers=headers, content=response.content, at=time.time())
+            with response:
+                content = _received(response, time.monotonic() + self._account.request_timeout)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, AnswerTooLargeError) as error:
+            return NoResponse(reason=reason_of(error), may_have_left=may_have_left(error), at=time.time())
+        return _response(self._account, response.status_code, response.headers, content)
 
 
 class AiohttpTransport:
@@ -116,7 +112,7 @@ class AiohttpTransport:
         import aiohttp
 
         # Building a TLS context reads the CA bundle from disk, some 20 ms that the loop should not wait for.
-        context = await asyncio.to_thread(_tls_context, self._account)
+        context = await asyncio.to_thread(tls_context, self._account)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context),
             timeout=aiohttp.ClientTimeout(total=self._account.request_timeout, sock_connect=CONNECT_TIMEOUT),
@@ -153,77 +149,64 @@ class AiohttpTransport:
             async with self._session.request(
                 request.method,
                 url,
-                json=request.body,
+                json=request.body if not request.parts else None,
+                data=_aiohttp_form(request) if request.parts else None,
                 params=request.parameters,
                 headers=_headers(self._account, request),
                 proxy=proxy_for(self._account, url),
                 allow_redirects=False,
             ) as response:
-                content = await response.read()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            return NoResponse(reason=_reason(error), may_have_left=_may_have_left(error), at=time.time())
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Response(status=response.status, headers=headers, content=content, at=time.time())
+                content = bytearray()
+                async for chunk in response.content.iter_any():
+                    content += chunk
+                    if len(content) > LARGEST_ANSWER:
+                        raise AnswerTooLargeError
+        except (aiohttp.ClientError, TimeoutError, AnswerTooLargeError) as error:
+            return NoResponse(reason=reason_of(error), may_have_left=may_have_left(error), at=time.time())
+        return _response(self._account, response.status, response.headers, bytes(content))
 
 
-def _tls_context(account: Account) -> ssl.SSLContext | bool:
-    bundle = ca_bundle(account)
-    if bundle is False:
-        return False
-    if bundle is True:
-        import certifi
-
-        bundle = certifi.where()
-    is_folder = Path(str(bundle)).is_dir()
-    return ssl.create_default_context(
-        cafile=None if is_folder else str(bundle), capath=str(bundle) if is_folder else None
-    )
-
-
-def _causes(error: BaseException) -> list[Any]:
-    """Return an error and everything that it wraps, in whichever way the libraries wrap."""
-    found: list[Any] = []
-    waiting: list[Any] = [error]
-    while waiting:
-        current = waiting.pop()
-        if isinstance(current, BaseException) and not any(current is known for known in found):
-            found.append(current)
-            waiting += [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
-            waiting.append(getattr(current, "os_error", None))
-    return found
-
-
-def _may_have_left(error: BaseException) -> bool:
-    """Return False only where the connection was never made, so that the service cannot have seen the request."""
-    import aiohttp
-    import requests
-    import urllib3
-
-    never_made = (
-        urllib3.exceptions.NewConnectionError,
-        urllib3.exceptions.ConnectTimeoutError,
-        urllib3.exceptions.ProxyError,
-        requests.ConnectTimeout,
-        requests.exceptions.InvalidURL,
-        requests.exceptions.InvalidHeader,
-        aiohttp.ClientConnectorError,
-        aiohttp.ConnectionTimeoutError,
-        aiohttp.InvalidURL,
-        ssl.SSLCertVerificationError,
-    )
-    return not any(isinstance(cause, never_made) for cause in _causes(error))
-
-
-def _reason(error: BaseException) -> str:
-    """Return what happened in words, without the request's URL or headers."""
-    import aiohttp
+def _received(response: requests.Response, deadline: float) -> bytes:
+    """Read a whole answer; requests itself would bound only the pauses in it, and not its size."""
     import requests
 
-    if isinstance(error, (requests.Timeout, TimeoutError)):
-        connecting = isinstance(error, (requests.ConnectTimeout, aiohttp.ConnectionTimeoutError))
-        return "it took too long to connect" if connecting else "the answer took too long"
-    root = next(
-        (cause for cause in reversed(_causes(error)) if isinstance(cause, OSError) and str(cause.strerror or "")), None
+    content = bytearray()
+    while chunk := response.raw.read1(_CHUNK, decode_content=True):
+        content += chunk
+        if len(content) > LARGEST_ANSWER:
+            raise AnswerTooLargeError
+        if time.monotonic() > deadline:
+            raise requests.ReadTimeout
+    return bytes(content)
+
+
+def _response(account: Account, status: int, headers: Mapping[str, str], content: bytes) -> Response:
+    """Return an answer without the key, which some services repeat in their error messages."""
+    for form in _key_forms(account.key):
+        content = content.replace(form, b"***")
+    return Response(
+        status=status, headers={name.lower(): value for name, value in headers.items()}, content=content, at=time.time()
     )
-    detail = getattr(root, "strerror", None) or type(error).__name__
-    return f"{'the connection was cut' if _may_have_left(error) else 'no connection'} ({detail})"
+
+
+def _key_forms(key: str | None) -> tuple[bytes, ...]:
+    """Return the key as it may be repeated: plain, in a URL, in base64."""
+    if not key or len(key) < SHORTEST_HIDDEN_KEY:
+        return ()
+    forms = (key.encode(), quote(key, safe="").encode(), base64.b64encode(key.encode()))
+    return tuple(dict.fromkeys(forms))
+
+
+def _requests_files(request: Request) -> list[tuple[str, tuple[str, bytes, str]]]:
+    return [(part.name, (part.file.name, part.file.content, part.file.media_type)) for part in request.parts]
+
+
+def _aiohttp_form(request: Request) -> aiohttp.FormData:
+    import aiohttp
+
+    form = aiohttp.FormData(default_to_multipart=True)
+    for name, value in request.form.items():
+        form.add_field(name, value)
+    for part in request.parts:
+        form.add_field(part.name, part.file.content, filename=part.file.name, content_type=part.file.media_type)
+    return form

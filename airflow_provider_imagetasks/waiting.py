@@ -24,7 +24,7 @@ NOT_FOUND_GRACE = 60.0
 """Seconds after the submission (else after the first question) in which "not found" means "not yet"."""
 FAILED_READS = 5
 """Status requests in a row that may fail before the wait gives up and lets a worker say why."""
-_NAMED_FAILURES = 10
+_NAMED = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,23 +121,26 @@ def failure(task: ImageTask, *, service: Service, conn_id: str) -> ImageTaskErro
     )
 
 
-def combine(failures: Sequence[ImageTaskError], total: int) -> ImageTaskError:
-    """Return one error for the image tasks of a sequence that failed, naming the first ten.
+def combine(failures: Sequence[ImageTaskError], total: int, *, rest: str, retryable: bool) -> ImageTaskError:
+    """Return one error for what failed of several, naming the first ten.
 
     :param failures: at least one.
-    :param total: how many image tasks were waited for.
+    :param total: how many there were.
+    :param rest: what became of the others, for the message.
+    :param retryable: whether a retry of the Airflow task may mend it.
     """
     if total == 1:
         return failures[0]
     classes = {type(error) for error in failures}
-    named = "; ".join(f"{error.image_task_id}: {error.message.rstrip('.')}" for error in failures[:_NAMED_FAILURES])
-    more = f"; and {len(failures) - _NAMED_FAILURES} more" if len(failures) > _NAMED_FAILURES else ""
+    named = "; ".join(f"{error.image_task_id}: {error.message.rstrip('.')}" for error in failures[:_NAMED])
+    more = f"; and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
     error_class = classes.pop() if len(classes) == 1 else ImageTaskFailedError
     return error_class(
-        f"{len(failures)} of {total} image tasks failed, the others are in XCom 'image_tasks'. {named}{more}",
+        f"{len(failures)} of {total} failed, {rest}. {named}{more}",
         service=failures[0].service,
         billed=_billed_together(error.billed for error in failures),
-        retryable=False,
+        retryable=retryable,
+        retry_advice=next((error.retry_advice for error in failures if error.retryable == retryable), None),
     )
 
 

@@ -51,7 +51,9 @@ def test_the_package_name_is_the_distributions() -> None:
 
 def test_the_entry_point_leads_to_it() -> None:
     found = [
-        entry for entry in entry_points(group="apache_airflow_provider") if entry.value.startswith("airflow_provider_im")
+        entry
+        for entry in entry_points(group="apache_airflow_provider")
+        if entry.value.startswith("airflow_provider_im")
     ]
 
     assert [entry.load() for entry in found] == [get_provider_info]

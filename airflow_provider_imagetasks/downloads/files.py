@@ -1,8 +1,11 @@
-"""Stores the pictures of one image task: what is there intact stays, the rest is fetched, verified, put in place."""
+"""Stores the pictures of image tasks: what is there intact stays, the rest is fetched, verified, put in place."""
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.downloads.fetching import Fetcher
 from airflow_provider_imagetasks.downloads.filenames import check_filename, file_name, holds_id
-from airflow_provider_imagetasks.downloads.pictures import EXTENSIONS, Picture, inspect_picture
 from airflow_provider_imagetasks.downloads.storage import fetch_existing, put_in_place, uri_of
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, UnsafeResultError
+from airflow_provider_imagetasks.pictures import EXTENSIONS, Picture, UnusablePictureError, inspect_picture
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+AT_THE_SAME_TIME = 16
+"""Pictures that are fetched at the same time; also the most that lie on the worker's disk at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,85 +55,116 @@ class DownloadedFile:
 
 
 def download_images(
-    task: ImageTask, folder: ObjectStoragePath, *, filename: str, overwrite: bool, account: Account
-) -> list[DownloadedFile]:
-    """Store all pictures of a finished image task. Free, and safe to repeat.
+    tasks: Sequence[ImageTask], folder: ObjectStoragePath, *, filename: str, overwrite: bool, account: Account
+) -> tuple[list[DownloadedFile], list[DownloadError]]:
+    """Store all pictures of finished image tasks, several at a time. Free, and safe to repeat.
 
     :param filename: name pattern; where it holds the id, an intact file of that name is not fetched again.
     :param overwrite: fetch again what is there.
-    :param account: the connection that the image task was read with.
-    :raises DownloadError: one could not be fetched or written; nothing incomplete stays.
-    :raises InvalidRequestError: the pattern cannot be used.
+    :param account: the connection that the image tasks were read with.
+    :returns: what is in place, in the order of the image tasks, and what could not be stored.
+    :raises InvalidRequestError: the pattern cannot be used; nothing was fetched.
     """
     check_filename(filename)
-    _require_distinct_names(task, filename)
-    keep = holds_id(filename) and not overwrite
-    files = []
-    with Fetcher(account) as fetcher, tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
+    _require_distinct_names(tasks, filename)
+    download = _Download(folder, filename, keep=holds_id(filename) and not overwrite)
+    # A thread of its own, since the caller's may be running an event loop.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        results = thread.submit(asyncio.run, download.all(tasks, account)).result()
+    files = [result for result in results if isinstance(result, DownloadedFile)]
+    return files, [result for result in results if isinstance(result, DownloadError)]
+
+
+def _require_distinct_names(tasks: Sequence[ImageTask], filename: str) -> None:
+    owners: dict[str, str] = {}
+    for task in tasks:
         for image in task.images:
-            local = Path(scratch) / str(image.index)
-            file = _already_there(task, image, folder, filename, local) if keep else None
-            files.append(file or _fetched(task, image, folder, filename, local, fetcher))
-            local.unlink(missing_ok=True)
-    return files
+            name = file_name(filename, image_task_id=task.id, index=image.index, extension="x")
+            if name in owners:
+                missing = "{index}" if owners[name] == task.id else "{image_task_id}"
+                raise InvalidRequestError(
+                    f"filename {filename!r} gives several pictures one name; add {missing}", image_task_id=task.id
+                )
+            owners[name] = task.id
 
 
-def _require_distinct_names(task: ImageTask, filename: str) -> None:
-    names = {file_name(filename, image_task_id=task.id, index=image.index, extension="x") for image in task.images}
-    if len(names) < len(task.images):
-        raise InvalidRequestError(
-            f"filename {filename!r} gives the {len(task.images)} pictures of the image task one name; add {{index}}",
-            image_task_id=task.id,
-        )
+class _Download:
+    """Brings pictures into one folder. Network on the event loop; decoding and storage in threads."""
 
+    def __init__(self, folder: ObjectStoragePath, filename: str, *, keep: bool) -> None:
+        self._folder = folder
+        self._filename = filename
+        self._keep = keep
+        self._slots = asyncio.Semaphore(AT_THE_SAME_TIME)
 
-def _already_there(
-    task: ImageTask, image: GeneratedImage, folder: ObjectStoragePath, filename: str, local: Path
-) -> DownloadedFile | None:
-    for extension in EXTENSIONS:
-        path = folder / file_name(filename, image_task_id=task.id, index=image.index, extension=extension)
-        if not fetch_existing(path, local):
-            continue
+    async def all(self, tasks: Sequence[ImageTask], account: Account) -> list[DownloadedFile | DownloadError]:
+        with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
+            async with Fetcher(account) as fetcher:
+                wanted = [(task, image) for task in tasks for image in task.images]
+                return await asyncio.gather(
+                    *(
+                        self._one(task, image, Path(scratch) / str(number), fetcher)
+                        for number, (task, image) in enumerate(wanted)
+                    )
+                )
+
+    async def _one(
+        self, task: ImageTask, image: GeneratedImage, local: Path, fetcher: Fetcher
+    ) -> DownloadedFile | DownloadError:
+        async with self._slots:
+            try:
+                if self._keep:
+                    kept = await asyncio.to_thread(self._already_there, task, image, local)
+                    if kept is not None:
+                        return kept
+                if image.url:
+                    await fetcher.fetch(image.url, local)
+                return await asyncio.to_thread(self._store, task, image, local)
+            except DownloadError as error:
+                error.image_task_id, error.service = task.id, task.service
+                return error
+            except OSError as error:
+                return DownloadError(
+                    f"Picture {image.index} could not be stored for a while on the worker's disk: {error}",
+                    image_task_id=task.id,
+                    service=task.service,
+                )
+            finally:
+                await asyncio.to_thread(local.unlink, missing_ok=True)
+
+    def _already_there(self, task: ImageTask, image: GeneratedImage, local: Path) -> DownloadedFile | None:
+        for extension in EXTENSIONS:
+            path = self._path(task, image, extension)
+            if not fetch_existing(path, local):
+                continue
+            try:
+                picture = inspect_picture(local)
+            except UnusablePictureError:
+                continue
+            if picture.extension == extension:
+                return self._file(task, image, picture, fetched=False)
+        return None
+
+    def _store(self, task: ImageTask, image: GeneratedImage, local: Path) -> DownloadedFile:
+        if image.data is not None:
+            try:
+                local.write_bytes(image.content())
+            except ValueError as error:
+                raise UnsafeResultError(f"Picture {image.index} of the record cannot be read: {error}") from error
+        elif not image.url:
+            raise UnsafeResultError(f"Picture {image.index} is a file at the service ({image.path}), out of reach here")
         try:
             picture = inspect_picture(local)
-        except DownloadError:
-            continue
-        if picture.extension == extension:
-            return DownloadedFile(
-                uri=uri_of(path), image_task_id=task.id, index=image.index, picture=picture, fetched=False
-            )
-    return None
+        except UnusablePictureError as error:
+            error_class = DownloadError if error.damaged else UnsafeResultError
+            raise error_class(f"Picture {image.index} is not what may be stored: {error}") from error
+        put_in_place(local, self._path(task, image, picture.extension))
+        return self._file(task, image, picture, fetched=True)
 
+    def _path(self, task: ImageTask, image: GeneratedImage, extension: str) -> ObjectStoragePath:
+        name = file_name(self._filename, image_task_id=task.id, index=image.index, extension=extension)
+        return self._folder / name
 
-def _fetched(
-    task: ImageTask, image: GeneratedImage, folder: ObjectStoragePath, filename: str, local: Path, fetcher: Fetcher
-) -> DownloadedFile:
-    try:
-        _bring(image, local, fetcher)
-        picture = inspect_picture(local)
-        name = file_name(filename, image_task_id=task.id, index=image.index, extension=picture.extension)
-        path = folder / name
-        put_in_place(local, path)
-    except DownloadError as error:
-        error.image_task_id, error.service = task.id, task.service
-        raise
-    except OSError as error:
-        raise DownloadError(
-            f"Picture {image.index} could not be stored for a while on the worker's disk: {error}",
-            image_task_id=task.id,
-            service=task.service,
-        ) from error
-    return DownloadedFile(uri=uri_of(path), image_task_id=task.id, index=image.index, picture=picture, fetched=True)
-
-
-def _bring(image: GeneratedImage, local: Path, fetcher: Fetcher) -> None:
-    """Bring a picture to the worker's disk, from wherever the record says it is."""
-    if image.url:
-        fetcher.fetch(image.url, local)
-    elif image.data is not None:
-        try:
-            local.write_bytes(image.content())
-        except ValueError as error:
-            raise UnsafeResultError(f"Picture {image.index} of the record cannot be read: {error}") from error
-    else:
-        raise UnsafeResultError(f"Picture {image.index} is a file at the service ({image.path}), out of reach here")
+    def _file(self, task: ImageTask, image: GeneratedImage, picture: Picture, *, fetched: bool) -> DownloadedFile:
+        uri = uri_of(self._path(task, image, picture.extension))
+        return DownloadedFile(uri=uri, image_task_id=task.id, index=image.index, picture=picture, fetched=fetched)

@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from airflow.providers.common.compat.sdk import BaseHook, ObjectStoragePath
+from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_imagetasks.account import DEFAULT_CONN_ID, Account
 from airflow_provider_imagetasks.connections import CONNECTION_TYPE, aread_connection, read_connection
+from airflow_provider_imagetasks.downloads.filenames import DEFAULT_FILENAME
 from airflow_provider_imagetasks.downloads.files import DownloadedFile, download_images
+from airflow_provider_imagetasks.downloads.storage import open_folder
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.hooks import connection_form
+from airflow_provider_imagetasks.input_images import with_files_read
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.wire import Flow
@@ -94,7 +97,7 @@ class ImageTaskHook(BaseHook):
         :raises UnknownOutcomeError: the service may have taken it; it was not sent again.
         :raises ImageTaskError: it was refused, and not billed.
         """
-        completed = self.prepare(request)
+        completed = self.prepare(with_files_read(request))
         return self._run(lambda service: service.submit(completed, key=key))
 
     def get_task(self, image_task_id: str | None = None, *, trace_id: str | None = None) -> ImageTask:
@@ -128,7 +131,7 @@ class ImageTaskHook(BaseHook):
         task: ImageTask,
         output_path: str,
         *,
-        filename: str = "{image_task_id}-{index}.{ext}",
+        filename: str = DEFAULT_FILENAME,
         overwrite: bool = False,
     ) -> list[DownloadedFile]:
         """Fetch, verify and store the pictures of a finished image task; free.
@@ -138,8 +141,11 @@ class ImageTaskHook(BaseHook):
         :param overwrite: whether an intact file of that name is fetched again.
         :raises DownloadError: nothing incomplete is left behind; a retry fetches what is missing.
         """
-        folder = ObjectStoragePath(output_path)
-        return download_images(task, folder, filename=filename, overwrite=overwrite, account=self.account)
+        folder = open_folder(output_path)
+        files, failures = download_images([task], folder, filename=filename, overwrite=overwrite, account=self.account)
+        if failures:
+            raise failures[0]
+        return files
 
     async def aget_task(self, image_task_id: str | None = None, *, trace_id: str | None = None) -> ImageTask:
         """Do what :meth:`get_task` does, on an event loop."""

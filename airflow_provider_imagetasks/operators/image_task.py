@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_imagetasks.account import DEFAULT_CONN_ID
 from airflow_provider_imagetasks.airflow_errors import errors_for_airflow
 from airflow_provider_imagetasks.downloads.filenames import DEFAULT_FILENAME, check_filename
-from airflow_provider_imagetasks.downloads.files import DownloadedFile
+from airflow_provider_imagetasks.downloads.files import DownloadedFile, download_images
 from airflow_provider_imagetasks.downloads.storage import open_folder, require_known_scheme
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, UnknownOutcomeError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
@@ -198,18 +198,19 @@ class ImageTaskDownloadOperator(BaseOperator):
         references = read_references(self.image_task_id)
         hook = ImageTaskHook(references.conn_id(self.conn_id))
         references.require_service(hook.account.service, hook.conn_id)
-        open_folder(str(self.output_path))
-        tasks = hook.get_tasks(references.ids)
-        failures = [self._unready(task, hook) for task in tasks.values() if not task.images]
-        files: list[DownloadedFile] = []
-        for task in tasks.values():
-            for file in hook.download(task, str(self.output_path), filename=self.filename, overwrite=self.overwrite):
-                self.log.info(
-                    "%s: %s x %s, %s bytes", file.uri, file.picture.width, file.picture.height, file.picture.bytes
-                )
-                files.append(file)
-        if failures:
-            raise combine(failures, len(tasks))
+        folder = open_folder(str(self.output_path))
+        tasks = list(hook.get_tasks(references.ids).values())
+        files, failures = download_images(
+            tasks, folder, filename=self.filename, overwrite=self.overwrite, account=hook.account
+        )
+        for file in files:
+            picture, done = file.picture, "stored" if file.fetched else "already there"
+            self.log.info("%s %s (%s x %s, %s bytes)", file.uri, done, picture.width, picture.height, picture.bytes)
+        problems = [*(self._unready(task, hook) for task in tasks if not task.images), *failures]
+        if problems:
+            retryable = any(error.retryable for error in problems)
+            total = len(files) + len(problems)
+            raise combine(problems, total, rest="the others are in place", retryable=retryable)
         return files
 
     def _unready(self, task: ImageTask, hook: ImageTaskHook) -> ImageTaskError:

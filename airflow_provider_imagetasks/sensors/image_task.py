@@ -162,10 +162,12 @@ class ImageTaskSensor(BaseSensorOperator):
     def _defer(self, watch: Watch, question: _Question) -> NoReturn:
         remaining = max(0.0, watch.deadline - time.time())
         self.log.info(
-            "Not finished yet. The triggerer asks every %.0f s for up to %.0f s; no worker is held. Failing or "
-            "clearing this task does not stop the image task at %s, which may still be billed.",
+            "Not finished yet: the triggerer asks every %.0f s for up to %.0f s, and no worker is held.",
             watch.poll_interval,
             remaining,
+        )
+        self.log.info(
+            "Failing or clearing this task does not stop the image task at %s, which may still be billed.",
             question.hook.service.title,
         )
         self.defer(
@@ -191,7 +193,7 @@ class ImageTaskSensor(BaseSensorOperator):
         failures = [error for error in found if error is not None]
         records = [task.as_xcom(hook.conn_id) for task in tasks if task.state is TaskState.SUCCEEDED]
         if failures:
-            error = combine(failures, len(tasks))
+            error = combine(failures, len(tasks), rest="the others are in XCom 'image_tasks'", retryable=False)
             context["ti"].xcom_push(key="image_task_error", value=error.as_xcom())
             if question.is_sequence:
                 context["ti"].xcom_push(key="image_tasks", value=records)

@@ -14,9 +14,11 @@ from airflow_provider_imagetasks.services.base import Service
 
 ENTRY_POINT_GROUP = "airflow_provider_imagetasks.services"
 _BUILT_IN = {
-    "acedatacloud": "airflow_provider_imagetasks.services.tasks_api:AceDataCloud",
-    "aigptimage": "airflow_provider_imagetasks.services.jobs_api:AiGptImage",
-    "local": "airflow_provider_imagetasks.services.tasks_api:LocalService",
+    "acedatacloud": "airflow_provider_imagetasks.services.acedatacloud:AceDataCloud",
+    "xhuoapi": "airflow_provider_imagetasks.services.xhuoapi:XHuoApi",
+    "aigptimage": "airflow_provider_imagetasks.services.aigptimage:AiGptImage",
+    "kie": "airflow_provider_imagetasks.services.kie:Kie",
+    "local": "airflow_provider_imagetasks.services.local_service:LocalService",
 }
 
 

@@ -11,7 +11,7 @@ from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.inline_ids import INLINE_PREFIX, task_from_inline_id
 from airflow_provider_imagetasks.services.wire import Flow
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
+from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, ImageTask, TaskState
 
 
 class Service(ABC):
@@ -39,26 +39,51 @@ class Service(ABC):
     repeats_submit_by_key: ClassVar[bool] = False
     """Whether a submission made again with the same key returns the same image task, at no further cost."""
     makes_edits: ClassVar[bool] = False
+    takes_files: ClassVar[bool] = False
+    """Whether edits may upload files, rather than only name URLs."""
+    most_edit_images: ClassVar[int] = 16
     takes_callback_url: ClassVar[bool] = False
+    fallback_callback_url: ClassVar[str | None] = None
+    """Sent where nobody names a callback URL, for a service that keeps no record without one."""
 
     def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
         """Return the request as it is sent: with the model and callback URL that it or else the connection names.
 
         :raises InvalidRequestError: it asks for what the service cannot do.
         """
-        if request.is_edit and not self.makes_edits:
-            raise InvalidRequestError(f"{self.title} is used for generation only: remove images and mask")
         default_model = self.default_edit_model if request.is_edit else self.default_model
-        completed = replace(
+        callback_url = request.callback_url or account.callback_url
+        if request.callback_url and not self.takes_callback_url:
+            raise InvalidRequestError(f"{self.title} has no callbacks: remove callback_url")
+        if request.trace_id and not self.finds_by_trace_id:
+            raise InvalidRequestError(f"{self.title} has no trace ids: remove trace_id")
+        if request.is_edit:
+            self._check_edit(request)
+        return replace(
             request,
             model=request.model or account.default_model or default_model,
-            callback_url=request.callback_url or account.callback_url,
+            callback_url=(callback_url or self.fallback_callback_url) if self.takes_callback_url else None,
         )
-        if completed.callback_url and not self.takes_callback_url:
-            raise InvalidRequestError(f"{self.title} has no callbacks: remove callback_url")
-        if completed.trace_id and not self.finds_by_trace_id:
-            raise InvalidRequestError(f"{self.title} has no trace ids: remove trace_id")
-        return completed
+
+    def _check_edit(self, request: ImageRequest) -> None:
+        if not self.makes_edits:
+            raise InvalidRequestError(f"{self.title} makes no edits: remove images and mask")
+        if len(request.images) > self.most_edit_images:
+            raise InvalidRequestError(
+                f"images holds {len(request.images)} pictures; {self.title} takes at most {self.most_edit_images}"
+            )
+        files = [isinstance(image, ImageFile) for image in request.images]
+        if not self.takes_files:
+            if any(files):
+                raise InvalidRequestError(
+                    f"images holds a file, and {self.title} takes only URLs: put the picture where it can fetch it"
+                )
+            if request.mask is not None:
+                raise InvalidRequestError(f"{self.title} has no masks: remove mask")
+        if any(files) and not all(files):
+            raise InvalidRequestError("images mixes URLs and files; give only URLs, or only files")
+        if request.mask is not None and not (isinstance(request.mask, ImageFile) and all(files)):
+            raise InvalidRequestError("mask must be a file, and so must images: a mask is only taken as an upload")
 
     @abstractmethod
     def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:

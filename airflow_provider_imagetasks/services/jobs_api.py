@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
@@ -29,26 +29,37 @@ from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 
 CREATE_PATH = "/api/v1/jobs/createTask"
 RECORD_PATH = "/api/v1/jobs/recordInfo"
-NOT_FOUND_CODE = 404
 
-ERROR_CODES: dict[int, type[ImageTaskError]] = {
+IMAGE_FIELDS = ("input_urls", "image_urls", "image_input")
+"""Where models take the pictures of an edit. The first is the usual one; naming another in options picks that."""
+
+ERROR_CODES: Mapping[int, type[ImageTaskError]] = {
     400: InvalidRequestError,
     401: AuthenticationError,
     402: QuotaExceededError,
     404: InvalidRequestError,
-    408: ServiceUnavailableError,
     422: InvalidRequestError,
     429: RateLimitError,
     500: ServiceUnavailableError,
 }
+"""The codes of AI GPT Image's "Errors" page."""
 
 
 class JobsApiService(Service):
     """Submit with ``createTask``, then ask ``recordInfo`` for one id at a time."""
 
+    makes_edits: ClassVar[bool] = True
+    error_codes: ClassVar[Mapping[int, type[ImageTaskError]]] = ERROR_CODES
+    not_found_codes: ClassVar[frozenset[int]] = frozenset({404})
+    """What the answer to a status query is where there is no such image task."""
+    refusing_codes: ClassVar[frozenset[int]] = frozenset()
+    """Further codes by which the service says that it did not take a request, or does not charge for it."""
+
     def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
         """Ask for a picture; ``key`` goes out as ``X-Request-ID`` where the service honours it."""
-        body: dict[str, Any] = {"model": request.model, "input": {**request.options, "prompt": request.prompt}}
+        body: dict[str, Any] = {"model": request.model, "input": self._input(request)}
+        if request.callback_url:
+            body["callBackUrl"] = request.callback_url
         repeatable = self.repeats_submit_by_key and key is not None
         return (
             yield from exchange.submit(
@@ -80,14 +91,21 @@ class JobsApiService(Service):
         yield from self.read_one(f"connection-test-{uuid.uuid4()}")
         return f"{self.title} accepts the key. Missing credits show only when a picture is submitted."
 
-    def is_not_found(self, code: int, envelope: Mapping[str, Any]) -> bool:
-        """Whether the answer to a status query means that there is no such image task."""
-        return code == NOT_FOUND_CODE
+    def _input(self, request: ImageRequest) -> dict[str, Any]:
+        fields: dict[str, Any] = {**request.options, "prompt": request.prompt}
+        if request.is_edit:
+            name = next((field for field in IMAGE_FIELDS if field in request.options), IMAGE_FIELDS[0])
+            if request.options.get(name):
+                raise InvalidRequestError(
+                    f"pictures are given twice, in images and in options[{name!r}]; give them once"
+                )
+            fields[name] = list(request.images)
+        return fields
 
     def _record(self, response: Response, image_task_id: str) -> ImageTask:
         envelope, code = self._envelope(response)
         if code != 200:
-            if self.is_not_found(code, envelope):
+            if code in self.not_found_codes:
                 return self.not_found(image_task_id, envelope)
             raise self._refusal(response, envelope, code)
         record = envelope.get("data")
@@ -132,26 +150,14 @@ class JobsApiService(Service):
         message = text(envelope.get("msg")) or text(envelope.get("message")) or "no reason given"
         what = f"{self.name} answered code {code}: {message}"
         facts: dict[str, Any] = {"service": self.name, "code": str(code)}
-        error_class = ERROR_CODES.get(code)
+        error_class = self.error_codes.get(code)
         if error_class is RateLimitError:
             seconds = number(mapping(envelope.get("data")).get("retryAfter"))
             if seconds is None:
                 seconds = exchange.retry_after(response)
             return RateLimitError(what, retry_after=seconds, **facts)
         if error_class is not None:
-            return error_class(what, **facts)
-        if code >= 500:
+            return error_class(what, billed="no" if code in self.refusing_codes else None, **facts)
+        if code >= 500 or code == 408:
             return ServiceUnavailableError(what, **facts)
         return ProtocolError(what, billed="no" if 400 <= code < 500 else None, retryable=False, **facts)
-
-
-class AiGptImage(JobsApiService):
-    """AI GPT Image at aigptimage.com. The same ``X-Request-ID`` again returns the first image task."""
-
-    name = "aigptimage"
-    title = "AI GPT Image"
-    default_base_url = "https://aigptimage.com"
-    default_model = "gpt-image-2-text-to-image"
-    default_edit_model = "gpt-image-2-image-to-image"
-    console_url = "https://aigptimage.com"
-    repeats_submit_by_key = True

@@ -6,8 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_imagetasks.exceptions import ImageTaskError, ImageTaskFailedError, ProtocolError
+from airflow_provider_imagetasks.exceptions import (
+    ContentPolicyError,
+    ImageTaskError,
+    ImageTaskFailedError,
+    ProtocolError,
+)
 from airflow_provider_imagetasks.services.fields import mapping, number, sequence, text, whole_number
+from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
 
 SUCCESS_WORDS = frozenset({"success", "succeeded", "completed"})
@@ -76,13 +82,11 @@ def _usage(record: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _failure(record: Mapping[str, Any], service: str, image_task_id: str) -> ImageTaskError:
-    reason = text(record.get("failMsg")) or "no reason given"
-    return ImageTaskFailedError(
-        f"The service reports that the image task failed or was cancelled: {reason}",
-        service=service,
-        image_task_id=image_task_id,
-        code=text(record.get("failCode")),
-    )
+    reason, code = text(record.get("failMsg")) or "no reason given", text(record.get("failCode"))
+    facts: dict[str, Any] = {"service": service, "image_task_id": image_task_id, "code": code}
+    if code and code.lower() in CONTENT_POLICY_CODES:
+        return ContentPolicyError(f"The service refused it by its content policy: {reason}", **facts)
+    return ImageTaskFailedError(f"The service reports that the image task failed or was cancelled: {reason}", **facts)
 
 
 def _no_images(service: str, image_task_id: str) -> ImageTaskError:

@@ -14,6 +14,8 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.wire import Response
 
+CONTENT_POLICY_CODES = frozenset({"content_policy_violation", "moderation_blocked"})
+"""OpenAI's own codes, which gateways pass on."""
 STATUSES: dict[int, type[ImageTaskError]] = {
     400: InvalidRequestError,
     401: AuthenticationError,
@@ -41,7 +43,8 @@ def unexplained(response: Response, *, service: str) -> ImageTaskError:
             f"HTTP {response.status} from {service} points to {target.partition('?')[0]}. Redirects are not followed, "
             "since the key must not go elsewhere; set the connection's Host to the right base URL",
             service=service,
-            billed="no",
+            # "See Other" may answer a request that was carried out.
+            billed="unknown" if response.status == 303 else "no",
             retryable=False,
         )
     if 400 <= response.status < 500:

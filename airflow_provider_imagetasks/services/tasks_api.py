@@ -1,4 +1,4 @@
-"""The Tasks API family: ``POST /openai/images/generations`` and ``POST /openai/tasks``.
+"""The Tasks API family: ``POST /openai/images/generations`` or ``.../edits``, then ``POST /openai/tasks``.
 
 Follows AceDataCloud's "OpenAI Tasks API" and "OpenAI Images" guides. A record has no status field: it is finished
 when ``finished_at`` is set, and what it came to stands in ``response``. Failures come inside HTTP 200.
@@ -16,11 +16,13 @@ from airflow_provider_imagetasks.services import exchange, tasks_api_records
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import mapping, text
 from airflow_provider_imagetasks.services.tasks_api_errors import error_in, refusal
-from airflow_provider_imagetasks.services.wire import Flow, Request, Response
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
+from airflow_provider_imagetasks.services.wire import Flow, Part, Request, Response
+from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, ImageTask, TaskState
 
 GENERATIONS_PATH = "/openai/images/generations"
+EDITS_PATH = "/openai/images/edits"
 TASKS_PATH = "/openai/tasks"
+PAGE_SIZE = 50
 FILTERS = (
     "ids",
     "trace_ids",
@@ -35,32 +37,54 @@ FILTERS = (
 
 
 class TasksApiService(Service):
-    """Submit with ``async``, then ask ``/openai/tasks`` by id, trace id or in batches of up to 50."""
+    """Submit with ``async``, as JSON or with files as a multipart form, then ask ``/openai/tasks`` for up to 50 ids."""
 
     default_model = "gpt-image-2"
     default_edit_model = "gpt-image-2"
     batch_size: ClassVar[int] = 50
     finds_by_trace_id: ClassVar[bool] = True
+    makes_edits: ClassVar[bool] = True
+    takes_files: ClassVar[bool] = True
     takes_callback_url: ClassVar[bool] = True
 
     def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
         """Ask for a picture; ``key`` becomes the trace id where the request has none of its own."""
         trace_id = request.trace_id or key
-        body: dict[str, Any] = {**request.options, "prompt": request.prompt, "model": request.model, "async": True}
-        if request.callback_url:
-            body["callback_url"] = request.callback_url
-        if trace_id:
-            body["trace_id"] = trace_id
-        return (
-            yield from exchange.submit(
-                Request(method="POST", path=GENERATIONS_PATH, body=body),
+        submission = self._submission(request, trace_id)
+        try:
+            task = yield from exchange.submit(
+                submission,
                 lambda response: self._accepted(response, request, trace_id),
                 service=self.name,
                 repeatable=False,
                 how_to_look=self.how_to_look,
                 trace_id=trace_id,
             )
-        )
+        except InvalidRequestError as error:
+            if self.fallback_callback_url and request.callback_url == self.fallback_callback_url:
+                error.retry_advice = (
+                    f"{error.retry_advice} If it is the callback address {self.fallback_callback_url} that it refuses, "
+                    "set callback_url to one of your own."
+                )
+            raise
+        return task
+
+    def _submission(self, request: ImageRequest, trace_id: str | None) -> Request:
+        body: dict[str, Any] = {**request.options, "prompt": request.prompt, "model": request.model, "async": True}
+        if request.callback_url:
+            body["callback_url"] = request.callback_url
+        if trace_id:
+            body["trace_id"] = trace_id
+        if not request.is_edit:
+            return Request(method="POST", path=GENERATIONS_PATH, body=body)
+        # The documents disagree on the size that an edit has when none is given.
+        body.setdefault("size", "auto")
+        parts = [Part(name="image", file=image) for image in request.images if isinstance(image, ImageFile)]
+        if isinstance(request.mask, ImageFile):
+            parts.append(Part(name="mask", file=request.mask))
+        if not parts:
+            body["image"] = list(request.images)
+        return Request(method="POST", path=EDITS_PATH, body=body, parts=tuple(parts))
 
     def read_one(self, image_task_id: str) -> Flow[ImageTask]:
         """Ask for one record; ``{}`` means that the service does not know it."""
@@ -82,15 +106,28 @@ class TasksApiService(Service):
         }
 
     def list_tasks(self, **filters: Any) -> Flow[list[ImageTask]]:
-        """Ask for one page of records.
+        """Ask for records, page by page.
 
-        :param filters: ``ids``, ``trace_ids``, ``application_id``, ``user_id``, ``type``, ``offset``, ``limit`` (the
-            service's default is 12), ``created_at_min``, ``created_at_max`` (Unix seconds).
+        :param filters: ``ids``, ``trace_ids``, ``application_id``, ``user_id``, ``type``, ``created_at_min``,
+            ``created_at_max`` (Unix seconds), ``offset`` (records to skip), ``limit`` (at most so many; none: all that
+            match). The order is the service's.
         """
         unknown = sorted(set(filters) - set(FILTERS))
         if unknown:
             raise InvalidRequestError(f"{self.title} has no filter {', '.join(unknown)}; it has {', '.join(FILTERS)}")
-        return (yield from self._retrieve_batch({name: value for name, value in filters.items() if value is not None}))
+        query = {name: value for name, value in filters.items() if value is not None}
+        limit, offset = query.pop("limit", None), query.pop("offset", 0)
+        found: dict[str, ImageTask] = {}
+        while limit is None or len(found) < limit:
+            size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found))
+            page = yield from self._retrieve_batch({**query, "offset": offset, "limit": size})
+            new = {task.id: task for task in page if task.id not in found}
+            found.update(new)
+            offset += len(page)
+            # A page that brings nothing new is the end, or a service that does not page.
+            if not new or len(page) < size:
+                break
+        return list(found.values())
 
     def check_connection(self) -> Flow[str]:
         """Ask for an empty batch."""
@@ -132,7 +169,8 @@ class TasksApiService(Service):
             body = None
         if not 200 <= response.status < 300 or not isinstance(body, Mapping):
             raise refusal(response, body, service=self.name)
-        if body.get("error") and "finished_at" not in body and "id" not in body:
+        # An answer that names an image task is about that, whatever else it says: its record will tell.
+        if body.get("error") and not any(name in body for name in ("finished_at", "id", "task_id")):
             raise refusal(response, body, service=self.name)
         return body
 
@@ -174,22 +212,3 @@ class TasksApiService(Service):
                 retry_advice="A retry would pay again for the same result.",
             )
         return replace(task, id=inline_id(task))
-
-
-class AceDataCloud(TasksApiService):
-    """AceDataCloud: OpenAI images and the Tasks API at api.acedata.cloud."""
-
-    name = "acedatacloud"
-    title = "AceDataCloud"
-    default_base_url = "https://api.acedata.cloud"
-    console_url = "https://platform.acedata.cloud"
-
-
-class LocalService(TasksApiService):
-    """The image service that ships with this package (``python -m airflow_provider_imagetasks.local``)."""
-
-    name = "local"
-    title = "Local image service"
-    default_base_url = "http://127.0.0.1:8750/acedatacloud"
-    console_url = "http://127.0.0.1:8750"
-    requires_key = False

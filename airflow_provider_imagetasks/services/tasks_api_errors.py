@@ -18,7 +18,7 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.fields import mapping, text
-from airflow_provider_imagetasks.services.refusals import STATUSES, unexplained
+from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, unexplained
 from airflow_provider_imagetasks.services.wire import Response
 
 ERROR_CODES: dict[str, type[ImageTaskError]] = {
@@ -32,8 +32,7 @@ ERROR_CODES: dict[str, type[ImageTaskError]] = {
     "disabled": AuthenticationError,
     "used_up": QuotaExceededError,
     "forbidden": ContentPolicyError,
-    "content_policy_violation": ContentPolicyError,
-    "moderation_blocked": ContentPolicyError,
+    **dict.fromkeys(CONTENT_POLICY_CODES, ContentPolicyError),
     "too_many_requests": RateLimitError,
     "rate_limited": RateLimitError,
     "api_error": ServiceUnavailableError,

@@ -7,7 +7,20 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from airflow_provider_imagetasks.tasks import ImageFile
+
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A file in a multipart form.
+
+    :param name: of the form field; may occur several times.
+    """
+
+    name: str
+    file: ImageFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +28,8 @@ class Request:
     """An API request. The transport adds base URL, key and User-Agent, so a flow can only reach its own service.
 
     :param path: below the account's base URL, with a leading slash.
-    :param body: sent as JSON; None sends no body.
+    :param body: sent as JSON, or as the text fields of a multipart form where there are ``parts``; None sends no body.
+    :param parts: the files of a multipart form.
     :param parameters: the query string.
     :param headers: further headers.
     """
@@ -23,8 +37,15 @@ class Request:
     method: Literal["GET", "POST"]
     path: str
     body: Mapping[str, Any] | None = None
+    parts: tuple[Part, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def form(self) -> dict[str, str]:
+        """The text fields of a multipart form: text as it is, everything else as JSON."""
+        fields = {name: value for name, value in (self.body or {}).items() if value is not None}
+        return {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def test_what_is_not_there_is_told_from_what_is(source: Path, tmp_path: Path) ->
 
 
 def test_a_scheme_that_nobody_knows_is_refused_when_the_dag_is_read() -> None:
-    with pytest.raises(InvalidRequestError, match="s3://.*amazon"):
+    with pytest.raises(InvalidRequestError, match=r"s3://.*amazon"):
         require_known_scheme("s3://bucket/{{ ds }}")
 
 

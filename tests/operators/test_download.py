@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from airflow_provider_imagetasks.downloads import fetching
 from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, InvalidRequestError, UnsafeResultError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.local import LocalImageService
@@ -171,7 +172,7 @@ def test_a_passing_fault_is_overcome(
     prompt: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("airflow_provider_imagetasks.downloads.fetching.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr(fetching, "FIRST_PAUSE", 0)
 
     assert save(submitted(prompt)).state == "success"
     assert len(stored(output_folder)) == 1
@@ -194,7 +195,7 @@ def test_a_result_that_cannot_be_had_leaves_nothing_behind(
     state: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("airflow_provider_imagetasks.downloads.fetching.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr(fetching, "FIRST_PAUSE", 0)
     image_task_id = submitted(prompt)
 
     outcome = save(image_task_id)

@@ -138,7 +138,7 @@ def test_an_unknown_policy_is_an_error_in_the_dag() -> None:
         ({"options": {"model": "x"}}, {}, "model"),
         ({}, {"extra": {}}, "'service'"),
         ({}, {"extra": {"service": "dalle"}}, "'dalle'"),
-        ({}, {"password": ""}, "Password"),
+        ({}, {"password": ""}, "API key"),
         ({}, {"host": "ftp://example.com"}, "Host"),
         ({}, {"host": "http://example.com"}, "http://"),
         ({}, {"host": "https://user:pw@example.com"}, "Password"),

@@ -1,0 +1,68 @@
+"""What the environment says of proxies and certificates: one rule for every HTTP request of the package."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from airflow_provider_imagetasks.account import Account
+from airflow_provider_imagetasks.exceptions import InvalidRequestError
+
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+def proxy_for(account: Account, url: str) -> str | None:
+    """Return the proxy that the environment names for ``url``, None for a direct connection.
+
+    :raises InvalidRequestError: it is of a kind that aiohttp does not speak.
+    """
+    parts = urlsplit(url)
+    if not account.trust_env or not parts.hostname or proxy_bypass(parts.hostname):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy:
+        return None
+    scheme, separator, _ = proxy.partition("://")
+    if separator and scheme.lower() not in ("http", "https"):
+        raise InvalidRequestError(
+            f"The environment names a {scheme}:// proxy for {parts.hostname}; only http:// and https:// proxies can be "
+            f"used. List the host in no_proxy, or set the extra field 'trust_env' of connection {account.conn_id!r} to "
+            "false"
+        )
+    return proxy if separator else f"http://{proxy}"
+
+
+def ca_bundle(account: Account) -> str | bool:
+    """Return the path of the CA bundle to verify with, True for the default one, False for no verification.
+
+    :raises InvalidRequestError: there is nothing at that path.
+    """
+    bundle, place = account.verify, f"Extra field 'verify' of connection {account.conn_id!r}"
+    if bundle is True and account.trust_env:
+        found = ((path, name) for name in _CA_VARIABLES if (path := os.environ.get(name)))
+        bundle, place = next(found, (True, place))
+    if isinstance(bundle, str) and not Path(bundle).exists():
+        raise InvalidRequestError(f"{place} names the CA bundle {bundle}, but there is no such file")
+    return bundle
+
+
+def tls_context(account: Account) -> ssl.SSLContext | bool:
+    """Return what aiohttp verifies certificates with; reads a file.
+
+    :raises InvalidRequestError: the connection or the environment names a CA bundle that is not there.
+    """
+    bundle = ca_bundle(account)
+    if bundle is False:
+        return False
+    if bundle is True:
+        import certifi
+
+        bundle = certifi.where()
+    is_folder = Path(str(bundle)).is_dir()
+    return ssl.create_default_context(
+        cafile=None if is_folder else str(bundle), capath=str(bundle) if is_folder else None
+    )

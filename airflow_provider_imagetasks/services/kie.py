@@ -1,0 +1,60 @@
+"""kie.ai: the jobs family with callbacks, more codes, and errors inside HTTP 200 (kie.ai's "Get Task Details")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from airflow_provider_imagetasks.exceptions import (
+    ImageTaskError,
+    ImageTaskFailedError,
+    InvalidRequestError,
+    ProtocolError,
+    QuotaExceededError,
+    ServiceUnavailableError,
+)
+from airflow_provider_imagetasks.services import exchange
+from airflow_provider_imagetasks.services.fields import number
+from airflow_provider_imagetasks.services.jobs_api import ERROR_CODES, JobsApiService
+from airflow_provider_imagetasks.services.wire import Flow, Request, Response
+
+CREDIT_PATH = "/api/v1/chat/credit"
+
+
+class Kie(JobsApiService):
+    """kie.ai. A record is not there for a moment after its creation: code 422 on a status query means that."""
+
+    name = "kie"
+    title = "kie.ai"
+    default_base_url = "https://api.kie.ai"
+    default_model = "gpt-image-2-text-to-image"
+    default_edit_model = "gpt-image-2-image-to-image"
+    console_url = "https://kie.ai/logs"
+    takes_callback_url = True
+    not_found_codes = frozenset({404, 422})
+    error_codes: ClassVar[Mapping[int, type[ImageTaskError]]] = {
+        **ERROR_CODES,
+        408: ServiceUnavailableError,
+        433: QuotaExceededError,
+        451: InvalidRequestError,
+        455: ServiceUnavailableError,
+        501: ImageTaskFailedError,
+        505: InvalidRequestError,
+        531: ImageTaskFailedError,
+        550: ImageTaskFailedError,
+    }
+    refusing_codes = frozenset({455, 501, 531, 550})
+
+    def check_connection(self) -> Flow[str]:
+        """Ask for the account's credits."""
+        balance = yield from exchange.read(Request(method="GET", path=CREDIT_PATH), self._credits, service=self.name)
+        return f"{self.title} accepts the key. The account has {balance:g} credits."
+
+    def _credits(self, response: Response) -> float:
+        envelope, code = self._envelope(response)
+        if code != 200:
+            raise self._refusal(response, envelope, code)
+        balance = number(envelope.get("data"))
+        if balance is None:
+            raise ProtocolError("The answer to the credit query has no number in 'data'", service=self.name)
+        return balance

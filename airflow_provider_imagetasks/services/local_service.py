@@ -1,0 +1,15 @@
+"""The image service that ships with this package, as a service of its own: no key, no network."""
+
+from __future__ import annotations
+
+from airflow_provider_imagetasks.services.tasks_api import TasksApiService
+
+
+class LocalService(TasksApiService):
+    """What ``python -m airflow_provider_imagetasks.local`` starts; it speaks the dialect of AceDataCloud."""
+
+    name = "local"
+    title = "Local image service"
+    default_base_url = "http://127.0.0.1:8750/acedatacloud"
+    console_url = "http://127.0.0.1:8750"
+    requires_key = False

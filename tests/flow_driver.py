@@ -1,0 +1,58 @@
+"""Drives a flow by hand: made-up answers in, the requests and pauses that it asked for out. No I/O, no clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.services.wire import Answer, Flow, NoResponse, Request, Response, Result, Sleep
+
+NOW = 1_790_000_000.0
+"""When a driven flow begins."""
+
+
+@dataclass
+class DrivenFlow:
+    """What a flow did: ``result`` or ``error``, and on the way there ``requests`` and ``pauses`` above zero."""
+
+    result: Any = None
+    error: ImageTaskError | None = None
+    requests: list[Request] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
+
+
+def response(body: Any = None, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return an answer; ``body`` is sent as JSON, except bytes, which are sent as they are."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Response(status=status, headers=dict(headers or {}), content=content, at=NOW)
+
+
+def no_response(*, may_have_left: bool) -> NoResponse:
+    """Return what a transport reports where no answer came."""
+    return NoResponse(reason="the line went dead", may_have_left=may_have_left, at=NOW)
+
+
+def drive(flow: Flow[Result], *answers: Answer) -> DrivenFlow:
+    """Run ``flow`` to its end; the n-th request gets the n-th answer, and only pauses take time."""
+    driven, waiting, now = DrivenFlow(), list(answers), NOW
+    reply: Answer | float | None = None
+    try:
+        while True:
+            step = flow.send(reply)  # type: ignore[arg-type] - a generator is started with None
+            if isinstance(step, Sleep):
+                now += step.seconds
+                driven.pauses += [step.seconds] if step.seconds else []
+                reply = now
+            else:
+                driven.requests.append(step)
+                assert waiting, f"the flow asked more often than foreseen: {step}"
+                reply = replace(waiting.pop(0), at=now)
+    except StopIteration as end:
+        driven.result = end.value
+    except ImageTaskError as error:
+        driven.error = error
+    assert not waiting, f"the flow did not ask for {waiting}"
+    return driven

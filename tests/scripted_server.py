@@ -1,0 +1,174 @@
+"""An HTTP server on loopback that answers from a script and remembers what it was asked."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import struct
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Reply a request.
+
+    :param body: sent as JSON, except bytes, which are sent as they are.
+    :param headers: further headers; one here replaces the server's own.
+    """
+
+    body: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def content(self) -> bytes:
+        return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+
+
+@dataclass(frozen=True)
+class CutBeforeReading:
+    """Reset the connection when a request arrives, without reading it; it is not among the recorded requests."""
+
+
+@dataclass(frozen=True)
+class CutAfterReading:
+    """Read the request, then close the connection, after the given bytes if any.
+
+    :param sent: what is sent before, also half an answer or none that HTTP knows.
+    """
+
+    sent: bytes = b""
+
+
+@dataclass(frozen=True)
+class Hang:
+    """Read the request, then say nothing until the server is closed."""
+
+
+Step = Reply | CutBeforeReading | CutAfterReading | Hang
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceivedRequest:
+    """A request as it came. ``target`` is the whole URL where the server is used as a proxy."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: Any = None
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.target).path
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        return parse_qs(urlsplit(self.target).query)
+
+
+class ScriptedServer:
+    """Takes one step of the script for each request, on any connection; use it in ``with``.
+
+    A request that the script does not foresee is answered with status 400, and recorded like the others.
+    """
+
+    def __init__(self, *script: Step) -> None:
+        self.requests: list[ReceivedRequest] = []
+        self._script = list(script)
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_for(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._closed.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.socket.close()
+
+    def cuts_next(self) -> bool:
+        """Whether the next request is to be cut before it is read; takes that step."""
+        with self._lock:
+            cuts = bool(self._script) and isinstance(self._script[0], CutBeforeReading)
+            if cuts:
+                self._script.pop(0)
+            return cuts
+
+    def take(self, request: ReceivedRequest) -> Step:
+        """Record a request and return what to do with it."""
+        with self._lock:
+            self.requests.append(request)
+            return self._script.pop(0) if self._script else Reply({"error": "the script is over"}, status=400)
+
+    def wait_until_closed(self) -> None:
+        self._closed.wait()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed.is_set()
+
+
+def _handler_for(scripted: ScriptedServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def handle_one_request(self) -> None:
+            while not select.select([self.connection], [], [], 0.05)[0]:
+                if scripted.is_closed:
+                    self.close_connection = True
+                    return
+            if scripted.cuts_next():
+                # Lingering for no time turns the close into a reset.
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.close_connection = True
+                return
+            super().handle_one_request()
+
+        def do_any(self) -> None:
+            content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            request = ReceivedRequest(
+                method=self.command,
+                target=self.path,
+                headers=dict(self.headers.items()),
+                body=json.loads(content) if content else None,
+            )
+            match scripted.take(request):
+                case Reply() as reply:
+                    self._send(reply)
+                case CutAfterReading(sent=sent):
+                    self.wfile.write(sent)
+                    self.close_connection = True
+                case Hang():
+                    scripted.wait_until_closed()
+                    self.close_connection = True
+
+        do_GET = do_POST = do_CONNECT = do_any  # noqa: N815 - the names that the base class looks for
+
+        def _send(self, reply: Reply) -> None:
+            self.send_response(reply.status)
+            headers = {"Content-Type": "application/json", "Content-Length": str(len(reply.content))}
+            for name, value in {**headers, **reply.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(reply.content)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+            """Say nothing."""
+
+    return Handler

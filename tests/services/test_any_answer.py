@@ -1,0 +1,132 @@
+"""Whatever a service answers, a flow returns image tasks or raises an error of ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
+from airflow_provider_imagetasks.services.aigptimage import AiGptImage
+from airflow_provider_imagetasks.services.wire import Flow, Response, Sleep
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
+from tests.flow_driver import NOW
+
+ACEDATACLOUD, AIGPTIMAGE = AceDataCloud(), AiGptImage()
+REQUEST = ImageRequest(prompt="a red kite", model="gpt-image-2")
+FLOWS: dict[str, Callable[[], Flow[Any]]] = {
+    "acedatacloud-submit": lambda: ACEDATACLOUD.submit(REQUEST, key="derived"),
+    "acedatacloud-read-one": lambda: ACEDATACLOUD.read_one("a"),
+    "acedatacloud-read-by-trace-id": lambda: ACEDATACLOUD.read_by_trace_id("t"),
+    "acedatacloud-read-batch": lambda: ACEDATACLOUD.read_batch(["a", "b"]),
+    "acedatacloud-list": lambda: ACEDATACLOUD.list_tasks(type="images"),
+    "acedatacloud-check": ACEDATACLOUD.check_connection,
+    "aigptimage-submit": lambda: AIGPTIMAGE.submit(REQUEST),
+    "aigptimage-submit-with-key": lambda: AIGPTIMAGE.submit(REQUEST, key="derived"),
+    "aigptimage-read-one": lambda: AIGPTIMAGE.read_one("a"),
+    "aigptimage-read-batch": lambda: AIGPTIMAGE.read_batch(["a", "b"]),
+    "aigptimage-check": AIGPTIMAGE.check_connection,
+}
+FIELDS = (
+    *("id", "task_id", "trace_id", "created_at", "started_at", "finished_at", "elapsed", "duration", "request"),
+    *("response", "items", "data", "error", "success", "code", "message", "msg", "usage", "cost", "url", "b64_json"),
+    *("taskId", "state", "param", "input", "prompt", "n", "resultJson", "resultUrls", "failCode", "failMsg"),
+    *("costTime", "createTime", "completeTime", "creditsConsumed", "retryAfter"),
+)
+WORDS = ("success", "fail", "waiting", "200", "404", "used_up", "a", "", "data:,", "{}", '{"resultUrls": [1, "u"]}')
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.sampled_from(WORDS)
+    | st.sampled_from((200, 401, 404, 429, 500, 0, -1, 1e300, 10**400))
+    | st.floats()
+    | st.integers()
+    | st.text(max_size=8)
+)
+NAMES = st.sampled_from(FIELDS) | st.text(max_size=4)
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4), max_leaves=8
+)
+# Mostly objects whose fields are the documented ones, so that the parsers are reached at depth.
+OBJECTS = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6)
+STATUSES = st.sampled_from((200, 200, 200, 201, 204, 302, 400, 401, 403, 404, 408, 429, 500, 502, 504, 600))
+HEADERS = st.dictionaries(st.sampled_from(("retry-after", "location")), st.text(max_size=6) | st.just("1"), max_size=2)
+RECORD_FIELDS = ("request", "cost", "elapsed", "created_at", "started_at", "trace_id")
+RECORDS = st.fixed_dictionaries(
+    {"id": st.sampled_from(("a", "b")), "finished_at": SCALARS, "response": OBJECTS | JSON},
+    optional=dict.fromkeys(RECORD_FIELDS, JSON),
+)
+JOB_FIELDS = ("resultJson", "param", "costTime", "createTime", "completeTime", "creditsConsumed")
+JOBS = st.fixed_dictionaries({"state": st.sampled_from(WORDS)}, optional=dict.fromkeys(JOB_FIELDS, JSON))
+ENVELOPES = st.fixed_dictionaries({"code": st.just(200), "data": JOBS})
+BATCHES = st.fixed_dictionaries({"items": st.lists(RECORDS, max_size=3)})
+BODIES = OBJECTS | RECORDS | BATCHES | ENVELOPES | JSON
+DEEP = "[" * 50_000
+
+
+@given(body=BODIES, status=STATUSES, headers=HEADERS)
+@settings(max_examples=300, deadline=None, database=None)
+@example(body={"id": "a", "finished_at": 1, "response": {"data": [{"url": "u"}]}}, status=200, headers={})
+def test_any_json_gives_image_tasks_or_an_error_of_ours(body: Any, status: int, headers: dict[str, str]) -> None:
+    answer = Response(status=status, headers=headers, content=json.dumps(body).encode(), at=NOW)
+    for name in FLOWS:
+        check(name, answer)
+
+
+@given(content=st.binary(max_size=40) | st.text(max_size=10).map(lambda text: json.dumps(text)[1:].encode()))
+@settings(max_examples=200, deadline=None, database=None)
+@example(content=b"\xff\xfe{")
+def test_any_bytes_give_image_tasks_or_an_error_of_ours(content: bytes) -> None:
+    for name in FLOWS:
+        check(name, Response(status=200, headers={}, content=content, at=NOW))
+
+
+@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(DEEP.encode(), id="nested too deeply"),
+        pytest.param(b"9" * 5_000, id="a number too long"),
+        pytest.param(b'{"code": ' + b"9" * 4_000 + b"}", id="a code too long"),
+        pytest.param(
+            json.dumps({"code": 200, "data": {"state": "success", "resultJson": DEEP, "param": DEEP}}).encode(),
+            id="nested too deeply inside",
+        ),
+    ],
+)
+def test_an_answer_that_is_too_much_is_an_error_of_ours_too(name: str, content: bytes) -> None:
+    check(name, Response(status=200, headers={}, content=content, at=NOW))
+
+
+def check(name: str, answer: Response) -> None:
+    """Answer every request of a flow in the same way; anything but an ``ImageTaskError`` fails the test."""
+    try:
+        result = answered_always(FLOWS[name](), answer)
+    except ImageTaskError as error:
+        json.dumps([str(error), error.as_xcom()])
+        return
+    tasks = [result] if isinstance(result, ImageTask) else list(result.values()) if isinstance(result, dict) else result
+    for task in tasks if not isinstance(result, str) else []:
+        assert isinstance(task, ImageTask)
+        assert (task.error is not None) is (task.state is TaskState.FAILED)
+        assert bool(task.images) is (task.state is TaskState.SUCCEEDED)
+        json.dumps(task.as_xcom("c"))
+
+
+def answered_always(flow: Flow[Any], answer: Response) -> Any:
+    now = NOW
+    try:
+        step = next(flow)
+        while True:
+            if isinstance(step, Sleep):
+                now += step.seconds
+                step = flow.send(now)
+            else:
+                step = flow.send(answer)
+    except StopIteration as end:
+        return end.value

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from airflow_provider_imagetasks import exceptions
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    DownloadError,
+    ImageTaskError,
+    InvalidRequestError,
+    RateLimitError,
+    UnknownOutcomeError,
+    UnsafeResultError,
+    public_class_name,
+)
+
+ERRORS = [
+    error_class
+    for _, error_class in inspect.getmembers(exceptions, inspect.isclass)
+    if issubclass(error_class, ImageTaskError)
+]
+BILLED_AND_RETRYABLE = {
+    "ImageTaskError": ("unknown", False),
+    "AuthenticationError": ("no", False),
+    "QuotaExceededError": ("no", False),
+    "InvalidRequestError": ("no", False),
+    "ContentPolicyError": ("no", False),
+    "RateLimitError": ("no", True),
+    "ServiceUnavailableError": ("unknown", True),
+    "ProtocolError": ("unknown", True),
+    "UnknownOutcomeError": ("unknown", False),
+    "ImageTaskFailedError": ("unknown", False),
+    "ImageTaskNotFoundError": ("unknown", False),
+    "ImageTaskTimeoutError": ("unknown", False),
+    "DownloadError": ("yes", True),
+    "UnsafeResultError": ("yes", False),
+}
+
+
+def test_the_classes_that_users_match_on_stay_what_they_are() -> None:
+    facts = {error_class.__name__: error_class("x") for error_class in ERRORS}
+
+    assert {name: (error.billed, error.retryable) for name, error in facts.items()} == BILLED_AND_RETRYABLE
+
+
+@pytest.mark.parametrize("error_class", ERRORS)
+def test_every_error_says_what_happened_what_it_cost_and_what_to_do(error_class: type[ImageTaskError]) -> None:
+    error = error_class("The kite fell", image_task_id="task-1", trace_id="t-1", service="local", code="wind")
+
+    text = str(error)
+    assert text.startswith("The kite fell. [image task task-1, service local, code wind, trace id t-1] ")
+    assert "billed" in text
+    assert text.endswith(error.retry_advice)
+    assert error.retry_advice
+
+
+def test_what_is_known_better_replaces_the_defaults() -> None:
+    error = UnknownOutcomeError("x", billed="yes", retryable=True, retry_advice="Look first.")
+
+    assert (error.billed, error.retryable) == ("yes", True)
+    assert str(error) == "x. It was billed. Look first."
+
+
+@pytest.mark.parametrize("message", ["Why?", "Stop!", "Done."])
+def test_a_message_that_ends_with_a_mark_gets_no_second_one(message: str) -> None:
+    assert str(AuthenticationError(message)).startswith(f"{message} It was not billed.")
+
+
+def test_a_rate_limit_knows_how_long_to_wait() -> None:
+    error = RateLimitError("slowly", retry_after=7.0, service="local")
+
+    assert (error.retry_after, error.service) == (7.0, "local")
+    assert RateLimitError("slowly").retry_after is None
+
+
+def test_an_error_can_be_pushed_as_xcom() -> None:
+    assert InvalidRequestError("prompt is empty", code="bad_request").as_xcom() == {
+        "class": "InvalidRequestError",
+        "code": "bad_request",
+        "message": "prompt is empty",
+        "billed": "no",
+    }
+
+
+def test_a_derived_class_is_called_by_the_name_that_users_know() -> None:
+    class AirflowsError(UnsafeResultError):
+        pass
+
+    assert public_class_name(AirflowsError) == "UnsafeResultError"
+    assert AirflowsError("x").as_xcom()["class"] == "UnsafeResultError"
+    assert public_class_name(ValueError) == "ValueError"
+
+
+def test_an_unsafe_result_is_caught_with_the_downloads() -> None:
+    assert issubclass(UnsafeResultError, DownloadError)

@@ -1,0 +1,106 @@
+"""The protocol can be used where neither Airflow nor an HTTP library is installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTHING_BUT_PYTHON = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("airflow", "requests", "aiohttp", "urllib3", "PIL"):
+            raise ImportError(f"{name} must not be imported here")
+
+sys.meta_path.insert(0, Refuse())
+"""
+PURE_MODULES = (
+    "tasks",
+    "exceptions",
+    "account",
+    "rates",
+    "references",
+    "inline_ids",
+    "identity",
+    "waiting",
+    "wait_log",
+    *sorted(
+        ".".join(path.relative_to(ROOT / "airflow_provider_imagetasks").with_suffix("").parts).removesuffix(".__init__")
+        for path in (ROOT / "airflow_provider_imagetasks" / "services").rglob("*.py")
+    ),
+)
+ONE_PICTURE = """
+from airflow_provider_imagetasks.account import read_account
+from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
+from airflow_provider_imagetasks.waiting import Watch, failure, wait
+from tests.flow_driver import NOW, drive, response
+
+TASKS_API = [
+    response({"task_id": "task-1"}),
+    response({}),
+    response({"error": {"code": "api_error"}}, status=500),
+    response({"id": "task-1", "finished_at": 5.5, "response": {"data": [{"url": "https://x.example/a.png"}]}}),
+]
+JOBS_API = [
+    response({"code": 200, "data": {"taskId": "task-1"}}),
+    response({"code": 404}, status=404),
+    response({"code": 500}, status=500),
+    response({"code": 200, "data": {"state": "success", "resultJson": '{"resultUrls": ["https://x.example/a.png"]}'}}),
+]
+for name, answers in {"acedatacloud": TASKS_API, "aigptimage": JOBS_API, "local": TASKS_API}.items():
+    service = get_service(name)
+    account = read_account(
+        conn_id="mine",
+        service=name,
+        default_base_url=service.default_base_url,
+        requires_key=service.requires_key,
+        host=None,
+        key="sk-1",
+        extra={},
+    )
+    request = service.complete(ImageRequest(prompt="a red kite"), account)
+    submitted = drive(service.submit(request, key="derived"), answers[0]).result
+    watch = Watch(image_task_ids=(submitted.id,), trace_id=None, asked_at=NOW, deadline=NOW + 600, poll_interval=10)
+    waited = drive(wait(watch, service, first_pause=10), *answers[1:])
+    assert (waited.result, len(waited.requests)) == ("done", 3), waited
+    (task,) = drive(watch.read(service), answers[-1]).result
+    assert task.state is TaskState.SUCCEEDED
+    assert task.images[0].url == "https://x.example/a.png"
+    assert failure(task, service=service, conn_id="mine") is None
+print("done")
+"""
+
+
+def python(code: str) -> str:
+    """Run ``code`` in a new process that can import nothing but Python's own library and this project."""
+    completed = subprocess.run(
+        [sys.executable, "-c", NOTHING_BUT_PYTHON + code],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout.strip()
+
+
+def test_the_process_of_these_tests_cannot_import_them() -> None:
+    with pytest.raises(AssertionError, match="requests must not be imported here"):
+        python("import requests")
+
+
+def test_the_pure_modules_are_imported() -> None:
+    code = "\n".join(f"import airflow_provider_imagetasks.{module}" for module in PURE_MODULES)
+
+    assert python(f"{code}\nprint('done')") == "done"
+
+
+def test_a_picture_is_submitted_and_waited_for() -> None:
+    assert python(ONE_PICTURE) == "done"

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_imagetasks.exceptions import ImageTaskFailedError, InvalidRequestError
+from airflow_provider_imagetasks.tasks import (
+    GeneratedImage,
+    ImageRequest,
+    ImageTask,
+    TaskState,
+    iso_time,
+    prompt_excerpt,
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("prompt", prompt) for prompt in ("", "  \n", None, "None", 5, ["a red kite"])],
+        *[("model", model) for model in ("", " ", 5)],
+        *[("mask", mask) for mask in ("", 5, "data:image/png;base64,aGVsbG8=", "s3://bucket/mask.png")],
+        ("callback_url", 5),
+        ("trace_id", ""),
+        *[("options", options) for options in ("size=auto", None, [("size", "auto")])],
+        *[("options", {"size": size}) for size in (object(), float("nan"), b"auto", {1, 2})],
+        *[("images", images) for images in ("https://x.example/a.png", [5], [None], None, 5, [""])],
+    ],
+)
+def test_a_wrong_field_is_refused_by_name_before_anything_is_billed(field: str, value: Any) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        ImageRequest(**{"prompt": "a red kite", field: value})
+
+    assert field in caught.value.message
+    assert (caught.value.billed, caught.value.retryable) == ("no", False)
+
+
+def test_options_that_contain_themselves_are_refused() -> None:
+    options: dict[str, Any] = {}
+    options["self"] = options
+
+    with pytest.raises(InvalidRequestError, match="options"):
+        ImageRequest(prompt="a red kite", options=options)
+
+
+@pytest.mark.parametrize("name", ["prompt", "model", "callback_url", "callBackUrl", "trace_id", "async", "stream"])
+def test_options_do_not_stand_in_for_an_argument(name: str) -> None:
+    with pytest.raises(InvalidRequestError, match=f"options holds {name}"):
+        ImageRequest(prompt="a red kite", options={name: "x"})
+
+
+def test_unknown_options_are_nobody_s_business() -> None:
+    options = {"size": "auto", "brand_new": [1, {"two": None}]}
+
+    assert ImageRequest(prompt="a red kite", options=options).options == options
+
+
+def test_reference_pictures_make_an_edit() -> None:
+    assert not ImageRequest(prompt="a red kite").is_edit
+    assert ImageRequest(prompt="a red kite", images=["https://x.example/a.png"]).is_edit
+    assert ImageRequest(prompt="a red kite", images=["s3://bucket/a.png"], mask="s3://bucket/mask.png").is_edit
+
+
+@pytest.mark.parametrize(("n", "count"), [(3, 3), (1, 1), (0, 1), (-2, 1), ("3", 1), (None, 1), (True, 1)])
+def test_one_picture_is_expected_unless_n_says_otherwise(n: Any, count: int) -> None:
+    assert ImageRequest(prompt="a red kite", options={"n": n}).image_count == count
+    assert ImageRequest(prompt="a red kite").image_count == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "final"),
+    [("running", False), ("succeeded", True), ("failed", True), ("not_found", False)],
+)
+def test_only_success_and_failure_are_final(state: str, final: bool) -> None:
+    assert TaskState(state).is_final is final
+
+
+def test_an_inline_picture_never_shows_its_bytes() -> None:
+    image = GeneratedImage(index=0, data=base64.b64encode(b"hello").decode())
+
+    assert "aGVsbG8" not in repr(image)
+    assert image.as_xcom() == {"index": 0, "url": None, "path": None, "inline": True}
+    assert image.content() == b"hello"
+
+
+def test_an_inline_picture_may_come_as_a_data_url() -> None:
+    assert GeneratedImage(index=0, data="data:image/png;base64,aGVsbG8=").content() == b"hello"
+
+
+@pytest.mark.parametrize("data", [None, "no base64!", "aGVsbG8", "data:image/png;base64,%%"])
+def test_a_picture_without_readable_bytes_says_so(data: str | None) -> None:
+    with pytest.raises(ValueError, match="inline"):
+        GeneratedImage(index=0, data=data, url="https://x.example/a.png").content()
+
+
+def test_a_record_for_xcom_is_plain_json_with_a_cut_prompt() -> None:
+    task = ImageTask(
+        id="task-1",
+        service="local",
+        state=TaskState.FAILED,
+        prompt="kite " * 100,
+        created_at=1790000000,
+        finished_at=float("inf"),
+        duration=1.5,
+        error=ImageTaskFailedError("out of paint"),
+        raw={"secret": "everything"},
+    )
+
+    record = json.loads(json.dumps(task.as_xcom("mine")))
+
+    assert len(record["prompt"]) == 300
+    assert (record["state"], record["conn_id"], record["duration"]) == ("failed", "mine", 1.5)
+    assert (record["created_at"], record["finished_at"]) == ("2026-09-21T14:13:20+00:00", None)
+    assert "everything" not in json.dumps(record)
+    assert "everything" not in repr(task)
+
+
+@pytest.mark.parametrize("seconds", [None, float("nan"), float("inf"), 1e300, -1e300])
+def test_a_moment_outside_the_calendar_has_no_name(seconds: float | None) -> None:
+    assert iso_time(seconds) is None
+
+
+def test_a_short_prompt_is_kept_whole() -> None:
+    assert prompt_excerpt("a red kite") == "a red kite"
+    assert prompt_excerpt(None) is None
