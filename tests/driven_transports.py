@@ -43,7 +43,9 @@ class DrivenTransport:
         async def sleep(seconds: float) -> None:
             self._sleep(seconds)
 
-        monkeypatch.setattr(transport, "time", SimpleNamespace(sleep=self._sleep, time=lambda: self._now, monotonic=time.monotonic))
+        monkeypatch.setattr(
+            transport, "time", SimpleNamespace(sleep=self._sleep, time=lambda: self._now, monotonic=time.monotonic)
+        )
         monkeypatch.setattr(transport, "asyncio", SimpleNamespace(sleep=sleep, to_thread=asyncio.to_thread))
 
     def run(self, flow: Flow[Result], account: Account) -> Result:

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_imagetasks import __version__
-from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, ProtocolError, UnknownOutcomeError
+from airflow_provider_imagetasks.exceptions import (
+    ImageTaskError,
+    InvalidRequestError,
+    ProtocolError,
+    UnknownOutcomeError,
+)
 from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
 from airflow_provider_imagetasks.services.aigptimage import AiGptImage
 from airflow_provider_imagetasks.services.wire import NoResponse, Request, Response
