@@ -47,7 +47,7 @@ class Watch:
     def read(self, service: Service) -> Flow[list[ImageTask]]:
         """Ask for the present state of everything that is waited for, in the given order."""
         if not self.image_task_ids:
-            return [(yield from service.read_by_trace_id(self.trace_id or ""))]
+            return [(yield from service.get_task_by_trace_id(self.trace_id or ""))]
         tasks = yield from service.get_tasks(self.image_task_ids)
         return [tasks[image_task_id] for image_task_id in self.image_task_ids]
 

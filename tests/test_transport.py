@@ -49,7 +49,7 @@ def submit() -> Flow[Any]:
 
 
 def read() -> Flow[Any]:
-    return ACEDATACLOUD.read_one("task-1")
+    return ACEDATACLOUD.get_task("task-1")
 
 
 def submit_with_key() -> Flow[Any]:
@@ -61,7 +61,7 @@ def submit_without_key() -> Flow[Any]:
 
 
 def read_jobs() -> Flow[Any]:
-    return AIGPTIMAGE.read_one("task/1 +ä&x=%2F")
+    return AIGPTIMAGE.get_task("task/1 +ä&x=%2F")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_imagetasks import __version__
+from airflow_provider_imagetasks.environment import ca_bundle
 from airflow_provider_imagetasks.exceptions import (
     ImageTaskError,
     InvalidRequestError,
@@ -18,7 +19,6 @@ from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
 from airflow_provider_imagetasks.services.aigptimage import AiGptImage
 from airflow_provider_imagetasks.services.wire import NoResponse, Request, Response
 from airflow_provider_imagetasks.tasks import ImageRequest
-from airflow_provider_imagetasks.environment import ca_bundle
 from tests.driven_transports import KEY, TRANSPORTS, DrivenTransport, account
 from tests.scripted_server import CutAfterReading, CutBeforeReading, Hang, Reply, ScriptedServer
 
@@ -80,8 +80,8 @@ def test_a_redirect_is_not_followed_and_the_key_stays(driven: DrivenTransport, s
         moved = Reply(b"", status=status, headers={"Location": f"{elsewhere.url}/openai/tasks"})
         with ScriptedServer(moved, moved, moved) as server:
             flows = (
-                AceDataCloud().read_one("task-1"),
-                AiGptImage().read_one("task-1"),
+                AceDataCloud().get_task("task-1"),
+                AiGptImage().get_task("task-1"),
                 AceDataCloud().submit(ImageRequest(prompt="a red kite", model="gpt-image-2")),
             )
             errors = [driven.outcome(flow, account(server.url)) for flow in flows]
@@ -95,7 +95,7 @@ def test_a_redirect_is_not_followed_and_the_key_stays(driven: DrivenTransport, s
 def test_cookies_are_not_kept(driven: DrivenTransport) -> None:
     limited = Reply({}, status=503, headers={"Set-Cookie": "session=1; Path=/"})
     with ScriptedServer(limited, Reply({})) as server:
-        driven.run(AceDataCloud().read_one("task-1"), account(server.url))
+        driven.run(AceDataCloud().get_task("task-1"), account(server.url))
 
     assert [request.headers.get("Cookie") for request in server.requests] == [None, None]
 

@@ -200,7 +200,7 @@ def _reading(image_task_id: str | None, trace_id: str | None) -> Callable[[Servi
     if image_task_id:
         return lambda service: service.get_task(image_task_id)
     if trace_id:
-        return lambda service: service.read_by_trace_id(trace_id)
+        return lambda service: service.get_task_by_trace_id(trace_id)
     raise ValueError("give image_task_id or trace_id")
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.inline_ids import INLINE_PREFIX, task_from_inline_id
+from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, ImageTask, TaskState
 
@@ -97,10 +99,10 @@ class Service(ABC):
 
     @abstractmethod
     def read_one(self, image_task_id: str) -> Flow[ImageTask]:
-        """Ask for one image task by its id; state ``not_found`` where the service does not know it. Free."""
+        """Ask once for one image task by its id; state ``not_found`` where the service does not know it. Free."""
 
     def read_by_trace_id(self, trace_id: str) -> Flow[ImageTask]:
-        """Ask for one image task by the trace id it was submitted with. Free.
+        """Ask once for one image task by the trace id it was submitted with. Free.
 
         :raises InvalidRequestError: the service cannot look up by trace id.
         """
@@ -108,7 +110,7 @@ class Service(ABC):
         raise InvalidRequestError(f"{self.title} cannot look up image tasks by trace id; use image_task_id")
 
     def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
-        """Ask for at most ``batch_size`` image tasks at once. Unknown ones come as ``not_found``. Free."""
+        """Ask once for at most ``batch_size`` image tasks. Unknown ones come as ``not_found``. Free."""
         tasks = {}
         for image_task_id in image_task_ids:
             tasks[image_task_id] = yield from self.read_one(image_task_id)
@@ -131,13 +133,17 @@ class Service(ABC):
         """
 
     def get_task(self, image_task_id: str) -> Flow[ImageTask]:
-        """Return one image task; an ``inline:`` id needs no request."""
+        """Return one image task, asking again where that helps; an ``inline:`` id needs no request."""
         if image_task_id.startswith(INLINE_PREFIX):
             return task_from_inline_id(image_task_id, self.name)
-        return (yield from self.read_one(image_task_id))
+        return (yield from exchange.patiently(lambda: self.read_one(image_task_id)))
+
+    def get_task_by_trace_id(self, trace_id: str) -> Flow[ImageTask]:
+        """Return the image task of a trace id, asking again where that helps."""
+        return (yield from exchange.patiently(lambda: self.read_by_trace_id(trace_id)))
 
     def get_tasks(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
-        """Return image tasks by id, in groups of ``batch_size``; each id once, in the given order."""
+        """Return image tasks by id, in groups of ``batch_size``, asking again where that helps; in the given order."""
         wanted = list(dict.fromkeys(image_task_ids))
         found = {
             image_task_id: task_from_inline_id(image_task_id, self.name)
@@ -146,7 +152,8 @@ class Service(ABC):
         }
         remote = [image_task_id for image_task_id in wanted if image_task_id not in found]
         for start in range(0, len(remote), self.batch_size):
-            found.update((yield from self.read_batch(remote[start : start + self.batch_size])))
+            group = remote[start : start + self.batch_size]
+            found.update((yield from exchange.patiently(partial(self.read_batch, group))))
         return {image_task_id: found.get(image_task_id) or self.not_found(image_task_id) for image_task_id in wanted}
 
     def not_found(self, image_task_id: str, raw: Mapping[str, Any] | None = None) -> ImageTask:

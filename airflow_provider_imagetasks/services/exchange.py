@@ -44,19 +44,26 @@ def retry_after(response: Response) -> float | None:
     return max(0.0, seconds) if seconds < float("inf") else None
 
 
-def read(
-    request: Request, interpret: Interpretation[Result], *, service: str, attempts: int = ATTEMPTS
-) -> Flow[Result]:
-    """Make a request that costs nothing, up to ``attempts`` times.
+def read(request: Request, interpret: Interpretation[Result], *, service: str) -> Flow[Result]:
+    """Make a request that costs nothing, once.
 
     :param interpret: turns a response into the result, or raises an ``ImageTaskError``.
     :param service: its name, for messages.
-    :raises ImageTaskError: what ``interpret`` raised last, or ``ServiceUnavailableError`` where no answer came.
+    :raises ImageTaskError: what ``interpret`` raised, or ``ServiceUnavailableError`` where no answer came.
+    """
+    answer = yield from ask(request)
+    return _interpreted(answer, interpret, service)
+
+
+def patiently(make_flow: Callable[[], Flow[Result]], *, attempts: int = ATTEMPTS) -> Flow[Result]:
+    """Run a flow that costs nothing up to ``attempts`` times, with growing pauses, or those that the service asks for.
+
+    :param make_flow: makes the flow anew for each attempt.
+    :raises ImageTaskError: what the last attempt raised, or what asking again cannot mend.
     """
     for attempt in range(1, attempts + 1):
-        answer = yield from ask(request)
         try:
-            return _interpreted(answer, interpret, service)
+            return (yield from make_flow())
         except ImageTaskError as error:
             seconds = _pause_before_next(error, attempt, attempts)
             if seconds is None:

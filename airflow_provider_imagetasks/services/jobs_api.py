@@ -88,7 +88,7 @@ class JobsApiService(Service):
 
     def check_connection(self) -> Flow[str]:
         """Ask for an id that cannot exist: "not found" means that the key is good."""
-        yield from self.read_one(f"connection-test-{uuid.uuid4()}")
+        yield from self.get_task(f"connection-test-{uuid.uuid4()}")
         return f"{self.title} accepts the key. Missing credits show only when a picture is submitted."
 
     def _input(self, request: ImageRequest) -> dict[str, Any]:

@@ -47,7 +47,8 @@ class Kie(JobsApiService):
 
     def check_connection(self) -> Flow[str]:
         """Ask for the account's credits."""
-        balance = yield from exchange.read(Request(method="GET", path=CREDIT_PATH), self._credits, service=self.name)
+        request = Request(method="GET", path=CREDIT_PATH)
+        balance = yield from exchange.patiently(lambda: exchange.read(request, self._credits, service=self.name))
         return f"{self.title} accepts the key. The account has {balance:g} credits."
 
     def _credits(self, response: Response) -> float:

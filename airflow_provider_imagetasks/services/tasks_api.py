@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, ProtocolError
@@ -120,7 +121,8 @@ class TasksApiService(Service):
         found: dict[str, ImageTask] = {}
         while limit is None or len(found) < limit:
             size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found))
-            page = yield from self._retrieve_batch({**query, "offset": offset, "limit": size})
+            page_query = {**query, "offset": offset, "limit": size}
+            page = yield from exchange.patiently(partial(self._retrieve_batch, page_query))
             new = {task.id: task for task in page if task.id not in found}
             found.update(new)
             offset += len(page)
@@ -131,7 +133,7 @@ class TasksApiService(Service):
 
     def check_connection(self) -> Flow[str]:
         """Ask for an empty batch."""
-        yield from self._retrieve_batch({"ids": [], "limit": 1})
+        yield from exchange.patiently(lambda: self._retrieve_batch({"ids": [], "limit": 1}))
         return f"{self.title} accepts the key. An empty balance shows only when a picture is submitted."
 
     def _retrieve(self, query: Mapping[str, str], image_task_id: str) -> Flow[ImageTask]:

@@ -58,14 +58,14 @@ def test_without_the_header_nobody_knows_how_long() -> None:
 
 @pytest.mark.parametrize("failing", [BROKEN, CUT, UNREACHED, limited(1), response(b"<html>", status=502)])
 def test_reading_is_repeated_until_it_works(failing: Any) -> None:
-    driven = drive(AceDataCloud().read_one("task-1"), failing, failing, failing, failing, RECORD)
+    driven = drive(AceDataCloud().get_task("task-1"), failing, failing, failing, failing, RECORD)
 
     assert driven.result.id == "task-1"
     assert len(driven.pauses) == 4
 
 
 def test_reading_is_given_up_after_five_times_with_growing_pauses() -> None:
-    driven = drive(AceDataCloud().read_one("task-1"), *[BROKEN] * 5)
+    driven = drive(AceDataCloud().get_task("task-1"), *[BROKEN] * 5)
 
     assert type(driven.error) is ServiceUnavailableError
     assert driven.error.retryable is True
@@ -74,7 +74,7 @@ def test_reading_is_given_up_after_five_times_with_growing_pauses() -> None:
 
 
 def test_the_pauses_differ_so_that_many_tasks_do_not_ask_in_the_same_moment() -> None:
-    pauses = {drive(AceDataCloud().read_one("task-1"), BROKEN, RECORD).pauses[0] for _ in range(5)}
+    pauses = {drive(AceDataCloud().get_task("task-1"), BROKEN, RECORD).pauses[0] for _ in range(5)}
 
     assert len(pauses) > 1
 
@@ -88,7 +88,7 @@ def test_the_pause_is_at_least_what_the_service_asks_for(seconds: int) -> None:
 
 
 def test_a_pause_that_is_too_long_is_not_waited_for() -> None:
-    for flow in (AceDataCloud().submit(REQUEST), AceDataCloud().read_one("task-1")):
+    for flow in (AceDataCloud().submit(REQUEST), AceDataCloud().get_task("task-1")):
         driven = drive(flow, limited(61))
 
         assert type(driven.error) is RateLimitError
@@ -177,7 +177,7 @@ def test_repetitions_that_do_not_get_through_leave_the_first_unknown(last: Any) 
 def test_a_redirect_is_refused_and_named_without_its_query(status: int) -> None:
     moved = response(b"", status=status, headers={"location": "https://elsewhere.example/login?session=secret"})
 
-    for flow in (AceDataCloud().submit(REQUEST), AiGptImage().read_one("task-1")):
+    for flow in (AceDataCloud().submit(REQUEST), AiGptImage().get_task("task-1")):
         error = drive(flow, moved).error
         assert type(error) is ProtocolError
         assert (error.billed, error.retryable) == ("no", False)

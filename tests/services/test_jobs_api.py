@@ -22,7 +22,7 @@ REQUEST = ImageRequest(prompt="a red kite", model="gpt-image-2-text-to-image", o
 
 
 def read(data: Any) -> Any:
-    return drive(SERVICE.read_one(TASK_ID), response(envelope(data))).result
+    return drive(SERVICE.get_task(TASK_ID), response(envelope(data))).result
 
 
 def test_options_and_prompt_go_into_input() -> None:
@@ -57,7 +57,7 @@ def test_an_answer_without_an_id_leaves_the_outcome_unknown(answer: Any) -> None
 
 
 def test_one_record_is_asked_for_by_its_id() -> None:
-    driven = drive(SERVICE.read_one(TASK_ID), response(envelope(record("waiting"))))
+    driven = drive(SERVICE.get_task(TASK_ID), response(envelope(record("waiting"))))
 
     (request,) = driven.requests
     assert (request.method, request.path, request.body) == ("GET", "/api/v1/jobs/recordInfo", None)
@@ -111,26 +111,26 @@ def test_the_service_s_own_word_is_kept() -> None:
 
 @pytest.mark.parametrize("data", [None, [], "waiting", record(None), record(""), {}])
 def test_an_answer_without_a_state_is_a_protocol_error(data: Any) -> None:
-    driven = drive(SERVICE.read_one(TASK_ID), *[response(envelope(data))] * 5)
+    driven = drive(SERVICE.get_task(TASK_ID), *[response(envelope(data))] * 5)
 
     assert type(driven.error) is ProtocolError
     assert driven.error.image_task_id == TASK_ID
 
 
 def test_the_http_status_counts_where_the_envelope_says_that_all_is_well() -> None:
-    driven = drive(SERVICE.read_one(TASK_ID), response(envelope(record("success")), status=401))
+    driven = drive(SERVICE.get_task(TASK_ID), response(envelope(record("success")), status=401))
 
     assert type(driven.error).__name__ == "AuthenticationError"
 
 
 def test_a_code_may_come_as_text() -> None:
-    assert drive(SERVICE.read_one(TASK_ID), response(envelope(None, "404", "what?"))).result.state == "not_found"
+    assert drive(SERVICE.get_task(TASK_ID), response(envelope(None, "404", "what?"))).result.state == "not_found"
 
 
 def test_a_redirect_is_named_whatever_its_body_says() -> None:
     moved = response(envelope(None), status=302, headers={"location": "https://elsewhere.example/login?key=k"})
 
-    error = drive(SERVICE.read_one(TASK_ID), moved).error
+    error = drive(SERVICE.get_task(TASK_ID), moved).error
 
     assert type(error) is ProtocolError
     assert "https://elsewhere.example/login." in error.message
@@ -163,7 +163,7 @@ def test_what_the_service_cannot_do_is_refused_before_it_is_asked(request_: dict
 
 
 def test_there_is_no_look_up_by_trace_id_and_no_list() -> None:
-    for flow in (SERVICE.read_by_trace_id("mine"), SERVICE.list_tasks()):
+    for flow in (SERVICE.get_task_by_trace_id("mine"), SERVICE.list_tasks()):
         error: ImageTaskError | None = drive(flow).error
         assert type(error) is InvalidRequestError
 

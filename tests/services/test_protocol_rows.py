@@ -50,7 +50,7 @@ def test_the_ids_of_the_test_cases_begin_with_their_row_and_are_unique() -> None
 
 @pytest.mark.parametrize("case", parameters(tasks_api_cases.STATE_CASES))
 def test_a_record_of_the_tasks_api_is_understood(case: StateCase) -> None:
-    driven = drive(ACEDATACLOUD.read_one(tasks_api_cases.TASK_ID), response(case.record))
+    driven = drive(ACEDATACLOUD.get_task(tasks_api_cases.TASK_ID), response(case.record))
 
     check_state(driven, case, tasks_api_cases.TASK_ID)
 
@@ -69,7 +69,7 @@ def test_a_record_means_the_same_in_a_batch(case: StateCase) -> None:
 def test_a_record_of_the_jobs_api_is_understood(case: StateCase) -> None:
     answer = response(jobs_api_cases.envelope(case.record))
 
-    check_state(drive(AIGPTIMAGE.read_one(jobs_api_cases.TASK_ID), answer), case, jobs_api_cases.TASK_ID)
+    check_state(drive(AIGPTIMAGE.get_task(jobs_api_cases.TASK_ID), answer), case, jobs_api_cases.TASK_ID)
 
 
 @pytest.mark.parametrize("case", parameters(tasks_api_cases.ERROR_CASES))
@@ -108,7 +108,7 @@ def check_state(driven: DrivenFlow, case: StateCase, image_task_id: str) -> None
 def check_read(service: Service, case: ErrorCase) -> None:
     attempts = ATTEMPTS if case.repeated_read else 1
 
-    driven = drive(service.read_one("an-id"), *[case.answer] * attempts)
+    driven = drive(service.get_task("an-id"), *[case.answer] * attempts)
 
     if case.on_read is None:
         assert driven.result == service.not_found("an-id")

@@ -24,7 +24,7 @@ def submitted(answer: Any, *, key: str | None = None, **fields: Any) -> Any:
 
 
 def read(answer: Any) -> Any:
-    return drive(SERVICE.read_one(TASK_ID), response(answer)).result
+    return drive(SERVICE.get_task(TASK_ID), response(answer)).result
 
 
 def test_a_submission_asks_to_be_answered_at_once() -> None:
@@ -172,20 +172,20 @@ def test_the_whole_record_is_kept_for_the_hook() -> None:
 
 
 def test_an_error_inside_a_status_answer_is_no_record() -> None:
-    driven = drive(SERVICE.read_one(TASK_ID), response({"error": {"code": "invalid_token", "message": "who?"}}))
+    driven = drive(SERVICE.get_task(TASK_ID), response({"error": {"code": "invalid_token", "message": "who?"}}))
 
     assert type(driven.error).__name__ == "AuthenticationError"
 
 
 def test_a_trace_id_is_looked_up_alone() -> None:
-    driven = drive(SERVICE.read_by_trace_id("mine"), response(record(trace_id=None)))
+    driven = drive(SERVICE.get_task_by_trace_id("mine"), response(record(trace_id=None)))
 
     assert driven.requests[0].body == {"action": "retrieve", "trace_id": "mine"}
     assert (driven.result.id, driven.result.trace_id) == (TASK_ID, "mine")
 
 
 def test_a_trace_id_that_nobody_knows_is_not_found_but_named() -> None:
-    task = drive(SERVICE.read_by_trace_id("mine"), response({})).result
+    task = drive(SERVICE.get_task_by_trace_id("mine"), response({})).result
 
     assert (task.state, task.id, task.trace_id) == (TaskState.NOT_FOUND, "", "mine")
 
