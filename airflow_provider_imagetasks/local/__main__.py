@@ -47,6 +47,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--keep-tasks", type=int, default=100_000, metavar="N", help="image tasks remembered (default: %(default)s)"
     )
+    parser.add_argument(
+        "--record-delay",
+        type=float,
+        default=0.5,
+        metavar="SECONDS",
+        help="how long kie has no record of a new image task; its first status query finds none either, "
+        "unless this is 0 (default: %(default)s)",
+    )
+    parser.add_argument("--webhook-secret", metavar="SECRET", help="sign the callbacks of kie with this")
     return parser
 
 
@@ -79,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             api_keys=frozenset(given.api_key),
             ignore_trace_id=given.ignore_trace_id,
             keep_tasks=given.keep_tasks,
+            record_delay=given.record_delay,
+            webhook_secret=given.webhook_secret,
         )
     except ValueError as error:
         parser.error(str(error))

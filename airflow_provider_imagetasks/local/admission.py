@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_imagetasks.local.behaviours import Behaviours, Occurrences
 from airflow_provider_imagetasks.local.records import Failure, TaskRecord, TaskTable
+from airflow_provider_imagetasks.local.references import NO_REFERENCES, References
 
 if TYPE_CHECKING:
     from airflow_provider_imagetasks.local.options import RateLimit, ServiceOptions
@@ -34,6 +35,7 @@ class Reason(Enum):
     NOT_FOUND = "not found"
     SERVER_ERROR = "server error"
     ERROR_IN_200 = "error in 200"
+    ODD_CLIENT = "odd client"
     CUT = "cut"
     HANG = "hang"
     GARBAGE = "garbage"
@@ -90,6 +92,7 @@ class Submission:
     trace_id: str | None = None
     request_id: str | None = None
     failure: Failure | None = None
+    references: References = NO_REFERENCES
 
 
 class Gate:
@@ -183,7 +186,8 @@ class Admission:
         if applies("no-credit"):
             raise RefusedError(Reason.NO_CREDIT, "the prompt asked for an empty balance")
         if applies("refuse"):
-            raise RefusedError(Reason.CONTENT, "the prompt asked to be refused for its content")
+            code = behaviours.word("refuse", "") or None
+            raise RefusedError(Reason.CONTENT, "the prompt asked to be refused for its content", code=code)
         if applies("429"):
             wait = behaviours.option("429", "retry-after", 1)
             raise RefusedError(Reason.RATE_LIMITED, "the prompt asked to be limited", retry_after=wait)
@@ -226,7 +230,8 @@ class Admission:
         if behaviours.asks("fail"):
             failure = Failure("the prompt asked to fail", behaviours.word("fail", "") or None)
         elif behaviours.asks("refuse-late"):
-            failure = Failure("the prompt asked to be refused late for its content", content=True)
+            code = behaviours.word("refuse-late", "") or None
+            failure = Failure("the prompt asked to be refused late for its content", code, content=True)
         elif options.fail_rate and options.chance("fail", submission.prompt, occurrence) < options.fail_rate:
             failure = Failure("failed at random")
         latency = behaviours.number("latency", options.latency_of(submission.prompt, occurrence))
@@ -253,4 +258,5 @@ class Admission:
             queryable=submission.queryable and behaviours.word("sync", "") != "anonymous",
             latency=math.inf if behaviours.asks("never") else latency,
             failure=failure,
+            references=submission.references,
         )

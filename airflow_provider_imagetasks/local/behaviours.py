@@ -13,15 +13,16 @@ Directive                      What happens
 ``[latency=S]``                it takes S seconds
 ``[never]``                    it never finishes
 ``[fail]`` ``[fail=CODE]``     it fails (with this error code)
-``[refuse-late]``              it fails because of its content
+``[refuse-late=CODE]``         it fails because of its content (with this error code)
 ``[no-images]``                it succeeds without a picture
 ``[n-less]`` ``[n-less=K]``    it succeeds with one picture (K pictures) fewer than asked, at least one
 ``[b64]``                      its pictures come in base64 instead of as URLs (Tasks API)
 ``[nested]``                   its pictures come one level deeper, in ``data.data`` (Tasks API)
 ``[unknown-state=WORD]``       it is in a state nobody knows (default ``dreaming``) while it runs
 ``[late-record=S]``            status queries do not find it for the first S seconds
+``[result-url=URL]``           this is the address of its pictures, whatever it is
 **The submission, not accepted**
-``[refuse]``                   refused because of its content
+``[refuse]`` ``[refuse=CODE]``  refused because of its content (with this error code)
 ``[no-credit]``                refused because the balance is used up
 ``[expired-key]``              refused because the key has expired
 ``[429=N]``                    429; option ``retry-after=S`` (default 1)
@@ -49,6 +50,15 @@ Directive                      What happens
 ``[file-html=N]``              an HTML page with HTTP 200
 ``[file-truncated=N]``         the connection is cut in the middle of the picture
 ``[file-slow=S]``              the picture takes S seconds (default 3) to arrive
+``[file-redirect=URL]``        302 to this URL; option ``times=N``
+``[file-redirect]``            302 to another address of the same picture; option ``times=N``
+``[file-redirect-loop=N]``     302 to itself, for ever, with another query string each time
+``[file-huge=N]``              50 GB are announced, a little comes
+``[file-endless=N]``           no length is announced, and it never ends
+``[file-bomb=N]``              a small PNG file of 30,000 x 30,000 pixels
+``[file-svg=N]``               an SVG with a script in it
+``[file-fake-png=N]``          an HTML page with the first bytes of a PNG in front, announced as a PNG
+``[file-type=TYPE]``           the picture, announced as this type; option ``times=N``
 =============================  ======================================================================
 """
 
@@ -62,9 +72,12 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ValueKind = Literal["none", "times", "seconds", "count", "status", "word"]
+ValueKind = Literal["none", "times", "seconds", "count", "status", "word", "address", "media type"]
 
-_DIRECTIVE = re.compile(r"\[([a-z0-9-]+)(?:=([^\[\],=]+))?((?:,[a-z-]+=[^\[\],=]+)*)\]")
+# A value may hold brackets in one case: around the IPv6 address of a URL.
+_DIRECTIVE = re.compile(
+    r"\[([a-z0-9-]+)(?:=((?:[^\[\],]|\[[0-9a-fA-F.]*:[0-9a-fA-F.:%]*\])+))?((?:,[a-z-]+=[^\[\],=]+)*)\]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +97,15 @@ DIRECTIVES: Mapping[str, Directive] = {
     "latency": Directive("seconds", needs_value=True),
     "never": Directive("none"),
     "fail": Directive("word"),
-    "refuse-late": Directive("none"),
+    "refuse-late": Directive("word"),
     "no-images": Directive("none"),
     "n-less": Directive("count"),
     "b64": Directive("none"),
     "nested": Directive("none"),
     "unknown-state": Directive("word"),
     "late-record": Directive("seconds", needs_value=True),
-    "refuse": Directive("none"),
+    "result-url": Directive("address", needs_value=True),
+    "refuse": Directive("word"),
     "no-credit": Directive("none"),
     "expired-key": Directive("none"),
     "429": Directive("times", options=_RETRY_AFTER),
@@ -115,6 +129,14 @@ DIRECTIVES: Mapping[str, Directive] = {
     "file-html": Directive("times"),
     "file-truncated": Directive("times"),
     "file-slow": Directive("seconds"),
+    "file-redirect": Directive("address", options=_TIMES),
+    "file-redirect-loop": Directive("times"),
+    "file-huge": Directive("times"),
+    "file-endless": Directive("times"),
+    "file-bomb": Directive("times"),
+    "file-svg": Directive("times"),
+    "file-fake-png": Directive("times"),
+    "file-type": Directive("media type", needs_value=True, options=_TIMES),
 }
 
 
@@ -198,9 +220,13 @@ def _setting(name: str, value: str | None, options: str) -> Setting | None:
 
 def _makes_sense(kind: ValueKind, value: str) -> bool:
     if kind == "word":
-        return True
+        return not set(value) & set("=[]")
     if kind == "none":
         return False
+    if kind == "address":
+        return re.fullmatch(r"\S+", value) is not None
+    if kind == "media type":
+        return re.fullmatch(r"[\w.+-]+/[\w.+-]+", value, re.ASCII) is not None
     if kind == "seconds":
         return re.fullmatch(r"\d{1,6}(\.\d{1,6})?", value) is not None
     if kind == "status":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
 _CONNECTIONS = 50
+_HAIR = 0.001
 
 
 def is_loopback(url: str) -> bool:
@@ -51,36 +52,54 @@ class Callbacks:
         self._pending: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
 
-    def promise(self, record: TaskRecord, url: str, body: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+    def promise(
+        self,
+        record: TaskRecord,
+        url: str,
+        body: Callable[[], Awaitable[dict[str, Any]]],
+        headers: Callable[[], dict[str, str]] = dict,
+    ) -> None:
         """Post to a URL when the image task has ended.
 
         :param body: makes the JSON body, asked for when the image task has ended.
+        :param headers: makes further headers, asked for when the callback is sent.
         """
         if not is_loopback(url):
             self._statistics.callbacks["not_sent"] += 1
             return
         if record.behaviours.asks("never"):
             return
-        pending = asyncio.create_task(self._post_later(record, url, body))
+        pending = asyncio.create_task(self._post_later(record, url, body, headers))
         self._pending.add(pending)
         pending.add_done_callback(self._pending.discard)
 
-    async def close(self) -> None:
-        """Give up the callbacks that are still to come."""
+    def give_up(self) -> list[asyncio.Task[None]]:
+        """Give up the callbacks that are still to come, and return them."""
         pending = list(self._pending)
         for task in pending:
             task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        return pending
+
+    async def close(self) -> None:
+        """Give up the callbacks that are still to come, and wait until they are gone."""
+        await asyncio.gather(*self.give_up(), return_exceptions=True)
         if self._session is not None:
             await self._session.close()
 
-    async def _post_later(self, record: TaskRecord, url: str, body: Callable[[], Awaitable[dict[str, Any]]]) -> None:
-        await asyncio.sleep(record.remaining)
+    async def _post_later(
+        self,
+        record: TaskRecord,
+        url: str,
+        body: Callable[[], Awaitable[dict[str, Any]]],
+        headers: Callable[[], dict[str, str]],
+    ) -> None:
+        # A sleep may end a hair too early, and the body has to tell of the end.
+        await asyncio.sleep(record.remaining + _HAIR)
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
             self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT)
         try:
-            async with self._session.post(url, json=await body(), allow_redirects=False) as response:
+            async with self._session.post(url, json=await body(), headers=headers(), allow_redirects=False) as response:
                 outcome = "sent" if response.ok else "failed"
         except (aiohttp.ClientError, TimeoutError, ValueError):
             outcome = "failed"

@@ -56,11 +56,12 @@ def _font_for(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
     return plain, _own_font(size)
 
 
-def write_caption(image: Image.Image, text: str, signature: str) -> None:
+def write_caption(image: Image.Image, text: str, signature: str, *, covers: bool = False) -> None:
     """Write a caption on the lower part of a picture; pictures too small to be read stay as they are.
 
     :param text: the prompt, wrapped to at most three lines.
     :param signature: one small line below it.
+    :param covers: whether to hide what is below, such as an earlier caption.
     """
     width, height = image.size
     shorter = min(width, height)
@@ -76,7 +77,9 @@ def write_caption(image: Image.Image, text: str, signature: str) -> None:
     line_height, small_height = round(font.size * 1.3), round(small.size * 1.3)
     panel_height = len(lines) * line_height + small_height + 2 * padding
     top = height - margin - panel_height
-    draw.rounded_rectangle((margin, top, width - margin, height - margin), radius=padding, fill=(16, 22, 34, 150))
+    draw.rounded_rectangle(
+        (margin, top, width - margin, height - margin), radius=padding, fill=(16, 22, 34, 255 if covers else 150)
+    )
     line_top = top + padding
     for line in lines:
         draw.text((margin + padding, line_top), line, font=font, fill=(255, 255, 255, 255))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from airflow_provider_imagetasks.local.dialects.dialect import PROXY_PAGE
+from airflow_provider_imagetasks.local.hostile_files import hostile_file, send_beginning, send_slowly
 from airflow_provider_imagetasks.local.pictures import MEDIA_TYPES
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _THUMBNAIL_WIDTH = 240
 _SLOW_SECONDS = 3
-_SLOW_PIECES = 10
 
 
 class Files:
@@ -45,16 +44,26 @@ class Files:
         if refusal is not None:
             statistics.files_refused += 1
             return refusal
+        target = _redirection(request, record, str(index))
+        if target is not None:
+            statistics.files_redirected += 1
+            return web.Response(status=302, headers={"Location": target})
         picture = await self._state.picture(record, index)
+        send = hostile_file(record, str(index))
+        if send is not None:
+            statistics.files_hostile += 1
+            return await send(request, picture)
         media_type = MEDIA_TYPES[record.media_format]
         if record.applies("file-truncated", key=str(index)):
             statistics.files_refused += 1
-            return await _send_half(request, picture, media_type)
+            return await send_beginning(request, picture, len(picture) // 2, media_type=media_type)
         statistics.files_served += 1
+        if record.applies("file-type", key=str(index)):
+            media_type = record.behaviours.word("file-type", media_type)
         if record.behaviours.asks("file-slow"):
             seconds = record.behaviours.number("file-slow", _SLOW_SECONDS)
-            return await _send_slowly(request, picture, media_type, seconds)
-        return web.Response(body=picture, content_type=media_type)
+            return await send_slowly(request, picture, media_type, seconds)
+        return web.Response(body=picture, headers={"Content-Type": media_type})
 
     async def serve_thumbnail(self, request: web.Request) -> web.StreamResponse:
         """Serve a small version of a picture."""
@@ -82,26 +91,16 @@ class Files:
         return None
 
 
+def _redirection(request: web.Request, record: TaskRecord, key: str) -> str | None:
+    """Return where a download is sent on to; None when it is not."""
+    if record.applies("file-redirect-loop", key=key):
+        # Another address each time, so that only counting helps.
+        hop = request.query.get("hop", "")
+        return f"{request.path}?hop={int(hop) + 1 if hop.isascii() and hop.isdecimal() and len(hop) < 9 else 1}"
+    if "redirected" not in request.query and record.applies("file-redirect", key=key):
+        return record.behaviours.word("file-redirect", f"{request.path}?redirected=1")
+    return None
+
+
 def _missing() -> web.Response:
     return web.Response(status=404, text="There is no such picture.\n")
-
-
-async def _send_half(request: web.Request, picture: bytes, media_type: str) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": media_type, "Content-Length": str(len(picture))})
-    await response.prepare(request)
-    await response.write(picture[: len(picture) // 2])
-    # The half has to leave before the connection is cut; aborting would throw away what is not sent yet.
-    if request.transport is not None:
-        request.transport.close()
-    return response
-
-
-async def _send_slowly(request: web.Request, picture: bytes, media_type: str, seconds: float) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": media_type, "Content-Length": str(len(picture))})
-    await response.prepare(request)
-    step = len(picture) // _SLOW_PIECES + 1
-    for start in range(0, len(picture), step):
-        await asyncio.sleep(seconds / _SLOW_PIECES)
-        await response.write(picture[start : start + step])
-    await response.write_eof()
-    return response

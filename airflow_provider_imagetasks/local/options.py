@@ -67,6 +67,8 @@ class ServiceOptions:
     :param api_keys: the keys that are let in; empty lets anyone in, with or without a key.
     :param ignore_trace_id: give every image task a trace id of the service's own.
     :param keep_tasks: how many image tasks are remembered; the oldest are forgotten first.
+    :param record_delay: seconds after a submission in which kie has no record yet; 0 lets it have one at once.
+    :param webhook_secret: kie signs its callbacks with it; without it they are not signed.
     """
 
     latency: Latency = Latency(2.0, 2.0)
@@ -80,6 +82,8 @@ class ServiceOptions:
     api_keys: frozenset[str] = frozenset()
     ignore_trace_id: bool = False
     keep_tasks: int = 100_000
+    record_delay: float = 0.5
+    webhook_secret: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("fail_rate", "refuse_rate", "rate_limit_rate"):
@@ -89,6 +93,10 @@ class ServiceOptions:
             raise ValueError("max_active is 1 or more")
         if self.keep_tasks < 1:
             raise ValueError("keep_tasks is 1 or more")
+        if not 0 <= self.record_delay < math.inf:
+            raise ValueError("record_delay is 0 or more")
+        if self.webhook_secret == "":
+            raise ValueError("webhook_secret is not empty")
 
     def chance(self, purpose: str, prompt: str, occurrence: int) -> float:
         """Draw a number in [0, 1) that depends on the seed and the arguments alone.

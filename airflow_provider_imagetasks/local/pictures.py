@@ -7,13 +7,19 @@ import io
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from PIL import Image, ImageOps
 
 from airflow_provider_imagetasks.local.captions import write_caption
-from airflow_provider_imagetasks.local.scenery import draw_scenery
+from airflow_provider_imagetasks.local.scenery import draw_motif, draw_scenery
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from collections.abc import Callable
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 """The formats that can be drawn, with their media types; the names double as file extensions."""
@@ -31,6 +37,8 @@ class PictureOrder:
     :param index: which picture of the image task, from 0, out of ``count``.
     :param size: width and height in pixels.
     :param media_format: one of :data:`MEDIA_TYPES`.
+    :param note: what else to write on it.
+    :param background: the file of a picture to draw on, instead of a landscape.
     """
 
     text: str
@@ -39,6 +47,8 @@ class PictureOrder:
     count: int
     size: tuple[int, int]
     media_format: str
+    note: str = ""
+    background: bytes | None = None
 
 
 class Painter:
@@ -55,13 +65,20 @@ class Painter:
         if kept is not None:
             self._kept.move_to_end(order)
             return kept
-        painted = await asyncio.get_running_loop().run_in_executor(self._threads, paint, order)
+        painted = await self.run(paint, order)
         if order not in self._kept:
             self._kept[order] = painted
             self._kept_bytes += len(painted)
         while self._kept_bytes > _KEPT_BYTES:
             self._kept_bytes -= len(self._kept.popitem(last=False)[1])
         return painted
+
+    async def run(
+        self, work: Callable[Parameters, Result], *arguments: Parameters.args, **options: Parameters.kwargs
+    ) -> Result:
+        """Do other work with pictures in the same threads."""
+        call = partial(work, *arguments, **options)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def close(self) -> None:
         """Stop drawing, without waiting for pictures that are not begun."""
@@ -72,11 +89,30 @@ def paint(order: PictureOrder) -> bytes:
     """Draw a picture and return it as a file's bytes."""
     width, height = order.size
     scale = 2 if width * height <= _SMOOTHED_PIXELS else 1
-    image = draw_scenery(order.text, order.index, (width * scale, height * scale))
+    large = (width * scale, height * scale)
+    if order.background is None:
+        image = draw_scenery(order.text, order.index, large)
+    else:
+        image = _edited(order, order.background, large)
     if scale > 1:
         image = image.reduce(scale)
-    write_caption(image, order.text, f"local image service · {order.model} · {order.index + 1}/{order.count}")
+    signature = f"local image service · {order.model} · {order.index + 1}/{order.count}"
+    if order.note:
+        signature = f"{signature} · {order.note}"
+    write_caption(image, order.text, signature, covers=order.background is not None)
     return _encoded(image, order.media_format)
+
+
+def _edited(order: PictureOrder, background: bytes, size: tuple[int, int]) -> Image.Image:
+    """Draw on a picture; where that is transparent, as a mask makes it, a landscape shows."""
+    image = ImageOps.fit(Image.open(io.BytesIO(background)), size)
+    if image.mode == "RGBA":
+        below = draw_scenery(order.text, order.index, size)
+        below.paste(image, mask=image.getchannel("A"))
+        return below
+    image = image.convert("RGB")
+    draw_motif(image, order.text, order.index)
+    return image
 
 
 def _encoded(image: Image.Image, media_format: str) -> bytes:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_imagetasks.local.behaviours import Behaviours, Occurrences
+from airflow_provider_imagetasks.local.references import NO_REFERENCES, References
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an image task fails: content (then ``code`` is the dialect's own) or a code asked for."""
+    """Why an image task fails; without a code the dialect chooses one, by whether it is for its content."""
 
     message: str
     code: str | None = None
@@ -40,6 +41,8 @@ class TaskSummary:
     images: int
     status_queries: int
     request: dict[str, Any]
+    references: tuple[str, ...]
+    mask: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,6 +72,7 @@ class TaskRecord:
     queryable: bool
     latency: float
     failure: Failure | None
+    references: References = NO_REFERENCES
     created_at: float = field(default_factory=time.time)
     accepted: float = field(default_factory=time.monotonic)
     status_queries: int = 0
@@ -114,6 +118,8 @@ class TaskRecord:
             images=self.image_count,
             status_queries=self.status_queries,
             request=dict(self.request),
+            references=self.references.names,
+            mask=self.references.mask,
         )
 
 

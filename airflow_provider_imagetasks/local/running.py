@@ -80,6 +80,8 @@ class LocalImageService:
         api_keys: Iterable[str] = (),
         ignore_trace_id: bool = False,
         keep_tasks: int = 100_000,
+        record_delay: float = 0.5,
+        webhook_secret: str | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -95,6 +97,8 @@ class LocalImageService:
             api_keys=frozenset(api_keys),
             ignore_trace_id=ignore_trace_id,
             keep_tasks=keep_tasks,
+            record_delay=record_delay,
+            webhook_secret=webhook_secret,
         )
         self._host = host
         self._port = port

@@ -137,9 +137,8 @@ def draw_scenery(text: str, index: int, size: tuple[int, int]) -> Image.Image:
     :param index: another index gives another landscape for the same text.
     :param size: width and height in pixels.
     """
-    digest = hashlib.sha256(f"{index}:{text}".encode("utf-8", "surrogatepass")).digest()
-    chance = random.Random(digest)
-    words = re.findall(r"[a-z]+", text.lower())
+    chance = _chance(text, index)
+    words = _words(text)
     palettes = [one for one in _PALETTES if one.is_night] if _NIGHT_WORDS.intersection(words) else _PALETTES
     palette = chance.choice(palettes)
     accent = next((_COLOUR_WORDS[word] for word in words if word in _COLOUR_WORDS), palette.accent)
@@ -152,6 +151,23 @@ def draw_scenery(text: str, index: int, size: tuple[int, int]) -> Image.Image:
     _draw_hills(draw, palette, size, chance)
     motif(draw, size, accent, palette.near, chance)
     return image
+
+
+def draw_motif(image: Image.Image, text: str, index: int) -> None:
+    """Draw what a text speaks of on a picture that is there already."""
+    chance, words = _chance(text, index), _words(text)
+    palette = chance.choice(_PALETTES)
+    accent = next((_COLOUR_WORDS[word] for word in words if word in _COLOUR_WORDS), palette.accent)
+    motif = _motif_of(words) or chance.choice([motif for motif, _ in MOTIFS])
+    motif(ImageDraw.Draw(image, "RGBA"), image.size, accent, palette.near, chance)
+
+
+def _chance(text: str, index: int) -> random.Random:
+    return random.Random(hashlib.sha256(f"{index}:{text}".encode("utf-8", "surrogatepass")).digest())
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+", text.lower())
 
 
 def _motif_of(words: list[str]) -> Callable[..., None] | None:

@@ -21,6 +21,7 @@ class DialectStatistics:
 
     submissions: int = 0
     created: int = 0
+    edits: int = 0
     duplicates: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     status_queries: int = 0
@@ -28,12 +29,14 @@ class DialectStatistics:
     ids_queried: int = 0
     not_found: int = 0
     queries_refused: Counter[str] = field(default_factory=Counter)
+    credit_queries: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts as plain JSON types."""
         return {
             "submissions": self.submissions,
             "created": self.created,
+            "edits": self.edits,
             "duplicates": self.duplicates,
             "refused": dict(self.refused),
             "status_queries": self.status_queries,
@@ -41,6 +44,7 @@ class DialectStatistics:
             "ids_queried": self.ids_queried,
             "not_found": self.not_found,
             "queries_refused": dict(self.queries_refused),
+            "credit_queries": self.credit_queries,
         }
 
 
@@ -56,13 +60,17 @@ class Statistics:
         self.dialects = {name: DialectStatistics() for name in self._names}
         self.files_served = 0
         self.files_refused = 0
+        self.files_redirected = 0
+        self.files_hostile = 0
         self.files_with_authorization = 0
         self.callbacks: Counter[str] = Counter(sent=0, failed=0, not_sent=0)
         self._created: deque[dict[str, Any]] = deque(maxlen=_KEPT_CREATIONS)
 
     def note_created(self, record: TaskRecord) -> None:
         """Count an image task that was created."""
-        self.dialects[record.dialect].created += 1
+        counts = self.dialects[record.dialect]
+        counts.created += 1
+        counts.edits += bool(record.references.names)
         self._created.append(
             {
                 "id": record.id,
@@ -71,6 +79,8 @@ class Statistics:
                 "trace_id": record.trace_id,
                 "request_id": record.request_id,
                 "created_at": record.created_at,
+                "references": list(record.references.names),
+                "mask": record.references.mask,
             }
         )
 
@@ -88,6 +98,8 @@ class Statistics:
             "remembered_tasks": remembered,
             "files_served": self.files_served,
             "files_refused": self.files_refused,
+            "files_redirected": self.files_redirected,
+            "files_hostile": self.files_hostile,
             "files_with_authorization": self.files_with_authorization,
             "callbacks": dict(self.callbacks),
             "created": list(self._created),

@@ -26,9 +26,28 @@ def test_directives_are_taken_out_of_the_text():
 
 
 @pytest.mark.parametrize(
+    ("prompt", "name", "address"),
+    [
+        ("[result-url=http://10.0.0.1/x.png?a=b&c=d]", "result-url", "http://10.0.0.1/x.png?a=b&c=d"),
+        ("[result-url=http://[::1]:80/x]", "result-url", "http://[::1]:80/x"),
+        ("[file-redirect=http://[::ffff:10.0.0.1]/,times=2]", "file-redirect", "http://[::ffff:10.0.0.1]/"),
+        ("[result-url=file:///etc/hosts]", "result-url", "file:///etc/hosts"),
+    ],
+)
+def test_an_address_is_a_value(prompt, name, address):
+    parsed = Behaviours.parse(f"a kite {prompt}")
+    assert (parsed.text, parsed.word(name, "")) == ("a kite", address)
+
+
+@pytest.mark.parametrize(
     "prompt",
     [
         "a [kite]",
+        "[result-url]",
+        "[result-url=two words]",
+        "[fail=a=b]",
+        "[file-type=picture]",
+        "[file-huge=x]",
         "[latency]",
         "[latency=soon]",
         "[never=1]",
@@ -58,6 +77,10 @@ def test_the_tables_name_every_directive_and_no_other(where):
 
 REFUSALS = [
     ("[refuse]", (403, "forbidden"), (400, 400)),
+    ("[refuse=content_policy_violation]", (403, "content_policy_violation"), (400, 400)),
+    ("[refuse=bad_request]", (400, "bad_request"), (400, 400)),
+    ("[refuse=451]", (403, "451"), (451, 451)),
+    ("[refuse=7]", (403, "7"), (400, 7)),
     ("[no-credit]", (403, "used_up"), (402, 402)),
     ("[expired-key]", (401, "token_expired"), (401, 401)),
     ("[429]", (429, "too_many_requests"), (429, 429)),
@@ -134,12 +157,14 @@ def test_outcomes_of_the_task_itself(tasks_api, jobs_api):
     assert result("a kite [fail]")["error"]["code"] == "api_error"
     assert result("a kite [fail=bad_request]")["error"]["code"] == "bad_request"
     assert result("a kite [refuse-late]")["error"]["code"] == "forbidden"
+    assert result("a kite [refuse-late=moderation_blocked]")["error"]["code"] == "moderation_blocked"
     assert result("a kite [no-images]")["data"] == []
     assert len(result("a kite [n-less]", n=4)["data"]) == 3
     assert len(result("a kite [n-less=9]", n=4)["data"]) == 1
     assert "b64_json" in result("a kite [b64]")["data"][0]
     assert len(result("a kite [nested]")["data"]["data"]) == 1
     assert jobs_api.record(jobs_api.submitted("a kite [refuse-late]"))["failCode"] == "400"
+    assert jobs_api.record(jobs_api.submitted("a kite [refuse-late=422]"))["failCode"] == "422"
     assert jobs_api.record(jobs_api.submitted("a kite [no-images]"))["resultJson"] == json.dumps({"resultUrls": []})
 
 

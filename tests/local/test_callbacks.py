@@ -1,42 +1,14 @@
 from __future__ import annotations
 
-import json
-import queue
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
 import pytest
 
 from airflow_provider_imagetasks.local.callbacks import is_loopback
 
 
-@pytest.fixture
-def receiver() -> Iterator[tuple[str, queue.Queue]]:
-    received: queue.Queue = queue.Queue()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            received.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *arguments):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/done", received
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 def test_a_callback_tells_the_result_and_makes_the_request_asynchronous(tasks_api, receiver):
     url, received = receiver
     task_id = tasks_api.submitted("a kite [latency=0.05]", callback_url=url, trace_id="t-1", **{"async": False})
-    body = received.get(timeout=5)
+    body, _ = received.get(timeout=5)
     assert (body["success"], body["task_id"], body["trace_id"]) == (True, task_id, "t-1")
     assert body["data"] == tasks_api.record(task_id)["response"]
 
@@ -44,7 +16,7 @@ def test_a_callback_tells_the_result_and_makes_the_request_asynchronous(tasks_ap
 def test_a_callback_tells_a_failure(tasks_api, receiver):
     url, received = receiver
     tasks_api.submitted("a kite [fail=bad_request]", callback_url=url)
-    body = received.get(timeout=5)
+    body, _ = received.get(timeout=5)
     assert body["success"] is False
     assert body["error"]["code"] == "bad_request"
 

@@ -61,7 +61,7 @@ def test_the_front_page_shows_thumbnails_and_does_not_believe_prompts(service, t
     page = requests.get(service.url, timeout=10).text
     assert "<script>" not in page
     assert "double" in page
-    for dialect in ("/acedatacloud", "/aigptimage"):
+    for dialect in ("/acedatacloud", "/xhuoapi/v1", "/aigptimage", "/kie"):
         assert f"{service.url}{dialect}" in page
     path = f"/thumbnails/{task_id}/0.png"
     assert path in page

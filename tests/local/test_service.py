@@ -75,6 +75,7 @@ def test_statistics_count_what_came_in(service, tasks_api):
     assert stats["dialects"]["acedatacloud"] == {
         "submissions": 2,
         "created": 1,
+        "edits": 0,
         "duplicates": 0,
         "refused": {"forbidden": 1},
         "status_queries": 2,
@@ -82,6 +83,7 @@ def test_statistics_count_what_came_in(service, tasks_api):
         "ids_queried": 3,
         "not_found": 1,
         "queries_refused": {},
+        "credit_queries": 0,
     }
     (created,) = stats["created"]
     assert (created["id"], created["trace_id"], created["dialect"]) == (first, "t-1", "acedatacloud")
@@ -178,7 +180,16 @@ def test_the_command_announces_its_url_and_stops_at_a_signal(stop):
         assert process.stderr.read() == ""
 
 
-@pytest.mark.parametrize("arguments", [["--latency", "soon"], ["--create-limit", "20"], ["--fail-rate", "2"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--latency", "soon"],
+        ["--create-limit", "20"],
+        ["--fail-rate", "2"],
+        ["--record-delay", "-1"],
+        ["--webhook-secret", ""],
+    ],
+)
 def test_the_command_refuses_options_that_make_no_sense(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(arguments)

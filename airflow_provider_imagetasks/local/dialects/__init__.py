@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_provider_imagetasks.local.dialects.aigptimage import AiGptImageDialect
 from airflow_provider_imagetasks.local.dialects.dialect import Dialect
-from airflow_provider_imagetasks.local.dialects.jobs_api import JOBS_API_VARIANTS, JobsApiDialect
+from airflow_provider_imagetasks.local.dialects.kie import KieDialect
 from airflow_provider_imagetasks.local.dialects.tasks_api import TASKS_API_VARIANTS, TasksApiDialect
 
 if TYPE_CHECKING:
@@ -13,7 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DIALECT_NAMES", "Dialect", "make_dialects"]
 
-DIALECT_NAMES = tuple(variant.name for variant in (*TASKS_API_VARIANTS, *JOBS_API_VARIANTS))
+_JOBS_API_DIALECTS = (AiGptImageDialect, KieDialect)
+
+DIALECT_NAMES = (
+    *(variant.name for variant in TASKS_API_VARIANTS),
+    *(kind.service for kind in _JOBS_API_DIALECTS),
+)
 """The names of all dialects; each is also the service's name in a connection."""
 
 
@@ -21,5 +27,5 @@ def make_dialects(state: ServiceState) -> list[Dialect]:
     """Return every dialect, bound to one service's state."""
     return [
         *(TasksApiDialect(state, variant) for variant in TASKS_API_VARIANTS),
-        *(JobsApiDialect(state, variant) for variant in JOBS_API_VARIANTS),
+        *(kind(state) for kind in _JOBS_API_DIALECTS),
     ]

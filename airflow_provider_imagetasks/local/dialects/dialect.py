@@ -32,6 +32,9 @@ class Dialect(ABC):
     :param prefix: the path below which the dialect is spoken.
     """
 
+    says_when_to_return = True
+    """Whether answers about limits have a ``Retry-After`` header."""
+
     def __init__(self, state: ServiceState, *, name: str, prefix: str) -> None:
         self.state = state
         self.name = name
@@ -42,7 +45,7 @@ class Dialect(ABC):
         """Return the dialect's routes."""
 
     @abstractmethod
-    def read_submission(self, request: web.Request, body: dict[str, Any]) -> Submission:
+    async def read_submission(self, request: web.Request) -> Submission:
         """Understand a request for pictures.
 
         :raises RefusedError: when it is not valid.
@@ -72,8 +75,9 @@ class Dialect(ABC):
         """Answer a request for pictures."""
         self.counts.submissions += 1
         try:
+            self.check_client(request)
             self.state.admission.check_key(bearer_of(request))
-            submission = self.read_submission(request, await self.read_json(request))
+            submission = await self.read_submission(request)
             record, is_new = self.state.admission.admit(submission)
         except RefusedError as refused:
             answer, code = await self._answer(request, refused)
@@ -87,6 +91,12 @@ class Dialect(ABC):
         except RefusedError as refused:
             return (await self._answer(request, refused))[0]
 
+    def check_client(self, request: web.Request) -> None:  # noqa: B027 - most dialects let any client in
+        """Turn away clients that the service's front does not like the look of.
+
+        :raises RefusedError: when this is one.
+        """
+
     def after_admission(  # noqa: B027 - most dialects have nothing to do here
         self, request: web.Request, record: TaskRecord, *, is_new: bool
     ) -> None:
@@ -96,6 +106,7 @@ class Dialect(ABC):
         """Answer a status query."""
         self.counts.status_queries += 1
         try:
+            self.check_client(request)
             bearer = bearer_of(request)
             self.state.admission.check_key(bearer)
             self.state.admission.queries.check(bearer)
@@ -116,19 +127,6 @@ class Dialect(ABC):
             if record.behaviours.settings:
                 self._check_mishaps_of_query(record)
 
-    async def read_json(self, request: web.Request) -> dict[str, Any]:
-        """Return the request's body.
-
-        :raises RefusedError: when it is not a JSON object.
-        """
-        try:
-            body = json.loads(await request.read())
-        except (ValueError, RecursionError):
-            body = None
-        if not isinstance(body, dict):
-            raise RefusedError(Reason.INVALID, "the request body is not a JSON object")
-        return body
-
     async def _answer(self, request: web.Request, refused: RefusedError) -> tuple[web.StreamResponse, str]:
         if refused.reason is Reason.CUT:
             return cut(request), "cut"
@@ -141,7 +139,7 @@ class Dialect(ABC):
             page = web.Response(status=refused.status, text=PROXY_PAGE, content_type="text/html")
             return page, f"html {refused.status}"
         answer, code = self.error(refused)
-        if refused.retry_after is not None:
+        if refused.retry_after is not None and self.says_when_to_return:
             answer.headers["Retry-After"] = str(whole_seconds(refused.retry_after))
         return answer, code
 
@@ -176,6 +174,20 @@ class Dialect(ABC):
             raise RefusedError(Reason.HTML, "the prompt asked for an HTML page", status=status)
 
 
+async def read_json(request: web.Request) -> dict[str, Any]:
+    """Return the request's body.
+
+    :raises RefusedError: when it is not a JSON object.
+    """
+    try:
+        body = json.loads(await request.read())
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise RefusedError(Reason.INVALID, "the request body is not a JSON object")
+    return body
+
+
 def bearer_of(request: web.Request) -> str | None:
     """Return the request's bearer token, or None."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -195,8 +207,10 @@ def whole_seconds(seconds: float) -> int:
 
 
 def file_url(origin: str, record: TaskRecord, index: int) -> str:
-    """Return the address of a picture, on the host that the sender itself used.
+    """Return the address of a picture, on the host that the sender itself used, unless its prompt asks for another.
 
     :param origin: scheme, host and port.
     """
+    if record.behaviours.asks("result-url"):
+        return record.behaviours.word("result-url", "")
     return f"{origin}/files/{record.id}/{index}.{record.media_format}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_provider_imagetasks.local.admission import Reason, RefusedError
 
@@ -41,3 +42,28 @@ def seconds_field(body: dict[str, Any], field: str) -> float | None:
     if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
         raise RefusedError(Reason.INVALID, f"{field} is a number of Unix seconds")
     return value
+
+
+def url_list(body: dict[str, Any], field: str, *, most: int, allow_one: bool = False) -> list[str]:
+    """Return a list of http(s) URLs, empty when it is absent.
+
+    :param most: how many there may be.
+    :param allow_one: whether a single URL may come without a list around it.
+    """
+    value = body.get(field)
+    if value is None:
+        return []
+    urls = [value] if allow_one and isinstance(value, str) else value
+    if not isinstance(urls, list) or len(urls) > most or not all(_is_url(url) for url in urls):
+        raise RefusedError(Reason.INVALID, f"{field} is a list of at most {most} http(s) URLs")
+    return urls
+
+
+def _is_url(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
