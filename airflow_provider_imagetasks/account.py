@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -50,6 +50,10 @@ class Account:
     allow_private_hosts: bool = False
     verify: bool | str = True
     trust_env: bool = True
+
+    def with_query_rate(self, rate: Rate) -> Account:
+        """Return the same account with another ceiling for status requests."""
+        return replace(self, query_rate=rate)
 
 
 def read_account(

@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from airflow_provider_imagetasks.account import Account, read_account, service_name
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.poller import StatusPoller, status_poller
 from airflow_provider_imagetasks.services import get_service, known_services
 
 CONNECTION_TYPE = "imagetasks"
@@ -55,14 +56,15 @@ _Cache = dict[str, tuple[float, "asyncio.Task[Account]"]]
 _accounts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Cache] = weakref.WeakKeyDictionary()
 
 
-async def aread_connection(conn_id: str) -> Account:
+async def aread_connection(conn_id: str, *, fresh: bool = False) -> Account:
     """Read a connection on an event loop: one look-up serves everybody who asks there within five minutes.
 
+    :param fresh: look it up anew, because what is remembered was refused.
     :raises InvalidRequestError: there is none of that id, or a field is wrong; not remembered.
     """
     cache = _accounts.setdefault(asyncio.get_running_loop(), {})
     known = cache.get(conn_id)
-    if known is None or time.monotonic() - known[0] > CACHE_SECONDS:
+    if known is None or fresh or time.monotonic() - known[0] > CACHE_SECONDS:
         # A task of its own, so that a trigger that is cancelled does not take the look-up from the others.
         known = (time.monotonic(), asyncio.create_task(_look_up(conn_id)))
         cache[conn_id] = known
@@ -72,6 +74,11 @@ async def aread_connection(conn_id: str) -> Account:
         if cache.get(conn_id) is known:
             del cache[conn_id]
         raise
+
+
+def connection_poller(conn_id: str) -> StatusPoller:
+    """Return the status poller that all waits of a connection share in the running event loop."""
+    return status_poller(conn_id, lambda fresh: aread_connection(conn_id, fresh=fresh))
 
 
 async def _look_up(conn_id: str) -> Account:

@@ -19,25 +19,40 @@ class WaitLog:
     :param log: a standard or Airflow logger.
     """
 
+    __slots__ = ("_log", "_seen", "_stretched")
+
     def __init__(self, log: Any = None) -> None:
         self._log = log or logging.getLogger(__name__)
-        self._said: str | None = None
+        self._seen: tuple[tuple[str, str | None], ...] = ()
+        self._stretched = False
 
     def read(self, tasks: Sequence[ImageTask]) -> None:
         """Say how the image tasks stand, if that changed."""
-        if len(tasks) <= _NAMED:
-            said = "; ".join(
-                f"image task {task.id[:80] or task.trace_id}: {task.state!s}"
-                + (f" ({task.raw_state})" if task.raw_state and task.raw_state != task.state else "")
-                for task in tasks
-            )
-        else:
+        seen = tuple((task.state, task.raw_state) for task in tasks)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        if len(tasks) > _NAMED:
             counts = Counter(str(task.state) for task in tasks)
-            said = f"of {len(tasks)} image tasks: " + ", ".join(f"{count} {state}" for state, count in counts.items())
-        if said != self._said:
-            self._log.info("%s", said[:1].upper() + said[1:])
-            self._said = said
+            parts = ", ".join(f"{count} {state}" for state, count in counts.items())
+            self._log.info("Of %s image tasks: %s", len(tasks), parts)
+            return
+        for task in tasks:
+            word = f" ({task.raw_state})" if task.raw_state and task.raw_state != task.state else ""
+            self._log.info("Image task %s: %s%s", task.id[:80] or task.trace_id, str(task.state), word)
 
     def failed(self, error: ImageTaskError) -> None:
         """Say that a status request failed; the wait goes on."""
         self._log.warning("A status request failed, the wait goes on: %s", error.message)
+
+    def stretched(self, rate: str, wanted: float, seconds: float) -> None:
+        """Say once that waits of the account are asked for less often than was wanted."""
+        if not self._stretched:
+            self._stretched = True
+            self._log.warning(
+                "The account is asked at most %s (query_rate), which does not reach for all its waits: this one is "
+                "asked for every %.0f s or so instead of every %.0f s",
+                rate,
+                seconds,
+                wanted,
+            )

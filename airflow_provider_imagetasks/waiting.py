@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from airflow_provider_imagetasks.exceptions import (
     ImageTaskTimeoutError,
     RateLimitError,
 )
+from airflow_provider_imagetasks.polling_schedule import EARLIEST
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.wire import Flow, pause
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
@@ -53,49 +54,92 @@ class Watch:
 
     def is_over(self, tasks: Iterable[ImageTask], now: float) -> bool:
         """Whether nothing more will come: each one is final, or not found after the grace period."""
-        grace_is_over = now >= self.asked_at + NOT_FOUND_GRACE
-        return all(task.state.is_final or (task.state is TaskState.NOT_FOUND and grace_is_over) for task in tasks)
+        return all(self.is_settled(task, now) for task in tasks)
 
-    def jittered_interval(self) -> float:
-        """Return 0.8 to 1.0 of the poll interval, so that many waits do not ask in the same moment."""
-        return self.poll_interval * random.uniform(0.8, 1.0)
+    def is_settled(self, task: ImageTask, now: float) -> bool:
+        """Whether nothing more will come of one: it is final, or not found after the grace period."""
+        return task.state.is_final or (task.state is TaskState.NOT_FOUND and now >= self.asked_at + NOT_FOUND_GRACE)
+
+
+class Progress:
+    """What a wait has seen so far, and whether that ends it. Worker and triggerer both decide by it.
+
+    The end is a hint (``"done"``, ``"deadline"`` or ``"error"``): whoever acts on it reads the records again, and
+    finds the error for itself.
+
+    :param log: told what is read and what fails.
+    """
+
+    __slots__ = ("_failures", "_log", "_tasks", "pending", "watch")
+
+    def __init__(self, watch: Watch, log: WaitLog | None = None) -> None:
+        self.watch = watch
+        self.pending = dict.fromkeys(watch.image_task_ids or ("",))
+        """The ids that are still to be asked for, in the given order; ``""`` stands for the trace id."""
+        self._log = log or WaitLog()
+        self._tasks: dict[str, ImageTask] = {}
+        self._failures = 0
+
+    def saw(self, tasks: Mapping[str, ImageTask], now: float) -> str | None:
+        """Take in what was read, by id, and return the end of the wait if this is it."""
+        self._failures = 0
+        for image_task_id, task in tasks.items():
+            self._tasks[image_task_id] = task
+            if self.watch.is_settled(task, now):
+                self.pending.pop(image_task_id, None)
+        if len(self._tasks) >= len(self.watch.image_task_ids):
+            self._log.read(list(self._tasks.values()))
+        return None if self.pending else "done"
+
+    def failed(self, error: ImageTaskError) -> str | None:
+        """Take in that a status request failed, and return the end of the wait if this is it. 429 only slows down."""
+        if not isinstance(error, RateLimitError):
+            self._failures += 1
+            if not error.retryable or self._failures >= FAILED_READS:
+                return "error"
+        self._log.failed(error)
+        return None
+
+    def put_off(self, error: ImageTaskError) -> None:
+        """Say that nothing could be asked; that is not the service's failure, and does not count as one."""
+        self._log.failed(error)
+
+    def stretched(self, rate: str, seconds: float) -> None:
+        """Say once that the account's rate does not reach for the interval that was asked for."""
+        self._log.stretched(rate, self.watch.poll_interval, seconds)
 
 
 def wait(watch: Watch, service: Service, *, first_pause: float, log: WaitLog | None = None) -> Flow[str]:
     """Ask until everything is over, and return why the wait ended: ``"done"``, ``"deadline"`` or ``"error"``.
 
-    The result is a hint: whoever acts on it reads the records again, and finds the error for itself. A 429 only slows
-    the wait down.
-
     :param first_pause: seconds before the first question.
     :param log: told what is read and what fails.
     """
-    log = log or WaitLog()
-    failures = 0
+    progress = Progress(watch, log)
     seconds = first_pause
     now = yield from pause(0)
     while now < watch.deadline:
         now = yield from pause(min(seconds, watch.deadline - now))
         if now >= watch.deadline:
             break
-        seconds = watch.jittered_interval()
+        seconds = watch.poll_interval * random.uniform(EARLIEST, 1.0)
         try:
-            tasks = yield from watch.read(service)
-        except RateLimitError as error:
-            log.failed(error)
-            seconds = max(seconds, error.retry_after or 0.0)
+            tasks = yield from _read(watch, list(progress.pending), service)
         except ImageTaskError as error:
-            failures += 1
-            if not error.retryable or failures >= FAILED_READS:
-                return "error"
-            log.failed(error)
+            end = progress.failed(error)
+            seconds = max(seconds, getattr(error, "retry_after", None) or 0.0)
         else:
-            failures = 0
-            log.read(tasks)
             now = yield from pause(0)
-            if watch.is_over(tasks, now):
-                return "done"
+            end = progress.saw(tasks, now)
+        if end:
+            return end
     return "deadline"
+
+
+def _read(watch: Watch, pending: list[str], service: Service) -> Flow[dict[str, ImageTask]]:
+    if not watch.image_task_ids:
+        return {"": (yield from service.get_task_by_trace_id(watch.trace_id or ""))}
+    return (yield from service.get_tasks(pending))
 
 
 def failure(task: ImageTask, *, service: Service, conn_id: str) -> ImageTaskError | None:

@@ -21,7 +21,13 @@ from dev.rest_api import wait_until
 
 ANNOUNCED_URL = re.compile(r"^Local image service on (http://\S+)", re.MULTILINE)
 # Under which path of the local service each service of a connection is spoken to.
-DIALECT_PATHS = {"local": "acedatacloud", "acedatacloud": "acedatacloud", "aigptimage": "aigptimage"}
+DIALECT_PATHS = {
+    "local": "acedatacloud",
+    "acedatacloud": "acedatacloud",
+    "xhuoapi": "xhuoapi/v1",
+    "aigptimage": "aigptimage",
+    "kie": "kie",
+}
 
 
 class LocalServiceStartError(Exception):

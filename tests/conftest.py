@@ -20,7 +20,7 @@ from airflow_provider_imagetasks.local import LocalImageService
 
 @pytest.fixture(scope="session")
 def _one_local_service() -> Iterator[LocalImageService]:
-    with LocalImageService(latency=0) as service:
+    with LocalImageService(latency=0, record_delay=0) as service:
         yield service
 
 
@@ -31,7 +31,10 @@ def image_service(_one_local_service: LocalImageService) -> LocalImageService:
     return _one_local_service
 
 
-@pytest.fixture(params=["acedatacloud", "aigptimage"])
+DIALECT_PATHS = {"acedatacloud": "acedatacloud", "xhuoapi": "xhuoapi/v1", "aigptimage": "aigptimage", "kie": "kie"}
+
+
+@pytest.fixture(params=list(DIALECT_PATHS))
 def service_name(request: pytest.FixtureRequest) -> str:
     """The name of each REST service in turn."""
     return str(request.param)
@@ -41,7 +44,7 @@ def service_name(request: pytest.FixtureRequest) -> str:
 def connection(image_service: LocalImageService, service_name: str) -> dict[str, Any]:
     """The fields of a connection to the local image service, in the dialect of ``service_name``."""
     return {
-        "host": f"{image_service.url}/{service_name}",
+        "host": f"{image_service.url}/{DIALECT_PATHS[service_name]}",
         "password": "key-of-the-tests",
         "extra": {"service": service_name},
     }

@@ -14,10 +14,11 @@ ROOT = Path(__file__).parents[1]
 
 # From the bottom to the top; an entry stands for the module and everything inside it.
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("vocabulary", ("exceptions", "tasks", "rates", "account", "inline_ids", "identity", "references")),
+    ("vocabulary", ("exceptions", "tasks", "rates", "pacing", "account", "inline_ids", "identity", "references")),
     ("services", ("services",)),
-    ("waiting", ("wait_log", "waiting")),
+    ("waiting", ("polling_schedule", "wait_log", "waiting")),
     ("transport", ("environment", "connection_failures", "transport")),
+    ("poller", ("account_session", "poller")),
     ("pictures", ("pictures", "input_images", "downloads")),
     ("what Airflow says and is told", ("connections", "airflow_errors")),
     ("hooks", ("hooks",)),

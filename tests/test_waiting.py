@@ -81,14 +81,6 @@ def test_every_branch_pauses_a_jittered_interval() -> None:
     assert all(8 <= seconds <= 10 for seconds in driven.pauses[1:])
 
 
-def test_the_jitter_spreads_many_waits() -> None:
-    intervals = {watch(interval=10).jittered_interval() for _ in range(200)}
-
-    assert len(intervals) > 100
-    assert 8 <= min(intervals) < 8.2
-    assert 9.8 < max(intervals) <= 10
-
-
 def test_a_wait_ends_at_its_deadline_without_a_last_question() -> None:
     driven = waited("running", "running", deadline=25, first_pause=10)
 

@@ -9,7 +9,12 @@ from typing import Any, TypeVar
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_imagetasks.account import DEFAULT_CONN_ID, Account
-from airflow_provider_imagetasks.connections import CONNECTION_TYPE, aread_connection, read_connection
+from airflow_provider_imagetasks.connections import (
+    CONNECTION_TYPE,
+    aread_connection,
+    connection_poller,
+    read_connection,
+)
 from airflow_provider_imagetasks.downloads.filenames import DEFAULT_FILENAME
 from airflow_provider_imagetasks.downloads.files import DownloadedFile, download_images
 from airflow_provider_imagetasks.downloads.storage import open_folder
@@ -21,6 +26,7 @@ from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
 from airflow_provider_imagetasks.transport import AiohttpTransport, RequestsTransport
+from airflow_provider_imagetasks.wait_log import WaitLog
 from airflow_provider_imagetasks.waiting import Watch, failure, wait
 
 Result = TypeVar("Result")
@@ -162,11 +168,11 @@ class ImageTaskHook(BaseHook):
     async def await_task(
         self, image_task_id: str, *, timeout: float = 3600, poll_interval: float | None = None
     ) -> ImageTask:
-        """Do what :meth:`wait` does, on an event loop."""
+        """Do what :meth:`wait` does, on an event loop; waits there for one connection share their requests."""
         account = await aread_connection(self.conn_id)
         watch = self._watch(account, image_task_id, timeout, poll_interval)
-        task = await self._arun(lambda service: _wait_and_read(watch, service))
-        return self._outcome(task, get_service(account.service))
+        await connection_poller(self.conn_id).wait(watch, first_pause=0, log=WaitLog(self.log))
+        return self._outcome(await self.aget_task(image_task_id), get_service(account.service))
 
     def _run(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
         with RequestsTransport(self.account) as transport:

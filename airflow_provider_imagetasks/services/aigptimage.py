@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_imagetasks.rates import TIERS
 from airflow_provider_imagetasks.services.jobs_api import JobsApiService
 
 
@@ -14,4 +15,5 @@ class AiGptImage(JobsApiService):
     default_model = "gpt-image-2-text-to-image"
     default_edit_model = "gpt-image-2-image-to-image"
     console_url = "https://aigptimage.com"
+    default_query_rate = TIERS["aigptimage:free"].query
     repeats_submit_by_key = True

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.inline_ids import INLINE_PREFIX, task_from_inline_id
+from airflow_provider_imagetasks.rates import Rate, Window
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, ImageTask, TaskState
@@ -35,6 +36,8 @@ class Service(ABC):
     requires_key: ClassVar[bool] = True
     poll_interval: ClassVar[float] = 10.0
     """Seconds between two status requests, where neither argument nor connection says."""
+    default_query_rate: ClassVar[Rate] = Rate((Window(2, 1),))
+    """Ceiling for status requests of an account whose connection names none."""
     batch_size: ClassVar[int] = 1
     """How many image tasks one status request can ask for."""
     finds_by_trace_id: ClassVar[bool] = False

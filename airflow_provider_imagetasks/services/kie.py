@@ -13,6 +13,7 @@ from airflow_provider_imagetasks.exceptions import (
     QuotaExceededError,
     ServiceUnavailableError,
 )
+from airflow_provider_imagetasks.rates import TIERS
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.fields import number
 from airflow_provider_imagetasks.services.jobs_api import ERROR_CODES, JobsApiService
@@ -30,6 +31,7 @@ class Kie(JobsApiService):
     default_model = "gpt-image-2-text-to-image"
     default_edit_model = "gpt-image-2-image-to-image"
     console_url = "https://kie.ai/logs"
+    default_query_rate = TIERS["kie:default"].query
     takes_callback_url = True
     not_found_codes = frozenset({404, 422})
     error_codes: ClassVar[Mapping[int, type[ImageTaskError]]] = {

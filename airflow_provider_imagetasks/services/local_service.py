@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_imagetasks.rates import Rate, Window
 from airflow_provider_imagetasks.services.tasks_api import TasksApiService
 
 
@@ -12,4 +13,5 @@ class LocalService(TasksApiService):
     title = "Local image service"
     default_base_url = "http://127.0.0.1:8750/acedatacloud"
     console_url = "http://127.0.0.1:8750"
+    default_query_rate = Rate((Window(100, 1),))
     requires_key = False

@@ -43,6 +43,8 @@ class TasksApiService(Service):
     default_model = "gpt-image-2"
     default_edit_model = "gpt-image-2"
     batch_size: ClassVar[int] = 50
+    keeps_answers_at_once: ClassVar[bool] = True
+    """Whether an image task that was answered with its pictures at once can be asked for by its id later."""
     finds_by_trace_id: ClassVar[bool] = True
     makes_edits: ClassVar[bool] = True
     takes_files: ClassVar[bool] = True
@@ -198,7 +200,7 @@ class TasksApiService(Service):
             usage=mapping(body.get("usage")) or None,
             raw=body,
         )
-        if image_task_id:
+        if image_task_id and (self.keeps_answers_at_once or not images):
             return task
         if not images:
             raise ProtocolError(

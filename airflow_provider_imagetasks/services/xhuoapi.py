@@ -18,4 +18,5 @@ class XHuoApi(TasksApiService):
     title = "XHuoAPI"
     default_base_url = "https://api.xhuoapi.ai/v1"
     console_url = "https://platform.xhuoapi.ai"
+    keeps_answers_at_once = False
     fallback_callback_url = NOWHERE

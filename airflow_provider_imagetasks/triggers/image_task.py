@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_imagetasks.account import Account
-from airflow_provider_imagetasks.connections import aread_connection
-from airflow_provider_imagetasks.exceptions import ImageTaskError
-from airflow_provider_imagetasks.services import get_service
-from airflow_provider_imagetasks.transport import AiohttpTransport
+from airflow_provider_imagetasks.connections import connection_poller
 from airflow_provider_imagetasks.wait_log import WaitLog
-from airflow_provider_imagetasks.waiting import Watch, wait
+from airflow_provider_imagetasks.waiting import Watch
 
 SHORTEST_FIRST_PAUSE = 10.0
 """Seconds between deferral and first poll: an event that comes while Airflow still writes down the deferral can make
@@ -71,18 +65,6 @@ class ImageTaskTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one event whose status is one of ``done``, ``deadline`` and ``error``."""
-        try:
-            # The grace lets the wait end by itself; the timeout is for a status request that hangs past the deadline.
-            async with asyncio.timeout(max(0.0, self.deadline - time.time()) + SHORTEST_FIRST_PAUSE):
-                status = await self._wait()
-        except TimeoutError:
-            status = "deadline"
-        yield TriggerEvent({"status": status, "deadline": self.deadline, "asked_at": self.asked_at})
-
-    async def _wait(self) -> str:
-        account = await self._account()
-        if account is None:
-            return "error"
         watch = Watch(
             image_task_ids=tuple(self.image_task_ids),
             trace_id=self.trace_id,
@@ -90,21 +72,7 @@ class ImageTaskTrigger(BaseTrigger):
             deadline=self.deadline,
             poll_interval=self.poll_interval,
         )
-        first_pause = max(self.poll_interval, SHORTEST_FIRST_PAUSE)
-        async with AiohttpTransport(account) as transport:
-            flow = wait(watch, get_service(account.service), first_pause=first_pause, log=WaitLog(self.log))
-            return await transport.run(flow)
-
-    async def _account(self) -> Account | None:
-        """Return the account, trying again while Airflow cannot be asked; None where the connection itself is wrong."""
-        while True:
-            try:
-                return await aread_connection(self.conn_id)
-            except ImageTaskError as error:
-                self.log.error("%s", error)
-                await asyncio.sleep(SHORTEST_FIRST_PAUSE)
-                if not error.retryable:
-                    return None
-            except Exception as error:  # noqa: BLE001 - Airflow's API may be away for a while, in any way
-                self.log.warning("Connection %s cannot be read, trying again: %s", self.conn_id, error)
-                await asyncio.sleep(self.poll_interval)
+        status = await connection_poller(self.conn_id).wait(
+            watch, first_pause=max(self.poll_interval, SHORTEST_FIRST_PAUSE), log=WaitLog(self.log)
+        )
+        yield TriggerEvent({"status": status, "deadline": self.deadline, "asked_at": self.asked_at})

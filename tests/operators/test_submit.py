@@ -55,10 +55,11 @@ def test_arguments_are_templates(runner: TaskRunner, image_service: LocalImageSe
     assert runner.rendered["options"] == {"size": "512x512"}
 
 
+@pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi", "aigptimage"], indirect=True)
 def test_a_retry_carries_the_same_key_and_a_clear_another(
     runner: TaskRunner, image_service: LocalImageService, service_name: str
 ) -> None:
-    name = {"acedatacloud": "trace_id", "aigptimage": "request_id"}[service_name]
+    name = "request_id" if service_name == "aigptimage" else "trace_id"
 
     runner.run(submit, try_number=1, max_tries=2)
     runner.run(lambda: submit(prompt="another"), try_number=2, max_tries=2)

@@ -13,6 +13,7 @@ from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.tasks import ImageRequest
 from airflow_provider_imagetasks.triggers import image_task as trigger_module
 from airflow_provider_imagetasks.triggers.image_task import ImageTaskTrigger
+from tests.conftest import DIALECT_PATHS
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +110,7 @@ async def test_a_key_that_is_refused_ends_the_wait_so_that_a_worker_can_say_so(
     with LocalImageService(latency=0, api_keys=["right"]) as service:
         fields = {
             "conn_type": "imagetasks",
-            "host": f"{service.url}/{service_name}",
+            "host": f"{service.url}/{DIALECT_PATHS[service_name]}",
             "password": "wrong",
             "extra": {"service": service_name},
         }

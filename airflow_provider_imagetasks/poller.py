@@ -1,0 +1,293 @@
+"""The shared status poller: all waits of one connection in one event loop are one coroutine on one HTTP session."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+import weakref
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+from airflow_provider_imagetasks.account_session import AccountSession, ReadAccount
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    ImageTaskError,
+    InvalidRequestError,
+    ProtocolError,
+    RateLimitError,
+)
+from airflow_provider_imagetasks.inline_ids import INLINE_PREFIX, task_from_inline_id
+from airflow_provider_imagetasks.polling_schedule import PollingSchedule
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.tasks import ImageTask
+from airflow_provider_imagetasks.wait_log import WaitLog
+from airflow_provider_imagetasks.waiting import Progress, Watch
+
+MOST_AT_ONCE = 32
+"""Status requests of one account that are under way at the same time."""
+PAUSE_AFTER_429 = 5.0
+"""Seconds in which the account is left alone after a 429 that does not say how long."""
+
+
+class StatusPoller:
+    """Asks for all image tasks that somebody waits for, and wakes only whom it has news for.
+
+    It sleeps until the first of them is due, fills the request with those that are nearly due, and never asks more
+    often than the account's ``query_rate``. It ends with its last wait.
+
+    :param read_account: reads the connection that all its waits have in common.
+    """
+
+    def __init__(self, read_account: ReadAccount) -> None:
+        self._session = AccountSession(read_account)
+        self._schedule: PollingSchedule[_Question] = PollingSchedule()
+        self._deadlines: list[tuple[float, int, _Wait]] = []
+        self._waits: set[_Wait] = set()
+        self._requests: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Event()
+        self._runner: asyncio.Task[None] | None = None
+
+    async def wait(self, watch: Watch, *, first_pause: float, log: WaitLog | None = None) -> str:
+        """Wait until everything is over, and return why: ``"done"``, ``"deadline"`` or ``"error"``.
+
+        :param first_pause: seconds before the first question.
+        :param log: told what changes and what fails, in the caller's own context.
+        """
+        waiting = _Wait(Progress(watch, log), asyncio.get_running_loop().create_future())
+        now = time.time()
+        self._waits.add(waiting)
+        heappush(self._deadlines, (watch.deadline, id(waiting), waiting))
+        for image_task_id in waiting.progress.pending:
+            self._schedule.add(_Question(waiting, image_task_id), due=now + first_pause)
+        self._news.set()
+        if self._runner is None or self._runner.done():
+            # Not in the caller's context: what is logged on the way would land in one task's log of many.
+            self._runner = asyncio.create_task(self._run(), context=contextvars.Context())
+        try:
+            return await waiting.end
+        finally:
+            self._waits.discard(waiting)
+            if not self._waits:
+                self._news.set()
+
+    async def _run(self) -> None:
+        while self._waits:
+            try:
+                while self._waits:
+                    now = time.time()
+                    self._end_what_is_overdue(now)
+                    await self._ask_for_what_is_due(now)
+                    await self._sleep()
+            except Exception:
+                # A wait that nobody ends would hang for ever; a worker that looks is told what is wrong.
+                for waiting in self._waits:
+                    waiting.finish("error")
+                raise
+            finally:
+                for request in self._requests:
+                    request.cancel()
+                await asyncio.gather(*self._requests, return_exceptions=True)
+                await self._session.close()
+            # Whoever came while the session was closed is not left alone.
+        self._deadlines.clear()
+
+    def _end_what_is_overdue(self, now: float) -> None:
+        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].end.done()):
+            _, _, waiting = heappop(self._deadlines)
+            waiting.finish("deadline")
+        if len(self._deadlines) > 2 * len(self._waits) + 100:
+            self._deadlines = [entry for entry in self._deadlines if not entry[2].end.done()]
+            heapify(self._deadlines)
+
+    async def _ask_for_what_is_due(self, now: float) -> None:
+        while len(self._requests) < MOST_AT_ONCE and self._session.pace.next_at() <= now:
+            due = self._schedule.next_due()
+            if due is None or due > now:
+                return
+            service = await self._service(now)
+            if service is None:
+                continue
+            batch = self._batch(service, now)
+            if not batch:
+                continue
+            self._session.pace.count(now)
+            request = asyncio.create_task(self._ask(service, batch))
+            self._requests.add(request)
+            request.add_done_callback(self._request_is_done)
+
+    def _batch(self, service: Service, now: float) -> list[_Question]:
+        """Take what one request asks for, and leave behind whom nobody waits for any more."""
+        taken = self._schedule.take(now, service.batch_size)
+        batch: list[_Question] = []
+        for number, (question, due) in enumerate(taken):
+            if question.wait.end.done():
+                continue
+            if batch and (question.alone or batch[0].alone):
+                # Whatever made the service refuse it in company must not hurt the others again.
+                for other, other_due in taken[number:]:
+                    self._schedule.add(other, due=other_due)
+                break
+            self._say_if_late(question, due, now)
+            batch.append(question)
+        return batch
+
+    def _say_if_late(self, question: _Question, due: float, now: float) -> None:
+        interval = question.wait.progress.watch.poll_interval
+        if now - due > interval / 2:
+            question.wait.run(question.wait.progress.stretched, self._session.query_rate, now - due + interval)
+
+    def _request_is_done(self, request: asyncio.Task[None]) -> None:
+        self._requests.discard(request)
+        self._news.set()
+
+    async def _sleep(self) -> None:
+        """Sleep until something is due, a deadline strikes or there is news."""
+        moments = [self._deadlines[0][0]] if self._deadlines else []
+        due = self._schedule.next_due()
+        if due is not None and len(self._requests) < MOST_AT_ONCE:
+            moments.append(max(due, self._session.pace.next_at()))
+        try:
+            async with asyncio.timeout(max(0.0, min(moments) - time.time()) if moments else None):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+        self._news.clear()
+
+    async def _service(self, now: float) -> Service | None:
+        """Return the service to ask, None where there is none now.
+
+        What is due is put off where the connection cannot be looked up, and ended where it is wrong.
+        """
+        try:
+            return await self._session.service(now)
+        except ImageTaskError as error:
+            problem = error
+        except Exception as error:  # noqa: BLE001 - Airflow's API may be away for a while, in any way
+            problem = ImageTaskError(f"the connection cannot be read ({error})", retryable=True)
+        for question, _due in self._schedule.take(now, len(self._schedule)):
+            question.wait.run(question.wait.progress.put_off, problem)
+            if problem.retryable:
+                self._again(question, now)
+            else:
+                question.wait.finish("error")
+        return None
+
+    async def _ask(self, service: Service, batch: list[_Question]) -> None:
+        trace_id = batch[0].wait.progress.watch.trace_id if not batch[0].image_task_id else None
+        ids = list(dict.fromkeys(question.image_task_id for question in batch))
+        try:
+            if trace_id:
+                tasks = {"": await self._session.run(service.read_by_trace_id(trace_id))}
+            else:
+                tasks = _inline(ids, service)
+                remote = [image_task_id for image_task_id in ids if image_task_id not in tasks]
+                tasks |= await self._session.run(service.read_batch(remote)) if remote else {}
+        except ImageTaskError as error:
+            self._failed(batch, error)
+        except Exception as error:  # noqa: BLE001 - one request must not end everybody's waits
+            self._failed(batch, ImageTaskError(f"{type(error).__name__}: {error}", retryable=True))
+        else:
+            self._dispatch(batch, tasks, service)
+
+    def _dispatch(self, batch: list[_Question], tasks: dict[str, ImageTask], service: Service) -> None:
+        now = time.time()
+        news: dict[_Wait, dict[str, ImageTask]] = {}
+        for question in batch:
+            image_task_id = question.image_task_id
+            found = tasks.get(image_task_id) or service.not_found(image_task_id)
+            news.setdefault(question.wait, {})[image_task_id] = found
+        for waiting, found_for_it in news.items():
+            if not waiting.end.done():
+                waiting.refused = False
+                waiting.finish(waiting.run(waiting.progress.saw, found_for_it, now))
+        for question in batch:
+            if question.image_task_id in question.wait.progress.pending:
+                self._again(question, now)
+
+    def _failed(self, batch: list[_Question], error: ImageTaskError) -> None:
+        now = time.time()
+        if isinstance(error, RateLimitError):
+            self._session.pace.pause_until(
+                now + (error.retry_after if error.retry_after is not None else PAUSE_AFTER_429)
+            )
+        if isinstance(error, AuthenticationError) and not batch[0].wait.refused:
+            # The key may have been changed since the connection was read.
+            self._session.read_anew()
+            for question in batch:
+                question.wait.refused = True
+                self._schedule.add(question, due=now)
+            return
+        if len(batch) > 1 and isinstance(error, InvalidRequestError | ProtocolError) and not error.retryable:
+            for question in batch:
+                question.alone = True
+                self._schedule.add(question, due=now)
+            return
+        for waiting in dict.fromkeys(question.wait for question in batch):
+            if not waiting.end.done():
+                waiting.finish(waiting.run(waiting.progress.failed, error))
+        for question in batch:
+            if isinstance(error, RateLimitError) and not question.wait.end.done():
+                self._schedule.add(question, due=now)
+            else:
+                self._again(question, now)
+
+    def _again(self, question: _Question, now: float) -> None:
+        if not question.wait.end.done():
+            self._schedule.add_after(question, question.wait.progress.watch.poll_interval, now=now)
+
+
+class _Wait:
+    """One caller of the poller: what it waits for, and the context that its log lines belong to."""
+
+    __slots__ = ("_context", "end", "progress", "refused")
+
+    def __init__(self, progress: Progress, end: asyncio.Future[str]) -> None:
+        self.progress = progress
+        self.end = end
+        self.refused = False
+        self._context = contextvars.copy_context()
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return self._context.run(function, *arguments)
+
+    def finish(self, end: str | None) -> None:
+        if end and not self.end.done():
+            self.end.set_result(end)
+
+
+class _Question:
+    """One image task that is to be asked for.
+
+    :param image_task_id: empty for the trace id of the wait.
+    """
+
+    __slots__ = ("alone", "image_task_id", "wait")
+
+    def __init__(self, wait: _Wait, image_task_id: str) -> None:
+        self.wait = wait
+        self.image_task_id = image_task_id
+        self.alone = not image_task_id
+
+
+def _inline(ids: list[str], service: Service) -> dict[str, ImageTask]:
+    return {
+        image_task_id: task_from_inline_id(image_task_id, service.name)
+        for image_task_id in ids
+        if image_task_id.startswith(INLINE_PREFIX)
+    }
+
+
+_pollers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, StatusPoller]] = weakref.WeakKeyDictionary()
+
+
+def status_poller(conn_id: str, read_account: ReadAccount) -> StatusPoller:
+    """Return the poller that all waits of a connection share in the running event loop.
+
+    :param read_account: reads the connection; only the first caller's is used.
+    """
+    pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
+    if conn_id not in pollers:
+        pollers[conn_id] = StatusPoller(read_account)
+    return pollers[conn_id]
