@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: PYTHON=... (3.11 or newer), SERVICE=local|acedatacloud|aigptimage and KEEP=1 (demo), ARGUMENTS=..."
+	@echo "Variables: PYTHON=... (3.11 or newer), SERVICE=local|acedatacloud|xhuoapi|aigptimage|kie and KEEP=1 (demo), ARGUMENTS=..."
 
 .PHONY: install
 install: $(VENV)/.installed ## Build .venv with the package and its development tools

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_imagetasks.exceptions import AuthenticationError, InvalidRequestError
-from airflow_provider_imagetasks.rates import Rate, parse_rate
+from airflow_provider_imagetasks.rates import Rate, active_limit, parse_rate
 
 DEFAULT_CONN_ID = "imagetasks_default"
 DEFAULT_REQUEST_TIMEOUT = 60.0
@@ -28,7 +28,8 @@ class Account:
     :param poll_interval: seconds between two status requests; None takes the service's.
     :param request_timeout: seconds that one API request may take.
     :param submit_rate: ceiling for submissions; likewise ``query_rate`` for status requests.
-    :param max_active_tasks: image tasks that may run at the same time.
+    :param max_active_tasks: image tasks that may run at the same time; where not given, that of a tier that is
+        named as ``submit_rate``.
     :param download_hosts: hosts that results may come from; empty means any public one.
     :param allow_private_hosts: whether results may come from private addresses, and the API may be plain http.
     :param verify: True, False, or the path of a CA bundle.
@@ -91,7 +92,7 @@ def read_account(
         request_timeout=fields.number("request_timeout", minimum=1) or DEFAULT_REQUEST_TIMEOUT,
         submit_rate=parse_rate(submit_rate, field=fields.name("submit_rate"), kind="submit") if submit_rate else None,
         query_rate=parse_rate(query_rate, field=fields.name("query_rate"), kind="query") if query_rate else None,
-        max_active_tasks=fields.whole_number("max_active_tasks", minimum=1),
+        max_active_tasks=fields.whole_number("max_active_tasks", minimum=1) or active_limit(submit_rate),
         download_hosts=fields.names("download_hosts"),
         allow_private_hosts=allow_private_hosts,
         verify=fields.flag_or_path("verify"),

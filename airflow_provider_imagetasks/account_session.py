@@ -39,19 +39,25 @@ class AccountSession:
         """The ceiling for status requests, in words."""
         return str(self._account.query_rate) if self._account else "?"
 
+    def known_service(self, now: float) -> Service | None:
+        """Return the account's service where the connection need not be read for it and the session is open.
+
+        :param now: Unix seconds.
+        """
+        if self._account is None or self._refused or now >= self._read_again_at:
+            return None
+        return get_service(self._account.service)
+
     async def service(self, now: float) -> Service:
-        """Return the account's service, with the session open.
+        """Read the connection and return the account's service, with the session open.
 
         :param now: Unix seconds.
         :raises Exception: whatever keeps the connection from being read.
         """
-        if self._account is None or self._refused or now >= self._read_again_at:
-            account = await self._read_account(self._refused)
-            self._refused, self._read_again_at = False, now + ACCOUNT_SECONDS
-            await self._use(account)
-        if self._account is None:
-            raise RuntimeError("no account")
-        return get_service(self._account.service)
+        account = await self._read_account(self._refused)
+        self._refused, self._read_again_at = False, now + ACCOUNT_SECONDS
+        await self._use(account)
+        return get_service(account.service)
 
     def read_anew(self) -> None:
         """Have the connection read again before the next request, since its key was refused."""
@@ -84,4 +90,7 @@ class AccountSession:
         await self.close()
         transport = AiohttpTransport(account)
         await transport.__aenter__()
-        self._account, self._transport, self.pace = account, transport, Pace(account.query_rate)
+        self._account, self._transport = account, transport
+        # What was asked over a session that was closed meanwhile counts on.
+        if account.query_rate != self.pace.rate:
+            self.pace = Pace(account.query_rate, paused_until=self.pace.paused_until)

@@ -14,17 +14,23 @@ class Pace:
     """A hard ceiling for requests, and the pauses that the service asks for.
 
     :param rate: None sets no ceiling.
+    :param paused_until: make no request before this Unix time.
     """
 
-    def __init__(self, rate: Rate | None) -> None:
+    def __init__(self, rate: Rate | None, *, paused_until: float = 0.0) -> None:
+        self.rate = rate
+        self.paused_until = paused_until
         windows = rate.windows if rate else ()
         self._windows = [(window.seconds * _MARGIN, deque[float](maxlen=window.count)) for window in windows]
-        self._paused_until = 0.0
 
     def next_at(self) -> float:
         """Return the Unix time from which the next request may be made; it may lie in the past."""
+        return max(self.paused_until, self.free_at())
+
+    def free_at(self) -> float:
+        """Return the Unix time from which the rate alone allows the next request; it may lie in the past."""
         free = (made[0] + seconds for seconds, made in self._windows if len(made) == made.maxlen)
-        return max(self._paused_until, *free, 0.0)
+        return max(free, default=0.0)
 
     def count(self, now: float) -> None:
         """Note that a request is made."""
@@ -33,4 +39,4 @@ class Pace:
 
     def pause_until(self, moment: float) -> None:
         """Make no request before ``moment``, which a service asked for."""
-        self._paused_until = max(self._paused_until, moment)
+        self.paused_until = max(self.paused_until, moment)

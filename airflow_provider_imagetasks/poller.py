@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Coroutine
 from heapq import heapify, heappop, heappush
 from typing import Any
 
@@ -19,6 +19,7 @@ from airflow_provider_imagetasks.exceptions import (
     RateLimitError,
 )
 from airflow_provider_imagetasks.inline_ids import INLINE_PREFIX, task_from_inline_id
+from airflow_provider_imagetasks.polled_waits import PolledWait, Question
 from airflow_provider_imagetasks.polling_schedule import PollingSchedule
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.tasks import ImageTask
@@ -29,6 +30,8 @@ MOST_AT_ONCE = 32
 """Status requests of one account that are under way at the same time."""
 PAUSE_AFTER_429 = 5.0
 """Seconds in which the account is left alone after a 429 that does not say how long."""
+LONGEST_LOOK_AWAY = 1.0
+"""Seconds after which new deadlines are noticed while the connection is being looked up."""
 
 
 class StatusPoller:
@@ -42,9 +45,9 @@ class StatusPoller:
 
     def __init__(self, read_account: ReadAccount) -> None:
         self._session = AccountSession(read_account)
-        self._schedule: PollingSchedule[_Question] = PollingSchedule()
-        self._deadlines: list[tuple[float, int, _Wait]] = []
-        self._waits: set[_Wait] = set()
+        self._schedule: PollingSchedule[Question] = PollingSchedule()
+        self._deadlines: list[tuple[float, int, PolledWait]] = []
+        self._waits: set[PolledWait] = set()
         self._requests: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
@@ -55,12 +58,12 @@ class StatusPoller:
         :param first_pause: seconds before the first question.
         :param log: told what changes and what fails, in the caller's own context.
         """
-        waiting = _Wait(Progress(watch, log), asyncio.get_running_loop().create_future())
+        waiting = PolledWait(Progress(watch, log), asyncio.get_running_loop().create_future())
         now = time.time()
         self._waits.add(waiting)
         heappush(self._deadlines, (watch.deadline, id(waiting), waiting))
         for image_task_id in waiting.progress.pending:
-            self._schedule.add(_Question(waiting, image_task_id), due=now + first_pause)
+            self._schedule.add(Question(waiting, image_task_id), due=now + first_pause)
         self._news.set()
         if self._runner is None or self._runner.done():
             # Not in the caller's context: what is logged on the way would land in one task's log of many.
@@ -73,27 +76,37 @@ class StatusPoller:
                 self._news.set()
 
     async def _run(self) -> None:
-        while self._waits:
-            try:
-                while self._waits:
-                    now = time.time()
-                    self._end_what_is_overdue(now)
-                    await self._ask_for_what_is_due(now)
-                    await self._sleep()
-            except Exception:
-                # A wait that nobody ends would hang for ever; a worker that looks is told what is wrong.
-                for waiting in self._waits:
-                    waiting.finish("error")
-                raise
-            finally:
-                for request in self._requests:
-                    request.cancel()
-                await asyncio.gather(*self._requests, return_exceptions=True)
-                await self._session.close()
-            # Whoever came while the session was closed is not left alone.
-        self._deadlines.clear()
+        try:
+            while self._waits:
+                try:
+                    while self._waits:
+                        self._end_what_is_overdue()
+                        await self._ask_for_what_is_due()
+                        await self._sleep()
+                finally:
+                    await self._stop_asking()
+                # Whoever came while the session was closed is not left alone.
+        except Exception:
+            # A wait that nobody ends would hang for ever; a worker that looks is told what is wrong.
+            for waiting in self._waits:
+                waiting.finish("error")
+            raise
+        finally:
+            # What is left belongs to waits that are over.
+            self._deadlines.clear()
+            self._schedule = PollingSchedule()
 
-    def _end_what_is_overdue(self, now: float) -> None:
+    async def _stop_asking(self) -> None:
+        for request in self._requests:
+            request.cancel()
+        try:
+            await asyncio.gather(*self._requests, return_exceptions=True)
+        finally:
+            # Also where the event loop ends in this moment.
+            await self._session.close()
+
+    def _end_what_is_overdue(self) -> None:
+        now = time.time()
         while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].end.done()):
             _, _, waiting = heappop(self._deadlines)
             waiting.finish("deadline")
@@ -101,13 +114,14 @@ class StatusPoller:
             self._deadlines = [entry for entry in self._deadlines if not entry[2].end.done()]
             heapify(self._deadlines)
 
-    async def _ask_for_what_is_due(self, now: float) -> None:
-        while len(self._requests) < MOST_AT_ONCE and self._session.pace.next_at() <= now:
-            due = self._schedule.next_due()
-            if due is None or due > now:
+    async def _ask_for_what_is_due(self) -> None:
+        while len(self._requests) < MOST_AT_ONCE:
+            now, due = time.time(), self._schedule.next_due()
+            if due is None or max(due, self._session.pace.next_at()) > now:
                 return
             service = await self._service(now)
-            if service is None:
+            now = time.time()
+            if service is None or self._session.pace.next_at() > now:
                 continue
             batch = self._batch(service, now)
             if not batch:
@@ -117,10 +131,11 @@ class StatusPoller:
             self._requests.add(request)
             request.add_done_callback(self._request_is_done)
 
-    def _batch(self, service: Service, now: float) -> list[_Question]:
+    def _batch(self, service: Service, now: float) -> list[Question]:
         """Take what one request asks for, and leave behind whom nobody waits for any more."""
         taken = self._schedule.take(now, service.batch_size)
-        batch: list[_Question] = []
+        batch: list[Question] = []
+        held_back_until = self._session.pace.free_at()
         for number, (question, due) in enumerate(taken):
             if question.wait.end.done():
                 continue
@@ -129,14 +144,14 @@ class StatusPoller:
                 for other, other_due in taken[number:]:
                     self._schedule.add(other, due=other_due)
                 break
-            self._say_if_late(question, due, now)
+            self._say_if_held_back(question, held_back_until - due)
             batch.append(question)
         return batch
 
-    def _say_if_late(self, question: _Question, due: float, now: float) -> None:
+    def _say_if_held_back(self, question: Question, late: float) -> None:
         interval = question.wait.progress.watch.poll_interval
-        if now - due > interval / 2:
-            question.wait.run(question.wait.progress.stretched, self._session.query_rate, now - due + interval)
+        if late > interval / 2:
+            question.wait.run(question.wait.progress.stretched, self._session.query_rate, late + interval)
 
     def _request_is_done(self, request: asyncio.Task[None]) -> None:
         self._requests.discard(request)
@@ -161,20 +176,34 @@ class StatusPoller:
         What is due is put off where the connection cannot be looked up, and ended where it is wrong.
         """
         try:
-            return await self._session.service(now)
+            return self._session.known_service(now) or await self._meanwhile(self._session.service(now))
         except ImageTaskError as error:
             problem = error
         except Exception as error:  # noqa: BLE001 - Airflow's API may be away for a while, in any way
             problem = ImageTaskError(f"the connection cannot be read ({error})", retryable=True)
-        for question, _due in self._schedule.take(now, len(self._schedule)):
-            question.wait.run(question.wait.progress.put_off, problem)
-            if problem.retryable:
-                self._again(question, now)
-            else:
-                question.wait.finish("error")
+        now = time.time()
+        put_off = [question for question, _due in self._schedule.take(now, len(self._schedule))]
+        for waiting in dict.fromkeys(question.wait for question in put_off):
+            if not waiting.end.done():
+                waiting.run(waiting.progress.put_off, problem)
+                waiting.finish(None if problem.retryable else "error")
+        for question in put_off:
+            self._again(question, now)
         return None
 
-    async def _ask(self, service: Service, batch: list[_Question]) -> None:
+    async def _meanwhile(self, look_up: Coroutine[Any, Any, Service]) -> Service:
+        """Wait for the connection while deadlines strike: what looks it up may take as long as it likes."""
+        looking = asyncio.ensure_future(look_up)
+        try:
+            while not looking.done():
+                until_deadline = self._deadlines[0][0] - time.time() if self._deadlines else LONGEST_LOOK_AWAY
+                await asyncio.wait({looking}, timeout=min(max(0.0, until_deadline), LONGEST_LOOK_AWAY))
+                self._end_what_is_overdue()
+        finally:
+            looking.cancel()
+        return looking.result()
+
+    async def _ask(self, service: Service, batch: list[Question]) -> None:
         trace_id = batch[0].wait.progress.watch.trace_id if not batch[0].image_task_id else None
         ids = list(dict.fromkeys(question.image_task_id for question in batch))
         try:
@@ -191,9 +220,9 @@ class StatusPoller:
         else:
             self._dispatch(batch, tasks, service)
 
-    def _dispatch(self, batch: list[_Question], tasks: dict[str, ImageTask], service: Service) -> None:
+    def _dispatch(self, batch: list[Question], tasks: dict[str, ImageTask], service: Service) -> None:
         now = time.time()
-        news: dict[_Wait, dict[str, ImageTask]] = {}
+        news: dict[PolledWait, dict[str, ImageTask]] = {}
         for question in batch:
             image_task_id = question.image_task_id
             found = tasks.get(image_task_id) or service.not_found(image_task_id)
@@ -203,10 +232,12 @@ class StatusPoller:
                 waiting.refused = False
                 waiting.finish(waiting.run(waiting.progress.saw, found_for_it, now))
         for question in batch:
+            # Whoever made the service refuse its company is found; without it the others go together again.
+            question.alone = not question.image_task_id
             if question.image_task_id in question.wait.progress.pending:
                 self._again(question, now)
 
-    def _failed(self, batch: list[_Question], error: ImageTaskError) -> None:
+    def _failed(self, batch: list[Question], error: ImageTaskError) -> None:
         now = time.time()
         if isinstance(error, RateLimitError):
             self._session.pace.pause_until(
@@ -224,51 +255,21 @@ class StatusPoller:
                 question.alone = True
                 self._schedule.add(question, due=now)
             return
-        for waiting in dict.fromkeys(question.wait for question in batch):
+        failed: dict[PolledWait, list[str]] = {}
+        for question in batch:
+            failed.setdefault(question.wait, []).append(question.image_task_id)
+        for waiting, image_task_ids in failed.items():
             if not waiting.end.done():
-                waiting.finish(waiting.run(waiting.progress.failed, error))
+                waiting.finish(waiting.run(waiting.progress.failed, error, image_task_ids))
         for question in batch:
             if isinstance(error, RateLimitError) and not question.wait.end.done():
                 self._schedule.add(question, due=now)
             else:
                 self._again(question, now)
 
-    def _again(self, question: _Question, now: float) -> None:
+    def _again(self, question: Question, now: float) -> None:
         if not question.wait.end.done():
             self._schedule.add_after(question, question.wait.progress.watch.poll_interval, now=now)
-
-
-class _Wait:
-    """One caller of the poller: what it waits for, and the context that its log lines belong to."""
-
-    __slots__ = ("_context", "end", "progress", "refused")
-
-    def __init__(self, progress: Progress, end: asyncio.Future[str]) -> None:
-        self.progress = progress
-        self.end = end
-        self.refused = False
-        self._context = contextvars.copy_context()
-
-    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return self._context.run(function, *arguments)
-
-    def finish(self, end: str | None) -> None:
-        if end and not self.end.done():
-            self.end.set_result(end)
-
-
-class _Question:
-    """One image task that is to be asked for.
-
-    :param image_task_id: empty for the trace id of the wait.
-    """
-
-    __slots__ = ("alone", "image_task_id", "wait")
-
-    def __init__(self, wait: _Wait, image_task_id: str) -> None:
-        self.wait = wait
-        self.image_task_id = image_task_id
-        self.alone = not image_task_id
 
 
 def _inline(ids: list[str], service: Service) -> dict[str, ImageTask]:

@@ -28,6 +28,24 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _modules("operators.image_task"),
         "sensors": _modules("sensors.image_task"),
         "triggers": _modules("triggers.image_task"),
+        "config": {
+            "imagetasks": {
+                "description": "Settings of the image tasks provider.",
+                "options": {
+                    "ledger_path": {
+                        "description": (
+                            "Folder for the records of submissions, on any object storage that all workers share. "
+                            "Needed only before Airflow 3.3, which keeps them itself: with it, a submission that was "
+                            "cut off is found again by a retry, and not paid for twice."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://conn_id@bucket/imagetasks-ledger",
+                        "default": "",
+                    },
+                },
+            },
+        },
         "connection-types": [
             {
                 "connection-type": "imagetasks",

@@ -84,3 +84,9 @@ def parse_rate(text: str, *, field: str, kind: str) -> Rate:
             )
         windows.append(window)
     return Rate(tuple(windows))
+
+
+def active_limit(text: str | None) -> int | None:
+    """Return how many image tasks may run at the same time in the tier of that name; None where it is no tier."""
+    tier = TIERS.get((text or "").strip())
+    return tier.active if tier else None

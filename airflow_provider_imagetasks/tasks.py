@@ -14,6 +14,8 @@ from typing import Any
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 
 PROMPT_EXCERPT = 300
+NOT_FOUND_GRACE = 60.0
+"""Seconds after the submission (else after the first question) in which "not found" means "not yet"."""
 _RESERVED_OPTIONS = frozenset({"prompt", "model", "callback_url", "callBackUrl", "trace_id", "async", "stream"})
 
 
@@ -178,6 +180,13 @@ class ImageTask:
     usage: Mapping[str, Any] | None = None
     error: ImageTaskError | None = field(default=None, compare=False)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def is_lost(self, since: float, now: float) -> bool:
+        """Whether the service does not know it although it had a minute to write it down.
+
+        :param since: Unix seconds of its submission, else of the first question; likewise ``now``.
+        """
+        return self.state is TaskState.NOT_FOUND and now >= since + NOT_FOUND_GRACE
 
     def as_xcom(self, conn_id: str) -> dict[str, Any]:
         """Return the record that sensors push: plain JSON, no bytes, times ISO-8601 in UTC, duration in seconds.

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import time
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
+from importlib import import_module
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -32,6 +34,7 @@ LARGEST_ANSWER = 256 * 1024 * 1024
 """Bytes; the largest answers hold ten pictures in base64."""
 SHORTEST_HIDDEN_KEY = 8
 """Characters; a shorter key is a placeholder, and its letters occur in every answer."""
+_ESCAPE = re.compile("%[0-9A-F]{2}")
 
 
 def _headers(account: Account, request: Request) -> dict[str, str]:
@@ -109,9 +112,8 @@ class AiohttpTransport:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> AiohttpTransport:
-        import aiohttp
-
-        # Building a TLS context reads the CA bundle from disk, some 20 ms that the loop should not wait for.
+        # The first import of aiohttp takes some 300 ms, the CA bundle 20 ms more: too long for a shared loop.
+        aiohttp = await asyncio.to_thread(import_module, "aiohttp")
         context = await asyncio.to_thread(tls_context, self._account)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context),
@@ -182,19 +184,21 @@ def _received(response: requests.Response, deadline: float) -> bytes:
 
 def _response(account: Account, status: int, headers: Mapping[str, str], content: bytes) -> Response:
     """Return an answer without the key, which some services repeat in their error messages."""
+    fields = {name.lower(): value for name, value in headers.items()}
     for form in _key_forms(account.key):
-        content = content.replace(form, b"***")
-    return Response(
-        status=status, headers={name.lower(): value for name, value in headers.items()}, content=content, at=time.time()
-    )
+        content = content.replace(form.encode(), b"***")
+        fields = {name: value.replace(form, "***") for name, value in fields.items()}
+    return Response(status=status, headers=fields, content=content, at=time.time())
 
 
-def _key_forms(key: str | None) -> tuple[bytes, ...]:
-    """Return the key as it may be repeated: plain, in a URL, in base64."""
+def _key_forms(key: str | None) -> tuple[str, ...]:
+    """Return the key as it may be repeated: plain, in a URL, in base64, and each of them as PHP writes it in JSON."""
     if not key or len(key) < SHORTEST_HIDDEN_KEY:
         return ()
-    forms = (key.encode(), quote(key, safe="").encode(), base64.b64encode(key.encode()))
-    return tuple(dict.fromkeys(forms))
+    in_url = quote(key, safe="")
+    in_base64 = base64.b64encode(key.encode()).decode()
+    forms = (key, in_url, _ESCAPE.sub(lambda escape: escape[0].lower(), in_url), in_base64, in_base64.rstrip("="))
+    return tuple(dict.fromkeys(form for plain in forms for form in (plain, plain.replace("/", "\\/"))))
 
 
 def _requests_files(request: Request) -> list[tuple[str, tuple[str, bytes, str]]]:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
-from airflow_provider_imagetasks.tasks import ImageTask
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 
 _NAMED = 3
+
+
+class Standing(NamedTuple):
+    """What is said of an image task in the log, without the rest of its record."""
+
+    id: str
+    trace_id: str | None
+    state: TaskState
+    raw_state: str | None
 
 
 class WaitLog:
@@ -26,7 +35,7 @@ class WaitLog:
         self._seen: tuple[tuple[str, str | None], ...] = ()
         self._stretched = False
 
-    def read(self, tasks: Sequence[ImageTask]) -> None:
+    def read(self, tasks: Sequence[ImageTask | Standing]) -> None:
         """Say how the image tasks stand, if that changed."""
         seen = tuple((task.state, task.raw_state) for task in tasks)
         if seen == self._seen:

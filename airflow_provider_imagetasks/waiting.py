@@ -19,16 +19,14 @@ from airflow_provider_imagetasks.polling_schedule import EARLIEST
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.wire import Flow, pause
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
-from airflow_provider_imagetasks.wait_log import WaitLog
+from airflow_provider_imagetasks.wait_log import Standing, WaitLog
 
-NOT_FOUND_GRACE = 60.0
-"""Seconds after the submission (else after the first question) in which "not found" means "not yet"."""
 FAILED_READS = 5
-"""Status requests in a row that may fail before the wait gives up and lets a worker say why."""
+"""Status requests in a row that may fail for one image task before the wait lets a worker say why."""
 _NAMED = 10
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Watch:
     """What is waited for, and until when. Small and plain, so that it survives in a trigger's row.
 
@@ -58,7 +56,7 @@ class Watch:
 
     def is_settled(self, task: ImageTask, now: float) -> bool:
         """Whether nothing more will come of one: it is final, or not found after the grace period."""
-        return task.state.is_final or (task.state is TaskState.NOT_FOUND and now >= self.asked_at + NOT_FOUND_GRACE)
+        return task.state.is_final or task.is_lost(self.asked_at, now)
 
 
 class Progress:
@@ -70,32 +68,43 @@ class Progress:
     :param log: told what is read and what fails.
     """
 
-    __slots__ = ("_failures", "_log", "_tasks", "pending", "watch")
+    __slots__ = ("_distinct", "_failures", "_log", "_standings", "pending", "watch")
 
     def __init__(self, watch: Watch, log: WaitLog | None = None) -> None:
         self.watch = watch
         self.pending = dict.fromkeys(watch.image_task_ids or ("",))
         """The ids that are still to be asked for, in the given order; ``""`` stands for the trace id."""
         self._log = log or WaitLog()
-        self._tasks: dict[str, ImageTask] = {}
-        self._failures = 0
+        self._standings: dict[str, Standing] = {}
+        self._distinct = len(self.pending)
+        self._failures: dict[str, int] = {}
 
     def saw(self, tasks: Mapping[str, ImageTask], now: float) -> str | None:
         """Take in what was read, by id, and return the end of the wait if this is it."""
-        self._failures = 0
         for image_task_id, task in tasks.items():
-            self._tasks[image_task_id] = task
+            self._failures.pop(image_task_id, None)
+            # Not the record itself, which would be kept for as long as the wait goes on.
+            self._standings[image_task_id] = Standing(
+                image_task_id or task.id, task.trace_id, task.state, task.raw_state
+            )
             if self.watch.is_settled(task, now):
                 self.pending.pop(image_task_id, None)
-        if len(self._tasks) >= len(self.watch.image_task_ids):
-            self._log.read(list(self._tasks.values()))
+        if len(self._standings) >= self._distinct:
+            self._log.read(list(self._standings.values()))
         return None if self.pending else "done"
 
-    def failed(self, error: ImageTaskError) -> str | None:
-        """Take in that a status request failed, and return the end of the wait if this is it. 429 only slows down."""
+    def failed(self, error: ImageTaskError, image_task_ids: Iterable[str]) -> str | None:
+        """Take in that a status request failed, and return the end of the wait if this is it. 429 only slows down.
+
+        :param image_task_ids: what it asked for. Each may fail so many times in a row: where they are asked for one
+            by one, a moment's trouble fails many requests.
+        """
         if not isinstance(error, RateLimitError):
-            self._failures += 1
-            if not error.retryable or self._failures >= FAILED_READS:
+            if not error.retryable:
+                return "error"
+            for image_task_id in image_task_ids:
+                self._failures[image_task_id] = self._failures.get(image_task_id, 0) + 1
+            if max(self._failures.values(), default=0) >= FAILED_READS:
                 return "error"
         self._log.failed(error)
         return None
@@ -126,7 +135,7 @@ def wait(watch: Watch, service: Service, *, first_pause: float, log: WaitLog | N
         try:
             tasks = yield from _read(watch, list(progress.pending), service)
         except ImageTaskError as error:
-            end = progress.failed(error)
+            end = progress.failed(error, progress.pending)
             seconds = max(seconds, getattr(error, "retry_after", None) or 0.0)
         else:
             now = yield from pause(0)

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Before anything imports Airflow, which reads its settings once and would write into the home folder.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-unit-")
@@ -16,6 +16,9 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 import pytest
 
 from airflow_provider_imagetasks.local import LocalImageService
+
+if TYPE_CHECKING:
+    from tests.task_runner import TaskRunner
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +57,11 @@ def connection(image_service: LocalImageService, service_name: str) -> dict[str,
 def output_folder(tmp_path: Path) -> str:
     """A folder for pictures, as a URL."""
     return f"file://{tmp_path}/pictures"
+
+
+@pytest.fixture
+def runner(connection: dict[str, Any]) -> TaskRunner:
+    """Airflow's task runner, with a connection to the local image service as the default one."""
+    from tests.task_runner import TaskRunner
+
+    return TaskRunner(connections={"imagetasks_default": connection})

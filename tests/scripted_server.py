@@ -7,8 +7,11 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
@@ -51,17 +54,44 @@ class Hang:
     """Read the request, then say nothing until the server is closed."""
 
 
-Step = Reply | CutBeforeReading | CutAfterReading | Hang
+@dataclass(frozen=True, kw_only=True)
+class Trickle:
+    """Read the request, then send an answer that has no end, byte by byte.
+
+    :param before: seconds until it begins; ``between`` two bytes.
+    """
+
+    before: float = 0.0
+    between: float = 0.02
+
+
+Step = Reply | CutBeforeReading | CutAfterReading | Hang | Trickle
+
+
+@dataclass(frozen=True)
+class FormField:
+    """A field of a multipart form as a server reads it; a text has no ``filename``."""
+
+    name: str
+    content: bytes
+    filename: str | None = None
+    media_type: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReceivedRequest:
-    """A request as it came. ``target`` is the whole URL where the server is used as a proxy."""
+    """A request as it came. ``target`` is the whole URL where the server is used as a proxy.
+
+    :param body: parsed, where it is JSON.
+    :param at: when it came, on the monotonic clock.
+    """
 
     method: str
     target: str
     headers: Mapping[str, str]
+    content: bytes = b""
     body: Any = None
+    at: float = 0.0
 
     @property
     def path(self) -> str:
@@ -71,20 +101,28 @@ class ReceivedRequest:
     def query(self) -> dict[str, list[str]]:
         return parse_qs(urlsplit(self.target).query)
 
+    @property
+    def form(self) -> list[FormField]:
+        """The fields of a multipart form, in their order."""
+        head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
+        return [_form_field(part) for part in message_from_bytes(head + self.content).walk() if not part.is_multipart()]
+
 
 class ScriptedServer:
     """Takes one step of the script for each request, on any connection; use it in ``with``.
 
     A request that the script does not foresee is answered with status 400, and recorded like the others.
+
+    :param otherwise: finds the step for a request that the script does not foresee.
     """
 
-    def __init__(self, *script: Step) -> None:
+    def __init__(self, *script: Step, otherwise: Callable[[ReceivedRequest], Step] | None = None) -> None:
         self.requests: list[ReceivedRequest] = []
+        self._otherwise = otherwise or (lambda _request: Reply({"error": "the script is over"}, status=400))
         self._script = list(script)
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_for(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler_for(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
     @property
@@ -113,14 +151,24 @@ class ScriptedServer:
         """Record a request and return what to do with it."""
         with self._lock:
             self.requests.append(request)
-            return self._script.pop(0) if self._script else Reply({"error": "the script is over"}, status=400)
+            return self._script.pop(0) if self._script else self._otherwise(request)
 
-    def wait_until_closed(self) -> None:
-        self._closed.wait()
+    def wait_until_closed(self, seconds: float | None = None) -> bool:
+        """Wait, at most so many seconds, and return whether the server is closed."""
+        return self._closed.wait(seconds)
 
     @property
     def is_closed(self) -> bool:
         return self._closed.is_set()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # With the usual 5, a client that opens many connections at once waits a second for some of them.
+    request_queue_size = 128
+
+    def handle_error(self, *_connection: Any) -> None:
+        """Say nothing: a client that went away is what the test is about."""
 
 
 def _handler_for(scripted: ScriptedServer) -> type[BaseHTTPRequestHandler]:
@@ -146,7 +194,9 @@ def _handler_for(scripted: ScriptedServer) -> type[BaseHTTPRequestHandler]:
                 method=self.command,
                 target=self.path,
                 headers=dict(self.headers.items()),
-                body=json.loads(content) if content else None,
+                content=content,
+                body=json.loads(content) if content and self.headers.get_content_type() == "application/json" else None,
+                at=time.monotonic(),
             )
             match scripted.take(request):
                 case Reply() as reply:
@@ -157,6 +207,8 @@ def _handler_for(scripted: ScriptedServer) -> type[BaseHTTPRequestHandler]:
                 case Hang():
                     scripted.wait_until_closed()
                     self.close_connection = True
+                case Trickle() as trickle:
+                    self._trickle(trickle)
 
         do_GET = do_POST = do_CONNECT = do_any  # noqa: N815 - the names that the base class looks for
 
@@ -168,7 +220,28 @@ def _handler_for(scripted: ScriptedServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(reply.content)
 
+        def _trickle(self, trickle: Trickle) -> None:
+            self.close_connection = True
+            scripted.wait_until_closed(trickle.before)
+            try:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                while not scripted.wait_until_closed(trickle.between):
+                    self.wfile.write(b" ")
+            except OSError:
+                return
+
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
             """Say nothing."""
 
     return Handler
+
+
+def _form_field(part: Message) -> FormField:
+    content = part.get_payload(decode=True)
+    is_file = part.get_filename() is not None
+    return FormField(
+        name=str(part.get_param("name", header="content-disposition")),
+        content=content if isinstance(content, bytes) else b"",
+        filename=part.get_filename(),
+        media_type=part.get_content_type() if is_file else None,
+    )

@@ -37,6 +37,7 @@ class TaskRunner:
 
     connections: dict[str, dict[str, Any]] = field(default_factory=dict)
     xcoms: dict[tuple[str, str], Any] = field(default_factory=dict)
+    states: dict[tuple[str, str], Any] = field(default_factory=dict)
     rendered: dict[str, Any] = field(default_factory=dict)
     first_reschedule: str | None = None
 
@@ -52,6 +53,7 @@ class TaskRunner:
         """Make the task inside a Dag and run it once, or resume it with ``next_method``."""
         with DAG(dag_id=DAG_ID, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
             task = make_task()
+        self._task_id = task.task_id
         self._run_context = {
             "dag_run": _dag_run(),
             "task_reschedule_count": 0,
@@ -94,8 +96,8 @@ class TaskRunner:
             return self._connection(match[1])
         if match := re.fullmatch(rf"/xcoms/{DAG_ID}/{RUN_ID}/([^/]+)/([^/]+)", path):
             return self._xcom(request, (match[1], match[2]))
-        if "/store/" in path and request.method == "GET":
-            return httpx.Response(404, json={"detail": {"reason": "not_found", "message": "no such key"}})
+        if match := re.fullmatch(r"/store/ti/[^/]+/(.+)", path):
+            return self._state(request, (self._task_id, match[1]))
         return httpx.Response(200, json={})
 
     def _connection(self, conn_id: str) -> httpx.Response:
@@ -107,6 +109,18 @@ class TaskRunner:
         if isinstance(fields.get("extra"), dict):
             fields["extra"] = json.dumps(fields["extra"])
         return httpx.Response(200, json=fields)
+
+    def _state(self, request: httpx.Request, key: tuple[str, str]) -> httpx.Response:
+        """Answer for the task state store, which outlives tries and Clears."""
+        if request.method == "PUT":
+            self.states[key] = json.loads(request.content)["value"]
+        elif request.method == "DELETE":
+            self.states.pop(key, None)
+        elif key not in self.states:
+            return httpx.Response(404, json={"detail": {"reason": "not_found", "message": f"no {key}"}})
+        else:
+            return httpx.Response(200, json={"value": self.states[key]})
+        return httpx.Response(204)
 
     def _xcom(self, request: httpx.Request, key: tuple[str, str]) -> httpx.Response:
         if request.method == "POST":

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.downloads.fetching import Fetcher
 from airflow_provider_imagetasks.downloads.filenames import check_filename, file_name, holds_id
-from airflow_provider_imagetasks.downloads.storage import fetch_existing, put_in_place, uri_of
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, UnsafeResultError
 from airflow_provider_imagetasks.pictures import EXTENSIONS, Picture, UnusablePictureError, inspect_picture
+from airflow_provider_imagetasks.storage import fetch_existing, put_in_place, uri_of
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask
 
 if TYPE_CHECKING:

@@ -17,19 +17,22 @@ from airflow_provider_imagetasks.connections import (
 )
 from airflow_provider_imagetasks.downloads.filenames import DEFAULT_FILENAME
 from airflow_provider_imagetasks.downloads.files import DownloadedFile, download_images
-from airflow_provider_imagetasks.downloads.storage import open_folder
-from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.hooks import connection_form
 from airflow_provider_imagetasks.input_images import with_files_read
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.wire import Flow
+from airflow_provider_imagetasks.storage import open_folder
+from airflow_provider_imagetasks.submission_limits import SubmissionLimits
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
 from airflow_provider_imagetasks.transport import AiohttpTransport, RequestsTransport
 from airflow_provider_imagetasks.wait_log import WaitLog
 from airflow_provider_imagetasks.waiting import Watch, failure, wait
 
 Result = TypeVar("Result")
+LONGEST_KEY = 200
+_submission_limits: dict[Account, SubmissionLimits] = {}
 
 
 class ImageTaskHook(BaseHook):
@@ -89,22 +92,43 @@ class ImageTaskHook(BaseHook):
             return False, f"{type(error).__name__}: {error.message}"
 
     def prepare(self, request: ImageRequest) -> ImageRequest:
-        """Return the request as it would be sent, with model and callback URL filled in. No request is made.
+        """Return the request as it would be sent: its files read, model and callback URL filled in. Nothing is sent.
 
-        :raises InvalidRequestError: the service cannot do what it asks for.
+        :raises InvalidRequestError: a file cannot be used, or the service cannot do what is asked for.
         """
-        return self.service.complete(request, self.account)
+        return self.service.complete(with_files_read(request), self.account)
+
+    def run(self, flow: Flow[Result]) -> Result:
+        """Drive a flow of the service, on the calling thread."""
+        with RequestsTransport(self.account) as transport:
+            return transport.run(flow)
 
     def submit(self, request: ImageRequest, *, key: str | None = None) -> ImageTask:
         """Ask for a picture and return the image task at once. Costs money.
+
+        Waits first where the connection's ``submit_rate`` or ``max_active_tasks`` asks for it; they count what this
+        process submits.
 
         :param key: identifies this submission; the same on a retry of it. Becomes AI GPT Image's ``X-Request-ID``
             (which makes a repetition free) and AceDataCloud's ``trace_id``.
         :raises UnknownOutcomeError: the service may have taken it; it was not sent again.
         :raises ImageTaskError: it was refused, and not billed.
         """
-        completed = self.prepare(with_files_read(request))
-        return self._run(lambda service: service.submit(completed, key=key))
+        if key is not None and not (key.isascii() and key.isprintable() and 0 < len(key) <= LONGEST_KEY):
+            raise InvalidRequestError(f"key is {key!r}; it must be 1 to {LONGEST_KEY} printable ASCII characters")
+        completed = self.prepare(request)
+        limits = _submission_limits.setdefault(self.account, SubmissionLimits(self.account))
+        task = self._run(lambda service: limits.submit(completed, service, key=key, say=self.log.info))
+        # Whatever happens to the caller next, the id of what is being paid for stands in the log.
+        self.log.info(
+            "Submitted image task %s to %s (connection %s, model %s%s).",
+            task.id[:80],
+            self.service.title,
+            self.conn_id,
+            task.model,
+            f", trace id {task.trace_id}" if task.trace_id else "",
+        )
+        return task
 
     def get_task(self, image_task_id: str | None = None, *, trace_id: str | None = None) -> ImageTask:
         """Return one image task by its id or by the trace id it was submitted with; free.
@@ -175,8 +199,7 @@ class ImageTaskHook(BaseHook):
         return self._outcome(await self.aget_task(image_task_id), get_service(account.service))
 
     def _run(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
-        with RequestsTransport(self.account) as transport:
-            return transport.run(flow_of(self.service))
+        return self.run(flow_of(self.service))
 
     async def _arun(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
         account = await aread_connection(self.conn_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
@@ -12,18 +12,18 @@ from airflow_provider_imagetasks.account import DEFAULT_CONN_ID
 from airflow_provider_imagetasks.airflow_errors import errors_for_airflow
 from airflow_provider_imagetasks.downloads.filenames import DEFAULT_FILENAME, check_filename
 from airflow_provider_imagetasks.downloads.files import DownloadedFile, download_images
-from airflow_provider_imagetasks.downloads.storage import open_folder, require_known_scheme
-from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, UnknownOutcomeError
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.identity import submission_identity
+from airflow_provider_imagetasks.ledger.stores import store_for
+from airflow_provider_imagetasks.ledger.submitting import OnUnknownOutcome, Submission, slot_of
 from airflow_provider_imagetasks.references import read_references
+from airflow_provider_imagetasks.storage import open_folder, require_known_scheme
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, iso_time, prompt_excerpt
 from airflow_provider_imagetasks.waiting import combine, failure
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-OnUnknownOutcome = Literal["fail", "resubmit"]
 _ON_UNKNOWN_OUTCOME = ("fail", "resubmit")
 
 
@@ -89,15 +89,16 @@ class ImageTaskSubmitOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Submit, push ``image_task`` and return the image task id."""
-        hook = ImageTaskHook(self.conn_id or DEFAULT_CONN_ID)
         with errors_for_airflow():
-            try:
-                task = hook.submit(self._request(), key=_submission_key(context))
-            except UnknownOutcomeError as error:
-                raise self._with_policy(error) from error.__cause__
-        if self.do_xcom_push:
-            context["ti"].xcom_push(key="image_task", value=self._pushed(task, hook))
-        self._say_submitted(task, hook)
+            hook = ImageTaskHook(self.conn_id or DEFAULT_CONN_ID)
+            slot = slot_of(context)
+            store = store_for(context, slot=(slot.dag_id, slot.task_id, slot.run_id, str(slot.map_index)))
+            submission = Submission(hook, slot, store, self.on_unknown_outcome)
+            task = submission.submit(self._request())
+            if self.do_xcom_push:
+                context["ti"].xcom_push(key="image_task", value=self._pushed(task, hook))
+            self._say_what_goes_on(task, hook)
+            submission.finish()
         return task.id
 
     def _request(self) -> ImageRequest:
@@ -111,15 +112,6 @@ class ImageTaskSubmitOperator(BaseOperator):
             trace_id=self.trace_id or None,
         )
 
-    def _with_policy(self, error: UnknownOutcomeError) -> UnknownOutcomeError:
-        """Return the error with what ``on_unknown_outcome`` makes of it."""
-        if self.on_unknown_outcome == "resubmit":
-            error.retryable = True
-            error.retry_advice = (
-                "on_unknown_outcome is 'resubmit': a retry submits again, and pays twice if the first was accepted."
-            )
-        return error
-
     def _pushed(self, task: ImageTask, hook: ImageTaskHook) -> dict[str, Any]:
         return {
             "id": task.id,
@@ -131,15 +123,7 @@ class ImageTaskSubmitOperator(BaseOperator):
             "submitted_at": iso_time(task.created_at),
         }
 
-    def _say_submitted(self, task: ImageTask, hook: ImageTaskHook) -> None:
-        self.log.info(
-            "Submitted image task %s to %s (connection %s, model %s%s).",
-            task.id[:80],
-            hook.service.title,
-            hook.conn_id,
-            task.model,
-            f", trace id {task.trace_id}" if task.trace_id else "",
-        )
+    def _say_what_goes_on(self, task: ImageTask, hook: ImageTaskHook) -> None:
         if task.state.is_final:
             self.log.info("The service answered at once: the picture is ready, and billed.")
         else:
@@ -224,15 +208,3 @@ class ImageTaskDownloadOperator(BaseOperator):
             retryable=True,
             retry_advice="A retry reads it again; better put an ImageTaskSensor before this task.",
         )
-
-
-def _submission_key(context: Context) -> str:
-    """Return what identifies this submission: the same on a retry, another after a Clear."""
-    task_instance = context["ti"]
-    return submission_identity(
-        dag_id=task_instance.dag_id,
-        task_id=task_instance.task_id,
-        run_id=task_instance.run_id,
-        map_index=task_instance.map_index if task_instance.map_index is not None else -1,
-        generation=task_instance.max_tries,
-    )

@@ -112,6 +112,14 @@ class Service(ABC):
         yield from ()
         raise InvalidRequestError(f"{self.title} cannot look up image tasks by trace id; use image_task_id")
 
+    def find_by_trace_id(self, trace_id: str) -> Flow[list[ImageTask]]:
+        """Return every image task that carries a trace id, asking again where that helps. Free.
+
+        For a service that ``finds_by_trace_id``; how a submission whose answer was lost is found again.
+        """
+        task = yield from self.get_task_by_trace_id(trace_id)
+        return [] if task.state is TaskState.NOT_FOUND else [task]
+
     def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
         """Ask once for at most ``batch_size`` image tasks. Unknown ones come as ``not_found``. Free."""
         tasks = {}

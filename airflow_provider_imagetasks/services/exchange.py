@@ -101,12 +101,15 @@ def submit(
         try:
             return _interpreted(answer, interpret, service)
         except ImageTaskError as error:
+            refused_again = error if first_unknown else None
             if error.billed == "unknown" and first_unknown is None:
                 first_unknown = _unknown_outcome(error, answer, service, how_to_look, trace_id)
             seconds = _pause_before_next(error, attempt, attempts) if repeatable or not first_unknown else None
             if seconds is None:
+                if first_unknown is None:
+                    raise
                 # A refusal of the repetition says nothing about the first, which may have been taken.
-                raise (first_unknown or error) from (error if first_unknown else None)
+                raise first_unknown from refused_again
         yield from pause(seconds)
     raise AssertionError("the last attempt returns or raises")
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
     ImageTaskError,
+    ImageTaskFailedError,
     InvalidRequestError,
     ProtocolError,
     QuotaExceededError,
@@ -107,7 +109,14 @@ class JobsApiService(Service):
         if code != 200:
             if code in self.not_found_codes:
                 return self.not_found(image_task_id, envelope)
-            raise self._refusal(response, envelope, code)
+            error = self._refusal(response, envelope, code)
+            if not isinstance(error, ImageTaskFailedError):
+                raise error
+            # It is the image task that failed, not the status request: others that are read with it are still good.
+            error.image_task_id = image_task_id
+            return replace(
+                self.not_found(image_task_id, envelope), state=TaskState.FAILED, raw_state=str(code), error=error
+            )
         record = envelope.get("data")
         if not isinstance(record, Mapping):
             raise ProtocolError("The answer has no record in 'data'", service=self.name, image_task_id=image_task_id)
@@ -151,6 +160,9 @@ class JobsApiService(Service):
         what = f"{self.name} answered code {code}: {message}"
         facts: dict[str, Any] = {"service": self.name, "code": str(code)}
         error_class = self.error_codes.get(code)
+        if code >= 500 and whole_number(envelope.get("code")) != code:
+            # A status alone may be a gateway's, which does not know what became of an image task.
+            return ServiceUnavailableError(what, **facts)
         if error_class is RateLimitError:
             seconds = number(mapping(envelope.get("data")).get("retryAfter"))
             if seconds is None:

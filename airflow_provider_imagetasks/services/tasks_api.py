@@ -98,6 +98,11 @@ class TasksApiService(Service):
         task = yield from self._retrieve({"trace_id": trace_id}, "")
         return replace(task, trace_id=task.trace_id or trace_id)
 
+    def find_by_trace_id(self, trace_id: str) -> Flow[list[ImageTask]]:
+        """Ask by batch, since a single answer does not tell whether there are several."""
+        query = {"trace_ids": [trace_id], "limit": PAGE_SIZE}
+        return (yield from exchange.patiently(lambda: self._retrieve_batch(query)))
+
     def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
         """Ask for several records in one request, matched by their id; those that are missing are not found."""
         if len(image_task_ids) == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import (
@@ -21,6 +22,8 @@ from tests.services.row_cases import ErrorCase, StateCase
 
 TASK_ID = "task_5f1e"
 PICTURES = {"resultUrls": ["https://pictures.example/kite.png"]}
+VARIANTS = ("in-http-200", "with-http-status", "http-status-only")
+"""The ways in which a code may come."""
 
 
 def record(state: Any, **fields: Any) -> dict[str, Any]:
@@ -37,6 +40,7 @@ def succeeded(result: Any, state: str = "success") -> dict[str, Any]:
 
 
 def envelope(data: Any, code: Any = 200, msg: str = "success") -> dict[str, Any]:
+    """Return a whole answer."""
     return {"code": code, "msg": msg, "data": data}
 
 
@@ -92,40 +96,50 @@ STATE_CASES = [
 ]
 
 
-def _refusals(
+def refusals(
     code: int,
     on_read: type[ImageTaskError] | None,
     on_submit: type[ImageTaskError],
     *,
+    section: str = "3.1",
+    variants: Collection[str] = VARIANTS,
+    fails_task: bool = False,
     repeated_read: bool = False,
     repeated_submit: bool = False,
 ) -> list[ErrorCase]:
+    """Return a case for each way in which a code may come.
+
+    :param section: the one whose row the code is.
+    """
+    envelope_only, both, status_only = VARIANTS
     answers = {
-        "in-http-200": response(envelope(None, code, "no luck")),
-        "with-http-status": response(envelope(None, code, "no luck"), status=code),
-        "http-status-only": response({"message": "no luck"}, status=code),
+        envelope_only: response(envelope(None, code, "no luck")),
+        both: response(envelope(None, code, "no luck"), status=code),
+        status_only: response({"message": "no luck"}, status=code),
     }
     return [
         ErrorCase(
-            row=f"3.1-code-{code}",
+            row=f"{section}-code-{code}",
             variant=variant,
             answer=answer,
             code=str(code),
             on_read=on_read,
             on_submit=on_submit,
+            fails_task=fails_task,
             repeated_read=repeated_read,
             repeated_submit=repeated_submit,
         )
         for variant, answer in answers.items()
+        if variant in variants
     ]
 
 
 ERROR_CASES = [
-    *_refusals(400, InvalidRequestError, InvalidRequestError),
-    *_refusals(401, AuthenticationError, AuthenticationError),
-    *_refusals(402, QuotaExceededError, QuotaExceededError),
-    *_refusals(404, None, InvalidRequestError),
-    *_refusals(422, InvalidRequestError, InvalidRequestError),
-    *_refusals(429, RateLimitError, RateLimitError, repeated_read=True, repeated_submit=True),
-    *_refusals(500, ServiceUnavailableError, UnknownOutcomeError, repeated_read=True),
+    *refusals(400, InvalidRequestError, InvalidRequestError),
+    *refusals(401, AuthenticationError, AuthenticationError),
+    *refusals(402, QuotaExceededError, QuotaExceededError),
+    *refusals(404, None, InvalidRequestError),
+    *refusals(422, InvalidRequestError, InvalidRequestError),
+    *refusals(429, RateLimitError, RateLimitError, repeated_read=True, repeated_submit=True),
+    *refusals(500, ServiceUnavailableError, UnknownOutcomeError, repeated_read=True),
 ]

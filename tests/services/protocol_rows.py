@@ -1,7 +1,8 @@
 """The rows of the services' state and error tables: every one of them needs a test case whose id names it.
 
-Sections 1 are AceDataCloud's Tasks API (1.6 states of a record, 1.9 errors: HTTP status and code), 3.1 is
-AI GPT Image (states of a record, codes of the envelope).
+Sections 1 are AceDataCloud's Tasks API (1.6 states of a record, 1.7 several records, 1.8 where the pictures are, 1.9
+errors: HTTP status and code), 2 is what XHuoAPI does otherwise, 3.1 is AI GPT Image (states of a record, codes of the
+envelope), 3.2 is kie (the same, and what it does otherwise), 3.3 is what their lookalikes do.
 """
 
 from __future__ import annotations
@@ -12,6 +13,20 @@ TASKS_API_STATES = {
     "1.6-finished-with-error": "a finish time, and an error or an explicit lack of success",
     "1.6-finished-without-image": "a finish time, no error, and nothing that could be a picture",
     "1.6-finished-with-image": "a finish time, no error, and at least one picture",
+}
+
+TASKS_API_BATCH = {
+    "1.7-limit": "without a limit only twelve records come",
+    "1.7-order": "the records come in any order",
+    "1.7-missing": "an id that is not known has no record in the answer",
+    "1.7-groups": "fifty ids are asked for in one request",
+    "1.7-count": "the number of matches, which is not that of the records on the page",
+    "1.7-filters": "everything else that records can be chosen by",
+}
+
+TASKS_API_PICTURES = {
+    "1.8-flat": "the list of pictures stands in data",
+    "1.8-nested": "the list of pictures stands one level deeper, in data.data",
 }
 
 TASKS_API_ERRORS = {
@@ -32,6 +47,16 @@ TASKS_API_ERRORS = {
     "1.9-504-timeout": "the service took too long",
 }
 
+XHUOAPI = {
+    "2-base-path": "the same paths, below /v1",
+    "2-callback": "only what was submitted with a callback URL is kept",
+    "2-answered-at-once": "what was answered with the pictures cannot be asked for",
+    "2-older-times": "a duration, and neither a start nor the newer name of the duration",
+    "2-no-success-key": "a good result need not say that it is one",
+    "2-not-found": "an empty object",
+    "2-used-up": "an empty balance is status 403",
+}
+
 JOBS_API_STATES = {
     "3.1-state-waiting": "queued or at work",
     "3.1-state-success": "finished, with addresses of pictures",
@@ -49,4 +74,62 @@ JOBS_API_ERRORS = {
     "3.1-code-500": "the service failed",
 }
 
-ROWS = {**TASKS_API_STATES, **TASKS_API_ERRORS, **JOBS_API_STATES, **JOBS_API_ERRORS}
+KIE_STATES = {
+    "3.2-state-waiting": "queued",
+    "3.2-state-queuing": "queued",
+    "3.2-state-generating": "at work",
+    "3.2-state-success": "finished, with addresses of pictures",
+    "3.2-state-success-without-urls": "finished, with something else or nothing",
+    "3.2-state-fail": "failed",
+}
+
+KIE_ERRORS = {
+    "3.2-code-400": "the request is wrong",
+    "3.2-code-401": "the key is wrong",
+    "3.2-code-402": "no credits are left",
+    "3.2-code-404": "no such image task",
+    "3.2-code-408": "the service took too long",
+    "3.2-code-422": "no record at a status query, a wrong field at a submission",
+    "3.2-code-429": "too fast",
+    "3.2-code-433": "the key has used up its share",
+    "3.2-code-451": "a picture to edit from could not be fetched",
+    "3.2-code-455": "maintenance",
+    "3.2-code-500": "the service failed",
+    "3.2-code-501": "the image task failed",
+    "3.2-code-505": "switched off",
+    "3.2-code-531": "failed and paid back",
+    "3.2-code-550": "rejected",
+}
+
+KIE = {
+    "3.2-just-created": "a new image task has no record for a moment",
+    "3.2-callback": "a callback URL has another name here",
+    "3.2-no-request-id": "nothing makes a submission repeatable",
+    "3.2-credits": "the balance can be asked for",
+    "3.2-record-id": "a second id stands beside the first",
+    "3.2-message": "the words of an error have one of two names",
+    "3.2-no-data": "an error has no data, or null",
+    "3.2-odd-client": "a door in front turns odd clients away with a text",
+    "3.2-credits-consumed": "a record may say what it cost",
+}
+
+SIBLINGS = {
+    "3.3-success-words": "finished, by other words",
+    "3.3-failure-words": "failed, by other words",
+    "3.3-running-words": "at work, by any other word",
+    "3.3-result-object": "the result as an object, not as a text",
+}
+
+ROWS = {
+    **TASKS_API_STATES,
+    **TASKS_API_BATCH,
+    **TASKS_API_PICTURES,
+    **TASKS_API_ERRORS,
+    **XHUOAPI,
+    **JOBS_API_STATES,
+    **JOBS_API_ERRORS,
+    **KIE_STATES,
+    **KIE_ERRORS,
+    **KIE,
+    **SIBLINGS,
+}

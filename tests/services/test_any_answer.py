@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,12 +14,16 @@ from hypothesis import strategies as st
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
 from airflow_provider_imagetasks.services.aigptimage import AiGptImage
+from airflow_provider_imagetasks.services.kie import Kie
 from airflow_provider_imagetasks.services.wire import Flow, Response, Sleep
+from airflow_provider_imagetasks.services.xhuoapi import XHuoApi
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 from tests.flow_driver import NOW
 
-ACEDATACLOUD, AIGPTIMAGE = AceDataCloud(), AiGptImage()
+ACEDATACLOUD, XHUOAPI, AIGPTIMAGE, KIE = AceDataCloud(), XHuoApi(), AiGptImage(), Kie()
 REQUEST = ImageRequest(prompt="a red kite", model="gpt-image-2")
+WITH_CALLBACK = replace(REQUEST, callback_url="https://callback.invalid/")
+EDIT = replace(REQUEST, images=["https://pictures.example/a.png"])
 FLOWS: dict[str, Callable[[], Flow[Any]]] = {
     "acedatacloud-submit": lambda: ACEDATACLOUD.submit(REQUEST, key="derived"),
     "acedatacloud-read-one": lambda: ACEDATACLOUD.read_one("a"),
@@ -26,11 +31,20 @@ FLOWS: dict[str, Callable[[], Flow[Any]]] = {
     "acedatacloud-read-batch": lambda: ACEDATACLOUD.read_batch(["a", "b"]),
     "acedatacloud-list": lambda: ACEDATACLOUD.list_tasks(type="images"),
     "acedatacloud-check": ACEDATACLOUD.check_connection,
+    "xhuoapi-submit": lambda: XHUOAPI.submit(WITH_CALLBACK, key="derived"),
+    "xhuoapi-edit": lambda: XHUOAPI.submit(EDIT),
+    "xhuoapi-read-one": lambda: XHUOAPI.read_one("a"),
+    "xhuoapi-read-batch": lambda: XHUOAPI.read_batch(["a", "b"]),
     "aigptimage-submit": lambda: AIGPTIMAGE.submit(REQUEST),
     "aigptimage-submit-with-key": lambda: AIGPTIMAGE.submit(REQUEST, key="derived"),
     "aigptimage-read-one": lambda: AIGPTIMAGE.read_one("a"),
     "aigptimage-read-batch": lambda: AIGPTIMAGE.read_batch(["a", "b"]),
     "aigptimage-check": AIGPTIMAGE.check_connection,
+    "kie-submit": lambda: KIE.submit(WITH_CALLBACK, key="derived"),
+    "kie-edit": lambda: KIE.submit(EDIT),
+    "kie-read-one": lambda: KIE.read_one("a"),
+    "kie-get-tasks": lambda: KIE.get_tasks(["a", "b"]),
+    "kie-credits": KIE.check_connection,
 }
 FIELDS = (
     *("id", "task_id", "trace_id", "created_at", "started_at", "finished_at", "elapsed", "duration", "request"),
@@ -43,7 +57,7 @@ SCALARS = (
     st.none()
     | st.booleans()
     | st.sampled_from(WORDS)
-    | st.sampled_from((200, 401, 404, 429, 500, 0, -1, 1e300, 10**400))
+    | st.sampled_from((200, 401, 404, 422, 429, 455, 500, 501, 550, 0, -1, 1e300, 10**400))
     | st.floats()
     | st.integers()
     | st.text(max_size=8)
@@ -63,7 +77,8 @@ RECORDS = st.fixed_dictionaries(
 )
 JOB_FIELDS = ("resultJson", "param", "costTime", "createTime", "completeTime", "creditsConsumed")
 JOBS = st.fixed_dictionaries({"state": st.sampled_from(WORDS)}, optional=dict.fromkeys(JOB_FIELDS, JSON))
-ENVELOPES = st.fixed_dictionaries({"code": st.just(200), "data": JOBS})
+CODES = st.sampled_from((200, 200, 400, 401, 402, 404, 408, 422, 429, 433, 451, 455, 500, 501, 505, 531, 550, "501"))
+ENVELOPES = st.fixed_dictionaries({"code": CODES, "data": JOBS | SCALARS})
 BATCHES = st.fixed_dictionaries({"items": st.lists(RECORDS, max_size=3)})
 BODIES = OBJECTS | RECORDS | BATCHES | ENVELOPES | JSON
 DEEP = "[" * 50_000

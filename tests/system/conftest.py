@@ -82,7 +82,9 @@ def airflow_deployment(
         for name, service in {
             "DEFAULT": "local",
             "ACEDATACLOUD": "acedatacloud",
+            "XHUOAPI": "xhuoapi",
             "AIGPTIMAGE": "aigptimage",
+            "KIE": "kie",
         }.items()
     }
     with AirflowDeployment(

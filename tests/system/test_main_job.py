@@ -11,7 +11,7 @@ import pytest
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
 
-SERVICES = ("acedatacloud", "aigptimage")
+SERVICES = ("acedatacloud", "xhuoapi", "aigptimage", "kie")
 PROMPT_COUNT = 14
 
 MAPPED_DAG = """

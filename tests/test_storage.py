@@ -7,14 +7,14 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem
 
-from airflow_provider_imagetasks.downloads.storage import (
+from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError
+from airflow_provider_imagetasks.storage import (
     fetch_existing,
     open_folder,
     put_in_place,
     require_known_scheme,
     uri_of,
 )
-from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError
 
 
 @pytest.fixture

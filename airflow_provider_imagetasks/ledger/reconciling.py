@@ -1,0 +1,70 @@
+"""Finds out at the service what became of a submission whose answer nobody has. Pure; free of charge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from airflow_provider_imagetasks.ledger.records import SubmissionRecord
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.wire import Flow
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
+
+CLOCK_SLACK = 60.0
+"""Seconds by which the service's clock may be behind ours."""
+KEY_MEMORY = 3600.0
+"""Seconds for which a service is trusted to recognise a submission's key; how long it really does is not documented."""
+
+
+class Outcome(StrEnum):
+    """What the service says of a submission."""
+
+    FOUND = "found"
+    REPEATABLE = "repeatable"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """What was found out.
+
+    :param task: the image task, where it was found.
+    """
+
+    outcome: Outcome
+    task: ImageTask | None = None
+
+
+def reconcile(
+    service: Service, request: ImageRequest, record: SubmissionRecord, *, key: str, now: float
+) -> Flow[Reconciliation]:
+    """Ask the service.
+
+    :param request: completed; what is asked for now.
+    :param key: the submission's identity, which it went out with.
+    :param now: Unix seconds.
+    :raises ImageTaskError: the service cannot be asked now.
+    """
+    if service.repeats_submit_by_key:
+        recent = now - record.intent_at < KEY_MEMORY
+        return Reconciliation(Outcome.REPEATABLE if recent else Outcome.UNKNOWN)
+    if not service.finds_by_trace_id:
+        return Reconciliation(Outcome.UNKNOWN)
+    trace_id = record.trace_id or request.trace_id or key
+    tasks = yield from service.find_by_trace_id(trace_id)
+    ours = [task for task in tasks if task.trace_id == trace_id]
+    if trace_id != key:
+        # Somebody chose the trace id, and may have chosen it before.
+        ours = [task for task in ours if _is_this(task, request, record)]
+    if len(ours) == 1:
+        return Reconciliation(Outcome.FOUND, ours[0])
+    # None proves nothing: the service may not keep trace ids, or not have written it down yet. Several are no answer.
+    return Reconciliation(Outcome.UNKNOWN)
+
+
+def _is_this(task: ImageTask, request: ImageRequest, record: SubmissionRecord) -> bool:
+    return (
+        task.created_at is not None
+        and task.created_at >= record.intent_at - CLOCK_SLACK
+        and (task.model, task.prompt) == (request.model, request.prompt)
+    )

@@ -1,0 +1,157 @@
+"""Results come from outside and are fetched inside a company's network: whatever they are, nothing bad is stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_imagetasks.downloads import fetching
+from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
+from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.local import LocalImageService
+from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator
+from airflow_provider_imagetasks.tasks import ImageRequest
+from tests.task_runner import Outcome, TaskRunner
+
+pytestmark = pytest.mark.parametrize("service_name", ["acedatacloud", "kie"], indirect=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where pictures are to be stored."""
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def fetched(
+    runner: TaskRunner, connection: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Outcome]:
+    """Submit a prompt, then run the download operator on it; give the prompt again to retry the same image task."""
+    monkeypatch.setattr(fetching, "FIRST_PAUSE", 0)
+    monkeypatch.setenv("AIRFLOW_CONN_OF_THE_TEST", json.dumps({"conn_type": "imagetasks", **connection}))
+    submitted: dict[str, str] = {}
+
+    def run(prompt: str, **fields: Any) -> Outcome:
+        runner.connections["imagetasks_default"]["extra"].update(fields)
+        if prompt not in submitted:
+            submitted[prompt] = ImageTaskHook("of_the_test").submit(ImageRequest(prompt=prompt)).id
+        return runner.run(
+            lambda: ImageTaskDownloadOperator(
+                task_id="save", image_task_id=submitted[prompt], output_path=f"file://{folder}", retries=2
+            )
+        )
+
+    return run
+
+
+def stored(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("directive", "said"),
+    [
+        ("[file-svg]", "not a picture"),
+        ("[file-html]", "not a picture"),
+        ("[file-huge]", "announces"),
+        ("[file-bomb]", "pixels"),
+        ("[file-redirect-loop]", "redirects more than"),
+        ("[file-redirect=http://169.254.169.254/latest/meta-data/]", "169.254.169.254"),
+        ("[file-redirect=http://localhost:1/picture.png]", "leads to"),
+        ("[file-redirect=file:///etc/passwd]", "file: address"),
+        ("[result-url=http://10.0.0.5/picture.png]", "10.0.0.5"),
+        ("[result-url=http://[::1]/picture.png]", "::1"),
+        ("[result-url=http://2130706433/picture.png]", "2130706433"),
+        ("[result-url=file:///etc/passwd]", "file: address"),
+        ("[result-url=ftp://example.com/picture.png]", "ftp: address"),
+    ],
+)
+def test_what_may_never_be_stored_is_refused_for_good(
+    fetched: Callable[..., Outcome], folder: Path, directive: str, said: str
+) -> None:
+    outcome = fetched(f"a kite {directive}")
+
+    assert outcome.state == "failed"
+    assert isinstance(outcome.error, UnsafeResultError)
+    assert said in str(outcome.error)
+    assert stored(folder) == []
+
+
+@pytest.mark.parametrize("directive", ["[file-truncated={}]", "[file-404={}]", "[file-500={}]", "[file-fake-png=1]"])
+def test_what_a_retry_may_mend_is_completed_by_one(
+    fetched: Callable[..., Outcome], folder: Path, directive: str
+) -> None:
+    prompt = f"a kite {directive.format(fetching.ATTEMPTS)}"
+
+    first = fetched(prompt)
+    assert isinstance(first.error, DownloadError)
+    assert stored(folder) == []
+    assert first.state == "up_for_retry"
+
+    second = fetched(prompt)
+    assert second.state == "success"
+    assert len(stored(folder)) == 1
+
+
+def test_a_result_without_end_is_cut_off(
+    fetched: Callable[..., Outcome], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "LARGEST_BYTES", 100_000)
+
+    outcome = fetched("a kite [file-endless]")
+
+    assert isinstance(outcome.error, UnsafeResultError)
+    assert stored(folder) == []
+
+
+def test_a_redirect_to_a_place_that_is_allowed_is_followed(fetched: Callable[..., Outcome], folder: Path) -> None:
+    assert fetched("a kite [file-redirect]").state == "success"
+    assert len(stored(folder)) == 1
+
+
+def test_the_type_is_told_by_the_content_and_not_by_the_header(fetched: Callable[..., Outcome], folder: Path) -> None:
+    assert fetched("a kite [file-type=text/html]").state == "success"
+    assert stored(folder)[0].endswith(".png")
+
+
+def test_another_local_port_is_fetched_from_only_where_the_connection_allows_it(
+    fetched: Callable[..., Outcome], folder: Path
+) -> None:
+    with LocalImageService(latency=0, record_delay=0) as elsewhere:
+        picture = f"{elsewhere.url}/files/not-there/0.png"
+        refused = fetched(f"one kite [result-url={picture}]")
+        allowed = fetched(f"two kites [result-url={picture}]", allow_private_hosts=True)
+
+    assert isinstance(refused.error, UnsafeResultError)
+    assert "allow_private_hosts" in str(refused.error)
+    assert "404" in str(allowed.error)
+
+
+def test_hosts_that_are_not_listed_are_refused(fetched: Callable[..., Outcome], folder: Path) -> None:
+    outcome = fetched("a kite [result-url=https://cdn.example.org/picture.png]", download_hosts="cdn.example.com")
+
+    assert isinstance(outcome.error, UnsafeResultError)
+    assert "download_hosts" in str(outcome.error)
+
+
+def test_a_full_disk_is_an_error_that_a_retry_may_mend(
+    fetched: Callable[..., Outcome], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fetching._receive
+
+    async def into_a_full_device(response: Any, _target: Path, shown_url: str) -> None:
+        await real(response, Path("/dev/full"), shown_url)
+
+    monkeypatch.setattr(fetching, "_receive", into_a_full_device)
+    first = fetched("a kite")
+    monkeypatch.setattr(fetching, "_receive", real)
+    second = fetched("a kite")
+
+    assert first.state == "up_for_retry"
+    assert "No space left" in str(first.error)
+    assert second.state == "success"
+    assert len(stored(folder)) == 1

@@ -1,0 +1,9 @@
+"""Lets the checks that stand beside the tests explain themselves when they fail."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.register_assert_rewrite(
+    *(f"tests.services.{name}" for name in ("tasks_api_rules", "xhuoapi_rules", "kie_rules"))
+)
