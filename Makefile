@@ -36,7 +36,7 @@ format: $(VENV)/.installed ## Format the code and apply the safe lint fixes
 
 .PHONY: test
 test: $(VENV)/.installed ## Run all tests: unit, contract, task runner, and the example Dags in a real Airflow
-	@$(VENV)/bin/python -m pytest $(ARGUMENTS)
+	@$(VENV)/bin/python -m pytest -m "not long" $(ARGUMENTS)
 
 .PHONY: test-unit
 test-unit: $(VENV)/.installed ## Run the tests that start no Airflow
@@ -44,14 +44,18 @@ test-unit: $(VENV)/.installed ## Run the tests that start no Airflow
 
 .PHONY: test-system
 test-system: $(VENV)/.installed ## Run the tests that start a real Airflow
-	@$(VENV)/bin/python -m pytest -m system $(ARGUMENTS)
+	@$(VENV)/bin/python -m pytest -m "system and not long" $(ARGUMENTS)
+
+.PHONY: test-waits
+test-waits: $(VENV)/.installed ## Run 200 mapped sensors in a real Airflow whose triggerer is killed; some six minutes
+	@$(VENV)/bin/python -m pytest -m long tests/system/test_many_waits.py $(ARGUMENTS)
 
 .PHONY: test-airflow-3.1
 test-airflow-3.1: $(VENV_3_1)/.installed ## Run all tests on the newest Airflow 3.1, in an environment of its own
 	@$(VENV_3_1)/bin/python -c 'import importlib.metadata, sys; \
 		version = importlib.metadata.version("apache-airflow"); \
 		sys.exit(0 if version.startswith("3.1.") else f"expected Airflow 3.1, found {version}")'
-	@$(VENV_3_1)/bin/python -m pytest $(ARGUMENTS)
+	@$(VENV_3_1)/bin/python -m pytest -m "not long" $(ARGUMENTS)
 
 .PHONY: demo
 demo: $(VENV)/.installed ## Make pictures with a real Airflow and the local image service; KEEP=1 leaves both running

@@ -54,7 +54,8 @@ class AccountSession:
         :param now: Unix seconds.
         :raises Exception: whatever keeps the connection from being read.
         """
-        account = await self._read_account(self._refused)
+        # Once known, only a look-up past every memory of it tells whether it changed.
+        account = await self._read_account(self._refused or self._account is not None)
         self._refused, self._read_again_at = False, now + ACCOUNT_SECONDS
         await self._use(account)
         return get_service(account.service)

@@ -133,6 +133,7 @@ async def test_the_rate_holds_from_one_session_to_the_next(serve: Callable[..., 
 
     for name in names(10):
         assert await poller.wait(watch(name), first_pause=0) == "done"
+        await until(lambda: poller._runner is None or poller._runner.done())
 
     assert len(server.requests) == 10
     check_rate(server, 4, 0.4)

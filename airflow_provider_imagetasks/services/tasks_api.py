@@ -214,8 +214,9 @@ class TasksApiService(Service):
             )
         if any(image.data is not None for image in images):
             raise ImageTaskError(
-                "The service answered with the pictures themselves and without a task id, so they cannot be passed on "
-                "to a later task. Remove response_format from options, or set callback_url so that it keeps a record",
+                "The service answered with the pictures themselves and without a task id that can be asked for "
+                "later, so they cannot be passed on. Remove response_format from options, or set callback_url so "
+                "that it keeps a record",
                 service=self.name,
                 billed="yes",
                 retry_advice="A retry would pay again for the same result.",
