@@ -5,8 +5,10 @@ SHELL := /bin/sh
 
 VENV ?= .venv
 VENV_3_1 ?= .venv-3.1
+VENV_BENCH ?= .venv-bench
 SERVICE ?= local
 KEEP ?=
+QUICK ?=
 
 # What an active environment or the user's own Airflow would bring along must not reach ours.
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH VIRTUAL_ENV
@@ -36,7 +38,11 @@ format: $(VENV)/.installed ## Format the code and apply the safe lint fixes
 
 .PHONY: test
 test: $(VENV)/.installed ## Run all tests: unit, contract, task runner, and the example Dags in a real Airflow
-	@$(VENV)/bin/python -m pytest -m "not long" $(ARGUMENTS)
+	@$(VENV)/bin/python -m pytest -m "not long and not slow" $(ARGUMENTS)
+
+.PHONY: test-slow
+test-slow: $(VENV)/.installed ## Search a whole Airflow for keys, and kill submissions (the short form); three minutes
+	@$(VENV)/bin/python -m pytest -m "slow and not long" $(ARGUMENTS)
 
 .PHONY: test-unit
 test-unit: $(VENV)/.installed ## Run the tests that start no Airflow
@@ -49,6 +55,14 @@ test-system: $(VENV)/.installed ## Run the tests that start a real Airflow
 .PHONY: test-waits
 test-waits: $(VENV)/.installed ## Run 200 mapped sensors in a real Airflow whose triggerer is killed; some six minutes
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_many_waits.py $(ARGUMENTS)
+
+.PHONY: test-chaos
+test-chaos: $(VENV)/.installed ## Kill and cut submissions in a real Airflow and count what was paid; five minutes (WRITE_DOCS=1: docs/money.md)
+	@$(VENV)/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
+
+.PHONY: test-chaos-airflow-3.1
+test-chaos-airflow-3.1: $(VENV_3_1)/.installed ## Do the same on the newest Airflow 3.1, with ledger_path and without; six minutes
+	@$(VENV_3_1)/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
 
 .PHONY: test-airflow-3.1
 test-airflow-3.1: $(VENV_3_1)/.installed ## Run all tests on the newest Airflow 3.1, in an environment of its own
@@ -65,14 +79,18 @@ demo: $(VENV)/.installed ## Make pictures with a real Airflow and the local imag
 local-service: $(VENV)/.installed ## Run the local image service on port 8750; ARGUMENTS="--help" lists its options
 	@$(VENV)/bin/python -m airflow_provider_imagetasks.local $(ARGUMENTS)
 
+.PHONY: bench
+bench: $(VENV_BENCH)/.installed ## Measure waits and downloads beside others (15 minutes; QUICK=1: 3) for docs/performance.md
+	@$(VENV_BENCH)/bin/python -m benchmarks $(if $(filter-out 0 no false,$(QUICK)),--quick,--write) $(ARGUMENTS)
+
 .PHONY: constraints
 constraints: ## Resolve the constraints files anew; needs uv (UV=/path/to/uv)
 	@$(find_python); $$python dev/compile_constraints.py "$(or $(UV),uv)"
 
 .PHONY: clean
 clean: ## Remove the environments, the caches and the demo's pictures
-	@rm -rf $(VENV) $(VENV_3_1) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@find airflow_provider_imagetasks dev example_dags tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf $(VENV) $(VENV_3_1) $(VENV_BENCH) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find airflow_provider_imagetasks benchmarks dev example_dags tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A version under which the constraints are tested comes first; a newer one is better than none.
 define find_python
@@ -96,7 +114,10 @@ if ! $$python -c "import sys; sys.exit(sys.version_info < (3, 11))"; then \
 fi
 endef
 
-# $(1) the environment, $(2) its constraints. Pip's output appears only when it fails.
+# A comma in a call would end its argument.
+bench_extras := dev,bench
+
+# $(1) the environment, $(2) its constraints, $(3) its extras. Pip's output appears only when it fails.
 define build_environment
 if "$(1)/bin/python" -m pip --version >/dev/null 2>&1; then \
 	echo "Bringing $(1) up to date"; \
@@ -108,7 +129,7 @@ else \
 fi; \
 log="$(1)/install.log"; \
 if ! { "$(1)/bin/python" -m pip install --constraint $(2) hatchling \
-	&& "$(1)/bin/python" -m pip install --constraint $(2) --no-build-isolation --editable '.[dev]'; } >"$$log" 2>&1; then \
+	&& "$(1)/bin/python" -m pip install --constraint $(2) --no-build-isolation --editable '.[$(3)]'; } >"$$log" 2>&1; then \
 	cat "$$log" >&2; \
 	echo "The installation into $(1) failed." >&2; \
 	exit 1; \
@@ -117,7 +138,10 @@ touch "$@"
 endef
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	@$(call build_environment,$(VENV),constraints.txt)
+	@$(call build_environment,$(VENV),constraints.txt,dev)
 
 $(VENV_3_1)/.installed: pyproject.toml constraints-airflow-3.1.txt
-	@$(call build_environment,$(VENV_3_1),constraints-airflow-3.1.txt)
+	@$(call build_environment,$(VENV_3_1),constraints-airflow-3.1.txt,dev)
+
+$(VENV_BENCH)/.installed: pyproject.toml constraints.txt
+	@$(call build_environment,$(VENV_BENCH),constraints.txt,$(bench_extras))

@@ -21,9 +21,12 @@ TEST_TOOLS = ("hypothesis", "pytest", "pytest-asyncio", "pytest-timeout", "reque
 def compile_pins(
     uv: str, airflow: str, python_version: str, known_pins: dict[str, str], newest_upload: str | None
 ) -> dict[str, str]:
-    """Resolve the package with its development extra for one Python, keeping to the pins already known."""
+    """Resolve the package with its development extras for one Python, keeping to the pins already known."""
     constraints = [f"apache-airflow=={airflow}", *(f"{name}=={pin}" for name, pin in known_pins.items())]
-    command = [uv, "pip", "compile", "pyproject.toml", "--extra", "dev", "--quiet"]
+    # The benchmark runs on the newest Airflow only.
+    extras = ("dev",) if newest_upload is not None else ("dev", "bench")
+    command = [uv, "pip", "compile", "pyproject.toml", "--quiet"]
+    command += [option for extra in extras for option in ("--extra", extra)]
     command += ["--python-version", python_version, "--no-header", "--no-annotate", "--no-emit-index-url"]
     command += ["--no-emit-find-links", "--constraint", "-"]
     if newest_upload is not None:

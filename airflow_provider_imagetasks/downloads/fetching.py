@@ -20,7 +20,9 @@ MOST_REDIRECTS = 5
 ATTEMPTS = 4
 FIRST_PAUSE = 1.0
 """Seconds before the second attempt; doubled before each further one."""
-_CHUNK = 256 * 1024
+_HELD_BYTES = 2 * 1024 * 1024
+"""Bytes of a result that are held in memory before a thread writes them, so that the event loop only receives."""
+_READ_AHEAD = 512 * 1024
 
 
 class Fetcher:
@@ -45,6 +47,7 @@ class Fetcher:
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
+            read_bufsize=_READ_AHEAD,
         )
         return self
 
@@ -100,15 +103,25 @@ async def _receive(response: aiohttp.ClientResponse, target: Path, shown_url: st
     expected = response.content_length
     if expected is not None and expected > LARGEST_BYTES:
         raise UnsafeResultError(f"{shown_url} announces {expected:,} bytes, more than {LARGEST_BYTES:,}")
-    received = 0
-    with target.open("wb") as file:
-        async for chunk in response.content.iter_chunked(_CHUNK):
-            received += len(chunk)
-            if received > LARGEST_BYTES:
-                raise UnsafeResultError(f"{shown_url} sends more than {LARGEST_BYTES:,} bytes")
-            file.write(chunk)
+    received = written = 0
+    held: list[bytes] = []
+    async for chunk in response.content.iter_any():
+        received += len(chunk)
+        if received > LARGEST_BYTES:
+            raise UnsafeResultError(f"{shown_url} sends more than {LARGEST_BYTES:,} bytes")
+        held.append(chunk)
+        if received - written >= _HELD_BYTES:
+            await asyncio.to_thread(_write, target, held, written)
+            held, written = [], received
+    await asyncio.to_thread(_write, target, held, written)
     if expected is not None and received != expected:
         raise DownloadError(f"{shown_url} was cut off after {received:,} of {expected:,} bytes")
+
+
+def _write(target: Path, chunks: list[bytes], written: int) -> None:
+    """Write the next chunks of a file, of which so many bytes are written; none means that it begins anew."""
+    with target.open("ab" if written else "wb") as file:
+        file.writelines(chunks)
 
 
 def shown(url: str) -> str:

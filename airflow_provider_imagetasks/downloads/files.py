@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 AT_THE_SAME_TIME = 16
-"""Pictures that are fetched at the same time; also the most that lie on the worker's disk at once."""
+"""Pictures that are fetched at the same time."""
+AT_WORK = 2 * AT_THE_SAME_TIME
+"""Pictures that are fetched, verified or stored at the same time: the most that lie on the worker's disk at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +99,13 @@ class _Download:
         self._folder = folder
         self._filename = filename
         self._keep = keep
-        self._slots = asyncio.Semaphore(AT_THE_SAME_TIME)
+        self._slots = asyncio.Semaphore(AT_WORK)
+        self._fetches = asyncio.Semaphore(AT_THE_SAME_TIME)
+        self._decoders = threading.Semaphore(os.cpu_count() or 1)
 
     async def all(self, tasks: Sequence[ImageTask], account: Account) -> list[DownloadedFile | DownloadError]:
+        # How many threads Python starts goes by the processors; these mostly wait for storage.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(AT_THE_SAME_TIME))
         with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
             async with Fetcher(account) as fetcher:
                 wanted = [(task, image) for task in tasks for image in task.images]
@@ -118,7 +126,8 @@ class _Download:
                     if kept is not None:
                         return kept
                 if image.url:
-                    await fetcher.fetch(image.url, local)
+                    async with self._fetches:
+                        await fetcher.fetch(image.url, local)
                 return await asyncio.to_thread(self._store, task, image, local)
             except DownloadError as error:
                 error.image_task_id, error.service = task.id, task.service
@@ -154,7 +163,8 @@ class _Download:
         elif not image.url:
             raise UnsafeResultError(f"Picture {image.index} is a file at the service ({image.path}), out of reach here")
         try:
-            picture = inspect_picture(local)
+            with self._decoders:
+                picture = inspect_picture(local)
         except UnusablePictureError as error:
             error_class = DownloadError if error.damaged else UnsafeResultError
             raise error_class(f"Picture {image.index} is not what may be stored: {error}") from error

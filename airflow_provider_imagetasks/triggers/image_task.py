@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -72,7 +73,15 @@ class ImageTaskTrigger(BaseTrigger):
             deadline=self.deadline,
             poll_interval=self.poll_interval,
         )
-        status = await connection_poller(self.conn_id).wait(
-            watch, first_pause=max(self.poll_interval, SHORTEST_FIRST_PAUSE), log=WaitLog(self.log)
-        )
+        try:
+            status = await connection_poller(self.conn_id).wait(
+                watch, first_pause=max(self.poll_interval, SHORTEST_FIRST_PAUSE), log=WaitLog(self.log)
+            )
+        except asyncio.CancelledError:
+            self.log.info(
+                "This triggerer stops asking: the task was ended or cleared, another triggerer took the wait over, or "
+                "this one shuts down. The image task goes on at the service."
+            )
+            # By the message of the cancellation Airflow would log a user's action, which it often was not.
+            raise asyncio.CancelledError from None
         yield TriggerEvent({"status": status, "deadline": self.deadline, "asked_at": self.asked_at})

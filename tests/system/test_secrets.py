@@ -14,6 +14,8 @@ import pytest
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
 
+pytestmark = pytest.mark.slow
+
 SERVICES = ("acedatacloud", "xhuoapi", "aigptimage", "kie")
 
 DAG = """

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -172,3 +173,18 @@ async def test_waits_for_one_account_read_its_connection_once(
 
     assert [event["status"] for (event,) in fired] == ["done"] * 5
     assert calls == ["of_the_trigger"]
+
+
+async def test_a_cancelled_wait_is_not_called_a_users_action(
+    submitted: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Airflow tells by the message, and also cancels so in a frozen triggerer whose waits another one took over."""
+    waiting = asyncio.ensure_future(events(make(submitted("[never]"))))
+    await asyncio.sleep(0)
+    waiting.cancel("user action")
+
+    with pytest.raises(asyncio.CancelledError) as cancelled:
+        await waiting
+
+    assert cancelled.value.args == ()
+    assert "This triggerer stops asking" in capsys.readouterr().out

@@ -1,0 +1,1 @@
+"""Measures what waiting and downloading cost, side by side with what others install for the same. ``make bench``."""
