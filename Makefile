@@ -69,7 +69,7 @@ test-airflow-3.1: $(VENV_3_1)/.installed ## Run all tests on the newest Airflow 
 	@$(VENV_3_1)/bin/python -c 'import importlib.metadata, sys; \
 		version = importlib.metadata.version("apache-airflow"); \
 		sys.exit(0 if version.startswith("3.1.") else f"expected Airflow 3.1, found {version}")'
-	@$(VENV_3_1)/bin/python -m pytest -m "not long" $(ARGUMENTS)
+	@$(VENV_3_1)/bin/python -m pytest -m "not long and not slow" $(ARGUMENTS)
 
 .PHONY: demo
 demo: $(VENV)/.installed ## Make pictures with a real Airflow and the local image service; KEEP=1 leaves both running

@@ -1,0 +1,211 @@
+"""What may happen to a submission, and the Dags in which it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SERVICES = ("acedatacloud", "xhuoapi", "aigptimage", "kie")
+HASTY = "_hasty"
+"""What the ids of connections end in that wait two seconds for an answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happens to a submission or to the wait for it.
+
+    :param name: its task id.
+    :param title: its row in the documentation.
+    :param directives: what the prompt asks of the local service.
+    :param killed: the point at which the task process kills itself.
+    :param held: whether it stops there until the test has changed the Dag.
+    :param clears: how often the task is cleared although it has ended well; the sensor's, where one ``waits``.
+    :param connection: what the id of its connection ends in.
+    :param retries: of the task.
+    :param waits: whether a deferred sensor follows, and is what it happens to.
+    :param is_long: whether only the long form shows it.
+    """
+
+    name: str
+    title: str
+    directives: str = ""
+    killed: str | None = None
+    held: bool = False
+    clears: int = 0
+    connection: str = ""
+    retries: int = 2
+    waits: bool = False
+    is_long: bool = True
+
+
+KILLED_AND_CUT = (
+    Event(
+        name="killed_before_the_post",
+        title="worker killed before the request left",
+        killed="before the POST",
+        is_long=False,
+    ),
+    Event(
+        name="killed_after_acceptance",
+        title="worker killed after the service accepted, before it answered",
+        directives="[hang-after=1]",
+        killed="after acceptance",
+        is_long=False,
+    ),
+    Event(
+        name="killed_before_the_record",
+        title="worker killed after the answer, before anything was written down",
+        killed="before the record",
+        is_long=False,
+    ),
+    Event(
+        name="killed_before_xcom",
+        title="worker killed after the id was written down, before XCom",
+        killed="before XCom",
+        is_long=False,
+    ),
+    Event(name="killed_after_xcom", title="worker killed after XCom, before the task had ended", killed="after XCom"),
+    Event(
+        name="cut",
+        title="connection cut after the service accepted",
+        directives="[cut-after=1]",
+        is_long=False,
+    ),
+    Event(
+        name="no_answer",
+        title="an answer that never comes",
+        directives="[hang-after=1]",
+        connection=HASTY,
+    ),
+    Event(name="error_500", title="HTTP 500 after the service accepted", directives="[500-after=1]"),
+    Event(name="rate_limited", title="HTTP 429 three times", directives="[429=3]"),
+    Event(name="finished", title="nothing; Clear of the finished task", clears=1, is_long=False),
+)
+INTERRUPTED = (
+    Event(
+        name="marked_failed",
+        title="marked failed while the answer is awaited; Clear, Clear again",
+        directives="[hang-after=1]",
+        clears=2,
+    ),
+    Event(
+        name="cleared_while_running",
+        title="Clear while the answer is awaited",
+        directives="[hang-after=1]",
+    ),
+)
+CHANGED = (
+    Event(
+        name="retries_lowered",
+        title="worker killed before XCom, then `retries` lowered in the Dag",
+        killed="before XCom",
+        held=True,
+        retries=3,
+    ),
+    Event(
+        name="prompt_changed",
+        title="worker killed before XCom, then the prompt changed in the Dag",
+        killed="before XCom",
+        held=True,
+    ),
+)
+WAITS = (
+    Event(
+        name="killed_on_resume",
+        title="worker of the sensor killed when it resumes",
+        directives="[latency=90]",
+        waits=True,
+    ),
+    Event(
+        name="wait_marked_failed",
+        title="sensor marked failed while deferred; Clear, Clear again",
+        directives="[latency=120]",
+        waits=True,
+        clears=2,
+    ),
+    Event(
+        name="triggerer_frozen",
+        title="one of two triggerers frozen for 40 s in the wait",
+        directives="[latency=120]",
+        waits=True,
+    ),
+    Event(
+        name="triggerer_killed",
+        title="triggerer killed and started again in the wait",
+        directives="[latency=180]",
+        waits=True,
+    ),
+)
+SUBMISSIONS = (*KILLED_AND_CUT, *INTERRUPTED)
+EVENTS = (*SUBMISSIONS, *CHANGED, *WAITS)
+
+_DAG = """
+import os
+from datetime import timedelta
+
+{configuration}
+
+from airflow.sdk import DAG
+from killing import KilledSensor, KilledSubmitOperator
+
+with DAG({dag_id!r}, schedule=None, default_args={{"retry_delay": timedelta(seconds=1)}}):
+    for submission in {submissions!r}:
+        waits, killed_sensor = submission.pop("waits"), submission.pop("killed_sensor")
+        submit = KilledSubmitOperator(marks={marks!r}, **submission)
+        if waits:
+            KilledSensor(
+                task_id=f"{{submit.task_id}}_wait",
+                image_task_id=submit.output,
+                conn_id=submit.conn_id,
+                deferrable=True,
+                poll_interval=10,
+                priority_weight=10,
+                retries=2,
+                killed=killed_sensor,
+                marks={marks!r},
+            )
+"""
+
+
+def prompt_of(dag_id: str, event: Event) -> str:
+    """Return a prompt of its own for each submission, by which it is counted."""
+    return f"{dag_id} {event.name} {event.directives}".rstrip()
+
+
+def wait_of(event: Event) -> str:
+    """Return the task id of the sensor that waits for an event's image task."""
+    return f"{event.name}_wait"
+
+
+def changed_prompt_of(dag_id: str, event: Event) -> str:
+    """Return what the prompt is changed to."""
+    return f"{prompt_of(dag_id, event)} changed"
+
+
+def dag_source(
+    dag_id: str, service: str, events: Sequence[Event], *, marks: str, ledger_path: str | None, changed: bool = False
+) -> str:
+    """Return a Dag with a task for each event.
+
+    :param marks: folder where kills are noted.
+    :param ledger_path: what its tasks see as ``[imagetasks] ledger_path``; None for none.
+    :param changed: whether the Dag is the one that somebody changed in the middle of the run.
+    """
+    submissions: list[dict[str, Any]] = [
+        {
+            "task_id": event.name,
+            "prompt": changed_prompt_of(dag_id, event)
+            if changed and event.name == "prompt_changed"
+            else prompt_of(dag_id, event),
+            "conn_id": f"imagetasks_{service}{event.connection}",
+            "killed": event.killed,
+            "held": event.held,
+            "retries": 1 if changed and event.name == "retries_lowered" else event.retries,
+            "waits": event.waits,
+            "killed_sensor": event.name == "killed_on_resume",
+        }
+        for event in events
+    ]
+    configuration = f'os.environ["AIRFLOW__IMAGETASKS__LEDGER_PATH"] = {ledger_path!r}' if ledger_path else ""
+    return _DAG.format(dag_id=dag_id, configuration=configuration, submissions=submissions, marks=marks)

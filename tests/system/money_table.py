@@ -1,0 +1,50 @@
+"""The tables of outcomes in ``docs/money.md``: written from what was observed, and compared with it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.system.money_cases import EVENTS, SERVICES
+from tests.system.money_observations import Observation
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "money.md"
+STATE_STORE, LEDGER_PATH, NOTHING = "state-store", "ledger-path", "nothing"
+TITLES = {"acedatacloud": "AceDataCloud", "xhuoapi": "XHuoAPI", "aigptimage": "AI GPT Image", "kie": "kie.ai"}
+END = "<!-- end of outcomes -->"
+
+
+def stores_of_this_airflow() -> tuple[str, ...]:
+    """Return where the installed Airflow can keep the ledger."""
+    major, minor = importlib.metadata.version("apache-airflow").split(".")[:2]
+    return (STATE_STORE,) if (int(major), int(minor)) >= (3, 3) else (LEDGER_PATH, NOTHING)
+
+
+def documented(store: str) -> dict[tuple[str, str], str]:
+    """Return the cells of a store's table, by service and the event's name."""
+    _, table, _ = _around(PAGE.read_text(), store)
+    names = {event.title: event.name for event in EVENTS}
+    cells = {}
+    for line in table.splitlines()[2:]:
+        title, *outcomes = (cell.strip() for cell in line.strip("|").split("|"))
+        cells.update({(service, names[title]): cell for service, cell in zip(SERVICES, outcomes, strict=True)})
+    return cells
+
+
+def write(store: str, observations: Mapping[tuple[str, str, str], Observation]) -> None:
+    """Replace the table of a store by what was observed of every event and service."""
+    lines = ["| | " + " | ".join(TITLES[service] for service in SERVICES) + " |", "|---" * (1 + len(SERVICES)) + "|"]
+    for event in EVENTS:
+        cells = [observations[store, service, event.name].cell for service in SERVICES]
+        lines.append(f"| {event.title} | {' | '.join(cells)} |")
+    before, _, after = _around(PAGE.read_text(), store)
+    PAGE.write_text("\n".join([before, *lines, after]))
+
+
+def _around(page: str, store: str) -> tuple[str, str, str]:
+    """Return what stands before, in and after a table; the markers belong to what is around it."""
+    start = f"<!-- outcomes: {store} -->"
+    before, rest = page.split(f"{start}\n")
+    table, after = rest.split(END, maxsplit=1)
+    return before + start, table.strip(), END + after

@@ -1,0 +1,157 @@
+"""No picture is paid for twice and none is lost, whatever ends the process that submits it: counted at the service.
+
+The short form kills and cuts; the long form (``make test-chaos``) does everything, for every service. With
+``WRITE_DOCS=1`` the long form writes the tables of ``docs/money.md``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from dev.airflow_deployment import AirflowDeployment
+from dev.local_image_service import LocalImageServiceProcess
+from tests.system import money_table
+from tests.system.conftest import CHECKOUT
+from tests.system.money_cases import CHANGED, EVENTS, HASTY, SERVICES, SUBMISSIONS, WAITS, Event
+from tests.system.money_director import Director, Scene
+from tests.system.money_interventions import MISLEADING, Interventions, make_second_triggerer
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+STORES = money_table.stores_of_this_airflow()
+SHORT_SERVICES = ("acedatacloud", "aigptimage", "kie")
+SHORT_EVENTS = tuple(event for event in SUBMISSIONS if not event.is_long)
+CANNOT_TELL = ("kie",)
+"""Services that neither find a submission again nor recognise a repetition."""
+
+
+def scenes(
+    name: str, services: Sequence[str], events: Sequence[Event], folder: Path, stores: Sequence[str] = STORES
+) -> list[Scene]:
+    """Return a Dag for each store and service."""
+    return [
+        Scene(
+            dag_id=f"{name}_{store}_{service}",
+            store=store,
+            service=service,
+            events=events,
+            ledger_path=f"file://{folder}/ledger" if store == money_table.LEDGER_PATH else None,
+        )
+        for store in stores
+        for service in services
+    ]
+
+
+@pytest.fixture(scope="module")
+def short(
+    airflow_deployment: AirflowDeployment,
+    local_service: LocalImageServiceProcess,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Director:
+    folder = tmp_path_factory.mktemp("money")
+    director = Director(airflow_deployment, local_service, folder)
+    submitting = scenes("money", SHORT_SERVICES, SHORT_EVENTS, folder)
+    director.begin(submitting)
+    director.perform([director.submission(scene, event) for scene in submitting for event in scene.events], timeout=240)
+    return director
+
+
+@pytest.fixture(scope="module")
+def image_service(orderly_termination: None) -> Iterator[LocalImageServiceProcess]:
+    with LocalImageServiceProcess(folder=CHECKOUT) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def long_deployment(
+    image_service: LocalImageServiceProcess, airflow_database_template: Path
+) -> Iterator[AirflowDeployment]:
+    """An Airflow of its own, whose triggerers may be frozen and killed, with connections that soon lose patience."""
+    connections = {
+        f"AIRFLOW_CONN_IMAGETASKS_{service}{kind}".upper(): image_service.connection(service, **extra)
+        for service in SERVICES
+        for kind, extra in (("", {}), (HASTY, {"request_timeout": 2}))
+    }
+    with AirflowDeployment(
+        environment=connections, parallelism=6, database_template=airflow_database_template
+    ) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def interventions(
+    long_deployment: AirflowDeployment,
+    image_service: LocalImageServiceProcess,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Interventions:
+    folder = tmp_path_factory.mktemp("money")
+    director = Director(long_deployment, image_service, folder)
+    second_triggerer = make_second_triggerer(long_deployment)
+    interventions = Interventions(director, second_triggerer)
+    waiting = scenes("waits", SERVICES, WAITS, folder)
+    changed = scenes("changed", SERVICES, CHANGED, folder)
+    submitting = scenes("money", SERVICES, SUBMISSIONS, folder)
+    try:
+        director.begin([*waiting, *changed, *submitting])
+        plays = [interventions.disturb_triggerers(waiting), *(interventions.change_dag(scene) for scene in changed)]
+        plays += [interventions.wait(scene, event) for scene in waiting for event in scene.events]
+        plays += [director.submission(scene, event) for scene in (*changed, *submitting) for event in scene.events]
+        director.perform(plays, timeout=540)
+    finally:
+        second_triggerer.stop(grace=3)
+    if os.environ.get("WRITE_DOCS"):
+        for store in STORES:
+            money_table.write(store, director.observations)
+    return interventions
+
+
+@pytest.fixture(scope="module")
+def long(interventions: Interventions) -> Director:
+    return interventions.director
+
+
+CASES = [
+    pytest.param(form, store, service, event, id=f"{form}-{store}-{service}-{event.name}", marks=marks)
+    for form, services, events, marks in (
+        ("short", SHORT_SERVICES, SHORT_EVENTS, ()),
+        ("long", SERVICES, EVENTS, (pytest.mark.long,)),
+    )
+    for store in STORES
+    for service in services
+    for event in events
+]
+
+
+@pytest.mark.parametrize(("form", "store", "service", "event"), CASES)
+def test_each_life_of_a_task_makes_one_picture_or_says_that_nobody_knows(
+    request: pytest.FixtureRequest, form: str, store: str, service: str, event: Event
+) -> None:
+    observation = request.getfixturevalue(form).observations[store, service, event.name]
+
+    pays_twice = store == money_table.NOTHING and service in CANNOT_TELL and event.killed is not None
+    assert observation.faults(pays_twice=pays_twice) == [], observation
+
+
+@pytest.mark.parametrize(("form", "store", "service", "event"), CASES)
+def test_the_documentation_says_what_happens(
+    request: pytest.FixtureRequest, form: str, store: str, service: str, event: Event
+) -> None:
+    observation = request.getfixturevalue(form).observations[store, service, event.name]
+
+    assert money_table.documented(store)[service, event.name] == observation.cell
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("event", WAITS, ids=lambda event: event.name)
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("store", STORES)
+def test_a_disturbed_wait_goes_on_and_its_log_does_not_mislead(
+    interventions: Interventions, store: str, service: str, event: Event
+) -> None:
+    log = interventions.logs[store, service, event.name].lower()
+
+    assert [words for words in MISLEADING if words in log] == [], log
