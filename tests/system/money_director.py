@@ -152,6 +152,9 @@ class Director:
             yield
 
     def _look(self) -> None:
+        if not self.deployment.component("scheduler").is_running:
+            # On SQLite, which locks no rows, a Clear at the wrong moment ends it; what supervises it starts it again.
+            self.deployment.start_component("scheduler")
         for dag_id, run_id in self._runs.items():
             for task in self.api.task_instances(dag_id, run_id):
                 self._tasks[dag_id, task.task_id] = task

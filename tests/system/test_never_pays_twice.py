@@ -76,8 +76,10 @@ def long_deployment(
         for service in SERVICES
         for kind, extra in (("", {}), (HASTY, {"request_timeout": 2}))
     }
+    # Soon enough that a worker which died together with its scheduler is missed within the test.
+    missed_after = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60"}
     with AirflowDeployment(
-        environment=connections, parallelism=6, database_template=airflow_database_template
+        environment={**connections, **missed_after}, parallelism=6, database_template=airflow_database_template
     ) as deployment:
         yield deployment
 
