@@ -75,7 +75,7 @@ class ImageTaskTrigger(BaseTrigger):
         )
         try:
             status = await connection_poller(self.conn_id).wait(
-                watch, first_pause=max(self.poll_interval, SHORTEST_FIRST_PAUSE), log=WaitLog(self.log)
+                watch, first_pause=max(self.poll_interval, SHORTEST_FIRST_PAUSE), log=WaitLog(self.logger())
             )
         except asyncio.CancelledError:
             self.log.info(
