@@ -6,7 +6,7 @@ import os
 import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
@@ -14,26 +14,33 @@ from airflow_provider_imagetasks.exceptions import InvalidRequestError
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
-def proxy_for(account: Account, url: str) -> str | None:
-    """Return the proxy that the environment names for ``url``, None for a direct connection.
+class Proxies:
+    """The proxies that the environment names, read once: worth keeping where many requests are made in a row.
 
-    :raises InvalidRequestError: it is of a kind that aiohttp does not speak.
+    :param account: its ``trust_env`` says whether the environment counts.
     """
-    parts = urlsplit(url)
-    if not account.trust_env or not parts.hostname or proxy_bypass(parts.hostname):
-        return None
-    proxies = getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy:
-        return None
-    scheme, separator, _ = proxy.partition("://")
-    if separator and scheme.lower() not in ("http", "https"):
-        raise InvalidRequestError(
-            f"The environment names a {scheme}:// proxy for {parts.hostname}; only http:// and https:// proxies can be "
-            f"used. List the host in no_proxy, or set the extra field 'trust_env' of connection {account.conn_id!r} to "
-            "false"
-        )
-    return proxy if separator else f"http://{proxy}"
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._named = getproxies_environment() if account.trust_env else {}
+
+    def of(self, url: str) -> str | None:
+        """Return the proxy for ``url``, None for a direct connection.
+
+        :raises InvalidRequestError: it is of a kind that aiohttp does not speak.
+        """
+        parts = urlsplit(url)
+        proxy = self._named.get(parts.scheme) or self._named.get("all")
+        if not proxy or not parts.hostname or proxy_bypass_environment(parts.hostname, self._named):
+            return None
+        scheme, separator, _ = proxy.partition("://")
+        if separator and scheme.lower() not in ("http", "https"):
+            raise InvalidRequestError(
+                f"The environment names a {scheme}:// proxy for {parts.hostname}; only http:// and https:// proxies "
+                "can be used. List the host in no_proxy, or set the extra field 'trust_env' of connection "
+                f"{self._account.conn_id!r} to false"
+            )
+        return proxy if separator else f"http://{proxy}"
 
 
 def ca_bundle(account: Account) -> str | bool:

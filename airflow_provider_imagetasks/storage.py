@@ -67,21 +67,21 @@ def uri_of(path: ObjectStoragePath) -> str:
     return f"file://{path.path}" if (path.protocol or "") in _LOCAL_SCHEMES else str(path)
 
 
-def put_in_place(source: Path, target: ObjectStoragePath) -> None:
-    """Copy a local file to ``target``, which appears complete or not at all.
+def put_in_place(source: bytes | Path, target: ObjectStoragePath) -> None:
+    """Write content, or a copy of a local file, to ``target``, which appears complete or not at all.
 
     :raises DownloadError: it could not be written; nothing incomplete stays under the final name.
     """
     filesystem = _filesystem(target)
     try:
         if (target.protocol or "") in _APPEAR_WHEN_COMPLETE:
-            filesystem.put_file(str(source), target.path)
+            _write(filesystem, source, target.path)
             return
         folder, _, name = target.path.rpartition("/")
         partial = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
         filesystem.makedirs(folder, exist_ok=True)
         try:
-            filesystem.put_file(str(source), partial)
+            _write(filesystem, source, partial)
             filesystem.mv(partial, target.path)
         except BaseException:
             with contextlib.suppress(Exception):
@@ -89,6 +89,13 @@ def put_in_place(source: Path, target: ObjectStoragePath) -> None:
             raise
     except Exception as error:
         raise DownloadError(f"The picture could not be written to {uri_of(target)}: {error}") from error
+
+
+def _write(filesystem: AbstractFileSystem, source: bytes | Path, path: str) -> None:
+    if isinstance(source, bytes):
+        filesystem.pipe_file(path, source)
+    else:
+        filesystem.put_file(str(source), path)
 
 
 def fetch_existing(path: ObjectStoragePath, target: Path) -> bool:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from airflow_provider_imagetasks import __version__
 from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.connection_failures import AnswerTooLargeError, may_have_left, reason_of
-from airflow_provider_imagetasks.environment import ca_bundle, proxy_for, tls_context
+from airflow_provider_imagetasks.environment import Proxies, ca_bundle, tls_context
 from airflow_provider_imagetasks.services.wire import Answer, Flow, NoResponse, Request, Response, Result, Sleep
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ class RequestsTransport:
         import requests
 
         self._account = account
+        self._proxies = Proxies(account)
         self._session = requests.Session()
-        # The environment is read by proxy_for and ca_bundle; requests itself would also let .netrc replace our key.
+        # The environment is read by Proxies and ca_bundle; requests itself would also let .netrc replace our key.
         self._session.trust_env = False
         self._session.verify = ca_bundle(account)
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
@@ -82,7 +83,7 @@ class RequestsTransport:
         import urllib3
 
         url = self._account.base_url + request.path
-        proxy = proxy_for(self._account, url)
+        proxy = self._proxies.of(url)
         try:
             response = self._session.request(
                 request.method,
@@ -109,6 +110,7 @@ class AiohttpTransport:
 
     def __init__(self, account: Account) -> None:
         self._account = account
+        self._proxies = Proxies(account)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> AiohttpTransport:
@@ -155,7 +157,7 @@ class AiohttpTransport:
                 data=_aiohttp_form(request) if request.parts else None,
                 params=request.parameters,
                 headers=_headers(self._account, request),
-                proxy=proxy_for(self._account, url),
+                proxy=self._proxies.of(url),
                 allow_redirects=False,
             ) as response:
                 content = bytearray()

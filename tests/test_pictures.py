@@ -37,13 +37,30 @@ def test_the_kind_is_told_by_the_content(tmp_path: Path, kind: str, extension: s
     assert found.bytes == path.stat().st_size
 
 
-def test_a_picture_cut_off_anywhere_is_damaged(picture: Path) -> None:
+@pytest.mark.parametrize("decode", [True, False])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_a_picture_cut_off_anywhere_is_damaged(tmp_path: Path, kind: str, decode: bool) -> None:
+    picture = tmp_path / "picture"
+    Image.effect_noise((40, 30), 50).save(picture, kind)
     whole = picture.read_bytes()
-    for length in range(60, len(whole) - 12, 97):
-        picture.write_bytes(whole[:length])
+    for length in range(len(whole) // 2, len(whole) - 12, 97):
         with pytest.raises(UnusablePictureError) as raised:
-            inspect_picture(picture)
+            inspect_picture(whole[:length], decode=decode)
         assert raised.value.damaged is True
+
+
+def test_a_png_that_changed_on_the_way_is_told_by_its_checksums_without_decoding(picture: Path) -> None:
+    whole = bytearray(picture.read_bytes())
+    for position in range(60, len(whole) - 12, 97):
+        changed = whole.copy()
+        changed[position] ^= 1
+        with pytest.raises(UnusablePictureError) as raised:
+            inspect_picture(bytes(changed), decode=False)
+        assert raised.value.damaged is True
+
+
+def test_a_file_and_its_content_are_the_same_picture(picture: Path) -> None:
+    assert inspect_picture(picture) == inspect_picture(picture.read_bytes(), decode=False)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from airflow_provider_imagetasks.account import Account
-from airflow_provider_imagetasks.environment import proxy_for
+from airflow_provider_imagetasks.environment import Proxies
 from airflow_provider_imagetasks.exceptions import UnsafeResultError
 
 if TYPE_CHECKING:
@@ -46,10 +46,12 @@ class ResultAddresses:
 
     :param account: ``download_hosts`` limits the hosts; ``allow_private_hosts`` allows private addresses. The
         connection's own host and port are always allowed.
+    :param proxies: what the environment said when the session began; None reads it now.
     """
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, proxies: Proxies | None = None) -> None:
         self._account = account
+        self._proxies = proxies or Proxies(account)
         self._own = _endpoint(urlsplit(account.base_url))
 
     def check(self, url: str) -> None:
@@ -71,7 +73,7 @@ class ResultAddresses:
             raise UnsafeResultError(
                 f"The result is on {host}, which is not among the connection's download_hosts ({', '.join(hosts)})"
             )
-        if not hosts and not self._account.allow_private_hosts and proxy_for(self._account, url):
+        if not hosts and not self._account.allow_private_hosts and self._proxies.of(url):
             raise UnsafeResultError(
                 f"The result is on {host} and goes through a proxy, which hides the address it leads to. List the "
                 "hosts that results come from in the connection's download_hosts"

@@ -1,4 +1,4 @@
-"""Fetches results over HTTP into local files: bounded in size and time, guarded, and never with the API key."""
+"""Fetches results over HTTP: bounded in size and time, guarded, and never with the API key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import aiohttp
 
 from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.downloads.addresses import ForbiddenAddressError, GuardedResolver, ResultAddresses
-from airflow_provider_imagetasks.environment import proxy_for, tls_context
+from airflow_provider_imagetasks.environment import Proxies, tls_context
 from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
 from airflow_provider_imagetasks.transport import CONNECT_TIMEOUT, USER_AGENT
 
@@ -20,8 +20,8 @@ MOST_REDIRECTS = 5
 ATTEMPTS = 4
 FIRST_PAUSE = 1.0
 """Seconds before the second attempt; doubled before each further one."""
-_HELD_BYTES = 2 * 1024 * 1024
-"""Bytes of a result that are held in memory before a thread writes them, so that the event loop only receives."""
+HELD_BYTES = 4 * 1024 * 1024
+"""Results up to this many bytes are held in memory; larger ones go to the worker's disk in pieces of this size."""
 _READ_AHEAD = 512 * 1024
 
 
@@ -33,7 +33,8 @@ class Fetcher:
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._addresses = ResultAddresses(account)
+        self._proxies = Proxies(account)
+        self._addresses = ResultAddresses(account, self._proxies)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Fetcher:
@@ -55,34 +56,32 @@ class Fetcher:
         if self._session is not None:
             await self._session.close()
 
-    async def fetch(self, url: str, target: Path) -> None:
-        """Stream ``url`` into ``target``, up to four times where the way to it fails.
+    async def fetch(self, url: str, scratch: Path) -> bytes | Path:
+        """Return what ``url`` holds, after up to four attempts where the way to it fails.
 
+        :param scratch: a file for a result that is too large to hold; then it is what is returned.
         :raises DownloadError: it could not be fetched whole; a retry may.
         :raises UnsafeResultError: it may not be fetched: address, size or redirects.
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                await self._fetch_once(url, target)
-                return
+                return await self._fetch_once(url, scratch)
             except DownloadError as error:
                 if not error.retryable or attempt == ATTEMPTS:
                     raise
             await asyncio.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
+        raise AssertionError("the last attempt returns or raises")
 
-    async def _fetch_once(self, url: str, target: Path) -> None:
+    async def _fetch_once(self, url: str, scratch: Path) -> bytes | Path:
         if self._session is None:
             raise RuntimeError("the fetcher is not open; use it in 'async with'")
         for _ in range(MOST_REDIRECTS + 1):
             self._addresses.check(url)
             try:
-                async with self._session.get(
-                    url, allow_redirects=False, proxy=proxy_for(self._account, url)
-                ) as response:
+                async with self._session.get(url, allow_redirects=False, proxy=self._proxies.of(url)) as response:
                     location = response.headers.get("location")
                     if response.status not in (301, 302, 303, 307, 308) or not location:
-                        await _receive(response, target, shown(url))
-                        return
+                        return await _receive(response, scratch, shown(url))
                     url = urljoin(url, location)
             except (aiohttp.ClientError, TimeoutError) as error:
                 if isinstance(error, aiohttp.ClientConnectorError) and isinstance(
@@ -95,7 +94,7 @@ class Fetcher:
         raise UnsafeResultError(f"The result redirects more than {MOST_REDIRECTS} times, last to {shown(url)}")
 
 
-async def _receive(response: aiohttp.ClientResponse, target: Path, shown_url: str) -> None:
+async def _receive(response: aiohttp.ClientResponse, scratch: Path, shown_url: str) -> bytes | Path:
     if response.status != 200:
         gone = response.status in (401, 403, 404, 410)
         reason = "; result addresses expire, so it may be gone" if gone else ""
@@ -110,12 +109,15 @@ async def _receive(response: aiohttp.ClientResponse, target: Path, shown_url: st
         if received > LARGEST_BYTES:
             raise UnsafeResultError(f"{shown_url} sends more than {LARGEST_BYTES:,} bytes")
         held.append(chunk)
-        if received - written >= _HELD_BYTES:
-            await asyncio.to_thread(_write, target, held, written)
+        if received - written > HELD_BYTES:
+            await asyncio.to_thread(_write, scratch, held, written)
             held, written = [], received
-    await asyncio.to_thread(_write, target, held, written)
     if expected is not None and received != expected:
         raise DownloadError(f"{shown_url} was cut off after {received:,} of {expected:,} bytes")
+    if not written:
+        return b"".join(held)
+    await asyncio.to_thread(_write, scratch, held, written)
+    return scratch
 
 
 def _write(target: Path, chunks: list[bytes], written: int) -> None:

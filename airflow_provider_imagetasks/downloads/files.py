@@ -120,15 +120,14 @@ class _Download:
         self, task: ImageTask, image: GeneratedImage, local: Path, fetcher: Fetcher
     ) -> DownloadedFile | DownloadError:
         async with self._slots:
+            content: bytes | Path | None = local
             try:
                 if self._keep:
                     kept = await asyncio.to_thread(self._already_there, task, image, local)
                     if kept is not None:
                         return kept
-                if image.url:
-                    async with self._fetches:
-                        await fetcher.fetch(image.url, local)
-                return await asyncio.to_thread(self._store, task, image, local)
+                content = await self._fetched(image, local, fetcher)
+                return await asyncio.to_thread(self._store, task, image, content)
             except DownloadError as error:
                 error.image_task_id, error.service = task.id, task.service
                 return error
@@ -139,7 +138,14 @@ class _Download:
                     service=task.service,
                 )
             finally:
-                await asyncio.to_thread(local.unlink, missing_ok=True)
+                if content is local:
+                    await asyncio.to_thread(local.unlink, missing_ok=True)
+
+    async def _fetched(self, image: GeneratedImage, local: Path, fetcher: Fetcher) -> bytes | Path | None:
+        if not image.url:
+            return None
+        async with self._fetches:
+            return await fetcher.fetch(image.url, local)
 
     def _already_there(self, task: ImageTask, image: GeneratedImage, local: Path) -> DownloadedFile | None:
         for extension in EXTENSIONS:
@@ -147,29 +153,31 @@ class _Download:
             if not fetch_existing(path, local):
                 continue
             try:
-                picture = inspect_picture(local)
+                picture = inspect_picture(local, decode=False)
             except UnusablePictureError:
                 continue
             if picture.extension == extension:
                 return self._file(task, image, picture, fetched=False)
         return None
 
-    def _store(self, task: ImageTask, image: GeneratedImage, local: Path) -> DownloadedFile:
-        if image.data is not None:
-            try:
-                local.write_bytes(image.content())
-            except ValueError as error:
-                raise UnsafeResultError(f"Picture {image.index} of the record cannot be read: {error}") from error
-        elif not image.url:
-            raise UnsafeResultError(f"Picture {image.index} is a file at the service ({image.path}), out of reach here")
+    def _store(self, task: ImageTask, image: GeneratedImage, fetched: bytes | Path | None) -> DownloadedFile:
+        content = self._inline(image) if fetched is None else fetched
         try:
             with self._decoders:
-                picture = inspect_picture(local)
+                picture = inspect_picture(content, decode=False)
         except UnusablePictureError as error:
             error_class = DownloadError if error.damaged else UnsafeResultError
             raise error_class(f"Picture {image.index} is not what may be stored: {error}") from error
-        put_in_place(local, self._path(task, image, picture.extension))
+        put_in_place(content, self._path(task, image, picture.extension))
         return self._file(task, image, picture, fetched=True)
+
+    def _inline(self, image: GeneratedImage) -> bytes:
+        if image.data is None:
+            raise UnsafeResultError(f"Picture {image.index} is a file at the service ({image.path}), out of reach here")
+        try:
+            return image.content()
+        except ValueError as error:
+            raise UnsafeResultError(f"Picture {image.index} of the record cannot be read: {error}") from error
 
     def _path(self, task: ImageTask, image: GeneratedImage, extension: str) -> ObjectStoragePath:
         name = file_name(self._filename, image_task_id=task.id, index=image.index, extension=extension)

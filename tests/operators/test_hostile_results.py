@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_imagetasks.downloads import fetching
 from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
@@ -138,20 +139,26 @@ def test_hosts_that_are_not_listed_are_refused(fetched: Callable[..., Outcome], 
     assert "download_hosts" in str(outcome.error)
 
 
+@pytest.mark.parametrize("held", [1000, fetching.HELD_BYTES], ids=["on-disk", "in-memory"])
 def test_a_full_disk_is_an_error_that_a_retry_may_mend(
-    fetched: Callable[..., Outcome], folder: Path, monkeypatch: pytest.MonkeyPatch
+    fetched: Callable[..., Outcome], folder: Path, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
-    real = fetching._receive
+    monkeypatch.setattr(fetching, "HELD_BYTES", held)
 
-    async def into_a_full_device(response: Any, _target: Path, shown_url: str) -> None:
-        await real(response, Path("/dev/full"), shown_url)
-
-    monkeypatch.setattr(fetching, "_receive", into_a_full_device)
-    first = fetched("a kite")
-    monkeypatch.setattr(fetching, "_receive", real)
+    with monkeypatch.context() as full:
+        if held == 1000:
+            full.setattr(fetching, "_write", lambda _target, chunks, _written: write_to_a_full_device(chunks))
+        else:
+            full.setattr(LocalFileSystem, "pipe_file", lambda _self, _path, value: write_to_a_full_device([value]))
+        first = fetched("a kite")
     second = fetched("a kite")
 
     assert first.state == "up_for_retry"
     assert "No space left" in str(first.error)
     assert second.state == "success"
     assert len(stored(folder)) == 1
+
+
+def write_to_a_full_device(chunks: list[bytes]) -> None:
+    with Path("/dev/full").open("wb") as device:
+        device.writelines(chunks)
