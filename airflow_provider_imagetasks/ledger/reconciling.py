@@ -7,11 +7,13 @@ from enum import StrEnum
 
 from airflow_provider_imagetasks.ledger.records import SubmissionRecord
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.wire import Flow
+from airflow_provider_imagetasks.services.wire import Flow, pause
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
 
 CLOCK_SLACK = 60.0
 """Seconds by which the service's clock may be behind ours."""
+LOOK_PAUSES = (1.0, 4.0, 10.0)
+"""Seconds before each look for a submission that was not answered."""
 KEY_MEMORY = 3600.0
 """Seconds for which a service is trusted to recognise a submission's key; how long it really does is not documented."""
 
@@ -60,6 +62,24 @@ def reconcile(
         return Reconciliation(Outcome.FOUND, ours[0])
     # None proves nothing: the service may not keep trace ids, or not have written it down yet. Several are no answer.
     return Reconciliation(Outcome.UNKNOWN)
+
+
+def find_unanswered(
+    service: Service, request: ImageRequest, record: SubmissionRecord, *, key: str
+) -> Flow[ImageTask | None]:
+    """Look for the image task of a submission that has just gone out and was not answered; None if it is not found.
+
+    Asks a few times, since a service writes an image task down a while after it took it. Costs nothing where the
+    service cannot look up trace ids: then it is not asked.
+
+    :raises ImageTaskError: the service cannot be asked now.
+    """
+    for seconds in LOOK_PAUSES if service.finds_by_trace_id else ():
+        now = yield from pause(seconds)
+        found = yield from reconcile(service, request, record, key=key, now=now)
+        if found.task is not None:
+            return found.task
+    return None
 
 
 def _is_this(task: ImageTask, request: ImageRequest, record: SubmissionRecord) -> bool:

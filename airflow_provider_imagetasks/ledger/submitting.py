@@ -11,7 +11,12 @@ from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, UnknownOutcomeError
 from airflow_provider_imagetasks.identity import submission_identity
 from airflow_provider_imagetasks.ledger.decisions import Reattach, Reconcile, Refuse, Submit, decide
-from airflow_provider_imagetasks.ledger.reconciling import Outcome, Reconciliation, reconcile
+from airflow_provider_imagetasks.ledger.reconciling import (
+    Outcome,
+    Reconciliation,
+    find_unanswered,
+    reconcile,
+)
 from airflow_provider_imagetasks.ledger.records import SubmissionRecord, fingerprint
 from airflow_provider_imagetasks.ledger.stores import LedgerStore
 from airflow_provider_imagetasks.services.base import Service
@@ -137,11 +142,11 @@ class Submission:
     def _send(self, request: ImageRequest, key: str) -> ImageTask:
         """Submit, with the intent kept; keep the id, or forget the intent where the service definitely refused."""
         try:
-            task = self._hook.submit(request, key=key)
-        except UnknownOutcomeError as error:
+            task = self._answered(request, self._record, key)
+        except UnknownOutcomeError:
             if self._record is not None:
                 self._keep(replace(self._record, reported_unknown=True))
-            raise self._with_policy(error) from error.__cause__
+            raise
         except ImageTaskError as error:
             if error.billed == "no":
                 self._store.delete()
@@ -161,22 +166,50 @@ class Submission:
         """Submit where nothing is kept: on a later try the service is asked first, as far as it can tell."""
         # Only a Clear changes max_tries, so that a retry goes out under the same key and a Clear under another.
         key = self._slot.identity(self._slot.max_tries)
+        supposed = SubmissionRecord(
+            fingerprint=mark,
+            generation=0,
+            max_tries=self._slot.max_tries,
+            intent_at=time.time(),
+            trace_id=request.trace_id or key,
+        )
         # A trace id of the user's own may also be that of an older run.
         if self._slot.try_number > 1 and not request.trace_id:
-            supposed = SubmissionRecord(
-                fingerprint=mark, generation=0, max_tries=self._slot.max_tries, intent_at=0, trace_id=key
-            )
             answer = self._asked(request, supposed, key)
             if answer.task is not None:
                 self._hook.log.info("An earlier try submitted image task %s; it is handed on.", answer.task.id)
                 return answer.task
-        return self._hook_submit(request, key)
+        return self._answered(request, supposed, key)
 
-    def _hook_submit(self, request: ImageRequest, key: str) -> ImageTask:
+    def _answered(self, request: ImageRequest, record: SubmissionRecord | None, key: str) -> ImageTask:
+        """Submit; where no answer came, hand on what the service has, if it can look that up."""
         try:
             return self._hook.submit(request, key=key)
         except UnknownOutcomeError as error:
-            raise self._with_policy(error) from error.__cause__
+            task = self._looked_up(request, record, key)
+            if task is None:
+                raise self._with_policy(error) from error.__cause__
+            return task
+
+    def _looked_up(self, request: ImageRequest, record: SubmissionRecord | None, key: str) -> ImageTask | None:
+        service, log = self._hook.service, self._hook.log
+        if record is None or not service.finds_by_trace_id:
+            return None
+        log.warning(
+            "The submission may have been taken, and no usable answer came; asking %s for trace id %s.",
+            service.title,
+            record.trace_id,
+        )
+        try:
+            task = self._hook.run(find_unanswered(service, request, record, key=key))
+        except ImageTaskError as error:
+            log.warning("%s could not be asked: %s", service.title, error.message)
+            return None
+        if task is None:
+            log.warning("%s does not know it, which proves nothing.", service.title)
+        else:
+            log.info("%s has it: image task %s is handed on.", service.title, task.id)
+        return task
 
     def _reattach(self, record: SubmissionRecord, request: ImageRequest) -> ImageTask:
         self._record = record

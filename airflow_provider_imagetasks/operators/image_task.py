@@ -125,7 +125,7 @@ class ImageTaskSubmitOperator(BaseOperator):
 
     def _say_what_goes_on(self, task: ImageTask, hook: ImageTaskHook) -> None:
         if task.state.is_final:
-            self.log.info("The service answered at once: the picture is ready, and billed.")
+            self.log.info("The picture is ready already, and billed.")
         else:
             self.log.info(
                 "It goes on at the service whatever happens here: failing or clearing later tasks does not stop it, "

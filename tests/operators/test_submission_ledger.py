@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.exceptions import InvalidRequestError, UnknownOutcomeError
+from airflow_provider_imagetasks.exceptions import InvalidRequestError, ServiceUnavailableError, UnknownOutcomeError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.ledger import submitting
+from airflow_provider_imagetasks.ledger import reconciling, submitting
 from airflow_provider_imagetasks.ledger.stores import FileStore, NoStore, store_for
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators import image_task as operators
@@ -18,6 +18,7 @@ from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOper
 from tests.task_runner import Outcome, TaskRunner
 
 FINDS_AGAIN = pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi", "aigptimage"], indirect=True)
+LOOKS_UP = pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi"], indirect=True)
 CANNOT_TELL = pytest.mark.parametrize("service_name", ["kie"], indirect=True)
 
 
@@ -31,6 +32,12 @@ def files_as_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = lambda context, **slot: store_for({}, **slot)  # noqa: E731
     monkeypatch.setattr(operators, "store_for", store)
     monkeypatch.setenv("AIRFLOW__IMAGETASKS__LEDGER_PATH", f"file://{tmp_path}/ledger")
+
+
+@pytest.fixture(autouse=True)
+def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pauses are for a service that is slow to write things down."""
+    monkeypatch.setattr(reconciling, "LOOK_PAUSES", (0.0, 0.0))
 
 
 @pytest.fixture
@@ -163,15 +170,52 @@ def test_resubmit_is_a_choice(
     assert len(created(image_service)) == 2
 
 
+@pytest.mark.parametrize("prompt", ["a kite [cut-after=1]", "a kite [500-after=1]", "a kite [garbage=1]"])
+@LOOKS_UP
+def test_a_submission_that_is_not_answered_is_looked_up_at_once(
+    runner: TaskRunner, start: Callable[..., Outcome], image_service: LocalImageService, prompt: str
+) -> None:
+    outcome = start(prompt=prompt)
+
+    assert outcome.state == "success"
+    assert created(image_service) == [pushed(runner)]
+
+
+@LOOKS_UP
+def test_it_is_looked_up_again_while_the_service_still_writes_it_down(
+    runner: TaskRunner, start: Callable[..., Outcome], image_service: LocalImageService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciling, "LOOK_PAUSES", (0.0, 0.2, 1.0))
+
+    assert start(prompt="a kite [cut-after=1] [late-record=0.3]").state == "success"
+    assert created(image_service) == [pushed(runner)]
+
+
 @pytest.mark.parametrize("service_name", ["acedatacloud", "kie"], indirect=True)
 def test_after_an_unknown_outcome_a_clear_submits(
     start: Callable[..., Outcome], image_service: LocalImageService
 ) -> None:
-    first = start(prompt="a kite [cut-after=1]")
+    first = start(prompt="a kite [cut-after=1] [late-record=60]")
 
     assert isinstance(first.error, UnknownOutcomeError)
-    assert start(prompt="a kite [cut-after=1]", try_number=2, max_tries=3).state == "success"
+    assert start(prompt="a kite [cut-after=1] [late-record=60]", try_number=2, max_tries=3).state == "success"
     assert len(created(image_service)) == 2
+
+
+@LOOKS_UP
+def test_a_service_that_cannot_be_asked_leaves_the_outcome_unknown(
+    start: Callable[..., Outcome], image_service: LocalImageService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot_be_asked(*_arguments: Any, **_more: Any) -> Any:
+        raise ServiceUnavailableError("it is down")
+        yield
+
+    monkeypatch.setattr(submitting, "find_unanswered", cannot_be_asked)
+
+    outcome = start(prompt="a kite [cut-after=1]")
+
+    assert outcome.state == "failed"
+    assert isinstance(outcome.error, UnknownOutcomeError)
 
 
 def test_a_definite_refusal_leaves_no_record_behind(
@@ -231,6 +275,13 @@ class TestWithoutLedger:
         assert isinstance(start().error, Killed)
         start(try_number=2)
 
+        assert created(image_service) == [pushed(runner)]
+
+    @LOOKS_UP
+    def test_a_submission_that_is_not_answered_is_looked_up_at_once(
+        self, runner: TaskRunner, start: Callable[..., Outcome], image_service: LocalImageService
+    ) -> None:
+        assert start(prompt="a kite [cut-after=1]").state == "success"
         assert created(image_service) == [pushed(runner)]
 
     @FINDS_AGAIN

@@ -105,7 +105,7 @@ def test_a_definite_refusal_fails_without_retries_and_is_not_billed(
     assert created(image_service) == []
 
 
-@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+@pytest.mark.parametrize("service_name", ["kie"], indirect=True)
 def test_an_unknown_outcome_is_not_sent_again_and_fails_without_retries(
     runner: TaskRunner, image_service: LocalImageService
 ) -> None:
@@ -117,7 +117,7 @@ def test_an_unknown_outcome_is_not_sent_again_and_fails_without_retries(
     assert len(created(image_service)) == 1
 
 
-@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+@pytest.mark.parametrize("service_name", ["kie"], indirect=True)
 def test_resubmit_leaves_an_unknown_outcome_to_the_retries(runner: TaskRunner) -> None:
     outcome = runner.run(lambda: submit(prompt="a kite [cut-after]", retries=2, on_unknown_outcome="resubmit"))
 
