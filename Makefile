@@ -4,8 +4,10 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
 VENV ?= .venv
-VENV_3_1 ?= .venv-3.1
 VENV_BENCH ?= .venv-bench
+VENV_CLUSTER ?= .venv-cluster
+# Every Airflow and every Python once, the oldest with the oldest. All nine pairs: see .github/workflows.
+MATRIX ?= 3.1-py3.11 3.2-py3.12 3.3-py3.13
 SERVICE ?= local
 KEEP ?=
 QUICK ?=
@@ -19,8 +21,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9. -]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo "Variables: PYTHON=... (3.11 or newer), SERVICE=local|acedatacloud|xhuoapi|aigptimage|kie and KEEP=1 (demo), ARGUMENTS=..."
+	@echo "MATRIX=\"3.1-py3.11 ...\" (test-matrix), PYTHON_3_12=... (where test-matrix finds no Python 3.12 itself)"
 
 .PHONY: install
 install: $(VENV)/.installed ## Build .venv with the package and its development tools
@@ -61,15 +64,25 @@ test-chaos: $(VENV)/.installed ## Kill and cut submissions in a real Airflow and
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
 
 .PHONY: test-chaos-airflow-3.1
-test-chaos-airflow-3.1: $(VENV_3_1)/.installed ## Do the same on the newest Airflow 3.1, with ledger_path and without; six minutes
-	@$(VENV_3_1)/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
+test-chaos-airflow-3.1: .venv-3.1/.installed ## Do the same on the newest Airflow 3.1, with ledger_path and without; six minutes
+	@.venv-3.1/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
 
-.PHONY: test-airflow-3.1
-test-airflow-3.1: $(VENV_3_1)/.installed ## Run all tests on the newest Airflow 3.1, in an environment of its own
-	@$(VENV_3_1)/bin/python -c 'import importlib.metadata, sys; \
-		version = importlib.metadata.version("apache-airflow"); \
-		sys.exit(0 if version.startswith("3.1.") else f"expected Airflow 3.1, found {version}")'
-	@$(VENV_3_1)/bin/python -m pytest -m "not long and not slow" $(ARGUMENTS)
+.PHONY: test-airflow-3.1 test-airflow-3.2
+test-airflow-3.1 test-airflow-3.2: test-airflow-%: .venv-%/.installed ## Run all tests on the newest Airflow of that minor, in an environment of its own
+	@.venv-$*/bin/python -m dev.installed_versions --airflow $* $(call constraints_for,$*)
+	@.venv-$*/bin/python -m pytest -m "not long and not slow" $(ARGUMENTS)
+
+.PHONY: test-matrix
+test-matrix: $(MATRIX:%=.venv-%/.installed) ## Run the unit tests and the example Dags on each Airflow and each Python; eight minutes
+	@$(find_python); $$python -m dev.version_matrix $(MATRIX)
+
+.PHONY: test-cluster
+test-cluster: $(VENV_CLUSTER)/.installed ## Kill workers, triggerers and PostgreSQL under CeleryExecutor and an S3 server, and count pictures; five minutes
+	@$(VENV_CLUSTER)/bin/python -m pytest -m long -s tests/system/test_cluster.py $(ARGUMENTS)
+
+.PHONY: dist
+dist: $(VENV)/.installed ## Build wheel and sdist into dist/, check them, and run a shipped example from the wheel in a bare environment
+	@$(VENV)/bin/python -m dev.distribution
 
 .PHONY: demo
 demo: $(VENV)/.installed ## Make pictures with a real Airflow and the local image service; KEEP=1 leaves both running
@@ -89,7 +102,7 @@ constraints: ## Resolve the constraints files anew; needs uv (UV=/path/to/uv)
 
 .PHONY: clean
 clean: ## Remove the environments, the caches and the demo's pictures
-	@rm -rf $(VENV) $(VENV_3_1) $(VENV_BENCH) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(VENV_BENCH) $(VENV_CLUSTER) $(wildcard .venv-3.*) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find airflow_provider_imagetasks benchmarks dev example_dags tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A version under which the constraints are tested comes first; a newer one is better than none.
@@ -114,15 +127,36 @@ if ! $$python -c "import sys; sys.exit(sys.version_info < (3, 11))"; then \
 fi
 endef
 
+# $(1) the minor version of Python, as 3.12. Where each version comes from is the machine's business.
+define find_python_version
+python="$(PYTHON_$(subst .,_,$(1)))"; \
+if [ -z "$$python" ]; then \
+	for candidate in python$(1) "$$(pyenv root 2>/dev/null)"/versions/$(1).*/bin/python "$$(uv python find $(1) 2>/dev/null)"; do \
+		if "$$candidate" -c "import ensurepip, sys, venv; sys.exit('%d.%d' % sys.version_info[:2] != '$(1)')" \
+			>/dev/null 2>&1; then python=$$candidate; break; fi; \
+	done; \
+fi; \
+if [ -z "$$python" ]; then \
+	echo "No Python $(1) with the venv module found (tried python$(1) on the PATH, pyenv's and uv's)." >&2; \
+	echo "Install one, or name it: make PYTHON_$(subst .,_,$(1))=/path/to/python$(1) ..." >&2; \
+	exit 1; \
+fi
+endef
+
+# $(1) the minor version of Airflow. The newest one's constraints are the project's own.
+constraints_for = $(firstword $(wildcard constraints-airflow-$(1).txt) constraints.txt)
+
 # A comma in a call would end its argument.
 bench_extras := dev,bench
+cluster_extras := dev,cluster
 
-# $(1) the environment, $(2) its constraints, $(3) its extras. Pip's output appears only when it fails.
+# $(1) the environment, $(2) its constraints, $(3) its extras, $(4) its Python (3.12) where it must be that one. Pip's
+# output appears only when it fails.
 define build_environment
 if "$(1)/bin/python" -m pip --version >/dev/null 2>&1; then \
 	echo "Bringing $(1) up to date"; \
 else \
-	$(find_python); \
+	$(if $(4),$(call find_python_version,$(4)),$(find_python)); \
 	echo "Building $(1) with $$($$python --version) (once; a minute or two)"; \
 	rm -rf "$(1)"; \
 	$$python -m venv "$(1)" || { rm -rf "$(1)"; exit 1; }; \
@@ -140,8 +174,12 @@ endef
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(call build_environment,$(VENV),constraints.txt,dev)
 
-$(VENV_3_1)/.installed: pyproject.toml constraints-airflow-3.1.txt
-	@$(call build_environment,$(VENV_3_1),constraints-airflow-3.1.txt,dev)
-
 $(VENV_BENCH)/.installed: pyproject.toml constraints.txt
 	@$(call build_environment,$(VENV_BENCH),constraints.txt,$(bench_extras))
+
+$(VENV_CLUSTER)/.installed: pyproject.toml constraints-cluster.txt
+	@$(call build_environment,$(VENV_CLUSTER),constraints-cluster.txt,$(cluster_extras))
+
+# .venv-3.1 has any Python, .venv-3.1-py3.12 has Python 3.12.
+.venv-3.%/.installed: pyproject.toml $(wildcard constraints*.txt)
+	@$(call build_environment,.venv-3.$*,$(call constraints_for,3.$(firstword $(subst -py, ,$*))),dev,$(word 2,$(subst -py, ,$*)))

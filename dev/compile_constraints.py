@@ -1,4 +1,4 @@
-"""Writes the constraints files: one set of pins per Airflow minor that fits every supported Python.
+"""Writes the constraints files: sets of pins, each of which fits every supported Python.
 
 Usage: python dev/compile_constraints.py PATH_OF_UV. Nothing else in this project needs uv.
 """
@@ -7,24 +7,29 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PYTHON_VERSIONS = ("3.11", "3.12", "3.13")
 NEWEST_AIRFLOW = "3.3.2"
 # An older Airflow does not cap what it depends on, so its set stops some weeks after its release.
-OLDER_AIRFLOWS = {"3.1": ("3.1.8", "2026-06-15")}
+OLDER_AIRFLOWS = {"3.1": ("3.1.8", "2026-06-15"), "3.2": ("3.2.2", "2026-06-15")}
 # The same tests run on every Airflow, so the same tools run them, whatever their date.
 TEST_TOOLS = ("hypothesis", "pytest", "pytest-asyncio", "pytest-timeout", "requests-mock")
 
 
 def compile_pins(
-    uv: str, airflow: str, python_version: str, known_pins: dict[str, str], newest_upload: str | None
+    uv: str,
+    airflow: str,
+    python_version: str,
+    known_pins: dict[str, str],
+    *,
+    extras: Sequence[str],
+    newest_upload: str | None,
 ) -> dict[str, str]:
-    """Resolve the package with its development extras for one Python, keeping to the pins already known."""
+    """Resolve the package with these extras for one Python, keeping to the pins already known."""
     constraints = [f"apache-airflow=={airflow}", *(f"{name}=={pin}" for name, pin in known_pins.items())]
-    # The benchmark runs on the newest Airflow only.
-    extras = ("dev",) if newest_upload is not None else ("dev", "bench")
     command = [uv, "pip", "compile", "pyproject.toml", "--quiet"]
     command += [option for extra in extras for option in ("--extra", extra)]
     command += ["--python-version", python_version, "--no-header", "--no-annotate", "--no-emit-index-url"]
@@ -40,12 +45,17 @@ def compile_pins(
 
 
 def compile_constraints(
-    uv: str, airflow: str, known_pins: dict[str, str], newest_upload: str | None = None
+    uv: str,
+    airflow: str,
+    known_pins: dict[str, str],
+    *,
+    extras: Sequence[str] = ("dev",),
+    newest_upload: str | None = None,
 ) -> dict[str, str]:
     """Return the union of the pins for every supported Python."""
     pins = dict(known_pins)
     for python_version in PYTHON_VERSIONS:
-        pins |= compile_pins(uv, airflow, python_version, pins, newest_upload)
+        pins |= compile_pins(uv, airflow, python_version, pins, extras=extras, newest_upload=newest_upload)
     return pins
 
 
@@ -59,11 +69,15 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     uv = sys.argv[1]
-    newest = compile_constraints(uv, NEWEST_AIRFLOW, {})
+    # The benchmark and the cluster run on the newest Airflow only.
+    newest = compile_constraints(uv, NEWEST_AIRFLOW, {}, extras=("dev", "bench"))
     write_constraints(CHECKOUT / "constraints.txt", newest)
+    # Apart from the others, since the S3 server needs older versions of what Airflow itself has newer.
+    cluster = compile_constraints(uv, NEWEST_AIRFLOW, {}, extras=("dev", "cluster"))
+    write_constraints(CHECKOUT / "constraints-cluster.txt", cluster)
     tools = {name: newest[name] for name in TEST_TOOLS}
     for minor, (airflow, newest_upload) in OLDER_AIRFLOWS.items():
-        pins = compile_constraints(uv, airflow, tools, newest_upload)
+        pins = compile_constraints(uv, airflow, tools, newest_upload=newest_upload)
         write_constraints(CHECKOUT / f"constraints-airflow-{minor}.txt", pins)
 
 
