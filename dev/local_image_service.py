@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -45,6 +45,7 @@ class LocalImageServiceProcess:
         arguments: Sequence[str] = (),
         python: str = sys.executable,
         folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.url = ""
         self._scratch = Path(tempfile.mkdtemp(prefix="image-service-"))
@@ -52,7 +53,7 @@ class LocalImageServiceProcess:
         self._process = ChildProcess(
             "local image service",
             [*command, *arguments],
-            environment=inherited_environment(),
+            environment=inherited_environment() if environment is None else {**environment, "PYTHONUNBUFFERED": "1"},
             log_path=self._scratch / "output.log",
             folder=folder or Path.cwd(),
         )
