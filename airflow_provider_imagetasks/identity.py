@@ -6,13 +6,16 @@ import hashlib
 
 
 def submission_identity(
-    *, dag_id: str, task_id: str, run_id: str, map_index: int, generation: int, item_index: int = 0
+    *, dag_id: str, task_id: str, run_id: str, map_index: int, generation: int, item_index: int = 0, attempt: int = 0
 ) -> str:
     """Return 64 hexadecimal digits that are the same for every try of one submission.
 
     :param map_index: -1 for a task that is not mapped.
     :param generation: rises when somebody clears the task to have it done anew; never the try number.
     :param item_index: position in a batch.
+    :param attempt: rises in a batch each time that an item is asked for anew within a generation.
     """
-    parts = (dag_id, task_id, run_id, str(map_index), str(item_index), str(generation))
+    parts: tuple[str, ...] = (dag_id, task_id, run_id, str(map_index), str(item_index), str(generation))
+    if attempt:
+        parts += (str(attempt),)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.pacing import Pace
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.wire import Flow, pause
+from airflow_provider_imagetasks.services.wire import Flow, Sleep, pause
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
 
 Say = Callable[[str], None]
@@ -42,18 +42,56 @@ class SubmissionLimits:
             # That was a question about others: nothing has been submitted yet.
             error.billed = "no"
             raise
-        now = yield from self._wait_for_rate(say)
-        self._pace.count(now)
-        task = yield from service.submit(request, key=key)
+        task = yield from self.submit_within_rate(request, service, key=key, say=say)
         if not task.state.is_final:
-            self._active[task.id] = now
+            self._active[task.id] = task.created_at or (yield from pause(0))
         return task
 
+    def submit_within_rate(
+        self, request: ImageRequest, service: Service, *, key: str | None, say: Say = lambda _text: None
+    ) -> Flow[ImageTask]:
+        """Submit as soon as ``submit_rate`` allows it, for a caller that counts running image tasks by itself.
+
+        Several of these flows may run at the same time. What the service asks one of them to wait for, all wait for,
+        and a request that is made again counts again.
+
+        :raises ImageTaskError: as ``Service.submit`` does.
+        """
+        flow = service.submit(request, key=key)
+        yield from self._wait_for_rate(say)
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, Sleep) and step.seconds > 0:
+                    now = yield from pause(0)
+                    self._pace.pause_until(now + step.seconds)
+                    yield from pause(step.seconds)
+                    step = flow.send((yield from self._wait_for_rate(say)))
+                else:
+                    step = flow.send((yield step))
+        except StopIteration as end:
+            task: ImageTask = end.value
+            return task
+
+    def next_at(self) -> float:
+        """Return the Unix time from which the rate allows another submission; it may lie in the past."""
+        return self._pace.next_at()
+
+    def submitted_before(self, moments: Iterable[float]) -> None:
+        """Count what another process submitted with the account.
+
+        :param moments: Unix seconds, in order.
+        """
+        for moment in moments:
+            self._pace.count(moment)
+
     def _wait_for_rate(self, say: Say) -> Flow[float]:
+        """Wait for the next place within the rate, and take it: between the look and the count nothing else runs."""
         now = yield from pause(0)
         while (seconds := self._pace.next_at() - now) > 0:
             say(f"The account's submit_rate is {self._account.submit_rate}: waiting {seconds:.1f} s to submit")
             now = yield from pause(seconds)
+        self._pace.count(now)
         return now
 
     def _wait_for_room(self, service: Service, say: Say) -> Flow[None]:

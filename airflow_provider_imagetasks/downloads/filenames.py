@@ -12,26 +12,30 @@ from airflow_provider_imagetasks.inline_ids import INLINE_PREFIX
 DEFAULT_FILENAME = "{image_task_id}-{index}.{ext}"
 LONGEST_NAME = 200
 _PLACEHOLDERS = ("image_task_id", "index", "ext")
+ROW_PLACEHOLDERS = ("row", "id")
+"""What names in a batch may hold besides: the row's position in the batch, and the id that the row gives itself."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
-def check_filename(pattern: str) -> None:
+def check_filename(pattern: str, more: tuple[str, ...] = ()) -> None:
     """Check a pattern before anything is fetched.
 
+    :param more: further placeholders that it may hold.
     :raises InvalidRequestError: it has an unknown placeholder, or names another folder.
     """
     if not isinstance(pattern, str) or not pattern.strip():
         raise InvalidRequestError(f"filename is {pattern!r}; write it like {DEFAULT_FILENAME!r}")
     try:
         fields = [(name, conversion) for _, name, _, conversion in Formatter().parse(pattern) if name is not None]
-        unknown = [name for name, conversion in fields if name not in _PLACEHOLDERS or conversion]
+        unknown = [name for name, conversion in fields if name not in (*_PLACEHOLDERS, *more) or conversion]
         if not unknown:
-            name = pattern.format(image_task_id="id", index=0, ext="png")
+            name = pattern.format(image_task_id="id", index=0, ext="png", row=0, id="0")
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise InvalidRequestError(f"filename is {pattern!r}, which cannot be filled in: {error}") from error
     if unknown:
         raise InvalidRequestError(
-            f"filename is {pattern!r}; its placeholders may be {{image_task_id}}, {{index}} and {{ext}}"
+            f"filename is {pattern!r}; its placeholders may be "
+            f"{', '.join(f'{{{name}}}' for name in (*_PLACEHOLDERS[:-1], *more))} and {{ext}}"
         )
     if not is_safe_name(name):
         raise InvalidRequestError(
@@ -42,7 +46,30 @@ def check_filename(pattern: str) -> None:
 
 def holds_id(pattern: str) -> bool:
     """Whether names of this pattern tell image tasks apart, so that an existing file is the same picture."""
-    return any(name == "image_task_id" for _, name, _, _ in Formatter().parse(pattern))
+    return holds(pattern, "image_task_id")
+
+
+def holds(pattern: str, placeholder: str) -> bool:
+    """Whether a pattern has a placeholder."""
+    return any(name == placeholder for _, name, _, _ in Formatter().parse(pattern))
+
+
+def pattern_for_row(pattern: str, *, row: int, row_id: str | None) -> str:
+    """Return the pattern for the pictures of one row of a batch, its own placeholders filled in.
+
+    :param pattern: checked.
+    :param row: position in the batch; stands for a missing ``row_id`` too.
+    """
+    parts = []
+    for literal, name, spec, _conversion in Formatter().parse(pattern):
+        parts.append(literal.replace("{", "{{").replace("}", "}}"))
+        if name == "row":
+            parts.append(format(row, spec or ""))
+        elif name == "id":
+            parts.append(format(_safe_id(row_id) if row_id is not None else str(row), spec or ""))
+        elif name is not None:
+            parts.append(f"{{{name}:{spec}}}" if spec else f"{{{name}}}")
+    return "".join(parts)
 
 
 def file_name(pattern: str, *, image_task_id: str, index: int, extension: str) -> str:

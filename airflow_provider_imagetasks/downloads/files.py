@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,12 +72,19 @@ def download_images(
     """
     check_filename(filename)
     _require_distinct_names(tasks, filename)
-    download = _Download(folder, filename, keep=holds_id(filename) and not overwrite)
     # A thread of its own, since the caller's may be running an event loop.
     with ThreadPoolExecutor(max_workers=1) as thread:
-        results = thread.submit(asyncio.run, download.all(tasks, account)).result()
+        results = thread.submit(asyncio.run, _download_all(tasks, folder, filename, overwrite, account)).result()
     files = [result for result in results if isinstance(result, DownloadedFile)]
     return files, [result for result in results if isinstance(result, DownloadError)]
+
+
+async def _download_all(
+    tasks: Sequence[ImageTask], folder: ObjectStoragePath, filename: str, overwrite: bool, account: Account
+) -> list[DownloadedFile | DownloadError]:
+    async with PictureStore(folder, account, overwrite=overwrite) as store:
+        stored = await asyncio.gather(*(store.store(task, filename) for task in tasks))
+    return [result for results in stored for result in results]
 
 
 def _require_distinct_names(tasks: Sequence[ImageTask], filename: str) -> None:
@@ -92,42 +100,70 @@ def _require_distinct_names(tasks: Sequence[ImageTask], filename: str) -> None:
             owners[name] = task.id
 
 
-class _Download:
-    """Brings pictures into one folder. Network on the event loop; decoding and storage in threads."""
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One picture, the pattern of its name, and whether a file of that name may be it."""
 
-    def __init__(self, folder: ObjectStoragePath, filename: str, *, keep: bool) -> None:
+    task: ImageTask
+    image: GeneratedImage
+    filename: str
+    may_be_there: bool
+
+
+class PictureStore:
+    """Brings pictures into one folder. Network on the event loop; decoding and storage in threads.
+
+    An asynchronous context manager; it replaces the default executor of the running event loop.
+
+    :param account: the connection that the image tasks are read with.
+    :param overwrite: fetch again what is there intact, also where the name holds the id.
+    """
+
+    def __init__(self, folder: ObjectStoragePath, account: Account, *, overwrite: bool = False) -> None:
         self._folder = folder
-        self._filename = filename
-        self._keep = keep
+        self._overwrite = overwrite
+        self._fetcher = Fetcher(account)
         self._slots = asyncio.Semaphore(AT_WORK)
         self._fetches = asyncio.Semaphore(AT_THE_SAME_TIME)
         self._decoders = threading.Semaphore(os.cpu_count() or 1)
+        self._scratch = tempfile.TemporaryDirectory(prefix="imagetasks-")
+        self._numbers = count()
 
-    async def all(self, tasks: Sequence[ImageTask], account: Account) -> list[DownloadedFile | DownloadError]:
+    async def __aenter__(self) -> PictureStore:
         # How many threads Python starts goes by the processors; these mostly wait for storage.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(AT_THE_SAME_TIME))
-        with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
-            async with Fetcher(account) as fetcher:
-                wanted = [(task, image) for task in tasks for image in task.images]
-                return await asyncio.gather(
-                    *(
-                        self._one(task, image, Path(scratch) / str(number), fetcher)
-                        for number, (task, image) in enumerate(wanted)
-                    )
-                )
+        await self._fetcher.__aenter__()
+        return self
 
-    async def _one(
-        self, task: ImageTask, image: GeneratedImage, local: Path, fetcher: Fetcher
-    ) -> DownloadedFile | DownloadError:
+    async def __aexit__(self, *_exception: object) -> None:
+        try:
+            await self._fetcher.__aexit__()
+        finally:
+            self._scratch.cleanup()
+
+    async def store(
+        self, task: ImageTask, filename: str, *, may_be_there: bool = True
+    ) -> list[DownloadedFile | DownloadError]:
+        """Store all pictures of a finished image task. Free, and safe to repeat.
+
+        :param filename: name pattern, checked; where it holds the id, an intact file of that name is not fetched again.
+        :param may_be_there: False spares the look for such files.
+        """
+        look = may_be_there and holds_id(filename) and not self._overwrite
+        return await asyncio.gather(*(self._one(_Wanted(task, image, filename, look)) for image in task.images))
+
+    async def _one(self, wanted: _Wanted) -> DownloadedFile | DownloadError:
+        task, image = wanted.task, wanted.image
+        local = Path(self._scratch.name) / str(next(self._numbers))
         async with self._slots:
             content: bytes | Path | None = local
             try:
-                if self._keep:
-                    kept = await asyncio.to_thread(self._already_there, task, image, local)
+                if wanted.may_be_there:
+                    kept = await asyncio.to_thread(self._already_there, wanted, local)
                     if kept is not None:
                         return kept
-                content = await self._fetched(image, local, fetcher)
-                return await asyncio.to_thread(self._store, task, image, content)
+                content = await self._fetched(image, local)
+                return await asyncio.to_thread(self._store, wanted, content)
             except DownloadError as error:
                 error.image_task_id, error.service = task.id, task.service
                 return error
@@ -141,15 +177,15 @@ class _Download:
                 if content is local:
                     await asyncio.to_thread(local.unlink, missing_ok=True)
 
-    async def _fetched(self, image: GeneratedImage, local: Path, fetcher: Fetcher) -> bytes | Path | None:
+    async def _fetched(self, image: GeneratedImage, local: Path) -> bytes | Path | None:
         if not image.url:
             return None
         async with self._fetches:
-            return await fetcher.fetch(image.url, local)
+            return await self._fetcher.fetch(image.url, local)
 
-    def _already_there(self, task: ImageTask, image: GeneratedImage, local: Path) -> DownloadedFile | None:
+    def _already_there(self, wanted: _Wanted, local: Path) -> DownloadedFile | None:
         for extension in EXTENSIONS:
-            path = self._path(task, image, extension)
+            path = self._path(wanted, extension)
             if not fetch_existing(path, local):
                 continue
             try:
@@ -157,10 +193,11 @@ class _Download:
             except UnusablePictureError:
                 continue
             if picture.extension == extension:
-                return self._file(task, image, picture, fetched=False)
+                return self._file(wanted, picture, fetched=False)
         return None
 
-    def _store(self, task: ImageTask, image: GeneratedImage, fetched: bytes | Path | None) -> DownloadedFile:
+    def _store(self, wanted: _Wanted, fetched: bytes | Path | None) -> DownloadedFile:
+        image = wanted.image
         content = self._inline(image) if fetched is None else fetched
         try:
             with self._decoders:
@@ -168,8 +205,8 @@ class _Download:
         except UnusablePictureError as error:
             error_class = DownloadError if error.damaged else UnsafeResultError
             raise error_class(f"Picture {image.index} is not what may be stored: {error}") from error
-        put_in_place(content, self._path(task, image, picture.extension))
-        return self._file(task, image, picture, fetched=True)
+        put_in_place(content, self._path(wanted, picture.extension))
+        return self._file(wanted, picture, fetched=True)
 
     def _inline(self, image: GeneratedImage) -> bytes:
         if image.data is None:
@@ -179,10 +216,11 @@ class _Download:
         except ValueError as error:
             raise UnsafeResultError(f"Picture {image.index} of the record cannot be read: {error}") from error
 
-    def _path(self, task: ImageTask, image: GeneratedImage, extension: str) -> ObjectStoragePath:
-        name = file_name(self._filename, image_task_id=task.id, index=image.index, extension=extension)
+    def _path(self, wanted: _Wanted, extension: str) -> ObjectStoragePath:
+        task, image = wanted.task, wanted.image
+        name = file_name(wanted.filename, image_task_id=task.id, index=image.index, extension=extension)
         return self._folder / name
 
-    def _file(self, task: ImageTask, image: GeneratedImage, picture: Picture, *, fetched: bool) -> DownloadedFile:
-        uri = uri_of(self._path(task, image, picture.extension))
+    def _file(self, wanted: _Wanted, picture: Picture, *, fetched: bool) -> DownloadedFile:
+        uri, task, image = uri_of(self._path(wanted, picture.extension)), wanted.task, wanted.image
         return DownloadedFile(uri=uri, image_task_id=task.id, index=image.index, picture=picture, fetched=fetched)

@@ -70,8 +70,11 @@ class SubmissionSlot:
     try_number: int
     item_index: int = 0
 
-    def identity(self, generation: int) -> str:
-        """Return the key by which the service may recognise the submission of that generation."""
+    def identity(self, generation: int, attempt: int = 0) -> str:
+        """Return the key by which the service may recognise the submission of that generation.
+
+        :param attempt: of an item of a batch.
+        """
         return submission_identity(
             dag_id=self.dag_id,
             task_id=self.task_id,
@@ -79,6 +82,7 @@ class SubmissionSlot:
             map_index=self.map_index,
             item_index=self.item_index,
             generation=generation,
+            attempt=attempt,
         )
 
 
