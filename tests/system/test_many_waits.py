@@ -87,5 +87,16 @@ def test_199_right_results_from_a_few_requests(
         else:
             assert (result["id"], result["state"]) == (image_task_id, "succeeded")
 
+    for number, task in enumerate(api.task_instances("many_waits", run_id, "wait")):
+        log = api.task_log("many_waits", run_id, task)
+        named = {other for other in submitted if other in log}
+        assert named == {submitted[task.map_index]}, f"the log of sensor {number} speaks of {named}"
+        assert number == UNKNOWN or f"Image task {submitted[task.map_index]}: succeeded" in from_the_trigger(log), log
+
     rounds = seconds / (0.8 * POLL_INTERVAL) + 1
     assert after["batch_queries"] - before["batch_queries"] <= rounds * (COUNT / 50 + 1)
+
+
+def from_the_trigger(log: str) -> str:
+    """Return what a task's log says between its deferral and the event."""
+    return log.partition("the triggerer asks every")[2].partition("Trigger fired")[0]
