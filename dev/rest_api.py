@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -15,6 +16,10 @@ from dev.task_log import last_lines, log_text
 
 FINISHED_RUN_STATES = frozenset({"success", "failed"})
 PAGE_SIZE = 100
+_ATTEMPTS = 10
+"""A busy SQLite refuses a change whose transaction has read what another one changed since; nothing was done then."""
+_REQUEST_TIMEOUT = 90
+"""Seconds. Longer than the deployment lets SQLite wait for its lock: a busy one makes a change wait its turn."""
 
 T = TypeVar("T")
 
@@ -93,7 +98,13 @@ class AirflowRestApi:
         """Make one call below ``/api/v2`` and return the decoded JSON."""
         if "Authorization" not in self._session.headers:
             self._log_in()
-        response = self._session.request(method, f"{self.url}/api/v2{path}", timeout=30, **arguments)
+        url = f"{self.url}/api/v2{path}"
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                time.sleep(1)
+            response = self._session.request(method, url, timeout=_REQUEST_TIMEOUT, **arguments)
+            if not (response.status_code == HTTPStatus.INTERNAL_SERVER_ERROR and "Database error" in response.text):
+                break
         if not response.ok:
             raise RestApiError(
                 f"{method} {path}: HTTP {response.status_code}: {response.text[:500]}", response.status_code
