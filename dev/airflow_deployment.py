@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from typing import Self
 
 import requests
 
+from dev.airflow_components import STANDALONE, Component
 from dev.airflow_settings import (
     AirflowLogin,
     AirflowPorts,
@@ -28,9 +29,6 @@ from dev.metadata_database import MetadataDatabase, copy_database
 from dev.ports import choose_port, choose_ports
 from dev.rest_api import AirflowRestApi, wait_until
 
-COMPONENTS = ("api-server", "scheduler", "triggerer", "dag-processor")
-# What the health endpoint calls the components that it knows; the api-server is the one that answers.
-HEALTH_NAMES = {"scheduler": "scheduler", "triggerer": "triggerer", "dag-processor": "dag_processor"}
 SCRATCH_BUNDLE = "scratch"
 USUAL_API_PORT = 8080
 
@@ -50,6 +48,7 @@ class AirflowDeployment:
     ``dag_folders`` are read beside ``dags_folder``, a scratch one that ``write_dag`` fills. ``environment`` is
     added to every component's (connections as ``AIRFLOW_CONN_...``, settings as ``AIRFLOW__...``).
     ``database_template`` is where a freshly migrated database is kept, and taken from the next time.
+    ``components`` are the processes that it consists of; those of one machine by default.
     """
 
     def __init__(
@@ -61,6 +60,7 @@ class AirflowDeployment:
         parallelism: int = 4,
         prefer_usual_port: bool = False,
         database_template: Path | None = None,
+        components: Sequence[Component] = STANDALONE,
     ) -> None:
         self.python = python
         self.home = Path(tempfile.mkdtemp(prefix="airflow-home-")).resolve()
@@ -80,7 +80,10 @@ class AirflowDeployment:
         self.environment = {**inherited_environment(), **settings, **(environment or {})}
         self.api = AirflowRestApi(self.url, self.login.user, self.login.password)
         self.database = MetadataDatabase(database_file(self.home))
-        self._components = {name: self._child(name, name) for name in COMPONENTS}
+        self._layout = {component.name: component for component in components}
+        self._components = {
+            each.name: self._child(each.name, *each.arguments, environment=each.environment) for each in components
+        }
         self._started_at: dict[str, datetime] = {}
 
     def __enter__(self) -> Self:
@@ -99,8 +102,8 @@ class AirflowDeployment:
         try:
             write_password_file(self.home, self.login)
             self._create_database(timeout)
-            for name in COMPONENTS:
-                self._launch(name)
+            for name in self._components:
+                self.launch(name)
             self.wait_until_healthy(timeout=max(deadline - time.monotonic(), 1))
         except BaseException:
             self.stop()
@@ -116,7 +119,7 @@ class AirflowDeployment:
 
     def start_component(self, name: str, *, timeout: float = 60) -> None:
         """Start a component that was killed or stopped, and wait until it works."""
-        self._launch(name)
+        self.launch(name)
         self.wait_until_healthy(name, timeout=timeout)
 
     def kill(self, name: str) -> None:
@@ -130,6 +133,15 @@ class AirflowDeployment:
     def component(self, name: str) -> ChildProcess:
         """Return the child process of a component."""
         return self._components[name]
+
+    @property
+    def components(self) -> Mapping[str, ChildProcess]:
+        """The child process of each component."""
+        return self._components
+
+    def started_at(self, name: str) -> datetime:
+        """Return when a component was last started."""
+        return self._started_at[name]
 
     def write_dag(self, dag_id: str, source: str, *, timeout: float = 60) -> None:
         """Write a Dag file into the scratch folder and wait until Airflow knows this version of the Dag."""
@@ -158,7 +170,7 @@ class AirflowDeployment:
 
     def wait_until_healthy(self, *names: str, timeout: float = 60) -> None:
         """Wait until the named components, or all of them, have reported since their start."""
-        wanted = names or COMPONENTS
+        wanted = names or tuple(self._components)
         deadline = time.monotonic() + timeout
         while not self._are_healthy(wanted):
             ended = [name for name in wanted if not self._components[name].is_running]
@@ -170,18 +182,21 @@ class AirflowDeployment:
 
     def component_logs(self, *names: str, lines: int = 40) -> str:
         """Return the ends of the components' own logs."""
-        return "\n".join(f"--- {name} ---\n{self._components[name].log_tail(lines)}" for name in names or COMPONENTS)
+        return "\n".join(
+            f"--- {name} ---\n{self._components[name].log_tail(lines)}" for name in names or self._components
+        )
 
-    def _child(self, name: str, *arguments: str) -> ChildProcess:
+    def _child(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> ChildProcess:
         return ChildProcess(
             name,
             [self.python, "-m", "airflow", *arguments],
-            environment=self.environment,
+            environment={**self.environment, **(environment or {})},
             log_path=self.home / "component-logs" / f"{name}.log",
             folder=self.home,
         )
 
-    def _launch(self, name: str) -> None:
+    def launch(self, name: str) -> None:
+        """Start a component without waiting until it works."""
         self._started_at[name] = datetime.now(UTC)
         self._components[name].start()
 
@@ -202,10 +217,11 @@ class AirflowDeployment:
         except (requests.RequestException, ValueError):
             return False
         for name in names:
-            if name not in HEALTH_NAMES:
+            health_name = self._layout[name].health_name
+            if health_name is None:
                 continue
-            report = health[HEALTH_NAMES[name]]
-            heartbeat = report.get(f"latest_{HEALTH_NAMES[name]}_heartbeat")
+            report = health[health_name]
+            heartbeat = report.get(f"latest_{health_name}_heartbeat")
             # A killed predecessor counts as healthy until its heartbeat is old.
             if report["status"] != "healthy" or _moment(heartbeat) < self._started_at[name]:
                 return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import signal
 import subprocess
 import time
@@ -19,17 +20,25 @@ class ChildProcess:
     """One long-running child: started in its own session, its output in a file, stopped with its descendants.
 
     The session, not the process group, is what marks the descendants: Airflow gives each task a process group
-    of its own.
+    of its own. ``user`` is whom it runs as, where that is not the user who starts it; only root may choose.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], *, environment: Mapping[str, str], log_path: Path, folder: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        log_path: Path,
+        folder: Path,
+        user: str | None = None,
     ) -> None:
         self.name = name
         self.command = list(command)
         self.environment = dict(environment)
         self.log_path = log_path
         self.folder = folder
+        self.user = user
         self._process: subprocess.Popen[bytes] | None = None
         self._sessions: set[int] = set()
 
@@ -48,6 +57,9 @@ class ChildProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                user=self.user,
+                group=None if self.user is None else pwd.getpwnam(self.user).pw_gid,
+                extra_groups=None if self.user is None else [],
             )
             self._sessions.add(self._process.pid)
 
@@ -79,7 +91,8 @@ class ChildProcess:
 
     def remaining_processes(self) -> list[int]:
         """Return the ids of the child and its descendants that are alive, orphans included."""
-        self.return_code  # noqa: B018 - reaps the child, which would count as alive otherwise
+        # It would count as alive otherwise.
+        self.reap()
         return [pid for pid in psutil.pids() if _session_of(pid) in self._sessions and not _is_zombie(pid)]
 
     def send_signal(self, number: signal.Signals) -> None:
@@ -96,6 +109,10 @@ class ChildProcess:
         """Ask the child and its descendants to end, and end those that have not after ``grace`` seconds."""
         stop_together([self], grace=grace)
 
+    def reap(self) -> None:
+        """Take note of the end of a child that has ended; nothing of it is left in the list of processes."""
+        self.return_code  # noqa: B018 - asking reaps it
+
     def log_tail(self, lines: int = 40) -> str:
         """Return the last lines of the child's output."""
         if not self.log_path.exists():
@@ -105,6 +122,7 @@ class ChildProcess:
 
 def stop_together(children: Iterable[ChildProcess], *, grace: float) -> None:
     """Stop several children at once; when this returns, none of their processes is left."""
+    children = list(children)
     remaining = [child for child in children if child.remaining_processes()]
     if grace > 0:
         for child in remaining:
@@ -119,6 +137,8 @@ def stop_together(children: Iterable[ChildProcess], *, grace: float) -> None:
             child.send_signal(signal.SIGKILL)
         time.sleep(0.05)
         remaining = [child for child in remaining if child.remaining_processes()]
+    for child in children:
+        child.reap()
 
 
 def _session_of(pid: int) -> int | None:

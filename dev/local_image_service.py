@@ -102,6 +102,11 @@ class LocalImageServiceProcess:
             }
         )
 
+    @property
+    def process(self) -> ChildProcess:
+        """The child process."""
+        return self._process
+
     def log_tail(self, lines: int = 40) -> str:
         """Return the last lines of the service's output."""
         return self._process.log_tail(lines)

@@ -1,0 +1,110 @@
+"""What is done to a cluster while pictures are made, and a log of it for the reader of the test run."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import requests
+
+from dev.airflow_cluster import AirflowCluster
+from dev.rest_api import FINISHED_RUN_STATES, RestApiError, wait_until
+
+OUTAGE = 5
+"""Seconds that PostgreSQL is away."""
+FREEZE = 30
+"""Seconds that a triggerer hangs: twice as long as Airflow waits before another takes its waits over."""
+
+
+class Director:
+    """Intervenes in a cluster, restarts what ended by itself, and notes both."""
+
+    def __init__(self, cluster: AirflowCluster) -> None:
+        self.cluster = cluster
+        self.kills = 0
+        self.ended: list[str] = []
+        self._begun = time.monotonic()
+
+    def note(self, text: str) -> None:
+        """Say what happened, and when."""
+        print(f"{time.monotonic() - self._begun:6.1f} s  {text}", flush=True)
+
+    def wait_for(self, what: str, look: Callable[[], Any], *, timeout: float = 120) -> Any:
+        """Wait for something, while a supervisor starts again whatever ended."""
+
+        def looked() -> Any:
+            for name in self.cluster.revive():
+                self.ended.append(name)
+                said = self.cluster.airflow.component(name).log_tail(1).strip()
+                self.note(f"{name} had ended by itself, and is started again; it said last: {said[:200]}")
+            return look()
+
+        return wait_until(looked, timeout=timeout, what=what)
+
+    def kill_worker(self, name: str, short_id: str) -> None:
+        """Kill a worker while it runs a task of that name."""
+
+        def running() -> list[str]:
+            tasks = self.cluster.running_tasks(name)
+            labels = [f"{task['task_id']}[{task['map_index']}]" for task in tasks]
+            return labels if any(f".{short_id}[" in label or label == short_id for label in labels) else []
+
+        labels = self.wait_for(f"{name} runs {short_id}", lambda: running() or None)
+        self._kill(name)
+        self.note(f"SIGKILL {name}, which ran {', '.join(labels)}")
+        self.cluster.airflow.launch(name)
+
+    def kill_triggerer(self, name: str, *, holding: int) -> None:
+        """Kill a triggerer while it holds at least so many waits."""
+        held = self.wait_for(f"{name} holds {holding} waits", lambda: self._held(name, holding))
+        self._kill(name)
+        self.note(f"SIGKILL {name}, which held {held} waits")
+        self.cluster.airflow.launch(name)
+
+    def freeze_triggerer(self, name: str) -> float:
+        """Stop a triggerer in the middle of its work, and return the moment when it is to go on."""
+        held = self.wait_for(f"{name} holds a wait", lambda: self._held(name, 1))
+        self.cluster.airflow.component(name).send_signal(signal.SIGSTOP)
+        self.note(f"SIGSTOP {name}, which held {held} waits")
+        return time.monotonic() + FREEZE
+
+    def thaw_triggerer(self, name: str, moment: float) -> None:
+        """Let a triggerer go on."""
+        self.wait_for(f"{FREEZE} s of freezing", lambda: time.monotonic() >= moment)
+        held = self.cluster.held_triggers(name)
+        self.cluster.airflow.component(name).send_signal(signal.SIGCONT)
+        self.note(f"SIGCONT {name}, which still held {held} waits")
+
+    def restart_postgresql(self) -> None:
+        """Take PostgreSQL away for a while, and every connection to it."""
+        self.cluster.postgresql.stop()
+        self.note("PostgreSQL stopped")
+        time.sleep(OUTAGE)
+        self.cluster.postgresql.start()
+        self.note("PostgreSQL started again")
+
+    def wait_for_runs(self, runs: list[tuple[str, str]], *, timeout: float) -> None:
+        """Wait for the end of every run, and fail with the log of the first that did not succeed."""
+        api = self.cluster.airflow.api
+        for dag_id, run_id in runs:
+
+            def state(dag_id: str = dag_id, run_id: str = run_id) -> str | None:
+                try:
+                    found = api.run_state(dag_id, run_id)
+                except (RestApiError, requests.RequestException):
+                    return None
+                return found if found in FINISHED_RUN_STATES else None
+
+            ended = self.wait_for(f"the end of {dag_id} {run_id}", state, timeout=timeout)
+            self.note(f"{dag_id} {run_id}: {ended}")
+            assert ended == "success", api.failure_report(dag_id, run_id)
+
+    def _held(self, name: str, wanted: int) -> int | None:
+        held = self.cluster.held_triggers(name)
+        return held if held >= wanted else None
+
+    def _kill(self, name: str) -> None:
+        self.cluster.airflow.kill(name)
+        self.kills += 1

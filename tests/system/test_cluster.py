@@ -1,0 +1,115 @@
+"""Celery, several triggerers, PostgreSQL and object storage: whatever is killed, every picture is there exactly once.
+
+Run by ``make test-cluster``, which needs PostgreSQL and Redis installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import requests
+from PIL import Image
+
+from dev.airflow_cluster import AirflowCluster
+from dev.local_image_service import LocalImageServiceProcess
+from dev.memory_peaks import MemoryPeaks
+from tests.system.cluster_interventions import Director
+from tests.system.conftest import CHECKOUT
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
+PICTURE = re.compile(r"(?P<id>[^/]+)-0\.png$")
+# Long enough that every intervention finds waits in progress.
+LATENCY = "20-50"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A Dag that makes pictures.
+
+    :param runs: how many runs of it are started at once.
+    :param pictures: how many pictures each of them makes.
+    """
+
+    dag_id: str
+    runs: int
+    pictures: int
+
+
+CASES = (Case("example_image_task_mapped", runs=4, pictures=6),)
+EXPECTED = sum(case.runs * case.pictures for case in CASES)
+
+
+@pytest.fixture(scope="module")
+def image_service(orderly_termination: None) -> Iterator[LocalImageServiceProcess]:
+    with LocalImageServiceProcess(latency=LATENCY, folder=CHECKOUT) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def cluster(image_service: LocalImageServiceProcess) -> Iterator[AirflowCluster]:
+    with AirflowCluster(
+        dag_folders={"examples": CHECKOUT / "example_dags"},
+        environment={"AIRFLOW_CONN_IMAGETASKS_DEFAULT": image_service.connection("local")},
+    ) as cluster:
+        yield cluster
+
+
+def original(service: LocalImageServiceProcess, image_task_id: str) -> bytes:
+    """Return the picture as the service made it."""
+    with requests.Session() as session:
+        session.trust_env = False
+        response = session.get(f"{service.url}/files/{image_task_id}/0.png", timeout=30)
+        response.raise_for_status()
+        return response.content
+
+
+def test_every_picture_is_there_exactly_once_whatever_is_killed(
+    cluster: AirflowCluster, image_service: LocalImageServiceProcess
+) -> None:
+    director = Director(cluster)
+    with MemoryPeaks(lambda: {"image service": image_service.process, **cluster.processes}) as memory:
+        runs = []
+        for case in CASES:
+            cluster.airflow.wait_for_dag(case.dag_id)
+            runs += [(case.dag_id, cluster.airflow.api.trigger_dag(case.dag_id)) for _ in range(case.runs)]
+        director.note(f"{len(runs)} runs started, {EXPECTED} pictures")
+        director.kill_worker("worker-1", "submit")
+        director.kill_triggerer("triggerer-1", holding=3)
+        director.restart_postgresql()
+        thaw_at = director.freeze_triggerer("triggerer-2")
+        director.kill_worker("worker-2", "save")
+        director.thaw_triggerer("triggerer-2", thaw_at)
+        director.wait_for_runs(runs, timeout=420)
+
+    stats = image_service.stats()
+    submitted = [entry["id"] for entry in stats["created"]]
+    objects = dict(cluster.s3.objects())
+    pictures = {key: found["id"] for key in objects if (found := PICTURE.search(key))}
+    tries = cluster.postgresql.query("SELECT try_number, count(*) FROM task_instance GROUP BY 1 ORDER BY 1")
+    interrupted = cluster.postgresql.query("SELECT hostname, count(*) FROM task_instance_history GROUP BY 1 ORDER BY 1")
+    print(
+        f"\n{director.kills} components killed, one frozen, PostgreSQL restarted; ended by themselves: {director.ended}"
+    )
+    print(f"asked for {EXPECTED} pictures; the service counts {len(submitted)} submissions")
+    print(f"in S3: {len(pictures)} pictures of {len(set(pictures.values()))} image tasks, {len(objects)} objects")
+    print(f"task instances by tries: {[(row['try_number'], row['count']) for row in tries]}")
+    print(f"tries cut off, by worker: {[(row['hostname'], row['count']) for row in interrupted]}")
+    print(f"status requests: {stats['dialects']['acedatacloud']['status_queries']}")
+    print(memory.table(), flush=True)
+
+    # The kills struck tasks at work.
+    assert {row["hostname"] for row in interrupted} >= {cluster.address("worker-1"), cluster.address("worker-2")}
+    assert len(submitted) == EXPECTED
+    assert Counter(pictures.values()) == Counter(submitted)
+    for key, image_task_id in pictures.items():
+        content = objects[key]
+        assert hashlib.sha256(content).digest() == hashlib.sha256(original(image_service, image_task_id)).digest(), key
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
