@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from heapq import heapify, heappop, heappush
 from typing import Any
 
+from airflow_provider_imagetasks import metrics
 from airflow_provider_imagetasks.account_session import AccountSession, ReadAccount
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
@@ -208,11 +209,14 @@ class StatusPoller:
         ids = list(dict.fromkeys(question.image_task_id for question in batch))
         try:
             if trace_id:
+                metrics.polled_from_loop(service.name)
                 tasks = {"": await self._session.run(service.read_by_trace_id(trace_id))}
             else:
                 tasks = _inline(ids, service)
                 remote = [image_task_id for image_task_id in ids if image_task_id not in tasks]
-                tasks |= await self._session.run(service.read_batch(remote)) if remote else {}
+                if remote:
+                    metrics.polled_from_loop(service.name)
+                    tasks |= await self._session.run(service.read_batch(remote))
         except ImageTaskError as error:
             self._failed(batch, error)
         except Exception as error:  # noqa: BLE001 - one request must not end everybody's waits

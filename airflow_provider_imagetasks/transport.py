@@ -57,6 +57,8 @@ class RequestsTransport:
         self._session.trust_env = False
         self._session.verify = ca_bundle(account)
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        self.requests = 0
+        """Requests made so far."""
 
     def __enter__(self) -> RequestsTransport:
         return self
@@ -82,6 +84,7 @@ class RequestsTransport:
         import requests
         import urllib3
 
+        self.requests += 1
         url = self._account.base_url + request.path
         proxy = self._proxies.of(url)
         try:
@@ -112,6 +115,8 @@ class AiohttpTransport:
         self._account = account
         self._proxies = Proxies(account)
         self._session: aiohttp.ClientSession | None = None
+        self.requests = 0
+        """Requests made so far."""
 
     async def __aenter__(self) -> AiohttpTransport:
         # The first import of aiohttp takes some 300 ms, the CA bundle 20 ms more: too long for a shared loop.
@@ -148,6 +153,7 @@ class AiohttpTransport:
 
         if self._session is None:
             raise RuntimeError("the transport is not open; use it in 'async with'")
+        self.requests += 1
         url = self._account.base_url + request.path
         try:
             async with self._session.request(

@@ -18,6 +18,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("services", ("services",)),
     ("waiting", ("polling_schedule", "submission_limits", "wait_log", "waiting")),
     ("transport", ("environment", "connection_failures", "transport")),
+    ("metrics", ("metrics",)),
     ("poller", ("account_session", "polled_waits", "poller")),
     ("pictures", ("pictures", "storage", "input_images", "downloads")),
     ("ledger", ("ledger",)),

@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_imagetasks import metrics
 from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.downloads.fetching import Fetcher
 from airflow_provider_imagetasks.downloads.filenames import check_filename, file_name, holds_id
@@ -206,6 +207,7 @@ class PictureStore:
             error_class = DownloadError if error.damaged else UnsafeResultError
             raise error_class(f"Picture {image.index} is not what may be stored: {error}") from error
         put_in_place(content, self._path(wanted, picture.extension))
+        metrics.stored(wanted.task.service, picture.bytes)
         return self._file(wanted, picture, fetched=True)
 
     def _inline(self, image: GeneratedImage) -> bytes:

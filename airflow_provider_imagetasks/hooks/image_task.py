@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
 
+from airflow_provider_imagetasks import metrics
 from airflow_provider_imagetasks.account import DEFAULT_CONN_ID, Account
 from airflow_provider_imagetasks.connections import (
     CONNECTION_TYPE,
@@ -114,6 +115,16 @@ class ImageTaskHook(BaseHook):
         :raises UnknownOutcomeError: the service may have taken it; it was not sent again.
         :raises ImageTaskError: it was refused, and not billed.
         """
+        try:
+            task = self.send(request, key=key)
+        except ImageTaskError as error:
+            metrics.not_submitted(self.service.name, error)
+            raise
+        metrics.submitted(self.service.name)
+        return task
+
+    def send(self, request: ImageRequest, *, key: str | None = None) -> ImageTask:
+        """Do what :meth:`submit` does, for a caller that counts in Airflow's metrics what became of it."""
         if key is not None and not (key.isascii() and key.isprintable() and 0 < len(key) <= LONGEST_KEY):
             raise InvalidRequestError(f"key is {key!r}; it must be 1 to {LONGEST_KEY} printable ASCII characters")
         completed = self.prepare(request)
@@ -135,15 +146,15 @@ class ImageTaskHook(BaseHook):
 
         :raises ValueError: both or neither are given.
         """
-        return self._run(_reading(image_task_id, trace_id))
+        return self._read(_reading(image_task_id, trace_id))
 
     def get_tasks(self, ids: Sequence[str]) -> dict[str, ImageTask]:
         """Return image tasks by id, in as few requests as the service allows; free."""
-        return self._run(lambda service: service.get_tasks(ids))
+        return self._read(lambda service: service.get_tasks(ids))
 
     def list_tasks(self, **filters: Any) -> list[ImageTask]:
         """Return the account's image tasks, by the service's own filters (AceDataCloud's ``retrieve_batch``); free."""
-        return self._run(lambda service: service.list_tasks(**filters))
+        return self._read(lambda service: service.list_tasks(**filters))
 
     def wait(self, image_task_id: str, *, timeout: float = 3600, poll_interval: float | None = None) -> ImageTask:
         """Ask until the image task is finished, and return it. Blocks.
@@ -154,7 +165,7 @@ class ImageTaskHook(BaseHook):
         :raises ImageTaskError: why it failed.
         """
         watch = self._watch(self.account, image_task_id, timeout, poll_interval)
-        return self._outcome(self._run(lambda service: _wait_and_read(watch, service)), self.service)
+        return self._outcome(self._read(lambda service: _wait_and_read(watch, service)), self.service)
 
     def download(
         self,
@@ -201,10 +212,20 @@ class ImageTaskHook(BaseHook):
     def _run(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
         return self.run(flow_of(self.service))
 
+    def _read(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
+        with RequestsTransport(self.account) as transport:
+            try:
+                return transport.run(flow_of(self.service))
+            finally:
+                metrics.polled(self.service.name, transport.requests)
+
     async def _arun(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
         account = await aread_connection(self.conn_id)
         async with AiohttpTransport(account) as transport:
-            return await transport.run(flow_of(get_service(account.service)))
+            try:
+                return await transport.run(flow_of(get_service(account.service)))
+            finally:
+                metrics.polled_from_loop(account.service, transport.requests)
 
     def _watch(self, account: Account, image_task_id: str, timeout: float, poll_interval: float | None) -> Watch:
         now = time.time()
@@ -218,6 +239,7 @@ class ImageTaskHook(BaseHook):
 
     def _outcome(self, task: ImageTask, service: Service) -> ImageTask:
         error = failure(task, service=service, conn_id=self.conn_id)
+        metrics.ended(task, error)
         if error is not None:
             raise error
         return task

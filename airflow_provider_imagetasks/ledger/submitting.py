@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, NoReturn, Protocol, TypeVar
 
+from airflow_provider_imagetasks import metrics
 from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, UnknownOutcomeError
 from airflow_provider_imagetasks.identity import submission_identity
@@ -45,7 +46,7 @@ class Submitter(Protocol):
     def prepare(self, request: ImageRequest) -> ImageRequest:
         """Return the request as it would be sent."""
 
-    def submit(self, request: ImageRequest, *, key: str | None = None) -> ImageTask:
+    def send(self, request: ImageRequest, *, key: str | None = None) -> ImageTask:
         """Submit it, once."""
 
     def run(self, flow: Flow[Result]) -> Result:
@@ -164,6 +165,8 @@ class Submission:
     def _taken(self, task: ImageTask) -> ImageTask:
         if self._record is not None:
             self._keep(replace(self._record, image_task_id=task.id, submitted_at=task.created_at or time.time()))
+        # Not before the id is on record: a try that ends in between would have the next one count it again.
+        metrics.submitted(self._hook.service.name)
         return task
 
     def _submit_without_record(self, request: ImageRequest, mark: str) -> ImageTask:
@@ -183,17 +186,23 @@ class Submission:
             if answer.task is not None:
                 self._hook.log.info("An earlier try submitted image task %s; it is handed on.", answer.task.id)
                 return answer.task
-        return self._answered(request, supposed, key)
+        task = self._answered(request, supposed, key)
+        metrics.submitted(self._hook.service.name)
+        return task
 
     def _answered(self, request: ImageRequest, record: SubmissionRecord | None, key: str) -> ImageTask:
         """Submit; where no answer came, hand on what the service has, if it can look that up."""
         try:
-            return self._hook.submit(request, key=key)
+            return self._hook.send(request, key=key)
         except UnknownOutcomeError as error:
             task = self._looked_up(request, record, key)
             if task is None:
+                metrics.not_submitted(self._hook.service.name, error)
                 raise self._with_policy(error) from error.__cause__
             return task
+        except ImageTaskError as error:
+            metrics.not_submitted(self._hook.service.name, error)
+            raise
 
     def _looked_up(self, request: ImageRequest, record: SubmissionRecord | None, key: str) -> ImageTask | None:
         service, log = self._hook.service, self._hook.log
@@ -269,12 +278,14 @@ class Submission:
             self._hook.log.warning("on_unknown_outcome is 'resubmit': submitting again, which may pay twice.")
             return self._submit(request, mark, Submit(generation=record.generation + 1))
         self._keep(replace(record, reported_unknown=True, max_tries=self._slot.max_tries))
-        raise UnknownOutcomeError(
+        error = UnknownOutcomeError(
             f"The outcome of the submission at {_moment(record.intent_at)} is unknown: the task was ended before the "
             f"answer came, {why}. {self._hook.service.how_to_look}",
             service=self._hook.service.name,
             trace_id=record.trace_id,
         )
+        metrics.not_submitted(self._hook.service.name, error)
+        raise error
 
     def _asked(self, request: ImageRequest, record: SubmissionRecord, key: str) -> Reconciliation:
         return self._hook.run(reconcile(self._hook.service, request, record, key=key, now=time.time()))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue, conf
 
+from airflow_provider_imagetasks import metrics
 from airflow_provider_imagetasks.airflow_errors import errors_for_airflow, for_airflow
 from airflow_provider_imagetasks.exceptions import (
     ImageTaskError,
@@ -190,6 +191,8 @@ class ImageTaskSensor(BaseSensorOperator):
         """Return what succeeded, or push what is known and raise why not all did."""
         hook = question.hook
         found = [failure(task, service=hook.service, conn_id=hook.conn_id) for task in tasks]
+        for task, problem in zip(tasks, found, strict=True):
+            metrics.ended(task, problem)
         failures = [error for error in found if error is not None]
         records = [task.as_xcom(hook.conn_id) for task in tasks if task.state is TaskState.SUCCEEDED]
         if failures:
@@ -254,7 +257,10 @@ class _Question:
     def ask(self, watch: Watch) -> list[ImageTask]:
         """Read the present state of everything, and say what changed."""
         with self.hook.get_conn() as transport:
-            self.latest = transport.run(watch.read(self.hook.service))
+            try:
+                self.latest = transport.run(watch.read(self.hook.service))
+            finally:
+                metrics.polled(self.hook.service.name, transport.requests)
         self._log.read(self.latest)
         return self.latest
 

@@ -58,10 +58,10 @@ def kill(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """End the next start of the task at a certain point."""
 
     def at(point: str) -> None:
-        real_submit, real_write = ImageTaskHook.submit, FileStore.write
+        real_submit, real_write = ImageTaskHook.send, FileStore.write
 
         def submit(self: ImageTaskHook, *arguments: Any, **more: Any) -> Any:
-            monkeypatch.setattr(ImageTaskHook, "submit", real_submit)
+            monkeypatch.setattr(ImageTaskHook, "send", real_submit)
             if point == "after the answer":
                 real_submit(self, *arguments, **more)
             raise Killed
@@ -75,7 +75,7 @@ def kill(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         if point == "after the record":
             monkeypatch.setattr(FileStore, "write", write)
         else:
-            monkeypatch.setattr(ImageTaskHook, "submit", submit)
+            monkeypatch.setattr(ImageTaskHook, "send", submit)
 
     return at
 

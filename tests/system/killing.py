@@ -80,7 +80,7 @@ def die(mark: Path, *, held: bool = False) -> None:
 
 
 def _before_the_post(strike: Callable[..., None], _task: KilledSubmitOperator, _context: Any) -> None:
-    ImageTaskHook.submit = strike  # type: ignore[method-assign,assignment]
+    ImageTaskHook.send = strike  # type: ignore[method-assign,assignment]
 
 
 def _after_acceptance(strike: Callable[..., None], task: KilledSubmitOperator, _context: Any) -> None:

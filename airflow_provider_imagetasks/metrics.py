@@ -1,0 +1,188 @@
+"""What Airflow's metrics are told of image tasks. Nothing that goes wrong here fails a task or stops a wait.
+
+``docs/metrics.md`` lists them for those who watch them.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal
+
+from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError, public_class_name
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
+
+MOST_WAITING = 10_000
+"""Counts that an event loop may be ahead of the thread that sends them."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One metric, as it is documented.
+
+    :param name: without the prefix that Airflow sets (``[metrics] statsd_prefix``).
+    :param tags: names of its tags; the values are few: names of services and of error classes.
+    """
+
+    name: str
+    kind: Literal["counter", "timer"]
+    tags: tuple[str, ...] = ("service",)
+
+
+SUBMITTED = Metric(name="imagetasks.submitted", kind="counter")
+REFUSED = Metric(name="imagetasks.refused", kind="counter", tags=("service", "error"))
+UNKNOWN_OUTCOME = Metric(name="imagetasks.unknown_outcome", kind="counter")
+SUCCEEDED = Metric(name="imagetasks.succeeded", kind="counter")
+FAILED = Metric(name="imagetasks.failed", kind="counter", tags=("service", "error"))
+POLLS = Metric(name="imagetasks.polls", kind="counter")
+PICTURES = Metric(name="imagetasks.pictures", kind="counter")
+BYTES = Metric(name="imagetasks.bytes", kind="counter")
+QUEUE_TIME = Metric(name="imagetasks.queue_time", kind="timer")
+RUN_TIME = Metric(name="imagetasks.run_time", kind="timer")
+CREDITS = Metric(name="imagetasks.usage.credits", kind="counter")
+TOKENS = Metric(name="imagetasks.usage.tokens", kind="counter")
+COST = Metric(name="imagetasks.cost", kind="counter")
+
+METRICS = (
+    SUBMITTED,
+    REFUSED,
+    UNKNOWN_OUTCOME,
+    SUCCEEDED,
+    FAILED,
+    POLLS,
+    PICTURES,
+    BYTES,
+    QUEUE_TIME,
+    RUN_TIME,
+    CREDITS,
+    TOKENS,
+    COST,
+)
+"""All there are."""
+
+_USAGE = {CREDITS: "credits", TOKENS: "total_tokens"}
+
+
+def submitted(service: str) -> None:
+    """Count an image task that the service took. Call it once its id is on record: a retry then does not come here.
+
+    :param service: name of the service; likewise below.
+    """
+    _count(SUBMITTED, 1, service=service)
+
+
+def not_submitted(service: str, error: ImageTaskError) -> None:
+    """Count a submission that was refused, or of which nobody knows what became."""
+    if isinstance(error, UnknownOutcomeError):
+        _count(UNKNOWN_OUTCOME, 1, service=service)
+    else:
+        _count(REFUSED, 1, service=service, error=public_class_name(type(error)))
+
+
+def ended(task: ImageTask, error: ImageTaskError | None) -> None:
+    """Count the end of the wait for one image task, with its times and its usage where it succeeded.
+
+    :param error: why the wait fails, None where it succeeded.
+    """
+    if error is not None:
+        _count(FAILED, 1, service=task.service, error=public_class_name(type(error)))
+        return
+    if task.state is not TaskState.SUCCEEDED:
+        return
+    _count(SUCCEEDED, 1, service=task.service)
+    if task.duration is not None:
+        _time(RUN_TIME, task.duration, service=task.service)
+        if task.created_at is not None and task.finished_at is not None:
+            _time(QUEUE_TIME, task.finished_at - task.created_at - task.duration, service=task.service)
+    for metric, field in _USAGE.items():
+        amount = (task.usage or {}).get(field)
+        if isinstance(amount, int | float) and not isinstance(amount, bool) and 0 < amount < float("inf"):
+            _count(metric, amount, service=task.service)
+
+
+def polled(service: str, requests: int) -> None:
+    """Count status requests."""
+    if requests:
+        _count(POLLS, requests, service=service)
+
+
+def polled_from_loop(service: str, requests: int = 1) -> None:
+    """Count status requests without touching the network on the event loop that made them."""
+    try:
+        _left_behind().put_nowait(lambda: polled(service, requests))
+    except queue.Full:
+        # The counts are late by so much that something is wrong with the metrics; the wait is not to suffer.
+        _log.debug("A count of a status request is dropped: the metrics do not keep up")
+
+
+def stored(service: str, size: int) -> None:
+    """Count a picture that was fetched and put in place.
+
+    :param size: in bytes.
+    """
+    _count(PICTURES, 1, service=service)
+    _count(BYTES, size, service=service)
+
+
+def cost(service: str, amount: float) -> None:
+    """Add to what pictures cost, by the table of prices.
+
+    :param amount: in the currency of the prices.
+    """
+    if amount:
+        _count(COST, amount, service=service)
+
+
+def _count(metric: Metric, amount: float, **tags: str) -> None:
+    _safely(lambda: _airflow_stats().incr(metric.name, amount, tags=tags))
+
+
+def _time(metric: Metric, seconds: float, **tags: str) -> None:
+    # Clocks of a service need not agree with each other.
+    _safely(lambda: _airflow_stats().timing(metric.name, timedelta(seconds=max(0.0, seconds)), tags=tags))
+
+
+def _airflow_stats() -> Any:
+    """Return the metrics that this process has set up.
+
+    Since 3.2 Airflow has two: those of its tasks, and those of its own components, to which the triggerer belongs.
+    """
+    if "airflow.jobs.triggerer_job_runner" in sys.modules and find_spec("airflow.observability") is not None:
+        return import_module("airflow.observability.stats").Stats
+    return import_module("airflow.providers.common.compat.sdk").Stats
+
+
+def _safely(send: Callable[[], object]) -> None:
+    try:
+        send()
+    except Exception as error:  # noqa: BLE001 - a picture that is paid for must not fail for a number
+        _log.debug("A metric could not be sent", exc_info=error)
+
+
+_queue: queue.Queue[Callable[[], None]] | None = None
+_queue_lock = threading.Lock()
+
+
+def _left_behind() -> queue.Queue[Callable[[], None]]:
+    """Return what a thread of this process sends one by one; it is started with the first."""
+    global _queue  # noqa: PLW0603 - one for the process
+    with _queue_lock:
+        if _queue is None:
+            _queue = queue.Queue(MOST_WAITING)
+            threading.Thread(target=_send_for_ever, args=(_queue,), name="imagetasks-metrics", daemon=True).start()
+        return _queue
+
+
+def _send_for_ever(counts: queue.Queue[Callable[[], None]]) -> None:
+    while True:
+        _safely(counts.get())
+        counts.task_done()
