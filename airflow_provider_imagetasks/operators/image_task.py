@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_imagetasks.account import DEFAULT_CONN_ID
 from airflow_provider_imagetasks.airflow_errors import errors_for_airflow
+from airflow_provider_imagetasks.assets import announce_pictures, picture_extra
 from airflow_provider_imagetasks.downloads.filenames import DEFAULT_FILENAME, check_filename
 from airflow_provider_imagetasks.downloads.files import DownloadedFile, download_images
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
@@ -141,6 +142,8 @@ class ImageTaskDownloadOperator(BaseOperator):
     there intact is not fetched again. Returns ``{"files": [{uri, sha256, bytes, width, height, media_type,
     image_task_id, index}]}``.
 
+    Once all are stored, an ``AssetAlias`` in ``outlets`` gets an event for each picture, an ``Asset`` one for all.
+
     :param image_task_id: an id, a dict that a submit task or sensor pushed, or any sequence of them.
     :param output_path: a folder on any ``ObjectStoragePath`` (``file:///...``, ``s3://conn@bucket/...``).
     :param filename: pattern of the names, with ``{image_task_id}``, ``{index}`` and ``{ext}`` (by the content).
@@ -175,9 +178,14 @@ class ImageTaskDownloadOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, list[dict[str, Any]]]:
         """Read the image tasks, store their pictures and return what was stored."""
         with errors_for_airflow():
-            return {"files": [file.as_xcom() for file in self._download()]}
+            files, tasks = self._download()
+        by_id = {task.id: task for task in tasks}
+        stored = [file.as_xcom() for file in files]
+        pictures = [picture_extra(file, by_id[file["image_task_id"]]) for file in stored]
+        announce_pictures(context, self.outlets, pictures)
+        return {"files": stored}
 
-    def _download(self) -> list[DownloadedFile]:
+    def _download(self) -> tuple[list[DownloadedFile], list[ImageTask]]:
         check_filename(self.filename)
         references = read_references(self.image_task_id)
         hook = ImageTaskHook(references.conn_id(self.conn_id))
@@ -195,7 +203,7 @@ class ImageTaskDownloadOperator(BaseOperator):
             retryable = any(error.retryable for error in problems)
             total = len(files) + len(problems)
             raise combine(problems, total, rest="the others are in place", retryable=retryable)
-        return files
+        return files, tasks
 
     def _unready(self, task: ImageTask, hook: ImageTaskHook) -> ImageTaskError:
         error = failure(task, service=hook.service, conn_id=hook.conn_id)

@@ -1,0 +1,112 @@
+"""Announces stored pictures to Airflow as assets, so that other Dags run on them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow.providers.common.compat.sdk import Asset, AssetAlias
+
+from airflow_provider_imagetasks.tasks import ImageTask, prompt_excerpt
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+MOST_EVENTS = 1_000
+"""Pictures that one task announces one by one: each is an asset and an event in Airflow's database."""
+MOST_LISTED = 20
+"""Pictures that one event lists."""
+LARGEST_USAGE = 1_000
+"""Characters of JSON; what a service reports beyond that is left out."""
+
+
+def stable_uri(uri: str) -> str:
+    """Return a URI without what is not its identity: user name, connection id, query and fragment.
+
+    :param uri: where a picture is; a query is only looked for in ``http`` and ``https``, elsewhere it is a name.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return uri
+    authority, slash, path = rest.partition("/")
+    if scheme in ("http", "https"):
+        path = path.partition("#")[0].partition("?")[0]
+    return f"{scheme}{separator}{authority.rpartition('@')[2].partition('?')[0]}{slash}{path}"
+
+
+def picture_extra(file: Mapping[str, Any], task: ImageTask) -> dict[str, Any]:
+    """Return what an event says of one picture, about 1 KB and never more than some.
+
+    :param file: the picture's entry in the XCom of its task.
+    :param task: the image task that it is from; its usage is that of all its pictures together.
+    """
+    return {
+        **file,
+        "uri": stable_uri(str(file["uri"])),
+        "service": task.service,
+        "model": task.model,
+        "prompt": prompt_excerpt(task.prompt),
+        "usage": _bounded(task.usage),
+    }
+
+
+def _bounded(usage: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    try:
+        size = len(json.dumps(dict(usage or {}), allow_nan=False))
+    except (TypeError, ValueError):
+        return None
+    return dict(usage) if usage is not None and size <= LARGEST_USAGE else None
+
+
+def announce_pictures(context: Context, outlets: Sequence[Any], pictures: Sequence[Mapping[str, Any]]) -> None:
+    """Add to the events that Airflow makes of a task's outlets once the task succeeds.
+
+    An ``AssetAlias`` gets an event for each picture, whose own URI is the asset. An ``Asset`` gets its one event, with
+    ``{count, bytes, pictures}``, of which the first 20 pictures are listed.
+
+    :param outlets: of the task.
+    :param pictures: as :func:`picture_extra` returns them.
+    """
+    for outlet in outlets:
+        if isinstance(outlet, Asset):
+            context["outlet_events"][outlet].extra = _summary(pictures)
+        if not isinstance(outlet, AssetAlias):
+            continue
+        event = context["outlet_events"][outlet]
+        for picture in pictures[:MOST_EVENTS]:
+            asset = _asset_of(str(picture["uri"]))
+            if asset is not None:
+                event.add(asset, extra=dict(picture))
+        if len(pictures) > MOST_EVENTS:
+            _log().warning(
+                "%s pictures are stored, and the first %s are announced to the asset alias %r. For all of them, read "
+                "this task's XCom",
+                len(pictures),
+                MOST_EVENTS,
+                outlet.name,
+            )
+
+
+def _summary(pictures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "count": len(pictures),
+        "bytes": sum(picture["bytes"] for picture in pictures),
+        "pictures": [dict(picture) for picture in pictures[:MOST_LISTED]],
+    }
+
+
+def _asset_of(uri: str) -> Asset | None:
+    """Return the asset of a picture, None where Airflow does not take its URI: the picture is in place all the same."""
+    try:
+        # A question mark in a file's name would read as a query, and MySQL takes only ASCII.
+        return Asset(uri=quote(uri, safe=":/@!$&'()*+,;=~%"))
+    except ValueError as error:
+        _log().warning("%s is stored, but cannot be announced as an asset: %s", uri, error)
+        return None
+
+
+def _log() -> logging.Logger:
+    return logging.getLogger(__name__)
