@@ -17,6 +17,7 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidReques
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.ledger.stores import store_for
 from airflow_provider_imagetasks.ledger.submitting import OnUnknownOutcome, Submission, slot_of
+from airflow_provider_imagetasks.lineage import Lineage, Made, ReportsLineage
 from airflow_provider_imagetasks.references import read_references
 from airflow_provider_imagetasks.storage import open_folder, require_known_scheme
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, iso_time, prompt_excerpt
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _ON_UNKNOWN_OUTCOME = ("fail", "resubmit")
 
 
-class ImageTaskSubmitOperator(BaseOperator):
+class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
     """Submit an image task and return its id, without waiting for the picture.
 
     The XCom is the id as text; ``image_task`` holds ``{id, service, conn_id, trace_id, model, prompt, submitted_at}``,
@@ -100,6 +101,13 @@ class ImageTaskSubmitOperator(BaseOperator):
                 context["ti"].xcom_push(key="image_task", value=self._pushed(task, hook))
             self._say_what_goes_on(task, hook)
             submission.finish()
+        self.lineage = Lineage(
+            service=task.service,
+            models=[task.model] if task.model else [],
+            image_task_ids=[task.id],
+            submitted=True,
+            references=[*(self.images or ()), *([self.mask] if self.mask else [])],
+        )
         return task.id
 
     def _request(self) -> ImageRequest:
@@ -135,7 +143,7 @@ class ImageTaskSubmitOperator(BaseOperator):
             )
 
 
-class ImageTaskDownloadOperator(BaseOperator):
+class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
     """Fetch, verify and store the pictures of finished image tasks. Free, and safe to repeat.
 
     The image task is read again, since result URLs expire. A picture whose name holds the id and that is already
@@ -183,6 +191,13 @@ class ImageTaskDownloadOperator(BaseOperator):
         stored = [file.as_xcom() for file in files]
         pictures = [picture_extra(file, by_id[file["image_task_id"]]) for file in stored]
         announce_pictures(context, self.outlets, pictures)
+        self.lineage = Lineage(
+            service=tasks[0].service,
+            models=sorted({task.model for task in tasks if task.model}),
+            image_task_ids=[task.id for task in tasks],
+            files=[Made(uri=file.uri, size=file.picture.bytes) for file in files],
+            folder=str(self.output_path),
+        )
         return {"files": stored}
 
     def _download(self) -> tuple[list[DownloadedFile], list[ImageTask]]:

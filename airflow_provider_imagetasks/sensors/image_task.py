@@ -19,6 +19,7 @@ from airflow_provider_imagetasks.exceptions import (
     RateLimitError,
 )
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.lineage import Lineage, ReportsLineage
 from airflow_provider_imagetasks.references import ImageTaskReferences, read_references
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from airflow_provider_imagetasks.triggers.image_task import EVENT_STATUSES, ImageTaskTrigger
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 MOST_IMAGE_TASKS = 500
 
 
-class ImageTaskSensor(BaseSensorOperator):
+class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
     """Wait until image tasks succeed or fail. Status requests are free.
 
     Returns ``{id, service, conn_id, trace_id, state, model, prompt, images, image_count_requested, created_at,
@@ -205,6 +206,11 @@ class ImageTaskSensor(BaseSensorOperator):
             asked = task.image_count_requested or 1
             if len(task.images) < asked:
                 self.log.warning("Image task %s has %s of %s pictures.", task.id[:80], len(task.images), asked)
+        self.lineage = Lineage(
+            service=hook.account.service,
+            models=sorted({task.model for task in tasks if task.model}),
+            image_task_ids=[task.id for task in tasks],
+        )
         return records if question.is_sequence else records[0]
 
 
