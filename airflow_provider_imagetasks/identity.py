@@ -19,3 +19,11 @@ def submission_identity(
     if attempt:
         parts += (str(attempt),)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def batch_identity(*, dag_id: str, task_id: str, run_id: str, map_index: int) -> str:
+    """Return 64 hexadecimal digits that are the same for every start of one batch.
+
+    :param map_index: -1 for a task that is not mapped.
+    """
+    return hashlib.sha256("\0".join((dag_id, task_id, run_id, str(map_index))).encode()).hexdigest()

@@ -59,8 +59,16 @@ class StatusPoller:
         :param first_pause: seconds before the first question.
         :param log: told what changes and what fails, in the caller's own context.
         """
-        waiting = PolledWait(Progress(watch, log), asyncio.get_running_loop().create_future())
-        now = time.time()
+        return await self.wait_with(Progress(watch, log), first_pause=first_pause)
+
+    async def wait_with(self, progress: Progress, *, first_pause: float) -> str:
+        """Do what :meth:`wait` does, with what is to be told of every answer and decides when it is the last.
+
+        :param progress: of what is waited for; called in the caller's own context.
+        :param first_pause: seconds before the first question.
+        """
+        waiting = PolledWait(progress, asyncio.get_running_loop().create_future())
+        watch, now = progress.watch, time.time()
         self._waits.add(waiting)
         heappush(self._deadlines, (watch.deadline, id(waiting), waiting))
         for image_task_id in waiting.progress.pending:

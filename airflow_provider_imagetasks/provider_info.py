@@ -25,9 +25,15 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": _modules("hooks.image_task"),
-        "operators": _modules("operators.image_task"),
+        "operators": _modules("operators.image_task", "operators.image_batch"),
         "sensors": _modules("sensors.image_task"),
-        "triggers": _modules("triggers.image_task"),
+        "triggers": _modules("triggers.image_task", "triggers.image_batch"),
+        "task-decorators": [
+            {
+                "name": "image_batch",
+                "class-name": f"{__package__}.decorators.image_batch.image_batch_task",
+            }
+        ],
         "config": {
             "imagetasks": {
                 "description": "Settings of the image tasks provider.",
@@ -58,5 +64,5 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
-def _modules(name: str) -> list[dict[str, Any]]:
-    return [{"integration-name": _INTEGRATION, "python-modules": [f"{__package__}.{name}"]}]
+def _modules(*names: str) -> list[dict[str, Any]]:
+    return [{"integration-name": _INTEGRATION, "python-modules": [f"{__package__}.{name}" for name in names]}]

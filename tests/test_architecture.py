@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("poller", ("account_session", "polled_waits", "poller")),
     ("pictures", ("pictures", "storage", "input_images", "downloads")),
     ("ledger", ("ledger",)),
+    ("batch", ("batch",)),
     ("what Airflow says and is told", ("connections", "airflow_errors", "retry_policy", "assets", "lineage")),
     ("hooks", ("hooks",)),
     ("triggers", ("triggers",)),

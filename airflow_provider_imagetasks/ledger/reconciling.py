@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -80,6 +81,40 @@ def find_unanswered(
         if found.task is not None:
             return found.task
     return None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a service says of several submissions at once.
+
+    :param found: image tasks by the key that their submission went out with; several for one key are no answer, and
+        that key is among ``unclear``.
+    :param proven: whether the service showed that it keeps the trace ids it is given: it found some of ours. Where it
+        does, a submission that it does not find, and has had time to write down, was never taken.
+    """
+
+    found: Mapping[str, ImageTask]
+    unclear: frozenset[str]
+    proven: bool
+
+
+def reconcile_group(service: Service, keys: Sequence[str], *, witness: str | None) -> Flow[Findings]:
+    """Ask for the submissions of a group, for a service that ``finds_by_trace_id``. Free.
+
+    :param keys: what they went out with as trace ids; at most 49.
+    :param witness: the same of a submission that certainly was taken.
+    :raises ImageTaskError: the service cannot be asked now.
+    """
+    asked = [*keys, *((witness,) if witness else ())]
+    by_key: dict[str, list[ImageTask]] = {}
+    for task in (yield from service.find_by_trace_ids(asked)):
+        if task.trace_id and task.trace_id in asked:
+            by_key.setdefault(task.trace_id, []).append(task)
+    return Findings(
+        found={key: by_key[key][0] for key in keys if len(by_key.get(key, ())) == 1},
+        unclear=frozenset(key for key in keys if len(by_key.get(key, ())) > 1),
+        proven=bool(by_key),
+    )
 
 
 def _is_this(task: ImageTask, request: ImageRequest, record: SubmissionRecord) -> bool:

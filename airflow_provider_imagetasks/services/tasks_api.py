@@ -103,6 +103,10 @@ class TasksApiService(Service):
         query = {"trace_ids": [trace_id], "limit": PAGE_SIZE}
         return (yield from exchange.patiently(lambda: self._retrieve_batch(query)))
 
+    def find_by_trace_ids(self, trace_ids: Sequence[str]) -> Flow[list[ImageTask]]:
+        """Ask for all of them by batch, page by page, since one trace id may belong to several image tasks."""
+        return (yield from self.list_tasks(trace_ids=list(trace_ids)))
+
     def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
         """Ask for several records in one request, matched by their id; those that are missing are not found."""
         if len(image_task_ids) == 1:

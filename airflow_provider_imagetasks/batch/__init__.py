@@ -1,0 +1,1 @@
+"""Batches: thousands of pictures as one Airflow task, which survives being killed at any moment."""

@@ -1,0 +1,201 @@
+"""The folder of a batch on any object storage: whose it is, the frozen requests, the ledger's segments."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_imagetasks.batch.decisions import Life
+from airflow_provider_imagetasks.batch.segments import SCHEMA, SegmentName, json_line, read_name
+from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, InvalidRequestError
+from airflow_provider_imagetasks.storage import fetch_existing, open_folder, put_in_place, uri_of
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+FOLDER = ".imagetasks"
+OWNER_NAME = "batch.json"
+REQUESTS_NAME = "requests.jsonl"
+LIFE_NAME = "life.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """Whose folder it is, and what was frozen there. Written last, so that its presence means that all is frozen.
+
+    :param mark: drawn at random by the first start; Airflow keeps it too, where it can.
+    :param total: rows in the frozen requests; ``invalid`` of them cannot be asked for, ``repeated`` ask for the same as
+        an earlier one.
+    :param digest: SHA-256 of the file that they came from, None where they came from the Dag.
+    :param cost: what all of it costs by the prices known then; None where not all prices are.
+    :param unpriced: models without a price.
+    """
+
+    dag_id: str
+    task_id: str
+    run_id: str
+    map_index: int
+    mark: str
+    created_at: float
+    total: int = 0
+    invalid: int = 0
+    repeated: int = 0
+    digest: str | None = None
+    cost: float | None = None
+    unpriced: tuple[str, ...] = ()
+
+
+class BatchFolder:
+    """Reads and writes the files of one batch.
+
+    :param output_path: where the pictures go; the folder lies below it.
+    :param identity: names the batch among all others.
+    """
+
+    def __init__(self, output_path: str, identity: str) -> None:
+        self.pictures = open_folder(output_path)
+        self._path = self.pictures / FOLDER / identity
+        self.uri = uri_of(self._path)
+        self.is_local = self.uri.startswith("file://")
+
+    def path_of(self, name: str) -> ObjectStoragePath:
+        """Return where a file of the batch lies."""
+        return self._path / name
+
+    def read(self, name: str) -> bytes | None:
+        """Return a small file, None where there is none.
+
+        :raises ImageTaskError: it cannot be read, which must never be taken for "there is none".
+        """
+        with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
+            copy = Path(scratch) / "copy"
+            return copy.read_bytes() if self.fetch(name, copy) else None
+
+    def fetch(self, name: str, target: Path) -> bool:
+        """Copy a file to a local one; return False where there is none.
+
+        :raises ImageTaskError: it cannot be read.
+        """
+        try:
+            return fetch_existing(self.path_of(name), target)
+        except (DownloadError, OSError) as error:
+            raise self._unusable("read", name, error) from error
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a small file in place in one step.
+
+        :raises ImageTaskError: it cannot be written.
+        """
+        with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
+            copy = Path(scratch) / "copy"
+            copy.write_bytes(content)
+            self.put(name, copy)
+
+    def put(self, name: str, source: Path) -> None:
+        """Put a local file in place in one step.
+
+        :raises ImageTaskError: it cannot be written.
+        """
+        try:
+            put_in_place(source, self.path_of(name))
+        except (DownloadError, OSError) as error:
+            raise self._unusable("written", name, error) from error
+
+    def segments(self, generation: int) -> list[SegmentName]:
+        """Return the segments of a generation, in the order in which they were written.
+
+        :raises ImageTaskError: the folder cannot be listed.
+        """
+        filesystem = self._path.fs
+        try:
+            filesystem.invalidate_cache(self._path.path)
+            listed = filesystem.ls(self._path.path, detail=False)
+        except FileNotFoundError:
+            return []
+        except Exception as error:
+            raise self._unusable("listed", "", error) from error
+        names = (read_name(str(entry).rstrip("/").rpartition("/")[2]) for entry in listed)
+        return sorted(name for name in names if name is not None and name.generation == generation)
+
+    def owner(self) -> Owner | None:
+        """Return whose folder it is, None where nothing was frozen yet.
+
+        :raises ImageTaskError: that cannot be read.
+        """
+        value = self._json(OWNER_NAME)
+        return _filled(Owner, value) if value is not None else None
+
+    def write_owner(self, owner: Owner) -> None:
+        """Keep whose folder it is, once everything is frozen."""
+        self.write(OWNER_NAME, json_line({"schema": SCHEMA, **asdict(owner)}))
+
+    def life(self) -> Life | None:
+        """Return where the batch stands, None before its first start."""
+        value = self._json(LIFE_NAME)
+        return _filled(Life, value) if value is not None else None
+
+    def write_life(self, life: Life) -> None:
+        """Keep where the batch stands."""
+        self.write(LIFE_NAME, json_line({"schema": SCHEMA, **asdict(life)}))
+
+    def _json(self, name: str) -> Mapping[str, Any] | None:
+        content = self.read(name)
+        if content is None:
+            return None
+        try:
+            value = json.loads(content)
+            if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
+                raise ValueError("it is not an object with a schema")
+        except ValueError as error:
+            raise self._unusable("understood", name, error) from error
+        if value["schema"] > SCHEMA:
+            raise self._unusable("understood", name, ValueError("a newer version of the provider wrote it"))
+        return value
+
+    def _unusable(self, what: str, name: str, error: Exception) -> ImageTaskError:
+        return ImageTaskError(
+            f"The folder of the batch cannot be {what} ({self.uri}/{name}: {error})",
+            code="batch_folder",
+            billed="no" if what != "written" else "unknown",
+            retryable=True,
+            retry_advice="Without it nobody can tell what was paid for already; a retry looks again.",
+        )
+
+
+def require_owner(
+    owner: Owner, *, names: tuple[str, str, str, int], mark: str | None, keeps_marks: bool, uri: str
+) -> None:
+    """Refuse a folder that another batch owns.
+
+    :param names: this batch's Dag, task, run and map index.
+    :param mark: what Airflow keeps; None where it keeps nothing of this batch.
+    :param keeps_marks: whether this Airflow keeps them.
+    :param uri: of the folder, for the message.
+    :raises InvalidRequestError: it is another's.
+    """
+    owned_by = (owner.dag_id, owner.task_id, owner.run_id, owner.map_index)
+    if owned_by == names and (not keeps_marks or owner.mark == mark):
+        return
+    whose = (
+        f"of Dag {owner.dag_id}, task {owner.task_id}, run {owner.run_id}"
+        if owned_by != names
+        else "of the same names, but not of this Airflow (another deployment that writes to the same place?)"
+    )
+    raise InvalidRequestError(
+        f"The folder {uri} belongs to another batch: one {whose}. Give this one an output_path of its own; or, if this "
+        "Airflow has merely forgotten it and its pictures do not matter any more, remove the folder"
+    )
+
+
+def _filled(kind: type[Any], value: Mapping[str, Any]) -> Any:
+    """Return a dataclass from what was kept of it, leaving out what a newer version added."""
+    known = {field.name for field in fields(kind)}
+    entries = {name: tuple(entry) if isinstance(entry, list) else entry for name, entry in value.items()}
+    try:
+        return kind(**{name: entry for name, entry in entries.items() if name in known})
+    except TypeError as error:
+        raise ImageTaskError(f"The folder of the batch holds an incomplete {kind.__name__}: {error}") from error

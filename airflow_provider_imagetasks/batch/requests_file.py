@@ -1,0 +1,258 @@
+"""Reads the requests of a batch, checks every one, and freezes them: later starts read only what was frozen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from airflow_provider_imagetasks.account import Account
+from airflow_provider_imagetasks.batch.prices import cost_of
+from airflow_provider_imagetasks.batch.rows import Row, frozen_row, read_row
+from airflow_provider_imagetasks.batch.segments import json_line
+from airflow_provider_imagetasks.downloads.filenames import holds
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.storage import fetch_existing, open_folder, uri_of
+
+LONGEST_LINE = 4 * 1024 * 1024
+NAMED_PROBLEMS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """What holds for every row.
+
+    :param model: for rows that name none; likewise ``options``, under those of the row.
+    :param filename: pattern of the pictures' names.
+    :param prices: the user's own, per picture by model.
+    """
+
+    account: Account
+    service: Service
+    model: str | None
+    options: Mapping[str, Any]
+    filename: str
+    prices: Mapping[str, float]
+
+
+@dataclass(kw_only=True)
+class Frozen:
+    """What the requests came to.
+
+    :param invalid: rows that cannot be asked for; ``problems`` says what is wrong with the first of them.
+    :param repeated: rows that ask for the same as an earlier one.
+    :param cost: of all pictures, None where not all prices are known; ``unpriced`` names those models.
+    :param digest: SHA-256 of the file that they came from.
+    """
+
+    total: int = 0
+    invalid: int = 0
+    problems: list[str] = field(default_factory=list)
+    repeated: int = 0
+    cost: float | None = 0.0
+    unpriced: set[str] = field(default_factory=set)
+    digest: str | None = None
+
+
+class RequestsSource:
+    """Where the rows come from: a sequence out of the Dag, or a file.
+
+    :param rows: prompts or requests; None where there is a file.
+    :param path: a JSONL file on any ``ObjectStoragePath``.
+    """
+
+    def __init__(self, rows: Iterable[Any] | None, path: str | None) -> None:
+        self._rows = rows
+        self._path = path
+
+    @property
+    def files_below(self) -> str | None:
+        """The local folder that rows may name files in."""
+        if self._path is None:
+            return None
+        uri = uri_of(open_folder(self._path))
+        return str(Path(uri.removeprefix("file://")).parent) if uri.startswith("file://") else None
+
+    def rows(self) -> Iterable[Any]:
+        """Return the rows out of the Dag."""
+        return self._rows or ()
+
+    def values(self, scratch: Path, frozen: Frozen) -> Iterator[tuple[str, Any]]:
+        """Yield each row with its place, an ``InvalidRequestError`` for one that cannot be read.
+
+        :param scratch: where the file may be copied to.
+        :param frozen: is told the file's digest.
+        """
+        if self._path is None:
+            yield from ((f"row {number}", value) for number, value in enumerate(self.rows()))
+            return
+        copy = scratch / "source"
+        frozen.digest = self.fetch(copy)
+        with copy.open("rb") as file:
+            yield from _lines(file)
+
+    def fetch(self, target: Path) -> str | None:
+        """Copy the file, and return its SHA-256; None where the rows come from the Dag.
+
+        :raises InvalidRequestError: there is no such file.
+        """
+        if self._path is None:
+            return None
+        try:
+            found = fetch_existing(open_folder(self._path), target)
+        except ImageTaskError as error:
+            raise InvalidRequestError(
+                f"requests_path is {self._path!r}, which cannot be read: {error.message}",
+                retryable=error.retryable,
+                retry_advice="A retry reads it again." if error.retryable else None,
+            ) from error
+        if not found:
+            raise InvalidRequestError(f"requests_path is {self._path!r}, and there is no such file")
+        with target.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def freeze(source: RequestsSource, target: Path, asking: Asking) -> Frozen:
+    """Check all rows and write them down, each as one line with its index. One bad row does not spoil the others.
+
+    :param target: a local file.
+    :raises InvalidRequestError: there is no row at all, or the names of pictures would collide.
+    """
+    frozen = Frozen()
+    below = source.files_below
+    seen: set[bytes] = set()
+    names: set[str] | None = set() if _named_by_id_alone(asking.filename) else None
+    with target.open("wb") as file:
+        for place, value in source.values(target.parent, frozen):
+            try:
+                row = _checked(value, asking, below)
+                if names is not None:
+                    _require_new_name(row, names)
+            except InvalidRequestError as error:
+                frozen.invalid += 1
+                if len(frozen.problems) < NAMED_PROBLEMS:
+                    frozen.problems.append(f"{place}: {error.message.rstrip('.')}")
+                error.message = f"{place[0].upper()}{place[1:]}: {error.message}"
+                line = {"index": frozen.total, "id": None, "prompt": None, "error": error.as_xcom()}
+            else:
+                line = row.as_json(frozen.total)
+                mark = hashlib.sha256(json_line({**line, "index": 0, "id": None})).digest()[:12]
+                frozen.repeated += mark in seen
+                seen.add(mark)
+                _add_cost(frozen, row, asking)
+            file.write(json_line(line))
+            frozen.total += 1
+    if not frozen.total:
+        raise InvalidRequestError("The batch is empty: there is nothing to submit. Did an upstream task push no rows?")
+    if frozen.total > 1 and not any(holds(asking.filename, name) for name in ("image_task_id", "row", "id")):
+        raise InvalidRequestError(
+            f"filename {asking.filename!r} gives several pictures one name; add {{image_task_id}}, {{row}} or {{id}}"
+        )
+    return frozen
+
+
+def _checked(value: Any, asking: Asking, files_below: str | None) -> Row:
+    if isinstance(value, InvalidRequestError):
+        raise value
+    row = read_row(value, model=asking.model, options=asking.options, files_below=files_below)
+    request = row.request
+    if request.image_count > 1 and not holds(asking.filename, "index"):
+        raise InvalidRequestError(f"it asks for {request.image_count} pictures, and filename has no {{index}}")
+    if all(str(image).startswith(("http://", "https://")) for image in request.images) and request.mask is None:
+        completed = asking.service.complete(request, asking.account)
+        request = replace(completed, callback_url=None)
+    return replace(row, request=request)
+
+
+def _named_by_id_alone(filename: str) -> bool:
+    return holds(filename, "id") and not holds(filename, "row") and not holds(filename, "image_task_id")
+
+
+def _require_new_name(row: Row, names: set[str]) -> None:
+    if row.id is None:
+        raise InvalidRequestError("it has no id, and filename needs one")
+    if row.id in names:
+        raise InvalidRequestError(f"the id {row.id!r} occurs before, and filename tells pictures apart by it alone")
+    names.add(row.id)
+
+
+def _add_cost(frozen: Frozen, row: Row, asking: Asking) -> None:
+    cost = cost_of(asking.service.name, row.request, asking.prices)
+    if cost is None:
+        frozen.unpriced.add(row.request.model or "?")
+        frozen.cost = None
+    elif frozen.cost is not None:
+        frozen.cost += cost
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[str, Any]]:
+    number = 0
+    while line := file.readline(LONGEST_LINE):
+        number += 1
+        place = f"line {number}"
+        if len(line) >= LONGEST_LINE and not line.endswith(b"\n"):
+            while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
+                pass
+            yield place, InvalidRequestError(f"it is longer than {LONGEST_LINE:,} bytes")
+            continue
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if not line.strip():
+            continue
+        yield place, _parsed(line)
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        value = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return InvalidRequestError(f"it is not UTF-8 (byte {error.start + 1})")
+    except (ValueError, RecursionError) as error:
+        return InvalidRequestError(f"it is not JSON ({error})")
+    if not isinstance(value, dict):
+        return InvalidRequestError(f"it is {type(value).__name__}, not an object with a prompt")
+    return value
+
+
+class FrozenRequests:
+    """The frozen rows, read one at a time: memory holds only where each begins.
+
+    :param path: a local copy of them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._offsets = array("Q")
+        position = 0
+        for line in self._file:
+            self._offsets.append(position)
+            position += len(line)
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def line(self, index: int) -> dict[str, Any]:
+        """Return what was frozen of a row."""
+        self._file.seek(self._offsets[index])
+        value: dict[str, Any] = json.loads(self._file.readline())
+        return value
+
+    def row(self, index: int) -> Row:
+        """Return a row, to be submitted.
+
+        :raises InvalidRequestError: it could not be asked for when it was frozen; says why.
+        """
+        line = self.line(index)
+        problem = line.get("error")
+        if problem:
+            raise InvalidRequestError(problem["message"])
+        return frozen_row(line)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

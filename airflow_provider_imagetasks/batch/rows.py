@@ -1,0 +1,130 @@
+"""One row of a batch: what a request may hold, checked before anything is billed. Rows are data, never trusted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.tasks import ImageRequest
+
+FIELDS = ("prompt", "model", "options", "images", "mask", "id")
+LONGEST_ID = 200
+_WEB_SCHEMES = frozenset({"http", "https"})
+_LOCAL_SCHEMES = frozenset({"", "file"})
+_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl", "az", "wasb", "oss"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One request of a batch.
+
+    :param request: what is asked for.
+    :param id: what the user calls the row; None where it has no name.
+    """
+
+    request: ImageRequest
+    id: str | None = None
+
+    def as_json(self, index: int) -> dict[str, Any]:
+        """Return the row as it is frozen.
+
+        :param index: its position in the batch, from 0.
+        """
+        request = self.request
+        return {
+            "index": index,
+            "id": self.id,
+            "prompt": request.prompt,
+            "model": request.model,
+            "options": dict(request.options),
+            "images": list(request.images),
+            "mask": request.mask,
+        }
+
+
+def frozen_row(value: Mapping[str, Any]) -> Row:
+    """Return the row that was frozen, which was checked then."""
+    return Row(
+        request=ImageRequest(
+            prompt=value["prompt"],
+            model=value.get("model"),
+            options=value.get("options") or {},
+            images=tuple(value.get("images") or ()),
+            mask=value.get("mask"),
+        ),
+        id=value.get("id"),
+    )
+
+
+def read_row(value: Any, *, model: str | None, options: Mapping[str, Any], files_below: str | None) -> Row:
+    """Check a row.
+
+    :param value: a prompt, or a request with some of ``FIELDS``.
+    :param model: for a row that names none.
+    :param options: those of the row come on top.
+    :param files_below: the local folder that rows may name files in; None where they may name none.
+    :raises InvalidRequestError: says what is wrong with it.
+    """
+    if isinstance(value, str):
+        value = {"prompt": value}
+    if not isinstance(value, Mapping):
+        raise InvalidRequestError(f"a request is an object with a prompt, not {type(value).__name__}")
+    unknown = sorted(str(name) for name in value if name not in FIELDS)
+    if unknown:
+        raise InvalidRequestError(
+            f"it holds {', '.join(unknown)}; a request may hold {', '.join(FIELDS)}, and further fields for the "
+            "service inside options"
+        )
+    own = value.get("options")
+    if own is not None and not isinstance(own, Mapping):
+        raise InvalidRequestError(f"options must be an object, not {type(own).__name__}")
+    images, mask = value.get("images"), value.get("mask")
+    request = ImageRequest(
+        prompt=value.get("prompt"),  # type: ignore[arg-type]
+        model=value.get("model") or model,
+        options={**options, **(own or {})},
+        images=tuple(images) if isinstance(images, list | tuple) else images or (),
+        mask=mask,
+    )
+    for reference in (*request.images, *((mask,) if mask is not None else ())):
+        _check_reference(reference, files_below)
+    return Row(request=request, id=_row_id(value.get("id")))
+
+
+def _row_id(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InvalidRequestError(f"id is {value!r}; it must be text or a whole number")
+    text = str(value).strip()
+    if not text or len(text) > LONGEST_ID:
+        raise InvalidRequestError(f"id must have 1 to {LONGEST_ID} characters")
+    return text
+
+
+def _check_reference(reference: Any, files_below: str | None) -> None:
+    """Refuse what would let a row read files of the worker, or through a connection of its choice."""
+    scheme, separator, rest = str(reference).partition("://")
+    scheme, rest = (scheme.lower(), rest) if separator else ("", str(reference))
+    if scheme in _WEB_SCHEMES:
+        return
+    if scheme in _OBJECT_STORES:
+        if "@" in rest.partition("/")[0]:
+            raise InvalidRequestError("images and mask of a row may not name a connection")
+        return
+    if scheme not in _LOCAL_SCHEMES:
+        raise InvalidRequestError(
+            f"images and mask of a row may be http(s) URLs, paths on object storage, or files; not {scheme}:"
+        )
+    if files_below is None or not rest.startswith("/") or not _is_below(rest, files_below):
+        allowed = f"below {files_below}, where requests_path is" if files_below else "where requests_path is local"
+        raise InvalidRequestError(f"images and mask of a row may name files only by absolute path, and only {allowed}")
+
+
+def _is_below(path: str, folder: str) -> bool:
+    """Whether a path lies in a folder, wherever links lead."""
+    real = os.path.realpath(path)
+    return os.path.commonpath((real, os.path.realpath(folder))) == os.path.realpath(folder)

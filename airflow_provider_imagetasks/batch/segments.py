@@ -1,0 +1,125 @@
+"""The files in which a batch keeps what it meant to submit, what was taken, and what came of it. Pure.
+
+``intents-<generation>-<number>.jsonl`` begins with a line about the group; then comes a line for each submission, at
+first without an id. ``outcomes-<generation>-<number>.jsonl`` has a line for each row that is over, in the form of the
+manifest's rows. Numbers rise over both kinds, so that the latest word on a row is the one in the highest number. Later
+versions must read these: fields are only ever added.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+SCHEMA = 1
+_NAME = re.compile(r"(intents|outcomes)-(\d{1,9})-(\d{1,9})\.jsonl")
+
+Kind = Literal["intents", "outcomes"]
+
+
+@dataclass(frozen=True, order=True)
+class SegmentName:
+    """Which segment it is; they sort by generation and number."""
+
+    generation: int
+    number: int
+    kind: Kind
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.generation}-{self.number:06d}.jsonl"
+
+
+def read_name(name: str) -> SegmentName | None:
+    """Return which segment a file is, None where it is none."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    return SegmentName(int(match[2]), int(match[3]), "intents" if match[1] == "intents" else "outcomes")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Intent:
+    """One submission.
+
+    :param index: the row.
+    :param attempt: how many times the row was submitted before in this generation.
+    :param at: Unix seconds before it left.
+    :param image_task_id: what the service answered; None while that is not known.
+    :param submitted_at: Unix seconds of the answer.
+    :param taken: False where the service definitely did not take it.
+    """
+
+    index: int
+    attempt: int
+    at: float
+    image_task_id: str | None = None
+    submitted_at: float | None = None
+    taken: bool = True
+
+
+def intents_content(intents: Iterable[Intent], *, conn_id: str, base_url: str) -> bytes:
+    """Return the content of a segment of intents.
+
+    :param conn_id: the connection that they go out with; likewise ``base_url``.
+    """
+    lines: list[dict[str, Any]] = [{"schema": SCHEMA, "conn_id": conn_id, "base_url": base_url}]
+    for intent in intents:
+        line: dict[str, Any] = {"index": intent.index, "attempt": intent.attempt, "at": intent.at}
+        if intent.image_task_id:
+            line |= {"image_task_id": intent.image_task_id, "submitted_at": intent.submitted_at}
+        elif not intent.taken:
+            line["taken"] = False
+        lines.append(line)
+    return json_lines(lines)
+
+
+def read_intents(content: bytes) -> tuple[Mapping[str, Any], list[Intent]]:
+    """Return the first line and the submissions of a segment of intents.
+
+    :raises ValueError: it is damaged, or of a newer form.
+    """
+    lines = iter(read_json_lines(content))
+    head = next(lines, None)
+    if head is None or not isinstance(head.get("schema"), int):
+        raise ValueError("it does not begin with its schema")
+    if head["schema"] > SCHEMA:
+        raise ValueError(f"its schema is {head['schema']}, and this version knows {SCHEMA}; use the newer version")
+    try:
+        return head, [
+            Intent(
+                index=int(line["index"]),
+                attempt=int(line["attempt"]),
+                at=float(line["at"]),
+                image_task_id=line.get("image_task_id"),
+                submitted_at=line.get("submitted_at"),
+                taken=line.get("taken", True),
+            )
+            for line in lines
+        ]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a line of it is incomplete ({error})") from error
+
+
+def json_lines(values: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return one line of JSON for each value."""
+    return b"".join(json_line(value) for value in values)
+
+
+def json_line(value: Mapping[str, Any]) -> bytes:
+    """Return a value as one line of JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def read_json_lines(content: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a file of ours.
+
+    :raises ValueError: a line is not one.
+    """
+    for number, line in enumerate(content.splitlines(), start=1):
+        value = json.loads(line)
+        if not isinstance(value, dict):
+            raise ValueError(f"line {number} is not an object")
+        yield value

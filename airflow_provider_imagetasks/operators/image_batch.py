@@ -1,0 +1,418 @@
+"""A batch of pictures as one Airflow task."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from airflow_provider_imagetasks.account import DEFAULT_CONN_ID, Account
+from airflow_provider_imagetasks.airflow_errors import errors_for_airflow
+from airflow_provider_imagetasks.batch.asking import poll_interval_for
+from airflow_provider_imagetasks.batch.decisions import read_failure_budget
+from airflow_provider_imagetasks.batch.ending import failure_of, finish
+from airflow_provider_imagetasks.batch.opening import OpenBatch, Wanted, check, keep, open_batch
+from airflow_provider_imagetasks.batch.prices import read_max_cost, read_prices
+from airflow_provider_imagetasks.batch.progress import Counts, ProgressLine
+from airflow_provider_imagetasks.batch.requests_file import Asking, RequestsSource, freeze
+from airflow_provider_imagetasks.batch.running import BatchRun, BatchSettings
+from airflow_provider_imagetasks.batch.watching import wake_at
+from airflow_provider_imagetasks.downloads.filenames import DEFAULT_FILENAME, ROW_PLACEHOLDERS, check_filename
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, ProtocolError
+from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.ledger.submitting import OnUnknownOutcome, slot_of
+from airflow_provider_imagetasks.rates import active_limit, parse_rate
+from airflow_provider_imagetasks.storage import require_known_scheme
+from airflow_provider_imagetasks.triggers.image_batch import EVENT_STATUSES, PROGRESS_KEY, ImageBatchTrigger
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+MOST_LITERAL_PROMPTS = 1000
+PUSH_SECONDS = 10.0
+"""How often XCom ``progress`` is pushed while a worker works."""
+_BACKSTOP_SECONDS = 120.0
+
+
+class ImageBatchOperator(BaseOperator):
+    """Make any number of pictures as one task: submit within the account's limits, wait without a worker, download.
+
+    Give one of ``prompts``, ``requests`` and ``requests_path``. Returns ``{manifest, total, succeeded, failed, usage,
+    cost}``; ``manifest`` is the URI of a JSONL file with a row for each request: ``{id, index, prompt, status,
+    image_task_id, files, error, usage, cost}``. While it works and while it is deferred, XCom ``progress`` holds
+    ``{total, submitted, succeeded, failed, running, updated_at}``; XCom ``image_batch`` says where the batch is kept.
+
+    The first start freezes the requests under ``output_path``; every later start reads only those. A retry repeats rows
+    whose failure was retryable and unbilled; Clear of a failed batch repeats all failed rows; Clear of a successful one
+    makes new pictures. What was submitted is never submitted again by itself. Costs a picture per row and ``n``.
+
+    :param prompts: a text, or a sequence of texts. A single text is a template; rows of a sequence are data.
+    :param requests: dicts with ``prompt`` and, where wanted, ``model``, ``options``, ``images``, ``mask``, ``id``.
+    :param requests_path: a JSONL file of such dicts, of any size, on any ``ObjectStoragePath``.
+    :param output_path: a folder on any ``ObjectStoragePath``.
+    :param filename: pattern of the pictures' names, with ``{image_task_id}``, ``{index}``, ``{row}``, ``{id}``,
+        ``{ext}``. A file of a name without ``{image_task_id}`` is overwritten by later pictures of that name.
+    :param conn_id: an ``imagetasks`` connection.
+    :param model: for rows that name none; None takes the connection's, then the service's default.
+    :param options: further fields for the service; those of a row come on top.
+    :param max_failed: how many rows may fail without failing the task: a count, or a share like ``0.05``.
+    :param max_active_tasks: image tasks that run at the same time, at most 500; None takes the connection's.
+    :param submit_rate: ceiling for submissions like ``"20/10s"``, or a tier; None takes the connection's.
+    :param row_attempts: how often a row is submitted within one try, where its failure cost nothing.
+    :param timeout: seconds that a row may take from its submission.
+    :param poll_interval: seconds between two status requests; None takes the connection's, then the service's.
+    :param max_cost: submit nothing where the batch would cost more, by ``prices`` and what services publish.
+    :param prices: per picture by model, in a currency of your choice; they win over the published ones (US dollars).
+    :param on_unknown_outcome: ``"fail"`` fails a row of which nobody can tell whether it was taken; ``"resubmit"``
+        submits it again, at the risk of paying twice.
+    :param deferrable: wait on the triggerer; None takes ``[operators] default_deferrable``.
+    :param dry_run: check everything, count and estimate; submit and write nothing.
+    :raises InvalidRequestError: an argument or too many rows are wrong; nothing was submitted.
+    :raises ImageTaskError: more rows failed than ``max_failed`` allows; of the class of the failures where all are of
+        one. The pictures of the others are in place.
+    """
+
+    template_fields: Sequence[str] = (
+        "prompts",
+        "requests",
+        "requests_path",
+        "output_path",
+        "filename",
+        "conn_id",
+        "model",
+        "options",
+        "max_failed",
+        "max_active_tasks",
+        "submit_rate",
+        "max_cost",
+        "prices",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"options": "json", "prices": "json"}
+    ui_color = "#f3e2f0"
+
+    def __init__(
+        self,
+        *,
+        prompts: Any = None,
+        requests: Any = None,
+        requests_path: str | os.PathLike[str] | None = None,
+        output_path: str | os.PathLike[str],
+        filename: str = DEFAULT_FILENAME,
+        conn_id: str | None = None,
+        model: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        max_failed: float | str = 0,
+        max_active_tasks: int | str | None = None,
+        submit_rate: str | None = None,
+        row_attempts: int = 2,
+        timeout: timedelta | float = 3600,
+        poll_interval: float | None = None,
+        max_cost: float | str | None = None,
+        prices: Mapping[str, float] | None = None,
+        on_unknown_outcome: OnUnknownOutcome = "fail",
+        deferrable: bool | None = None,
+        dry_run: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        require_known_scheme(output_path)
+        if on_unknown_outcome not in ("fail", "resubmit"):
+            raise ValueError(f"on_unknown_outcome is {on_unknown_outcome!r}; it must be 'fail' or 'resubmit'")
+        if not isinstance(row_attempts, int) or isinstance(row_attempts, bool) or row_attempts < 1:
+            raise ValueError(f"row_attempts is {row_attempts!r}; it must be a whole number, at least 1")
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+            raise ValueError(f"timeout is {timeout!r}; it must be a number of seconds above 0, or a timedelta")
+        if sum(given is not None for given in (prompts, requests, requests_path)) != 1:
+            raise ValueError("give one of prompts, requests and requests_path")
+        for name, rows in (("prompts", prompts), ("requests", requests)):
+            if isinstance(rows, list | tuple) and len(rows) > MOST_LITERAL_PROMPTS:
+                warnings.warn(
+                    f"{name} holds {len(rows):,} rows, which become part of the serialised Dag and are parsed again "
+                    "and again; put them into a JSONL file and give requests_path, or let an upstream task return them",
+                    UserWarning,
+                    stacklevel=2,
+                )
+        self.prompts = prompts
+        self.requests = requests
+        self.requests_path = requests_path
+        self.output_path = output_path
+        self.filename = filename
+        self.conn_id = conn_id
+        self.model = model
+        self.options = options
+        self.max_failed = max_failed
+        self.max_active_tasks = max_active_tasks
+        self.submit_rate = submit_rate
+        self.row_attempts = row_attempts
+        self.timeout = float(seconds)
+        self.poll_interval = poll_interval
+        self.max_cost = max_cost
+        self.prices = prices
+        self.on_unknown_outcome = on_unknown_outcome
+        if deferrable is None:
+            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
+        self.deferrable = deferrable
+        # `dry_run` is a method of every operator.
+        self.only_dry_run = dry_run
+
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        """Render the arguments, but no row: rows are data, and somebody else's text must not run as a template."""
+        for name in template_fields:
+            rows = getattr(parent, name, None) if name in ("prompts", "requests") else None
+            seen = seen_oids | _texts_in(rows) if isinstance(rows, list | tuple) else seen_oids
+            super()._do_render_template_fields(parent, (name,), context, jinja_env, seen)
+
+    def execute(self, context: Context) -> Any:
+        """Begin or go on, and return what the batch came to, or defer."""
+        with errors_for_airflow(), _errors_pushed(context):
+            return self._dry_run(context) if self.only_dry_run else self._work(context, resumes=False)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
+        """Go on after the trigger's event, which is only a hint.
+
+        :param event: what the trigger fired.
+        """
+        with errors_for_airflow(), _errors_pushed(context):
+            if not isinstance(event, Mapping) or event.get("status") not in EVENT_STATUSES:
+                raise ProtocolError(f"The trigger sent an event that this version does not know: {event!r}"[:300])
+            return self._work(context, resumes=True)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume; a wait that no triggerer came back from in time is looked after by this worker."""
+        if next_method == "__fail__":
+            self.log.warning("No triggerer reported back in time: looking at the service from here.")
+            return self.execute_complete(context, event={"status": "deadline"})
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def rows_source(self, context: Context) -> RequestsSource:
+        """Return where the rows come from; asked only where nothing is frozen yet, or to see whether that changed."""
+        if self.requests_path is not None:
+            path = str(self.requests_path).strip()
+            if not path or path == "None":
+                raise InvalidRequestError(f"requests_path is {self.requests_path!r}; did its template render nothing?")
+            return RequestsSource(None, path)
+        return rows_of(self.prompts if self.prompts is not None else self.requests)
+
+    def _wanted(self, context: Context) -> tuple[ImageTaskHook, Wanted]:
+        check_filename(self.filename, ROW_PLACEHOLDERS)
+        hook = ImageTaskHook(self.conn_id or DEFAULT_CONN_ID)
+        if self.options is not None and not isinstance(self.options, Mapping):
+            raise InvalidRequestError(f"options must be a dict, not {type(self.options).__name__}")
+        asking = Asking(
+            account=self._account(hook.account),
+            service=hook.service,
+            model=self.model or None,
+            options=self.options or {},
+            filename=self.filename,
+            prices=read_prices(self.prices),
+        )
+        return hook, Wanted(
+            source=self.rows_source(context),
+            asking=asking,
+            output_path=str(self.output_path),
+            budget=read_failure_budget(self.max_failed),
+            max_cost=read_max_cost(self.max_cost),
+        )
+
+    def _account(self, account: Account) -> Account:
+        """Return the connection's account with the limits that the arguments set."""
+        if self.submit_rate is not None:
+            rate = parse_rate(str(self.submit_rate), field="submit_rate", kind="submit")
+            active = active_limit(str(self.submit_rate)) or account.max_active_tasks
+            account = replace(account, submit_rate=rate, max_active_tasks=active)
+        if self.max_active_tasks is not None:
+            text = str(self.max_active_tasks).strip()
+            if isinstance(self.max_active_tasks, bool) or not text.isdigit() or int(text) < 1:
+                raise InvalidRequestError(
+                    f"max_active_tasks is {self.max_active_tasks!r}; it must be a whole number, at least 1"
+                )
+            account = replace(account, max_active_tasks=int(text))
+        return account
+
+    def _dry_run(self, context: Context) -> dict[str, Any]:
+        hook, wanted = self._wanted(context)
+        with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
+            frozen = freeze(wanted.source, Path(scratch) / "requests", wanted.asking)
+        for problem in frozen.problems:
+            self.log.warning("%s", problem[0].upper() + problem[1:])
+        cost = f"some {frozen.cost:,.2f}" if frozen.cost is not None else "no price known"
+        unpriced = f" (no price for {', '.join(sorted(frozen.unpriced))})" if frozen.unpriced else ""
+        self.log.info(
+            "Dry run: %s rows for %s, %s of them cannot be asked for, %s ask for the same as an earlier one; cost: "
+            "%s%s. Nothing was submitted.",
+            f"{frozen.total:,}",
+            hook.service.title,
+            frozen.invalid,
+            frozen.repeated,
+            cost,
+            unpriced,
+        )
+        check(frozen, wanted, frozen.problems)
+        counts = {"total": frozen.total, "succeeded": 0, "failed": frozen.invalid}
+        return {"manifest": None, **counts, "usage": None, "cost": frozen.cost, "dry_run": True}
+
+    def _work(self, context: Context, *, resumes: bool) -> dict[str, Any]:
+        hook, wanted = self._wanted(context)
+        slot, state_store = slot_of(context), context.get("task_state_store")
+        settings = BatchSettings(
+            account=wanted.asking.account,
+            service=hook.service,
+            slot=slot,
+            filename=self.filename,
+            prices=dict(wanted.asking.prices),
+            row_attempts=self.row_attempts,
+            timeout=self.timeout,
+            poll_interval=poll_interval_for(self.poll_interval, hook.account, hook.service),
+            resubmits_unknown=self.on_unknown_outcome == "resubmit",
+            defers=self.deferrable,
+        )
+        with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
+            batch = open_batch(wanted, slot, Path(scratch), state_store=state_store, resumes=resumes, log=self.log)
+            try:
+                self._announce(batch, settings, context)
+                report = _Report(self, context)
+                report(batch.records.state.counts)
+                run = BatchRun(
+                    settings, batch.records, batch.requests, batch.folder.pictures, report=report, log=self.log
+                )
+                is_over = asyncio.run(run.run())
+                counts = batch.records.state.counts
+                report(counts, last=True)
+                keep(state_store, {"generation": batch.life.generation, "counts": _plain(counts)})
+                if not is_over:
+                    self._defer(settings, run.open_ids, run.latest_submission, counts)
+                return self._finish(batch, wanted, Path(scratch))
+            finally:
+                batch.close()
+
+    def _announce(self, batch: OpenBatch, settings: BatchSettings, context: Context) -> None:
+        if self.do_xcom_push:
+            value = {
+                "folder": batch.folder.uri,
+                "conn_id": settings.account.conn_id,
+                "service": settings.service.name,
+                "model": self.model or settings.account.default_model or settings.service.default_model,
+                "total": batch.owner.total,
+                "generation": batch.life.generation,
+            }
+            context["ti"].xcom_push(key="image_batch", value=value)
+        if (settings.account.max_active_tasks or 0) > settings.window:
+            self.log.info("At most %s image tasks of a batch run at the same time.", settings.window)
+        executor = conf.get("core", "executor", fallback="")
+        if batch.folder.is_local and "LocalExecutor" not in executor and "SequentialExecutor" not in executor:
+            self.log.warning(
+                "The batch is kept in %s, on this machine's disk, and the executor is %s. If another machine takes the "
+                "task over, it finds nothing of what was submitted and paid for: output_path must be a disk that all "
+                "workers share, or object storage.",
+                batch.folder.uri,
+                executor,
+            )
+
+    def _defer(self, settings: BatchSettings, ids: Sequence[str], latest: float, counts: Counts) -> None:
+        deadline = latest + self.timeout
+        self.log.info(
+            "%s image tasks are running; the triggerer waits for them, and no worker is held. Failing or clearing this "
+            "task does not stop them at %s, and they may be billed.",
+            len(ids),
+            settings.service.title,
+        )
+        self.defer(
+            trigger=ImageBatchTrigger(
+                conn_id=settings.account.conn_id,
+                image_task_ids=ids,
+                deadline=deadline,
+                poll_interval=settings.poll_interval,
+                asked_at=latest,
+                wake_at=wake_at(len(ids)),
+                counts=_plain(counts),
+            ),
+            method_name="execute_complete",
+            # Only a net: the trigger ends by itself at the deadline.
+            timeout=timedelta(seconds=max(0.0, deadline - time.time()) + settings.poll_interval + _BACKSTOP_SECONDS),
+        )
+
+    def _finish(self, batch: OpenBatch, wanted: Wanted, scratch: Path) -> dict[str, Any]:
+        totals, result = finish(batch, scratch, budget=wanted.budget)
+        allowed = wanted.budget.allowed(batch.owner.total)
+        self.log.info("%s of %s rows succeeded. Manifest: %s", totals.succeeded, batch.owner.total, result["manifest"])
+        error = failure_of(totals, batch.owner.total, allowed, manifest=str(result["manifest"]))
+        if error is not None:
+            raise error
+        if totals.failed:
+            classes = ", ".join(f"{count} x {name}" for name, count in totals.classes.items())
+            self.log.warning("%s rows failed, which max_failed allows: %s.", totals.failed, classes)
+        return result
+
+
+class _Report:
+    """Tells the log every time, and XCom now and then."""
+
+    def __init__(self, operator: ImageBatchOperator, context: Context) -> None:
+        self._operator = operator
+        self._instance = context["ti"]
+        self._line = ProgressLine()
+        self._pushed_at = 0.0
+
+    def __call__(self, counts: Counts, *, last: bool = False) -> None:
+        now = time.time()
+        self._operator.log.info("%s", self._line.line(counts, now))
+        if self._operator.do_xcom_push and (last or now - self._pushed_at >= PUSH_SECONDS):
+            self._pushed_at = now
+            self._instance.xcom_push(key=PROGRESS_KEY, value=counts.as_xcom(now))
+
+
+class _errors_pushed:  # noqa: N801 - reads as a statement
+    """Pushes XCom ``image_task_error`` before an error leaves."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, ImageTaskError):
+            self._context["ti"].xcom_push(key="image_task_error", value=error.as_xcom())
+
+
+def rows_of(value: Any) -> RequestsSource:
+    """Return the rows that an argument or a function's result holds.
+
+    :raises InvalidRequestError: it is no text, dict or sequence of them.
+    """
+    if isinstance(value, str | Mapping):
+        return RequestsSource([value], None)
+    if isinstance(value, bytes | bytearray) or not isinstance(value, Iterable):
+        raise InvalidRequestError(
+            f"The batch's rows are {type(value).__name__}; give a prompt, or a sequence of prompts or of requests"
+        )
+    return RequestsSource(value, None)
+
+
+def _texts_in(value: Any) -> set[int]:
+    """Return the identities of all texts in rows, by which Airflow passes over what was rendered."""
+    if isinstance(value, str):
+        return {id(value)}
+    entries = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return {identity for entry in entries for identity in _texts_in(entry)}
+
+
+def _plain(counts: Counts) -> dict[str, int]:
+    return {
+        "total": counts.total,
+        "submitted": counts.submitted,
+        "succeeded": counts.succeeded,
+        "failed": counts.failed,
+    }

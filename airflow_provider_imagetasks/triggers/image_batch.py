@@ -1,0 +1,139 @@
+"""The wait of a batch on the triggerer: it only reads, says how far it is, and calls a worker when that is worth it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from airflow.providers.common.compat.sdk import XCom
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_imagetasks.batch.progress import Counts
+from airflow_provider_imagetasks.batch.watching import BatchProgress
+from airflow_provider_imagetasks.connections import connection_poller
+from airflow_provider_imagetasks.triggers.image_task import SHORTEST_FIRST_PAUSE
+from airflow_provider_imagetasks.wait_log import WaitLog
+from airflow_provider_imagetasks.waiting import Watch
+
+PROGRESS_KEY = "progress"
+PROGRESS_SECONDS = 10.0
+"""How often XCom is told of news."""
+FRESH_SECONDS = 60.0
+"""How often it is told that there are none."""
+EVENT_STATUSES = ("done", "deadline", "error", "ripe")
+
+
+class ImageBatchTrigger(BaseTrigger):
+    """Ask for the image tasks of a batch, then fire one event ``{status}``; keep XCom ``progress`` fresh meanwhile.
+
+    Its arguments are stored in clear in Airflow's database, and rows of older versions must stay readable: ids, names
+    and numbers only.
+
+    :param conn_id: the connection to read with.
+    :param image_task_ids: what the batch waits for, at most 500.
+    :param deadline: Unix seconds when the latest of them has run out of time.
+    :param poll_interval: seconds between two status requests.
+    :param asked_at: Unix seconds of the latest submission; "not found" is tolerated for 60 s after it.
+    :param wake_at: fires once so many are over.
+    :param counts: ``{total, submitted, succeeded, failed}`` of the batch at deferral.
+    """
+
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        image_task_ids: Sequence[str],
+        deadline: float,
+        poll_interval: float,
+        asked_at: float,
+        wake_at: int,
+        counts: Mapping[str, int],
+    ) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+        self.image_task_ids = list(image_task_ids)
+        self.deadline = deadline
+        self.poll_interval = poll_interval
+        self.asked_at = asked_at
+        self.wake_at = wake_at
+        self.counts = dict(counts)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments, as plain JSON."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "conn_id": self.conn_id,
+                "image_task_ids": self.image_task_ids,
+                "deadline": self.deadline,
+                "poll_interval": self.poll_interval,
+                "asked_at": self.asked_at,
+                "wake_at": self.wake_at,
+                "counts": self.counts,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and fire one event whose status is one of ``done``, ``ripe``, ``deadline`` and ``error``."""
+        watch = Watch(
+            image_task_ids=tuple(self.image_task_ids),
+            trace_id=None,
+            asked_at=self.asked_at,
+            deadline=self.deadline,
+            poll_interval=self.poll_interval,
+        )
+        progress = BatchProgress(watch, WaitLog(self.log), wake_at=self.wake_at)
+        first_pause = max(self.poll_interval, SHORTEST_FIRST_PAUSE)
+        waiting = asyncio.create_task(connection_poller(self.conn_id).wait_with(progress, first_pause=first_pause))
+        try:
+            status = await self._watched(waiting, progress)
+        except asyncio.CancelledError:
+            self.log.info(
+                "This triggerer stops asking: the task was ended or cleared, another triggerer took the wait over, or "
+                "this one shuts down. The image tasks go on at the service."
+            )
+            # By the message of the cancellation Airflow would log a user's action, which it often was not.
+            raise asyncio.CancelledError from None
+        finally:
+            waiting.cancel()
+        yield TriggerEvent({"status": status})
+
+    async def _watched(self, waiting: asyncio.Task[str], progress: BatchProgress) -> str:
+        told, told_at = (0, 0), 0.0
+        while True:
+            await asyncio.wait({waiting}, timeout=PROGRESS_SECONDS)
+            now = time.time()
+            seen = (progress.succeeded_count, progress.failed_count)
+            if seen != told or now - told_at >= FRESH_SECONDS:
+                told, told_at = seen, now
+                await self._tell(seen, now)
+            if waiting.done():
+                return waiting.result()
+            if progress.is_ripe(now):
+                return "ripe"
+
+    async def _tell(self, seen: tuple[int, int], now: float) -> None:
+        """Push how far the batch is. That nobody can be told is no reason to stop waiting."""
+        instance = getattr(self, "task_instance", None)
+        if instance is None:
+            # `dag.test()` runs triggers without one.
+            return
+        counts = Counts(**self.counts).with_finished(*seen)
+        names = {
+            "dag_id": instance.dag_id,
+            "task_id": instance.task_id,
+            "run_id": instance.run_id,
+            "map_index": instance.map_index if instance.map_index is not None else -1,
+        }
+        try:
+            if hasattr(XCom, "aset"):
+                await XCom.aset(PROGRESS_KEY, counts.as_xcom(now), **names)
+            else:
+                # Before Airflow 3.3: in a thread that calls back into this loop, which so is not blocked.
+                from asgiref.sync import sync_to_async
+
+                await sync_to_async(XCom.set)(PROGRESS_KEY, counts.as_xcom(now), **names)
+        except Exception as error:  # noqa: BLE001 - Airflow's API may be away for a while, in any way
+            self.log.warning("XCom 'progress' could not be updated: %s", error)
