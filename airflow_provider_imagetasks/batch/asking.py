@@ -99,6 +99,7 @@ class StatusQuestions:
                     continue
                 rows = self._take()
                 if rows:
+                    self._asking.update(rows)
                     self._pace.count(time.time())
                     request = asyncio.create_task(self._ask(transport, rows))
                     request.add_done_callback(lambda _request: self._news.set())
@@ -128,8 +129,7 @@ class StatusQuestions:
         return [row for row in rows if row not in self._asking]
 
     async def _ask(self, transport: RunsFlows, rows: Sequence[int]) -> None:
-        ids = {row: self._wanted[row][0] for row in rows}
-        self._asking.update(rows)
+        ids = {row: self._wanted[row][0] for row in rows if row in self._wanted}
         try:
             try:
                 tasks = await transport.run(self._service.get_tasks(list(ids.values())))
@@ -138,10 +138,11 @@ class StatusQuestions:
                     raise
                 if len(rows) > 1:
                     # One of them may be what the service does not like.
-                    for row in rows:
+                    for row in ids:
                         await self._ask(transport, [row])
                     return
-                self._on_failed(rows[0], error)
+                for row in ids:
+                    self._on_failed(row, error)
                 return
         finally:
             self._asking.difference_update(rows)

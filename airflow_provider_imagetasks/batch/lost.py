@@ -55,6 +55,8 @@ class LostSubmissions:
         self._service = service
         self._lost: dict[int, Lost] = {}
         self._next_look = 0.0
+        self._keeps_trace_ids = False
+        """Whether the service showed that it does."""
 
     def __len__(self) -> int:
         return len(self._lost)
@@ -96,12 +98,11 @@ class LostSubmissions:
 
     async def _look_by_trace_id(self, transport: RunsFlows, witness: str | None, found: Found, now: float) -> None:
         everyone = list(self._lost.values())
-        proven = False
         absent: list[Lost] = []
         for start in range(0, len(everyone), GROUP):
             group = {lost.key: lost for lost in everyone[start : start + GROUP]}
             findings = await transport.run(reconcile_group(self._service, list(group), witness=witness))
-            proven = proven or findings.proven
+            self._keeps_trace_ids = self._keeps_trace_ids or findings.proven
             for key, lost in group.items():
                 if key in findings.found:
                     found.taken[lost.intent.index] = findings.found[key]
@@ -110,7 +111,7 @@ class LostSubmissions:
                 elif now >= lost.until:
                     absent.append(lost)
         for lost in absent:
-            if proven:
+            if self._keeps_trace_ids:
                 found.never_taken.append(lost.intent.index)
             else:
                 found.unknown[lost.intent.index] = self._unknown(lost)

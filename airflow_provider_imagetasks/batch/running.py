@@ -163,6 +163,11 @@ class BatchRun:
         return self._is_over()
 
     @property
+    def stopped(self) -> ImageTaskError | None:
+        """Why nothing more is to be submitted."""
+        return self._stopped
+
+    @property
     def open_ids(self) -> list[str]:
         """The image tasks that are waited for."""
         return [intent.image_task_id for intent in self._state.open.values() if intent.image_task_id]
@@ -203,6 +208,7 @@ class BatchRun:
             else:
                 self._lost.add(intent, self._key(intent))
         self._questions.ask_all_now()
+        self._asked_all_at = None if self._state.has_new else time.time()
 
     def _is_over(self) -> bool:
         return self._state.is_over and not self._delivering
@@ -223,8 +229,8 @@ class BatchRun:
             self._asked_all_at = None
             return now - self._last_end >= IDLE_SECONDS
         if self._asked_all_at is None:
-            self._asked_all_at = now
             self._questions.ask_all_now()
+            self._asked_all_at = time.time()
             return False
         return self._questions.is_answered_since(self._asked_all_at)
 

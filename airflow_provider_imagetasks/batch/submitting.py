@@ -27,6 +27,10 @@ GROUP_SECONDS = 20.0
 class Desk(Protocol):
     """Who is told what became of each submission."""
 
+    @property
+    def stopped(self) -> ImageTaskError | None:
+        """Why nothing more is to be submitted; None while that is not so."""
+
     def taken(self, intent: Intent, task: ImageTask) -> None:
         """Take in that a row was submitted."""
 
@@ -89,6 +93,8 @@ class Submissions:
     async def _submit_one(self, intent: Intent, transport: RunsFlows) -> Intent:
         try:
             async with self._places:
+                if self._desk.stopped is not None:
+                    raise self._desk.stopped
                 request = await self._prepared(intent.index)
                 task = await transport.run(
                     self.limits.submit_within_rate(request, self._service, key=self._key_of(intent))

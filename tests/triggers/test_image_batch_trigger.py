@@ -1,0 +1,183 @@
+"""The batch's trigger: when it calls a worker, what it tells XCom, and what is stored of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_imagetasks.batch import watching
+from airflow_provider_imagetasks.batch.watching import BatchProgress, wake_at
+from airflow_provider_imagetasks.exceptions import ImageTaskFailedError
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
+from airflow_provider_imagetasks.triggers import image_batch
+from airflow_provider_imagetasks.triggers.image_batch import ImageBatchTrigger
+from airflow_provider_imagetasks.wait_log import WaitLog
+from airflow_provider_imagetasks.waiting import Watch
+
+ARGUMENTS: dict[str, Any] = {
+    "conn_id": "c",
+    "image_task_ids": ["1", "2", "3", "4"],
+    "deadline": 10_000.0,
+    "poll_interval": 10.0,
+    "asked_at": 0.0,
+    "wake_at": 2,
+    "counts": {"total": 10, "submitted": 6, "succeeded": 2, "failed": 0},
+}
+
+
+def task(name: str, state: TaskState) -> ImageTask:
+    error = ImageTaskFailedError("no") if state is TaskState.FAILED else None
+    return ImageTask(id=name, service="s", state=state, error=error)
+
+
+def progress(count: int, wake: int) -> BatchProgress:
+    ids = tuple(str(number) for number in range(count))
+    watch = Watch(image_task_ids=ids, trace_id=None, asked_at=0, deadline=1e9, poll_interval=10)
+    return BatchProgress(watch, WaitLog(), wake_at=wake)
+
+
+def test_what_is_stored_is_plain_and_leads_back_to_the_same_trigger() -> None:
+    path, kwargs = ImageBatchTrigger(**ARGUMENTS).serialize()
+
+    assert path == "airflow_provider_imagetasks.triggers.image_batch.ImageBatchTrigger"
+    assert json.loads(json.dumps(kwargs)) == kwargs == ARGUMENTS
+    assert ImageBatchTrigger(**kwargs).serialize()[1] == kwargs
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, 1), (49, 49), (60, 50), (100, 50), (101, 51), (500, 250)])
+def test_it_wakes_a_worker_for_half_of_them_and_not_for_a_few(count: int, expected: int) -> None:
+    assert wake_at(count) == expected
+
+
+def test_it_ends_when_enough_are_over_and_counts_what_they_came_to() -> None:
+    waiting = progress(4, 2)
+
+    assert waiting.saw({"0": task("0", TaskState.SUCCEEDED), "1": task("1", TaskState.RUNNING)}, 100) is None
+    assert waiting.saw({"1": task("1", TaskState.FAILED)}, 110) == "done"
+    assert (waiting.succeeded_count, waiting.failed_count) == (1, 1)
+
+
+def test_the_same_answer_twice_counts_once() -> None:
+    waiting = progress(4, 3)
+    waiting.saw({"0": task("0", TaskState.SUCCEEDED)}, 100)
+    waiting.saw({"0": task("0", TaskState.SUCCEEDED)}, 110)
+
+    assert waiting.succeeded_count == 1
+
+
+def test_a_result_must_not_lie_there_for_more_than_five_minutes() -> None:
+    waiting = progress(4, 4)
+    waiting.saw({"0": task("0", TaskState.SUCCEEDED)}, 100)
+
+    assert not waiting.is_ripe(399)
+    assert waiting.is_ripe(400)
+    assert not progress(4, 4).is_ripe(1e9)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is waited for knows nothing of events
+            await asyncio.sleep(0.01)
+
+
+class Poller:
+    """Stands for the connection's poller: tells what the test says, when it says so."""
+
+    def __init__(self) -> None:
+        self.progress: BatchProgress | None = None
+        self.end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def wait_with(self, progress: BatchProgress, *, first_pause: float) -> str:
+        assert first_pause >= 10
+        self.progress = progress
+        return await self.end
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What XCom was told."""
+    values: list[dict[str, Any]] = []
+
+    class XCom:
+        @staticmethod
+        async def aset(key: str, value: dict[str, Any], **names: Any) -> None:
+            assert (key, names["map_index"]) == ("progress", -1)
+            values.append(value)
+
+    monkeypatch.setattr(image_batch, "XCom", XCom)
+    monkeypatch.setattr(image_batch, "PROGRESS_SECONDS", 0.01)
+    return values
+
+
+async def started(monkeypatch: pytest.MonkeyPatch, trigger: ImageBatchTrigger) -> tuple[Poller, asyncio.Task[Any]]:
+    poller = Poller()
+    monkeypatch.setattr(image_batch, "connection_poller", lambda _conn_id: poller)
+    event = asyncio.create_task(anext(trigger.run()))
+    await until(lambda: poller.progress)
+    return poller, event
+
+
+def deferred_trigger() -> ImageBatchTrigger:
+    trigger = ImageBatchTrigger(**ARGUMENTS)
+    trigger._task_instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=None)
+    if not hasattr(type(trigger), "task_instance"):
+        trigger.task_instance = trigger._task_instance
+    return trigger
+
+
+async def test_progress_is_told_while_it_waits(monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]) -> None:
+    poller, event = await started(monkeypatch, deferred_trigger())
+    assert poller.progress is not None
+    await until(lambda: told)
+    poller.progress.saw({"1": task("1", TaskState.SUCCEEDED)}, time.time())
+    await until(lambda: len(told) > 1)
+    poller.end.set_result("done")
+
+    assert (await event).payload == {"status": "done"}
+    assert [(one["total"], one["submitted"], one["succeeded"], one["running"]) for one in told[:2]] == [
+        (10, 6, 2, 4),
+        (10, 6, 3, 3),
+    ]
+
+
+async def test_a_ripe_result_calls_a_worker(monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]) -> None:
+    monkeypatch.setattr(watching, "OLDEST_READY", 0.0)
+    poller, event = await started(monkeypatch, deferred_trigger())
+    assert poller.progress is not None
+    poller.progress.saw({"1": task("1", TaskState.SUCCEEDED)}, 100)
+
+    assert (await event).payload == {"status": "ripe"}
+
+
+async def test_that_xcom_cannot_be_written_does_not_end_the_wait(
+    monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]
+) -> None:
+    class Away:
+        @staticmethod
+        async def aset(*_arguments: Any, **_names: Any) -> None:
+            told.append({})
+            raise OSError("the API is away")
+
+    monkeypatch.setattr(image_batch, "XCom", Away)
+    poller, event = await started(monkeypatch, deferred_trigger())
+    await until(lambda: told)
+    poller.end.set_result("deadline")
+
+    assert (await event).payload == {"status": "deadline"}
+
+
+async def test_without_a_task_instance_nothing_is_told(
+    monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]
+) -> None:
+    poller, event = await started(monkeypatch, ImageBatchTrigger(**ARGUMENTS))
+    await asyncio.sleep(0.05)
+    poller.end.set_result("done")
+    await event
+
+    assert told == []
