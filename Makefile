@@ -59,6 +59,10 @@ test-system: $(VENV)/.installed ## Run the tests that start a real Airflow
 test-waits: $(VENV)/.installed ## Run 200 mapped sensors in a real Airflow whose triggerer is killed; some six minutes
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_many_waits.py $(ARGUMENTS)
 
+.PHONY: test-batch
+test-batch: $(VENV)/.installed ## Kill a batch of 1,000 three times in a real Airflow, beside refused and watched ones; four minutes
+	@$(VENV)/bin/python -m pytest -m long tests/system/test_batch_killed.py $(ARGUMENTS)
+
 .PHONY: test-chaos
 test-chaos: $(VENV)/.installed ## Kill and cut submissions in a real Airflow and count what was paid; five minutes (WRITE_DOCS=1: docs/money.md)
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.rest_api import AirflowRestApi
+from tests.system.test_image_batch import manifest_rows
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "example_dags").glob("example_*.py"))
 DAG_IDS = [dag_id for path in EXAMPLES for dag_id in re.findall(r'dag_id="(\w+)"', path.read_text())]
@@ -21,6 +22,13 @@ DAG_IDS = [dag_id for path in EXAMPLES for dag_id in re.findall(r'dag_id="(\w+)"
 @pytest.fixture(scope="module")
 def run_ids(airflow_deployment: AirflowDeployment) -> dict[str, str]:
     """A run of every example, all started together because most of their time is waiting."""
+    pool = {
+        "name": "image_account",
+        "slots": 2,
+        "include_deferred": True,
+        "description": "image tasks at the same time",
+    }
+    airflow_deployment.api.request("POST", "/pools", json=pool)
     for dag_id in DAG_IDS:
         airflow_deployment.wait_for_dag(dag_id)
     return {dag_id: airflow_deployment.api.trigger_dag(dag_id) for dag_id in DAG_IDS}
@@ -28,7 +36,15 @@ def run_ids(airflow_deployment: AirflowDeployment) -> dict[str, str]:
 
 def saved_files(api: AirflowRestApi, dag_id: str, run_id: str) -> list[dict[str, Any]]:
     saves = {task.task_id for task in api.task_instances(dag_id, run_id) if task.short_id == "save"}
-    return [file for task_id in saves for saved in api.xcoms(dag_id, run_id, task_id) for file in saved["files"]]
+    files = [file for task_id in saves for saved in api.xcoms(dag_id, run_id, task_id) for file in saved["files"]]
+    rows = [row for result in batch_results(api, dag_id, run_id) for row in manifest_rows(result["manifest"])]
+    return files + [file for row in rows for file in row["files"]]
+
+
+def batch_results(api: AirflowRestApi, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+    names = sorted({task.task_id for task in api.task_instances(dag_id, run_id)})
+    results = [result for name in names for result in api.xcoms(dag_id, run_id, name)]
+    return [result for result in results if isinstance(result, dict) and "manifest" in result]
 
 
 def test_every_example_file_is_covered() -> None:
@@ -45,7 +61,8 @@ def test_example_dag_stores_its_pictures(
 
     files = saved_files(api, dag_id, run_id)
     submitted = [task for task in api.task_instances(dag_id, run_id) if task.short_id == "submit"]
-    assert len(files) == len(submitted) > 0
+    in_batches = sum(result["total"] for result in batch_results(api, dag_id, run_id))
+    assert len(files) == len(submitted) + in_batches > 0
     assert len({file["sha256"] for file in files}) == len(files)
     for file in files:
         path = Path(urlsplit(file["uri"]).path)

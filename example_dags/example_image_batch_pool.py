@@ -1,0 +1,39 @@
+"""One task a picture, and still within an account that runs only so many image tasks at the same time.
+
+A batch of one submits, waits and downloads in a single task, so that it can hold a slot of a pool for as long as its
+image task runs: also while it is deferred, if the pool counts that. Make the pool as large as the account allows, once:
+
+    airflow pools set --include-deferred image_account 2 "image tasks at the same time"
+
+Where one Dag makes all the pictures, a single batch with `max_active_tasks` does the same at a fraction of the cost.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG
+
+from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
+
+OUTPUT = os.environ.get("IMAGETASKS_EXAMPLE_OUTPUT", "file:///tmp/imagetasks")
+POOL = os.environ.get("IMAGETASKS_EXAMPLE_POOL", "image_account")
+
+with DAG(
+    dag_id="example_image_batch_pool",
+    schedule=None,
+    start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow reads it in the Dag's own timezone
+    catchup=False,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
+    doc_md=__doc__,
+    tags=["imagetasks", "example"],
+):
+    ImageBatchOperator.partial(
+        task_id="picture",
+        output_path=OUTPUT.rstrip("/") + "/pool/{{ run_id }}/",
+        options={"size": "512x512"},
+        pool=POOL,
+        deferrable=True,
+        map_index_template="{{ task.prompts[:40] }}",
+    ).expand(prompts=["a red kite over the sea", "a lighthouse in the fog", "a paper boat on a puddle"])

@@ -1,0 +1,69 @@
+"""A batch in a real Airflow: deferred, resumed, refused in part, cleared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dev.airflow_deployment import AirflowDeployment
+from dev.local_image_service import LocalImageServiceProcess
+
+DAG = """
+from airflow.sdk import DAG
+from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
+
+with DAG("batch", schedule=None):
+    ImageBatchOperator(
+        task_id="batch",
+        prompts=[f"batched kite {{number}}" for number in range(6)] + ["batched kite [refuse]"],
+        output_path="file://{output}",
+        options={{"size": "256x256"}},
+        conn_id="imagetasks_xhuoapi",
+        deferrable=True,
+        retries=1,
+    )
+"""
+
+
+def manifest_rows(uri: str) -> list[dict[str, Any]]:
+    """Return the rows of a manifest on the local disk."""
+    return [json.loads(line) for line in Path(urlsplit(uri).path).read_text().splitlines()]
+
+
+def require_intact(rows: list[dict[str, Any]]) -> None:
+    """Fail where a file of a manifest is not what the manifest says."""
+    for row in rows:
+        for file in row["files"]:
+            content = Path(urlsplit(file["uri"]).path).read_bytes()
+            assert (hashlib.sha256(content).hexdigest(), len(content)) == (file["sha256"], file["bytes"])
+
+
+def test_a_batch_waits_without_a_worker_and_a_clear_repeats_what_was_refused(
+    airflow_deployment: AirflowDeployment, local_service: LocalImageServiceProcess, tmp_path: Path
+) -> None:
+    api = airflow_deployment.api
+    airflow_deployment.write_dag("batch", DAG.format(output=tmp_path))
+    before = local_service.stats()["dialects"]["xhuoapi"]
+    run_id = api.trigger_dag("batch")
+    api.wait_for_task_state("batch", run_id, "batch", "deferred", timeout=60)
+
+    assert api.wait_for_run("batch", run_id, timeout=90) == "failed"
+    error = api.xcom("batch", run_id, "batch", key="image_task_error")
+    assert error["class"] == "ContentPolicyError"
+    folder = api.xcom("batch", run_id, "batch", key="image_batch")["folder"]
+    rows = manifest_rows(f"{folder}/manifest.jsonl")
+    assert [row["status"] for row in rows] == ["succeeded"] * 6 + ["failed"]
+    require_intact(rows)
+    progress = api.xcom("batch", run_id, "batch", key="progress")
+    assert (progress["total"], progress["succeeded"], progress["failed"]) == (7, 6, 1)
+
+    api.clear("batch", run_id, [("batch", -1)])
+    assert api.wait_for_run("batch", run_id, timeout=60) == "failed"
+
+    after = local_service.stats()["dialects"]["xhuoapi"]
+    assert after["created"] - before["created"] == 6
+    assert after["refused"]["forbidden"] - before["refused"].get("forbidden", 0) == 2
+    assert manifest_rows(f"{folder}/manifest.jsonl")[:6] == rows[:6]
