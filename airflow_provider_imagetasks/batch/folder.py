@@ -90,13 +90,10 @@ class BatchFolder:
 
         :raises ImageTaskError: it cannot be written.
         """
-        with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
-            copy = Path(scratch) / "copy"
-            copy.write_bytes(content)
-            self.put(name, copy)
+        self.put(name, content)
 
-    def put(self, name: str, source: Path) -> None:
-        """Put a local file in place in one step.
+    def put(self, name: str, source: bytes | Path) -> None:
+        """Put content, or a copy of a local file, in place in one step.
 
         :raises ImageTaskError: it cannot be written.
         """
