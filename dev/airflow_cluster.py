@@ -74,6 +74,11 @@ class AirflowCluster:
         servers = (self.postgresql.process, self.redis.process, self.s3.process)
         return {**{server.name: server for server in servers}, **self.airflow.components}
 
+    @property
+    def workers(self) -> list[str]:
+        """The names of the Celery workers."""
+        return [name for name in self.airflow.components if name.startswith("worker-")]
+
     def start(self) -> None:
         """Start the servers, then Airflow, and wait until all of it is healthy."""
         try:
@@ -91,9 +96,13 @@ class AirflowCluster:
         for server in (self.s3, self.redis, self.postgresql):
             server.remove()
 
-    def revive(self) -> list[str]:
-        """Start the components that have ended, as a supervisor of processes does, and return their names."""
-        ended = [name for name, component in self.airflow.components.items() if not component.is_running]
+    def revive(self) -> dict[str, str]:
+        """Start the components that have ended, as a supervisor of processes does, and return what each said last."""
+        ended = {
+            name: component.log_tail(1).strip()
+            for name, component in self.airflow.components.items()
+            if not component.is_running
+        }
         for name in ended:
             # What it forked may outlive it, and would hold its ports.
             self.airflow.kill(name)
@@ -113,11 +122,11 @@ class AirflowCluster:
         )
 
     def held_triggers(self, triggerer: str) -> int:
-        """Return how many waits a triggerer holds at this moment."""
+        """Return how many waits a triggerer holds at this moment; those of its predecessor do not count."""
         (row,) = self.postgresql.query(
             "SELECT count(*) AS held FROM trigger JOIN job ON job.id = trigger.triggerer_id"
-            " WHERE job.hostname = %(address)s AND job.state = 'running'",
-            {"address": self.address(triggerer)},
+            " WHERE job.hostname = %(address)s AND job.start_date >= %(started_at)s",
+            {"address": self.address(triggerer), "started_at": self.airflow.started_at(triggerer)},
         )
         return int(row["held"])
 

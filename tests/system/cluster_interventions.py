@@ -35,26 +35,28 @@ class Director:
         """Wait for something, while a supervisor starts again whatever ended."""
 
         def looked() -> Any:
-            for name in self.cluster.revive():
+            for name, said in self.cluster.revive().items():
                 self.ended.append(name)
-                said = self.cluster.airflow.component(name).log_tail(1).strip()
                 self.note(f"{name} had ended by itself, and is started again; it said last: {said[:200]}")
             return look()
 
         return wait_until(looked, timeout=timeout, what=what)
 
-    def kill_worker(self, name: str, short_id: str) -> None:
-        """Kill a worker while it runs a task of that name."""
+    def kill_worker(self, short_id: str) -> str:
+        """Kill whichever worker runs a task of that name, in the middle of it, and return the worker's name."""
 
-        def running() -> list[str]:
-            tasks = self.cluster.running_tasks(name)
-            labels = [f"{task['task_id']}[{task['map_index']}]" for task in tasks]
-            return labels if any(f".{short_id}[" in label or label == short_id for label in labels) else []
+        def running() -> tuple[str, list[str]] | None:
+            for name in self.cluster.workers:
+                tasks = self.cluster.running_tasks(name)
+                if any(task["task_id"].rpartition(".")[2] == short_id for task in tasks):
+                    return name, [f"{task['task_id']}[{task['map_index']}]" for task in tasks]
+            return None
 
-        labels = self.wait_for(f"{name} runs {short_id}", lambda: running() or None)
+        name, labels = self.wait_for(f"a worker runs {short_id}", running)
         self._kill(name)
         self.note(f"SIGKILL {name}, which ran {', '.join(labels)}")
         self.cluster.airflow.launch(name)
+        return name
 
     def kill_triggerer(self, name: str, *, holding: int) -> None:
         """Kill a triggerer while it holds at least so many waits."""
@@ -75,7 +77,7 @@ class Director:
         self.wait_for(f"{FREEZE} s of freezing", lambda: time.monotonic() >= moment)
         held = self.cluster.held_triggers(name)
         self.cluster.airflow.component(name).send_signal(signal.SIGCONT)
-        self.note(f"SIGCONT {name}, which still held {held} waits")
+        self.note(f"SIGCONT {name}; by now others had taken over all but {held} of its waits")
 
     def restart_postgresql(self) -> None:
         """Take PostgreSQL away for a while, and every connection to it."""
