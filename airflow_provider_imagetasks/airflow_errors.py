@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 
@@ -42,3 +43,16 @@ def errors_for_airflow() -> Iterator[None]:
         yield
     except ImageTaskError as error:
         raise for_airflow(error) from error.__cause__
+
+
+@contextmanager
+def errors_pushed(context: Any) -> Iterator[None]:
+    """Push XCom ``image_task_error`` before an error of ours leaves the block.
+
+    :param context: the task's.
+    """
+    try:
+        yield
+    except ImageTaskError as error:
+        context["ti"].xcom_push(key="image_task_error", value=error.as_xcom())
+        raise

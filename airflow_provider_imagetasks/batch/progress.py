@@ -1,13 +1,17 @@
-"""How far a batch is, for the log and for XCom. Pure."""
+"""How far a batch is, for the log and for XCom."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_imagetasks.tasks import iso_time
 
+PUSH_SECONDS = 10.0
+"""How often XCom is told while a worker works."""
 _RATE_SECONDS = 120.0
 """How far back the rate looks."""
 
@@ -23,6 +27,10 @@ class Counts:
     submitted: int = 0
     succeeded: int = 0
     failed: int = 0
+
+    def as_numbers(self) -> dict[str, int]:
+        """Return ``{total, submitted, succeeded, failed}``."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, int)}
 
     @property
     def done(self) -> int:
@@ -51,6 +59,31 @@ class Counts:
             "running": self.running,
             "updated_at": iso_time(now),
         }
+
+
+class ProgressReport:
+    """Tells the log every time, and XCom now and then.
+
+    :param log: the task's.
+    :param push: pushes a value; None where nothing is to be pushed.
+    """
+
+    def __init__(self, log: Any, push: Callable[[dict[str, Any]], None] | None) -> None:
+        self._log = log
+        self._push = push
+        self._line = ProgressLine()
+        self._pushed_at = 0.0
+
+    def __call__(self, counts: Counts, *, last: bool = False) -> None:
+        """Say how far it is.
+
+        :param last: whether XCom must be told too.
+        """
+        now = time.time()
+        self._log.info("%s", self._line.line(counts, now))
+        if self._push is not None and (last or now - self._pushed_at >= PUSH_SECONDS):
+            self._pushed_at = now
+            self._push(counts.as_xcom(now))
 
 
 class ProgressLine:

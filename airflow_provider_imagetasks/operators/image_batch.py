@@ -8,38 +8,43 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_imagetasks.account import DEFAULT_CONN_ID, Account
-from airflow_provider_imagetasks.airflow_errors import errors_for_airflow
+from airflow_provider_imagetasks.account import DEFAULT_CONN_ID
+from airflow_provider_imagetasks.airflow_errors import errors_for_airflow, errors_pushed
+from airflow_provider_imagetasks.batch.arguments import file_of, rows_of, texts_in, with_limits
 from airflow_provider_imagetasks.batch.asking import poll_interval_for
 from airflow_provider_imagetasks.batch.decisions import read_failure_budget
 from airflow_provider_imagetasks.batch.ending import failure_of, finish
 from airflow_provider_imagetasks.batch.opening import OpenBatch, Wanted, check, keep, open_batch
 from airflow_provider_imagetasks.batch.prices import read_max_cost, read_prices
-from airflow_provider_imagetasks.batch.progress import Counts, ProgressLine
+from airflow_provider_imagetasks.batch.progress import Counts, ProgressReport
 from airflow_provider_imagetasks.batch.requests_file import Asking, RequestsSource, freeze
-from airflow_provider_imagetasks.batch.running import BatchRun, BatchSettings
+from airflow_provider_imagetasks.batch.running import BatchRun
+from airflow_provider_imagetasks.batch.settings import BatchSettings
 from airflow_provider_imagetasks.batch.watching import wake_at
 from airflow_provider_imagetasks.downloads.filenames import DEFAULT_FILENAME, ROW_PLACEHOLDERS, check_filename
-from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, ProtocolError
+from airflow_provider_imagetasks.exceptions import InvalidRequestError, ProtocolError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.ledger.submitting import OnUnknownOutcome, slot_of
-from airflow_provider_imagetasks.rates import active_limit, parse_rate
 from airflow_provider_imagetasks.storage import require_known_scheme
 from airflow_provider_imagetasks.triggers.image_batch import EVENT_STATUSES, PROGRESS_KEY, ImageBatchTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+try:
+    from airflow.sdk.exceptions import TaskDeferralTimeout
+except ImportError:
+    # Before Airflow 3.2.
+    from airflow.exceptions import TaskDeferralTimeout  # type: ignore[no-redef,attr-defined,unused-ignore]
+
 MOST_LITERAL_PROMPTS = 1000
-PUSH_SECONDS = 10.0
-"""How often XCom ``progress`` is pushed while a worker works."""
 _BACKSTOP_SECONDS = 120.0
 
 
@@ -171,12 +176,12 @@ class ImageBatchOperator(BaseOperator):
         """Render the arguments, but no row: rows are data, and somebody else's text must not run as a template."""
         for name in template_fields:
             rows = getattr(parent, name, None) if name in ("prompts", "requests") else None
-            seen = seen_oids | _texts_in(rows) if isinstance(rows, list | tuple) else seen_oids
+            seen = seen_oids | texts_in(rows) if isinstance(rows, list | tuple) else seen_oids
             super()._do_render_template_fields(parent, (name,), context, jinja_env, seen)
 
     def execute(self, context: Context) -> Any:
         """Begin or go on, and return what the batch came to, or defer."""
-        with errors_for_airflow(), _errors_pushed(context):
+        with errors_for_airflow(), errors_pushed(context):
             return self._dry_run(context) if self.only_dry_run else self._work(context, resumes=False)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
@@ -184,25 +189,23 @@ class ImageBatchOperator(BaseOperator):
 
         :param event: what the trigger fired.
         """
-        with errors_for_airflow(), _errors_pushed(context):
+        with errors_for_airflow(), errors_pushed(context):
             if not isinstance(event, Mapping) or event.get("status") not in EVENT_STATUSES:
                 raise ProtocolError(f"The trigger sent an event that this version does not know: {event!r}"[:300])
             return self._work(context, resumes=True)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume; a wait that no triggerer came back from in time is looked after by this worker."""
-        if next_method == "__fail__":
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout:
             self.log.warning("No triggerer reported back in time: looking at the service from here.")
             return self.execute_complete(context, event={"status": "deadline"})
-        return super().resume_execution(next_method, next_kwargs, context)
 
     def rows_source(self, context: Context) -> RequestsSource:
         """Return where the rows come from; asked only where nothing is frozen yet, or to see whether that changed."""
         if self.requests_path is not None:
-            path = str(self.requests_path).strip()
-            if not path or path == "None":
-                raise InvalidRequestError(f"requests_path is {self.requests_path!r}; did its template render nothing?")
-            return RequestsSource(None, path)
+            return file_of(self.requests_path)
         return rows_of(self.prompts if self.prompts is not None else self.requests)
 
     def _wanted(self, context: Context) -> tuple[ImageTaskHook, Wanted]:
@@ -211,7 +214,7 @@ class ImageBatchOperator(BaseOperator):
         if self.options is not None and not isinstance(self.options, Mapping):
             raise InvalidRequestError(f"options must be a dict, not {type(self.options).__name__}")
         asking = Asking(
-            account=self._account(hook.account),
+            account=with_limits(hook.account, submit_rate=self.submit_rate, max_active_tasks=self.max_active_tasks),
             service=hook.service,
             model=self.model or None,
             options=self.options or {},
@@ -225,21 +228,6 @@ class ImageBatchOperator(BaseOperator):
             budget=read_failure_budget(self.max_failed),
             max_cost=read_max_cost(self.max_cost),
         )
-
-    def _account(self, account: Account) -> Account:
-        """Return the connection's account with the limits that the arguments set."""
-        if self.submit_rate is not None:
-            rate = parse_rate(str(self.submit_rate), field="submit_rate", kind="submit")
-            active = active_limit(str(self.submit_rate)) or account.max_active_tasks
-            account = replace(account, submit_rate=rate, max_active_tasks=active)
-        if self.max_active_tasks is not None:
-            text = str(self.max_active_tasks).strip()
-            if isinstance(self.max_active_tasks, bool) or not text.isdigit() or int(text) < 1:
-                raise InvalidRequestError(
-                    f"max_active_tasks is {self.max_active_tasks!r}; it must be a whole number, at least 1"
-                )
-            account = replace(account, max_active_tasks=int(text))
-        return account
 
     def _dry_run(self, context: Context) -> dict[str, Any]:
         hook, wanted = self._wanted(context)
@@ -282,7 +270,8 @@ class ImageBatchOperator(BaseOperator):
             batch = open_batch(wanted, slot, Path(scratch), state_store=state_store, resumes=resumes, log=self.log)
             try:
                 self._announce(batch, settings, context)
-                report = _Report(self, context)
+                push = partial(context["ti"].xcom_push, PROGRESS_KEY) if self.do_xcom_push else None
+                report = ProgressReport(self.log, push)
                 report(batch.records.state.counts)
                 run = BatchRun(
                     settings, batch.records, batch.requests, batch.folder.pictures, report=report, log=self.log
@@ -290,12 +279,18 @@ class ImageBatchOperator(BaseOperator):
                 is_over = asyncio.run(run.run())
                 counts = batch.records.state.counts
                 report(counts, last=True)
-                keep(state_store, {"generation": batch.life.generation, "counts": _plain(counts)})
+                self._keep_counts(state_store, batch, counts)
                 if not is_over:
                     self._defer(settings, run.open_ids, run.latest_submission, counts)
                 return self._finish(batch, wanted, Path(scratch))
             finally:
                 batch.close()
+
+    def _keep_counts(self, state_store: Any, batch: OpenBatch, counts: Counts) -> None:
+        try:
+            keep(state_store, {"generation": batch.life.generation, "counts": counts.as_numbers()})
+        except Exception as error:  # noqa: BLE001 - for people to look at; the folder is what counts
+            self.log.warning("Airflow did not keep the counts of the batch: %s", error)
 
     def _announce(self, batch: OpenBatch, settings: BatchSettings, context: Context) -> None:
         if self.do_xcom_push:
@@ -336,7 +331,7 @@ class ImageBatchOperator(BaseOperator):
                 poll_interval=settings.poll_interval,
                 asked_at=latest,
                 wake_at=wake_at(len(ids)),
-                counts=_plain(counts),
+                counts=counts.as_numbers(),
             ),
             method_name="execute_complete",
             # Only a net: the trigger ends by itself at the deadline.
@@ -354,65 +349,3 @@ class ImageBatchOperator(BaseOperator):
             classes = ", ".join(f"{count} x {name}" for name, count in totals.classes.items())
             self.log.warning("%s rows failed, which max_failed allows: %s.", totals.failed, classes)
         return result
-
-
-class _Report:
-    """Tells the log every time, and XCom now and then."""
-
-    def __init__(self, operator: ImageBatchOperator, context: Context) -> None:
-        self._operator = operator
-        self._instance = context["ti"]
-        self._line = ProgressLine()
-        self._pushed_at = 0.0
-
-    def __call__(self, counts: Counts, *, last: bool = False) -> None:
-        now = time.time()
-        self._operator.log.info("%s", self._line.line(counts, now))
-        if self._operator.do_xcom_push and (last or now - self._pushed_at >= PUSH_SECONDS):
-            self._pushed_at = now
-            self._instance.xcom_push(key=PROGRESS_KEY, value=counts.as_xcom(now))
-
-
-class _errors_pushed:  # noqa: N801 - reads as a statement
-    """Pushes XCom ``image_task_error`` before an error leaves."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, ImageTaskError):
-            self._context["ti"].xcom_push(key="image_task_error", value=error.as_xcom())
-
-
-def rows_of(value: Any) -> RequestsSource:
-    """Return the rows that an argument or a function's result holds.
-
-    :raises InvalidRequestError: it is no text, dict or sequence of them.
-    """
-    if isinstance(value, str | Mapping):
-        return RequestsSource([value], None)
-    if isinstance(value, bytes | bytearray) or not isinstance(value, Iterable):
-        raise InvalidRequestError(
-            f"The batch's rows are {type(value).__name__}; give a prompt, or a sequence of prompts or of requests"
-        )
-    return RequestsSource(value, None)
-
-
-def _texts_in(value: Any) -> set[int]:
-    """Return the identities of all texts in rows, by which Airflow passes over what was rendered."""
-    if isinstance(value, str):
-        return {id(value)}
-    entries = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return {identity for entry in entries for identity in _texts_in(entry)}
-
-
-def _plain(counts: Counts) -> dict[str, int]:
-    return {
-        "total": counts.total,
-        "submitted": counts.submitted,
-        "succeeded": counts.succeeded,
-        "failed": counts.failed,
-    }

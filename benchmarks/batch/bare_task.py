@@ -1,0 +1,45 @@
+"""Runs one batch operator in this process, without Airflow's components, and tells what that took.
+
+Reads the operator's arguments from standard input as JSON, and the connection from the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import sys
+import time
+from typing import Any
+
+
+class Instance:
+    """Stands for the task instance."""
+
+    dag_id, task_id, run_id, map_index = "bench", "batch", "run", -1
+    max_tries, try_number = 0, 1
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Keep nothing."""
+
+
+def main() -> None:
+    """Run the batch and print ``{seconds, cpu_seconds, peak_mb, result}``."""
+    from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
+
+    logging.disable(logging.CRITICAL)
+    operator = ImageBatchOperator(task_id="batch", deferrable=False, **json.load(sys.stdin))
+    began = time.monotonic()
+    result = operator.execute({"ti": Instance()})  # type: ignore[typeddict-item]
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    figures = {
+        "seconds": time.monotonic() - began,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "peak_mb": usage.ru_maxrss / 1024,
+        "result": result,
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
