@@ -5,6 +5,7 @@ SHELL := /bin/sh
 
 VENV ?= .venv
 VENV_BENCH ?= .venv-bench
+VENV_DOCS ?= .venv-docs
 VENV_CLUSTER ?= .venv-cluster
 # Every Airflow and every Python once, the oldest with the oldest. All nine pairs: see .github/workflows.
 MATRIX ?= 3.1-py3.11 3.2-py3.12 3.3-py3.13
@@ -84,6 +85,12 @@ test-matrix: $(MATRIX:%=.venv-%/.installed) ## Run the unit tests and the exampl
 test-cluster: $(VENV_CLUSTER)/.installed ## Kill workers, triggerers and PostgreSQL under CeleryExecutor and an S3 server, and count pictures; five minutes
 	@$(VENV_CLUSTER)/bin/python -m pytest -m long -s tests/system/test_cluster.py $(ARGUMENTS)
 
+.PHONY: docs
+docs: $(VENV_DOCS)/.installed ## Build the documentation into docs-output/; a warning or a broken link ends it
+	@rm -rf docs-output
+	@$(VENV_DOCS)/bin/python -m sphinx --builder html --fail-on-warning --keep-going --nitpicky --quiet docs docs-output
+	@echo "docs-output/index.html"
+
 .PHONY: dist
 dist: $(VENV)/.installed ## Build wheel and sdist into dist/, check them, and run a shipped example from the wheel in a bare environment
 	@$(VENV)/bin/python -m dev.distribution
@@ -106,7 +113,7 @@ constraints: ## Resolve the constraints files anew; needs uv (UV=/path/to/uv)
 
 .PHONY: clean
 clean: ## Remove the environments, the caches and the demo's pictures
-	@rm -rf $(VENV) $(VENV_BENCH) $(VENV_CLUSTER) $(wildcard .venv-3.*) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(VENV_BENCH) $(VENV_CLUSTER) $(VENV_DOCS) $(wildcard .venv-3.*) build dist demo-output docs-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find airflow_provider_imagetasks benchmarks dev example_dags tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A version under which the constraints are tested comes first; a newer one is better than none.
@@ -180,6 +187,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV_BENCH)/.installed: pyproject.toml constraints.txt
 	@$(call build_environment,$(VENV_BENCH),constraints.txt,$(bench_extras))
+
+$(VENV_DOCS)/.installed: pyproject.toml constraints-docs.txt
+	@$(call build_environment,$(VENV_DOCS),constraints-docs.txt,docs)
 
 $(VENV_CLUSTER)/.installed: pyproject.toml constraints-cluster.txt
 	@$(call build_environment,$(VENV_CLUSTER),constraints-cluster.txt,$(cluster_extras))

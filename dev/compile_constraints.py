@@ -75,6 +75,9 @@ def main() -> None:
     # Apart from the others, since the S3 server needs older versions of what Airflow itself has newer.
     cluster = compile_constraints(uv, NEWEST_AIRFLOW, {}, extras=("dev", "cluster"))
     write_constraints(CHECKOUT / "constraints-cluster.txt", cluster)
+    # Likewise, since Sphinx wants an older docutils than the development tools.
+    docs = compile_constraints(uv, NEWEST_AIRFLOW, {}, extras=("docs",))
+    write_constraints(CHECKOUT / "constraints-docs.txt", docs)
     tools = {name: newest[name] for name in TEST_TOOLS}
     for minor, (airflow, newest_upload) in OLDER_AIRFLOWS.items():
         pins = compile_constraints(uv, airflow, tools, newest_upload=newest_upload)

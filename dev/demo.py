@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 
 import requests
 
+from airflow_provider_imagetasks.local.connections import DIALECT_PATHS
 from dev.airflow_deployment import AirflowDeployment, AirflowStartError, DagImportError
 from dev.demo_progress import ProgressLine, progress_text
 from dev.interruption import Interrupted, raise_on_interruption
-from dev.local_image_service import DIALECT_PATHS, LocalImageServiceProcess, LocalServiceStartError
+from dev.local_image_service import LocalImageServiceProcess, LocalServiceStartError
 from dev.ports import choose_port
 from dev.rest_api import FINISHED_RUN_STATES, AirflowRestApi, DeadlineExceededError, RestApiError
 

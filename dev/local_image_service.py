@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import re
 import shutil
 import sys
@@ -15,19 +14,12 @@ from typing import Any, Self
 
 import requests
 
+from airflow_provider_imagetasks.local.connections import connection_to
 from dev.airflow_settings import inherited_environment
 from dev.child_process import ChildProcess
 from dev.rest_api import wait_until
 
 ANNOUNCED_URL = re.compile(r"^Local image service on (http://\S+)", re.MULTILINE)
-# Under which path of the local service each service of a connection is spoken to.
-DIALECT_PATHS = {
-    "local": "acedatacloud",
-    "acedatacloud": "acedatacloud",
-    "xhuoapi": "xhuoapi/v1",
-    "aigptimage": "aigptimage",
-    "kie": "kie",
-}
 
 
 class LocalServiceStartError(Exception):
@@ -93,14 +85,7 @@ class LocalImageServiceProcess:
 
     def connection(self, service: str, **extra: Any) -> str:
         """Return an Airflow connection to this process, as the value of an ``AIRFLOW_CONN_`` variable."""
-        return json.dumps(
-            {
-                "conn_type": "imagetasks",
-                "host": f"{self.url}/{DIALECT_PATHS[service]}",
-                "password": "any-key-will-do",
-                "extra": {"service": service, **extra},
-            }
-        )
+        return connection_to(self.url, service, **extra)
 
     @property
     def process(self) -> ChildProcess:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,24 +14,15 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 
 import pytest
 
-from airflow_provider_imagetasks.local import LocalImageService
+from airflow_provider_imagetasks import pytest_plugin
 
 if TYPE_CHECKING:
+    from airflow_provider_imagetasks.local import LocalImageService
     from tests.task_runner import TaskRunner
 
-
-@pytest.fixture(scope="session")
-def _one_local_service() -> Iterator[LocalImageService]:
-    with LocalImageService(latency=0, record_delay=0) as service:
-        yield service
-
-
-@pytest.fixture
-def image_service(_one_local_service: LocalImageService) -> LocalImageService:
-    """The local image service, at zero latency, its counts at zero."""
-    _one_local_service.reset()
-    return _one_local_service
-
+# The tests use the fixture that is shipped, whether or not their environment knows its entry point.
+_imagetasks_local_service = pytest_plugin._imagetasks_local_service
+image_service = pytest_plugin.image_service
 
 DIALECT_PATHS = {"acedatacloud": "acedatacloud", "xhuoapi": "xhuoapi/v1", "aigptimage": "aigptimage", "kie": "kie"}
 

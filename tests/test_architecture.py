@@ -31,8 +31,9 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 PURE_LAYERS = ("vocabulary", "services", "waiting")
 WITHOUT_AIRFLOW = (*PURE_LAYERS, "transport")
-# The local service is a program of its own, which only the tests and the demonstration use.
+# The local service is a program of its own, which only tests and the demonstration use; its fixture goes with it.
 ALONE = "local"
+FIXTURE = "pytest_plugin"
 
 RANKS = {name: rank for rank, (_layer, names) in enumerate(LAYERS) for name in names}
 SOURCES = sorted(
@@ -68,7 +69,7 @@ def each(*layers: str) -> list[object]:
 
 
 def test_every_module_stands_in_the_table_of_layers() -> None:
-    assert {part_of(path) for path in SOURCES} <= {*RANKS, ALONE}
+    assert {part_of(path) for path in SOURCES} <= {*RANKS, ALONE, FIXTURE}
 
 
 @pytest.mark.parametrize("path", each())
@@ -83,7 +84,7 @@ def test_a_module_imports_nothing_from_above(path: Path) -> None:
 def test_the_local_service_stands_alone() -> None:
     for path in SOURCES:
         parts = own_parts(path)
-        assert parts <= {ALONE} if part_of(path) == ALONE else ALONE not in parts, path
+        assert parts <= {ALONE} if part_of(path) in (ALONE, FIXTURE) else ALONE not in parts, path
 
 
 @pytest.mark.parametrize("path", each(*PURE_LAYERS))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from aiohttp import web
 
 from airflow_provider_imagetasks.local.application import LocalApplication
+from airflow_provider_imagetasks.local.connections import connection_to
 from airflow_provider_imagetasks.local.options import Latency, RateLimit, ServiceOptions
 
 if TYPE_CHECKING:
@@ -131,6 +132,14 @@ class LocalImageService:
     def tasks(self) -> list[TaskSummary]:
         """Summaries of all image tasks, oldest first."""
         return self._in_loop(lambda application: application.state.tasks.summaries())
+
+    def connection(self, service: str = "local", **extra: Any) -> str:
+        """Return an Airflow connection to this service, as the value of an ``AIRFLOW_CONN_...`` environment variable.
+
+        :param service: whose dialect it is to speak: ``"acedatacloud"``, ``"kie"``, ...
+        :param extra: further extra fields, such as ``max_active_tasks=2``.
+        """
+        return connection_to(self.url, service, **extra)
 
     def stats(self) -> dict[str, Any]:
         """Return what ``/stats`` answers."""
