@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import psutil
 
-from dev.airflow_deployment import COMPONENTS, AirflowDeployment
+from dev.airflow_deployment import AirflowDeployment
 
 
 def airflow_cpu_seconds(deployment: AirflowDeployment) -> float:
@@ -14,7 +14,7 @@ def airflow_cpu_seconds(deployment: AirflowDeployment) -> float:
 
     A process that ended counts with its parent, which has waited for it.
     """
-    pids = (pid for name in COMPONENTS for pid in deployment.component(name).remaining_processes())
+    pids = (pid for process in deployment.components.values() for pid in process.remaining_processes())
     return cpu_seconds(pids)
 
 
