@@ -107,6 +107,10 @@ local-service: $(VENV)/.installed ## Run the local image service on port 8750; A
 bench: $(VENV_BENCH)/.installed ## Measure waits and downloads beside others (15 minutes; QUICK=1: 3) for docs/performance.md
 	@$(VENV_BENCH)/bin/python -m benchmarks $(if $(filter-out 0 no false,$(QUICK)),--quick,--write) $(ARGUMENTS)
 
+.PHONY: bench-batch
+bench-batch: $(VENV_BENCH)/.installed ## Measure batches beside mapped tasks in a real Airflow for docs/performance.md; 25 minutes
+	@$(VENV_BENCH)/bin/python -m benchmarks.batch --write $(ARGUMENTS)
+
 .PHONY: constraints
 constraints: ## Resolve the constraints files anew; needs uv (UV=/path/to/uv)
 	@$(find_python); $$python dev/compile_constraints.py "$(or $(UV),uv)"

@@ -15,8 +15,6 @@ from benchmarks.query_rate import INTERVAL, RateFigures
 from benchmarks.targets import Verdict
 from benchmarks.waits import MANY_WAITS, WAITS, WaitComparison
 
-BEGIN = "<!-- figures of `make bench`: begin -->"
-END = "<!-- figures of `make bench`: end -->"
 _COMPARED = ("apache-airflow", "apache-airflow-providers-http", "apache-airflow-providers-openai", "aiohttp", "Pillow")
 _KINDS = {PictureKind.NOISE: "noise, cheap to decode", PictureKind.PHOTO: "1024 x 1024, grainy"}
 
@@ -35,7 +33,7 @@ def conditions(command: str) -> str:
 def verdict_table(verdicts: Sequence[Verdict]) -> str:
     """Return a row for each target."""
     rows = [(verdict.what, verdict.reached, verdict.target, "yes" if verdict.met else "**no**") for verdict in verdicts]
-    return _table(("", "reached", "target", "met"), rows)
+    return table(("", "reached", "target", "met"), rows)
 
 
 def wait_table(waits: WaitComparison, many: WaitFigures | None) -> str:
@@ -58,7 +56,7 @@ def wait_table(waits: WaitComparison, many: WaitFigures | None) -> str:
         ("memory, net of idle triggers", *(f"{one.memory_mb:.1f} MB" for one in figures)),
         ("longest time without a check, in intervals", *(f"{one.largest_gap:.2f}" for one in figures)),
     ]
-    return _table(("", *(title for title, _figures in columns)), rows)
+    return table(("", *(title for title, _figures in columns)), rows)
 
 
 def rate_table(rate: RateFigures) -> str:
@@ -71,7 +69,7 @@ def rate_table(rate: RateFigures) -> str:
         ("requests, of those that the rate allows", f"{rate.used:.0%}"),
         ("checks of each wait", f"{rate.fewest} to {rate.most}"),
     ]
-    return _table(("a service without batch status", ""), rows)
+    return table(("a service without batch status", ""), rows)
 
 
 def download_table(downloads: Sequence[DownloadFigures]) -> str:
@@ -87,22 +85,30 @@ def download_table(downloads: Sequence[DownloadFigures]) -> str:
         for figures in downloads
     ]
     curl = f"`curl --parallel --parallel-max {CURL_AT_ONCE}`"
-    return _table(("pictures", "to the first byte", curl, "this provider", "speed, of curl's"), rows)
+    return table(("pictures", "to the first byte", curl, "this provider", "speed, of curl's"), rows)
 
 
-def insert(path: Path, figures: str) -> None:
+def insert(path: Path, figures: str, *, mark: str = "make bench") -> None:
     """Put the figures between the two marker lines of a page.
 
+    :param mark: the command that measures them, which both lines name.
     :raises ValueError: it has no such lines.
     """
+    begin_line, end_line = marker_lines(mark)
     page = path.read_text(encoding="utf-8")
-    head, begin, rest = page.partition(BEGIN)
-    _old, end, tail = rest.partition(END)
+    head, begin, rest = page.partition(begin_line)
+    _old, end, tail = rest.partition(end_line)
     if not begin or not end:
-        raise ValueError(f"{path.name} has no lines {BEGIN!r} and {END!r}")
-    path.write_text(f"{head}{BEGIN}\n\n{figures}\n\n{END}{tail}", encoding="utf-8")
+        raise ValueError(f"{path.name} has no lines {begin_line!r} and {end_line!r}")
+    path.write_text(f"{head}{begin_line}\n\n{figures}\n\n{end_line}{tail}", encoding="utf-8")
 
 
-def _table(head: Row, rows: Sequence[Row]) -> str:
+def marker_lines(mark: str) -> tuple[str, str]:
+    """Return the lines between which the figures of a command stand."""
+    return f"<!-- figures of `{mark}`: begin -->", f"<!-- figures of `{mark}`: end -->"
+
+
+def table(head: Row, rows: Sequence[Row]) -> str:
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -108,3 +108,38 @@ def test_a_tier_brings_its_number_of_active_image_tasks(extra: dict[str, int], e
 
     assert found.submit_rate == TIERS["aigptimage:free"].submit
     assert found.max_active_tasks == expected
+
+
+class Grumpy(Easel):
+    """A service that asks for a pause before it takes something."""
+
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        yield Sleep(7)
+        return (yield from super().submit(request, key=key))
+
+
+def test_what_one_submission_is_asked_to_wait_for_all_wait_for() -> None:
+    clock, limits = Clock(), SubmissionLimits(account())
+    before = clock.now
+    clock.run(limits.submit_within_rate(ImageRequest(prompt="a"), Grumpy(), key=None))
+
+    assert clock.now == before + 7
+    assert limits.next_at() == before + 7
+
+
+def test_a_request_that_is_made_again_counts_again() -> None:
+    clock, limits = Clock(), SubmissionLimits(account(submit_rate=Rate((Window(2, 100),))))
+    before = clock.now
+    clock.run(limits.submit_within_rate(ImageRequest(prompt="a"), Grumpy(), key=None))
+    clock.run(limits.submit_within_rate(ImageRequest(prompt="b"), Easel(), key=None))
+
+    assert clock.now >= before + 100
+
+
+def test_what_another_process_submitted_counts() -> None:
+    clock, limits = Clock(), SubmissionLimits(account(submit_rate=Rate((Window(2, 100),))))
+    limits.submitted_before([clock.now - 2, clock.now - 1])
+    before = clock.now
+    clock.run(limits.submit_within_rate(ImageRequest(prompt="a"), Easel(), key=None))
+
+    assert clock.now >= before + 98

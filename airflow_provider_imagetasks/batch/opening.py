@@ -122,8 +122,13 @@ def open_batch(
         )
     life = _begin_life(folder, slot, resumes)
     records = BatchRecords(folder, life, BatchState(owner.total), scratch, wanted.asking.account)
-    records.load()
-    return OpenBatch(folder=folder, owner=owner, life=life, records=records, requests=requests)
+    batch = OpenBatch(folder=folder, owner=owner, life=life, records=records, requests=requests)
+    try:
+        records.load()
+    except BaseException:
+        batch.close()
+        raise
+    return batch
 
 
 def keep(state_store: Any, entries: Mapping[str, Any]) -> None:

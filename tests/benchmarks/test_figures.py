@@ -8,7 +8,7 @@ import pytest
 from benchmarks.figures import MEGABYTE, LoadResult, WaitFigures, median_figures, percentile, wait_figures
 from benchmarks.loop_lag import lateness
 from benchmarks.observations import Observation
-from benchmarks.report import BEGIN, END, insert
+from benchmarks.report import insert, marker_lines
 
 SEEN = Observation(
     seconds=10, requests=20, checks=1000, asked=1000, fewest=1, most=1, connections=0, largest_gap=11, busiest_second=2
@@ -61,11 +61,12 @@ def test_each_moment_that_a_loop_missed_counts() -> None:
 
 def test_figures_replace_those_between_the_markers(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    begin, end = marker_lines("make bench")
+    page.write_text(f"before\n\n{begin}\nold\n{end}\n\nafter\n")
 
     insert(page, "new")
 
-    assert page.read_text() == f"before\n\n{BEGIN}\n\nnew\n\n{END}\n\nafter\n"
+    assert page.read_text() == f"before\n\n{begin}\n\nnew\n\n{end}\n\nafter\n"
 
 
 def test_a_page_without_markers_is_left_alone(tmp_path: Path) -> None:
