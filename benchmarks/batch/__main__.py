@@ -77,7 +77,8 @@ def _rate(_folder: Path) -> Part:
             met=figures.share_of_allowed >= SHARE_OF_ALLOWED,
         ),
     ]
-    return verdicts, f"{figures.pictures} submissions within {figures.seconds:.1f} s."
+    seconds = figures.moments[-1] - figures.moments[0]
+    return verdicts, f"{len(figures.moments)} submissions at the limited service, within {seconds:.1f} s."
 
 
 def _memory(_folder: Path) -> Part:

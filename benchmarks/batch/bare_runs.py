@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 import tempfile
@@ -24,19 +23,22 @@ class RateFigures:
     """A batch at a service that answers 429 beyond its tier.
 
     :param refused: submissions answered with 429.
-    :param seconds: from the first submission to the last.
+    :param moments: of the submissions that were taken, as the service saw them, in order.
     """
 
-    pictures: int
     refused: int
-    seconds: float
+    moments: tuple[float, ...]
 
     @property
     def share_of_allowed(self) -> float:
-        """Submissions, of those that the tier allows in the same time."""
-        # The first window may be filled at once, so that the last submission comes a window less late.
-        windows = math.ceil(self.pictures / RATE_COUNT) - 1
-        return windows * RATE_SECONDS / self.seconds
+        """How fast it was, of what the tier allows; the slowest stretch of all but one of the tier's windows.
+
+        Between a submission and the one ``RATE_COUNT`` later the tier wants ``RATE_SECONDS`` at least.
+        """
+        distance = len(self.moments) - RATE_COUNT
+        allowed = distance / RATE_COUNT * RATE_SECONDS
+        took = (late - early for early, late in zip(self.moments, self.moments[distance:], strict=False))
+        return allowed / max(took)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ def measure_rate(pictures: int) -> RateFigures:
         stats = service.stats()
     moments = sorted(float(entry["created_at"]) for entry in stats["created"])
     refused = sum(stats["dialects"]["acedatacloud"]["refused"].values())
-    return RateFigures(pictures=len(moments), refused=refused, seconds=moments[-1] - moments[0])
+    return RateFigures(refused=refused, moments=tuple(moments))
 
 
 def measure_memory(rows: int) -> MemoryFigures:
