@@ -74,3 +74,11 @@ def test_the_connection_type_leads_to_the_hook() -> None:
     assert getattr(importlib.import_module(module), name) is ImageTaskHook
     assert connection_type["connection-type"] == ImageTaskHook.conn_type
     assert connection_type["hook-name"] == ImageTaskHook.hook_name
+
+
+def test_the_task_decorator_leads_to_a_function_that_makes_tasks() -> None:
+    (decorator,) = get_provider_info()["task-decorators"]
+    module, _, name = decorator["class-name"].rpartition(".")
+
+    assert decorator["name"] == "image_batch"
+    assert callable(getattr(importlib.import_module(module), name))

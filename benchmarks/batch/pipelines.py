@@ -15,6 +15,13 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 LATENCY = 5
 """Seconds that an image task takes."""
 SIZE = "256x256"
+_AIRFLOWS_OWN = {
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "1",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "5",
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "5",
+    "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "5",
+}
+"""Airflow's defaults, where the settings of the tests make its components look more often than they do for users."""
 _IDLE_SECONDS = 20.0
 _PATIENCE = 1500.0
 
@@ -117,6 +124,7 @@ def compare_pipelines(folder: Path, say: Callable[[str], None], *, batch: int, m
     """
     with LocalImageServiceProcess(latency=str(LATENCY), folder=CHECKOUT) as service:
         environment = {
+            **_AIRFLOWS_OWN,
             "AIRFLOW_CONN_IMAGETASKS_DEFAULT": service.connection("acedatacloud"),
             "AIRFLOW_CONN_IMAGES": f'{{"conn_type": "http", "host": "{service.url}/acedatacloud"}}',
         }
