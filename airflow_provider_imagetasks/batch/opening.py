@@ -96,6 +96,12 @@ def open_batch(
     identity = batch_identity(dag_id=slot.dag_id, task_id=slot.task_id, run_id=slot.run_id, map_index=slot.map_index)
     folder = BatchFolder(str(kept.get("output_path") or wanted.output_path), identity)
     owner = folder.owner()
+    if owner is None and folder.life() is not None:
+        raise ImageTaskError(
+            f"{folder.uri} lacks batch.json, which says what was frozen. Without it nothing is submitted, and what "
+            "runs at the service goes on",
+            code="batch_folder",
+        )
     if owner is None:
         mark = str(kept.get("mark") or secrets.token_hex(16))
         frozen = freeze(wanted.source, scratch / REQUESTS_NAME, wanted.asking)

@@ -103,7 +103,8 @@ class BatchRecords:
         """Note the end of a row; :meth:`flush` writes it down. Until then a restart reads the image task once more."""
         line = json_line(outcome)
         self._remember(outcome["index"], line)
-        self._unwritten.append(line)
+        with self._lock:
+            self._unwritten.append(line)
         self.state.over(outcome["index"], succeeded=outcome["status"] == SUCCEEDED)
 
     @property
@@ -112,16 +113,21 @@ class BatchRecords:
         return len(self._unwritten)
 
     def flush(self) -> None:
-        """Write down the outcomes that are not yet."""
+        """Write down the outcomes that are not yet.
+
+        :raises ImageTaskError: another start has taken over, or nothing can be written.
+        """
+        if not self._unwritten:
+            return
+        self.require_latest_start()
         with self._lock:
             lines, self._unwritten = self._unwritten, []
-            if not lines:
-                return
             name = self._new_name("outcomes")
         try:
             self.folder.write(str(name), b"".join(lines))
         except BaseException:
-            self._unwritten = lines + self._unwritten
+            with self._lock:
+                self._unwritten = lines + self._unwritten
             raise
 
     def require_latest_start(self) -> None:

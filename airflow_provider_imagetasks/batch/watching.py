@@ -9,14 +9,19 @@ from airflow_provider_imagetasks.wait_log import WaitLog
 from airflow_provider_imagetasks.waiting import Progress, Watch
 
 FEWEST = 50
-"""Fewer finished image tasks than these are not worth a worker, except the last ones."""
+"""Fewer pictures than these are not worth a worker, except the last ones, or where rows wait for their places."""
 OLDEST_READY = 300.0
 """Seconds that a result may lie at the service before a worker fetches it: addresses of results expire."""
 
 
-def wake_at(count: int) -> int:
-    """Return how many of ``count`` image tasks have to be finished for a worker to come back: half, or all of a few."""
-    return min(count, max((count + 1) // 2, FEWEST))
+def wake_at(count: int, *, rows_wait: bool) -> int:
+    """Return how many image tasks have to be over for a worker to come back: half of them.
+
+    :param count: image tasks that run.
+    :param rows_wait: whether rows wait to be submitted; where none do, it is all of a few.
+    """
+    half = (count + 1) // 2
+    return half if rows_wait else min(count, max(half, FEWEST))
 
 
 class BatchProgress(Progress):

@@ -330,7 +330,7 @@ class ImageBatchOperator(BaseOperator):
                 deadline=deadline,
                 poll_interval=settings.poll_interval,
                 asked_at=latest,
-                wake_at=wake_at(len(ids)),
+                wake_at=wake_at(len(ids), rows_wait=counts.submitted < counts.total),
                 counts=counts.as_numbers(),
             ),
             method_name="execute_complete",

@@ -146,6 +146,18 @@ def test_a_start_that_was_replaced_may_not_submit(batches: Batches) -> None:
         old.intend([0], same=set())
 
 
+def test_a_start_that_was_replaced_writes_over_nothing(batches: Batches) -> None:
+    old = batches.start()
+    new = batches.start()
+    new.note(outcome(0))
+    new.flush()
+    old.note(outcome(1))
+
+    with pytest.raises(ImageTaskError, match="Another start"):
+        old.flush()
+    assert batches.start().state.stage(0) is Stage.SUCCEEDED
+
+
 def test_a_damaged_segment_stops_the_start(batches: Batches) -> None:
     batches.start().intend([0], same=set())
     batches.folder.write("intents-0-000000.jsonl", b'{"schema": 1}\n{"ind')

@@ -329,6 +329,15 @@ class TestDeferral:
 
         assert "does not know" in str(runner.resume(make, deferred, {"status": "strange"}).error)
 
+    def test_without_the_word_on_what_was_frozen_nothing_is_submitted(
+        self, runner: TaskRunner, start: Start, image_service: LocalImageService
+    ) -> None:
+        start(prompts=["a kite", "a boat [refuse]"])
+        (folder_of(runner) / "batch.json").unlink()
+
+        assert "batch.json" in str(start(prompts=["another"], try_number=2).error)
+        assert created(image_service) == ["a kite"]
+
     def test_it_never_submits_more_than_may_run_and_defers_where_nothing_ends(
         self, start: Start, image_service: LocalImageService
     ) -> None:

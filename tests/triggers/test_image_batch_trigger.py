@@ -52,7 +52,11 @@ def test_what_is_stored_is_plain_and_leads_back_to_the_same_trigger() -> None:
 
 @pytest.mark.parametrize(("count", "expected"), [(1, 1), (49, 49), (60, 50), (100, 50), (101, 51), (500, 250)])
 def test_it_wakes_a_worker_for_half_of_them_and_not_for_a_few(count: int, expected: int) -> None:
-    assert wake_at(count) == expected
+    assert wake_at(count, rows_wait=False) == expected
+
+
+def test_it_wakes_a_worker_for_half_of_a_few_where_rows_wait_for_their_places() -> None:
+    assert [wake_at(count, rows_wait=True) for count in (1, 2, 10, 500)] == [1, 1, 5, 250]
 
 
 def test_it_ends_when_enough_are_over_and_counts_what_they_came_to() -> None:
