@@ -7,7 +7,7 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 LARGEST_PIXELS = 100_000_000
 """Pictures above this are refused before they are decoded: a small file can unpack to gigabytes."""
@@ -49,6 +49,40 @@ class Picture:
     media_type: str
     extension: str
     has_alpha: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeekedPicture:
+    """What the header of a picture says.
+
+    :param format: Pillow's name of the kind.
+    :param width: in pixels, as ``height``.
+    """
+
+    format: str
+    media_type: str
+    width: int
+    height: int
+
+
+def peek_picture(file: IO[bytes]) -> PeekedPicture:
+    """Read the header of an open file and return what it says; nothing is decoded.
+
+    :raises UnusablePictureError: it is not a raster picture of a known kind, or has too many pixels.
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(file, formats=list(_KINDS))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise UnusablePictureError("it is not a picture of a known kind") from error
+    width, height = image.size
+    if width * height > LARGEST_PIXELS:
+        raise UnusablePictureError(f"it has {width} x {height} pixels, more than {LARGEST_PIXELS:,}")
+    kind = image.format or ""
+    return PeekedPicture(format=kind, media_type=_KINDS[kind][1], width=width, height=height)
 
 
 def inspect_picture(content: bytes | Path, *, decode: bool = True) -> Picture:

@@ -49,6 +49,17 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "s3://conn_id@bucket/imagetasks-ledger",
                         "default": "",
                     },
+                    "gallery_roots": {
+                        "description": (
+                            "Folders whose pictures the Airflow UI shows to users who may read the XComs of the Dag, "
+                            "as URIs separated by commas. The api-server reads them, with the connection that the root "
+                            "names. Empty: pictures are listed, and not shown."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://conn_id@bucket/pictures, file:///data/pictures",
+                        "default": "",
+                    },
                 },
             },
         },

@@ -82,6 +82,7 @@ def run_demo(service: str, output: Path, *, keep: bool) -> int:
             exit_code = 1
         if keep:
             print(f"\nStill running, until Ctrl-C:\n  Airflow        {airflow.url}")
+            print(f"  the pictures   {airflow.url}/plugin/image-tasks")
             print(f"  login          user {airflow.login.user}, password {airflow.login.password}")
             print(f"  image service  {image_service.url}")
             signal.pause()
@@ -102,6 +103,7 @@ def airflow_deployment(image_service: LocalImageServiceProcess, service: str, ou
         environment={
             "AIRFLOW_CONN_IMAGETASKS_DEFAULT": image_service.connection(service),
             "IMAGETASKS_EXAMPLE_OUTPUT": f"file://{output}",
+            "AIRFLOW__IMAGETASKS__GALLERY_ROOTS": f"file://{output}",
         },
         prefer_usual_port=True,
     )

@@ -1,0 +1,118 @@
+"""The plugin's routes under ``/imagetasks``. Each one that tells or shows anything asks for the user's rights first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.common.compat.sdk import conf
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.staticfiles import StaticFiles
+
+from airflow_provider_imagetasks.services import known_services
+from airflow_provider_imagetasks.ui import airflow_records as records
+from airflow_provider_imagetasks.ui import settings
+from airflow_provider_imagetasks.ui.browsing import DAYS, Filter, Gallery
+from airflow_provider_imagetasks.ui.permissions import MayReadDag, User, readable_dags
+from airflow_provider_imagetasks.ui.picture_links import PictureLinks
+from airflow_provider_imagetasks.ui.picture_routes import picture_routes
+from airflow_provider_imagetasks.ui.thumbnails import Thumbnails, usual_folder
+
+RUN = "/api/dags/{dag_id}/runs/{run_id}"
+TASK = RUN + "/tasks/{task_id}/{map_index}"
+
+
+def create_application() -> FastAPI:
+    """Return the application that Airflow mounts; reads the configuration once."""
+    from datetime import UTC, datetime, timedelta
+
+    application = FastAPI(title="Image tasks", docs_url=None, redoc_url=None, openapi_url=None)
+    roots = settings.gallery_roots()
+    links = PictureLinks(conf.get("api", "secret_key"))
+
+    @application.get("/api/pictures")
+    def newest(
+        user: User,
+        dag_id: str | None = None,
+        state: str | None = None,
+        service: str | None = None,
+        cursor: str | None = None,
+    ) -> dict[str, Any]:
+        """Return cards of every Dag that the user may read, newest first."""
+        with records.reading() as session:
+            known = records.dags_with_image_tasks(session, datetime.now(UTC) - timedelta(days=DAYS))
+            readable = readable_dags({*known, dag_id} if dag_id else known, user)
+            if dag_id and dag_id not in readable:
+                raise HTTPException(403, "Forbidden")
+            page = Gallery(session, roots, links).newest(
+                {dag_id} if dag_id else readable, Filter(state=state, service=service), cursor
+            )
+        return {**page, "dags": sorted(readable), "services": list(known_services()), "has_roots": bool(roots)}
+
+    @application.get(RUN + "/pictures")
+    def of_run(
+        _: MayReadDag,
+        dag_id: str,
+        run_id: str,
+        state: str | None = None,
+        service: str | None = None,
+        cursor: str | None = None,
+    ) -> dict[str, Any]:
+        """Return cards of a run."""
+        with records.reading() as session:
+            run = _run(session, dag_id, run_id)
+            page = Gallery(session, roots, links).of_run(run, Filter(state=state, service=service), cursor)
+        return {**page, "has_roots": bool(roots)}
+
+    @application.get(TASK + "/pictures")
+    def of_task(
+        _: MayReadDag, dag_id: str, run_id: str, task_id: str, map_index: int, cursor: str | None = None
+    ) -> dict[str, Any]:
+        """Return cards of what a task instance submitted, waits for, read or stored."""
+        with records.reading() as session:
+            run = _run(session, dag_id, run_id)
+            instance = records.task_instance_state(session, dag_id, run_id, task_id, map_index)
+            if instance is None:
+                raise HTTPException(404, "There is no such task instance")
+            page = Gallery(session, roots, links).of_task(run, task_id, map_index, instance, cursor)
+        return {**page, "has_roots": bool(roots)}
+
+    @application.get(TASK + "/batch")
+    def of_batch(
+        _: MayReadDag,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        map_index: int,
+        state: str | None = None,
+        cursor: str | None = None,
+    ) -> dict[str, Any]:
+        """Return cards of the rows of a batch that have come to their end."""
+        with records.reading() as session:
+            run = _run(session, dag_id, run_id)
+            page = Gallery(session, roots, links).of_batch(run, task_id, map_index, Filter(state=state), cursor)
+        if page is None:
+            raise HTTPException(404, "This task instance has no batch")
+        return page
+
+    application.include_router(picture_routes(roots, links, Thumbnails(usual_folder())))
+    application.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+
+    @application.middleware("http")
+    async def guard(request: Request, call_next: Any) -> Response:
+        response: Response = await call_next(request)
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        # A script of an older version of this package must not meet a newer one; an ETag makes asking cheap.
+        response.headers.setdefault(
+            "Cache-Control", "no-cache" if "/static/" in request.url.path else "private, no-store"
+        )
+        return response
+
+    return application
+
+
+def _run(session: Any, dag_id: str, run_id: str) -> records.Run:
+    run = records.run_of(session, dag_id, run_id)
+    if run is None:
+        raise HTTPException(404, "There is no such Dag run")
+    return run

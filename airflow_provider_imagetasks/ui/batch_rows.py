@@ -1,0 +1,111 @@
+"""Reads the rows of a batch from its folder, a page at a time: the manifest, or what lies there before there is one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_imagetasks.ui.roots import Location, locate
+from airflow_provider_imagetasks.ui.stored_files import names_in, opened
+
+PAGE_BYTES = 1024 * 1024
+LONGEST_ROW = 256 * 1024
+_CURSOR = re.compile(r"(\d{1,9})\.(\d{1,15})")
+
+
+@dataclass(frozen=True)
+class RowPage:
+    """Some rows of a batch.
+
+    :param next: where the next page begins; None after the last row that is there now.
+    """
+
+    rows: list[Mapping[str, Any]]
+    next: str | None
+
+
+def read_rows(
+    batch: Mapping[str, Any],
+    summary: Mapping[str, Any] | None,
+    roots: Sequence[Location],
+    *,
+    cursor: str | None,
+    most: int,
+) -> RowPage | None:
+    """Return rows that have come to their end; None where no gallery root allows to read them.
+
+    :param batch: the XCom ``image_batch``.
+    :param summary: the batch's result, once there is one; it names the manifest.
+    :param cursor: ``next`` of the page before.
+    :raises OutOfReachError: the storage does not answer, or the manifest is gone.
+    """
+    files = _files(batch, summary, roots)
+    if files is None:
+        return None
+    number, offset = _position(cursor)
+    rows: list[Mapping[str, Any]] = []
+    while number < len(files) and len(rows) < most:
+        found, offset, is_end = _lines(files[number], offset, most - len(rows))
+        rows += found
+        if not is_end:
+            return RowPage(rows, f"{number}.{offset}")
+        number, offset = number + 1, 0
+    return RowPage(rows, f"{number}.{offset}" if number < len(files) else None)
+
+
+def _files(
+    batch: Mapping[str, Any], summary: Mapping[str, Any] | None, roots: Sequence[Location]
+) -> list[Location] | None:
+    if summary is not None:
+        manifest = locate(summary.get("manifest"), roots)
+        return [manifest] if manifest else None
+    folder = _folder(batch.get("folder"), roots)
+    if folder is None:
+        return None
+    generation = batch.get("generation")
+    segment = re.compile(rf"outcomes-{generation if isinstance(generation, int) else '[0-9]+'}-([0-9]+)\.jsonl")
+    numbered = [(int(match[1]), name) for name in names_in(folder) if (match := segment.fullmatch(name))]
+    return [_inside(folder, name) for _, name in sorted(numbered)]
+
+
+def _folder(uri: Any, roots: Sequence[Location]) -> Location | None:
+    return locate(uri.rstrip("/"), roots) if isinstance(uri, str) else None
+
+
+def _inside(folder: Location, name: str) -> Location:
+    return Location(
+        scheme=folder.scheme,
+        conn_id=folder.conn_id,
+        container=folder.container,
+        path=f"{folder.path}/{name}",
+        root=folder.root,
+    )
+
+
+def _position(cursor: str | None) -> tuple[int, int]:
+    match = _CURSOR.fullmatch(cursor or "0.0")
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _lines(file: Location, offset: int, most: int) -> tuple[list[Mapping[str, Any]], int, bool]:
+    """Return rows from an offset on, where they end, and whether the file ends there."""
+    rows: list[Mapping[str, Any]] = []
+    with opened(file) as (stream, size):
+        stream.seek(offset)
+        last = min(size, offset + PAGE_BYTES)
+        while offset < last and len(rows) < most:
+            line = stream.readline(LONGEST_ROW)
+            if not line:
+                break
+            offset += len(line)
+            try:
+                row = json.loads(line)
+            except ValueError:
+                # Cut off, since it is still being written, or longer than any row is.
+                continue
+            if isinstance(row, Mapping):
+                rows.append(row)
+    return rows, offset, offset >= size

@@ -1,0 +1,26 @@
+"""What Airflow's configuration says to the plugin."""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import conf
+
+from airflow_provider_imagetasks.ui.roots import Location, read_roots
+
+_log = logging.getLogger(__name__)
+
+
+def gallery_roots() -> tuple[Location, ...]:
+    """Return ``[imagetasks] gallery_roots``; nothing is shown where the option cannot be read."""
+    try:
+        return read_roots(conf.get("imagetasks", "gallery_roots", fallback=""))
+    except ValueError as error:
+        _log.error("The gallery shows no pictures: %s", error)
+        return ()
+
+
+def base_path() -> str:
+    """Return the path that Airflow lies under behind a reverse proxy, without a slash at the end."""
+    return urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")

@@ -1,0 +1,99 @@
+// Reads a list page by page, keeps what is still under way fresh, and rests while nobody looks.
+import { API, useCallback, useEffect, useRef, useState } from "./elements.js";
+
+const LIVELY = 3000;
+const CALM = 20000;
+
+export class Refusal extends Error {
+  constructor(status) {
+    super(`HTTP ${status}`);
+    this.status = status;
+  }
+}
+
+async function read(path, query, signal) {
+  const url = new URL(API + path, location.origin);
+  for (const [name, value] of Object.entries(query)) if (value) url.searchParams.set(name, value);
+  const response = await fetch(url, { signal, headers: { Accept: "application/json" } });
+  if (!response.ok) throw new Refusal(response.status);
+  return response.json();
+}
+
+export const isLive = (item) => item.state === "waiting";
+
+const isSame = (one, other) =>
+  one.next === other.next && one.items.map((item) => item.key).join() === other.items.map((item) => item.key).join();
+
+// Fetches the pages again that may have changed: those with something under way, or all where they have shifted.
+async function refreshed(pages, load) {
+  const fresh = [await load(null)];
+  let shifted = !isSame(fresh[0], pages[0]);
+  for (let index = 1; index < pages.length; index++) {
+    const cursor = fresh[index - 1].next;
+    if (!cursor) break;
+    const again = shifted || pages[index].items.some(isLive);
+    fresh.push(again ? await load(cursor) : pages[index]);
+    shifted ||= !isSame(fresh[index], pages[index]);
+  }
+  return fresh;
+}
+
+export function usePages(path, query) {
+  const key = JSON.stringify([path, query]);
+  const [state, setState] = useState({ key, pages: null, error: null });
+  const current = useRef({ key, pages: null, busy: null });
+  const known = state.key === key ? state : { pages: null, error: null };
+
+  const work = useCallback(
+    async (job) => {
+      const { signal } = current.current.controller;
+      if (current.current.busy) return;
+      current.current.busy = true;
+      try {
+        const pages = await job((cursor) => read(path, { ...query, cursor }, signal), current.current.pages);
+        if (signal.aborted) return;
+        current.current.pages = pages;
+        setState({ key, pages, error: null });
+      } catch (error) {
+        if (!signal.aborted) setState({ key, pages: current.current.pages, error });
+      } finally {
+        if (!signal.aborted) current.current.busy = false;
+      }
+    },
+    [key],
+  );
+
+  const refresh = useCallback(() => work((load, pages) => (pages ? refreshed(pages, load) : load(null).then((page) => [page]))), [work]);
+
+  useEffect(() => {
+    const controller = new AbortController();
+    current.current = { pages: null, busy: false, controller };
+    refresh();
+    return () => controller.abort();
+  }, [refresh]);
+
+  const items = [...new Map((known.pages ?? []).flatMap((page) => page.items).map((item) => [item.key, item])).values()];
+  const first = known.pages?.[0];
+  const lively = items.some(isLive) || first?.run_state === "running" || first?.run_state === "queued";
+
+  useEffect(() => {
+    const timer = setInterval(() => document.hidden || refresh(), lively ? LIVELY : CALM);
+    const onReturn = () => document.hidden || refresh();
+    document.addEventListener("visibilitychange", onReturn);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", onReturn);
+    };
+  }, [refresh, lively]);
+
+  const next = known.pages?.at(-1).next;
+  const more = useCallback(
+    () =>
+      work(async (load, pages) => {
+        const cursor = pages?.at(-1).next;
+        return cursor ? [...pages, await load(cursor)] : pages;
+      }),
+    [work],
+  );
+  return { items, first, hasMore: Boolean(next), more, refresh, error: known.error, isLoading: !known.pages && !known.error };
+}

@@ -1,0 +1,45 @@
+// One picture on a card, or what stands in its place.
+import { API, h, useState, useSyncExternalStore } from "./elements.js";
+import { OUT_OF_REACH, duration } from "./words.js";
+
+export const thumbnailOf = (picture) => `${API}${picture.link}/thumbnail`;
+export const fileOf = (picture) => `${API}${picture.link}`;
+
+export function Thumbnail({ picture, alt }) {
+  const [isMissing, setMissing] = useState(false);
+  if (!picture.link || isMissing) {
+    return h("div", { className: "it-place" }, h("p", null, OUT_OF_REACH[isMissing ? "missing" : picture.reach]));
+  }
+  return h("img", {
+    src: thumbnailOf(picture),
+    alt,
+    loading: "lazy",
+    decoding: "async",
+    width: picture.width ?? undefined,
+    height: picture.height ?? undefined,
+    onError: () => setMissing(true),
+  });
+}
+
+// One clock for all cards that show an age.
+const listeners = new Set();
+let now = Date.now();
+let timer;
+
+function subscribe(listener) {
+  listeners.add(listener);
+  timer ??= setInterval(() => {
+    now = Date.now();
+    for (const each of listeners) each();
+  }, 1000);
+  return () => {
+    listeners.delete(listener);
+    if (!listeners.size) timer = clearInterval(timer);
+  };
+}
+
+export function Age({ since }) {
+  const moment = useSyncExternalStore(subscribe, () => now);
+  const seconds = Math.max(0, Math.floor((moment - Date.parse(since)) / 1000));
+  return h("span", { className: "it-age" }, seconds < 90 ? `${seconds} s` : duration(seconds));
+}

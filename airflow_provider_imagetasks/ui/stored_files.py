@@ -1,0 +1,98 @@
+"""Reads files under the gallery's roots: bounded, and on the api-server's own disk past no symbolic link."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from airflow_provider_imagetasks.ui.roots import Location
+
+MOST_NAMES = 100_000
+
+
+class OutOfReachError(Exception):
+    """A file cannot be read.
+
+    :param reason: ``"missing"`` or ``"unreadable"``, for the browser.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@contextmanager
+def opened(location: Location) -> Iterator[tuple[IO[bytes], int]]:
+    """Open a file and yield it with its size in bytes.
+
+    :raises OutOfReachError: it is not there, is no file, leads out of its root, or the storage does not answer.
+    """
+    try:
+        file, size = _open_local(location) if location.is_local else _open_remote(location)
+    except FileNotFoundError as error:
+        raise OutOfReachError("missing") from error
+    except OutOfReachError:
+        raise
+    except Exception as error:
+        # Each storage's library has errors of its own.
+        raise OutOfReachError("unreadable") from error
+    with file:
+        yield file, size
+
+
+def names_in(folder: Location) -> list[str]:
+    """Return the names of the files in a folder, sorted; none where it does not exist.
+
+    :raises OutOfReachError: the storage does not answer.
+    """
+    try:
+        if folder.is_local:
+            with os.scandir(_real_path(folder)) as entries:
+                names = [entry.name for entry, _ in zip(entries, range(MOST_NAMES), strict=False)]
+        else:
+            path = _remote(folder)
+            # What a listing kept would hide the files that came since.
+            path.fs.invalidate_cache()
+            names = [PurePosixPath(name).name for name in path.fs.ls(path.path, detail=False)[:MOST_NAMES]]
+    except FileNotFoundError:
+        return []
+    except OutOfReachError:
+        raise
+    except Exception as error:
+        raise OutOfReachError("unreadable") from error
+    return sorted(names)
+
+
+def _open_local(location: Location) -> tuple[IO[bytes], int]:
+    # Neither a symbolic link put in place since, nor waiting for the other end of a pipe.
+    descriptor = os.open(_real_path(location), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = os.fdopen(descriptor, "rb")
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        file.close()
+        raise OutOfReachError("missing")
+    return file, status.st_size
+
+
+def _real_path(location: Location) -> Path:
+    """Return the path with its links followed, provided that it is still under the root with its links followed."""
+    path, root = Path(location.path).resolve(), Path(location.root or "/").resolve()
+    if not path.is_relative_to(root):
+        raise OutOfReachError("missing")
+    return path
+
+
+def _open_remote(location: Location) -> tuple[IO[bytes], int]:
+    path = _remote(location)
+    size = int(path.fs.info(path.path)["size"] or 0)
+    return path.fs.open(path.path, "rb"), size
+
+
+def _remote(location: Location):  # type: ignore[no-untyped-def]
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(location.uri)

@@ -1,0 +1,55 @@
+"""The plugin's entry: light, since every process of Airflow imports it, and with addresses that all versions load."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+
+from airflow_provider_imagetasks.ui.plugin import ImageTasksPlugin
+
+HEAVY = ("fastapi", "PIL", "airflow.api_fastapi", "airflow_provider_imagetasks.ui.application", "aiohttp", "requests")
+IMPORT = """
+import sys
+from airflow.plugins_manager import AirflowPlugin
+before = set(sys.modules)
+from airflow_provider_imagetasks.ui.plugin import ImageTasksPlugin
+ImageTasksPlugin().react_apps
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def test_importing_it_brings_nothing_heavy_into_a_task_s_process() -> None:
+    answer = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True, timeout=100)
+
+    new = answer.stdout.splitlines()[-1].split()
+
+    assert "airflow_provider_imagetasks.ui.plugin" in new
+    assert not [name for name in new if name.startswith(HEAVY)]
+
+
+def test_airflow_finds_it_by_its_entry_point() -> None:
+    (entry,) = entry_points(group="airflow.plugins", name="imagetasks")
+
+    assert entry.load() is ImageTasksPlugin
+
+
+def test_each_place_has_an_address_of_its_own_since_airflow_runs_a_script_once() -> None:
+    apps = ImageTasksPlugin().react_apps
+
+    assert [app["destination"] for app in apps] == ["nav", "dag_run", "task_instance"]
+    assert len({app["bundle_url"] for app in apps}) == 3
+    assert len({app["url_route"] for app in apps}) == 3
+    assert all(re.match(r"/imagetasks/static/gallery\.js\?", app["bundle_url"]) for app in apps)
+
+
+def test_behind_a_proxy_s_path_the_addresses_begin_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.org/team/airflow/")
+
+    app = ImageTasksPlugin().react_apps[0]
+
+    assert app["bundle_url"].startswith("/team/airflow/imagetasks/static/")
+    assert app["icon"].startswith("/team/airflow/imagetasks/static/")

@@ -1,0 +1,82 @@
+"""Files on the api-server's own disk: only regular ones, and no link leads out of the root."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_imagetasks.ui.roots import Location, locate, read_roots
+from airflow_provider_imagetasks.ui.stored_files import OutOfReachError, names_in, opened
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "pics"
+    folder.mkdir()
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    return folder
+
+
+def place(root: Path, name: str) -> Location:
+    location = locate(f"file://{root}/{name}", read_roots(f"file://{root}"))
+    assert location is not None
+    return location
+
+
+def test_a_file_is_read_with_its_size(root: Path) -> None:
+    (root / "a.png").write_bytes(b"picture")
+
+    with opened(place(root, "a.png")) as (file, size):
+        assert (file.read(), size) == (b"picture", 7)
+
+
+def test_a_link_that_leads_out_of_the_root_is_not_followed(root: Path) -> None:
+    (root / "out.png").symlink_to(root.parent / "secret.png")
+    (root / "up").symlink_to(root.parent)
+
+    for name in ("out.png", "up/secret.png"):
+        with pytest.raises(OutOfReachError, match="missing"), opened(place(root, name)):
+            pass
+
+
+def test_a_link_within_the_root_is_followed(root: Path) -> None:
+    (root / "a.png").write_bytes(b"picture")
+    (root / "latest.png").symlink_to(root / "a.png")
+
+    with opened(place(root, "latest.png")) as (file, _size):
+        assert file.read() == b"picture"
+
+
+def test_a_root_may_itself_be_a_link(root: Path) -> None:
+    (root / "a.png").write_bytes(b"picture")
+    alias = root.parent / "alias"
+    alias.symlink_to(root)
+
+    with opened(place(alias, "a.png")) as (file, _size):
+        assert file.read() == b"picture"
+
+
+def test_neither_a_pipe_nor_a_folder_is_opened(root: Path) -> None:
+    os.mkfifo(root / "pipe")
+    (root / "folder").mkdir()
+
+    for name in ("pipe", "folder", "nothing"):
+        with pytest.raises(OutOfReachError), opened(place(root, name)):
+            pass
+
+
+def test_another_storage_is_read_through_airflow_s_object_storage() -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/bucket/pics/a.png", b"picture")
+    memory.pipe("/bucket/pics/b.png", b"other")
+    roots = read_roots("memory://bucket/pics")
+    location, folder = locate("memory://bucket/pics/a.png", roots), read_roots("memory://bucket/pics")[0]
+    assert location is not None
+
+    with opened(location) as (file, size):
+        assert (file.read(), size) == (b"picture", 7)
+    assert names_in(folder) == ["a.png", "b.png"]
