@@ -24,6 +24,7 @@ class Account:
     :param base_url: where its API is, without a trailing slash.
     :param key: the API key; None where the service needs none.
     :param callback_url: the connection's callback URL.
+    :param webhook_secret: what kie.ai signs callbacks with.
     :param default_model: the connection's model for requests that name none.
     :param poll_interval: seconds between two status requests; None takes the service's.
     :param request_timeout: seconds that one API request may take.
@@ -41,6 +42,7 @@ class Account:
     base_url: str
     key: str | None = field(default=None, repr=False)
     callback_url: str | None = None
+    webhook_secret: str | None = field(default=None, repr=False)
     default_model: str | None = None
     poll_interval: float | None = None
     request_timeout: float = DEFAULT_REQUEST_TIMEOUT
@@ -87,6 +89,7 @@ def read_account(
         base_url=_base_url(conn_id, host, default_base_url, allow_private_hosts),
         key=_key(conn_id, key, requires_key),
         callback_url=fields.web_address("callback_url"),
+        webhook_secret=fields.text("webhook_secret"),
         default_model=fields.text("default_model"),
         poll_interval=fields.number("poll_interval", minimum=1),
         request_timeout=fields.number("request_timeout", minimum=1) or DEFAULT_REQUEST_TIMEOUT,

@@ -34,6 +34,10 @@ def get_provider_info() -> dict[str, Any]:
                 "class-name": f"{__package__}.decorators.image_batch.image_batch_task",
             }
         ],
+        "extra-links": [
+            "airflow_provider_imagetasks.links.image_task.PicturesLink",
+            "airflow_provider_imagetasks.links.image_task.ServiceConsoleLink",
+        ],
         "config": {
             "imagetasks": {
                 "description": "Settings of the image tasks provider.",
@@ -47,6 +51,24 @@ def get_provider_info() -> dict[str, Any]:
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "s3://conn_id@bucket/imagetasks-ledger",
+                        "default": "",
+                    },
+                    "callback_base_url": {
+                        "description": (
+                            "Where services reach this Airflow from outside, to be called back when an image task is "
+                            "done. With callback_secret it turns callbacks on; they only make polling faster."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "https://airflow.example.com",
+                        "default": "",
+                    },
+                    "callback_secret": {
+                        "description": "What callback URLs are signed with; the same on workers and api-servers.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "sensitive": True,
+                        "example": None,
                         "default": "",
                     },
                     "gallery_roots": {

@@ -23,11 +23,13 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("pictures", ("pictures", "storage", "input_images", "downloads")),
     ("ledger", ("ledger",)),
     ("batch", ("batch",)),
-    ("what Airflow says and is told", ("connections", "airflow_errors", "retry_policy", "assets", "lineage")),
+    ("what Airflow says and is told", ("connections", "airflow_errors", "retry_policy", "assets", "lineage", "callback_urls")),
     ("hooks", ("hooks",)),
     ("triggers", ("triggers",)),
-    ("what stands in Dags", ("operators", "sensors", "decorators", "links")),
+    ("what leads from a task to its pictures", ("links",)),
+    ("what stands in Dags", ("operators", "sensors", "decorators")),
     ("what Airflow is told of the package", ("provider_info",)),
+    ("what people see", ("ui",)),
 )
 PURE_LAYERS = ("vocabulary", "services", "waiting")
 WITHOUT_AIRFLOW = (*PURE_LAYERS, "transport")

@@ -58,6 +58,11 @@ def fields() -> dict[str, dict[str, Any]]:
             "URL of your own that the service calls when an image task is done. Not needed: waiting polls.",
             {"type": ["string", "null"]},
         ),
+        "webhook_secret": _field(
+            "Webhook secret (kie.ai)",
+            "The key by which kie.ai signs callbacks, if one is enabled there.",
+            {"type": ["string", "null"], "format": "password"},
+        ),
         "submit_rate": _field(
             "Submit rate",
             "At most so many submissions, like 20/10s, or a tier like aigptimage:free.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_imagetasks import callback_urls
 from airflow_provider_imagetasks.account import DEFAULT_CONN_ID
 from airflow_provider_imagetasks.airflow_errors import errors_for_airflow
 from airflow_provider_imagetasks.assets import announce_pictures, picture_extra
@@ -16,8 +17,9 @@ from airflow_provider_imagetasks.downloads.files import DownloadedFile, download
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.ledger.stores import store_for
-from airflow_provider_imagetasks.ledger.submitting import OnUnknownOutcome, Submission, slot_of
+from airflow_provider_imagetasks.ledger.submitting import OnUnknownOutcome, Submission, SubmissionSlot, slot_of
 from airflow_provider_imagetasks.lineage import Lineage, Made, ReportsLineage
+from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.references import read_references
 from airflow_provider_imagetasks.storage import open_folder, require_known_scheme
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, iso_time, prompt_excerpt
@@ -33,14 +35,16 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
     """Submit an image task and return its id, without waiting for the picture.
 
     The XCom is the id as text; ``image_task`` holds ``{id, service, conn_id, trace_id, model, prompt, submitted_at}``,
-    the prompt cut at 300 characters. Costs one picture at the service per ``n``.
+    the prompt cut at 300 characters. Costs one picture at the service per ``n``. Where nothing was submitted,
+    ``image_task_refused`` says why: ``{conn_id, service, model, prompt, error}``.
 
     :param prompt: text of what to draw.
     :param model: the service's model name; None takes the connection's, then the service's default.
     :param options: further fields for the service, sent untouched (size, quality, n, ...).
     :param images: references to edit from; not empty makes it an edit.
     :param mask: the edit mask.
-    :param callback_url: URL of your own that the service calls when it is done.
+    :param callback_url: URL of your own that the service calls when it is done; goes before the connection's, and
+        before the one by which Airflow itself is called (``[imagetasks] callback_base_url``).
     :param trace_id: correlation id of your own, where the service keeps one.
     :param conn_id: an ``imagetasks`` connection.
     :param on_unknown_outcome: what to do where the service may have taken the request and no answer came: ``"fail"``
@@ -60,6 +64,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
         "conn_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"prompt": "md", "options": "json"}
+    operator_extra_links = (PicturesLink(), ServiceConsoleLink())
     ui_color = "#f7e3d4"
 
     def __init__(
@@ -93,10 +98,15 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
         """Submit, push ``image_task`` and return the image task id."""
         with errors_for_airflow():
             hook = ImageTaskHook(self.conn_id or DEFAULT_CONN_ID)
+            self.image_service_console_url = hook.service.console_url
             slot = slot_of(context)
             store = store_for(context, slot=(slot.dag_id, slot.task_id, slot.run_id, str(slot.map_index)))
             submission = Submission(hook, slot, store, self.on_unknown_outcome)
-            task = submission.submit(self._request())
+            try:
+                task = submission.submit(self._request(hook, slot))
+            except ImageTaskError as error:
+                self._push_refusal(context, error, hook)
+                raise
             if self.do_xcom_push:
                 context["ti"].xcom_push(key="image_task", value=self._pushed(task, hook))
             self._say_what_goes_on(task, hook)
@@ -110,16 +120,43 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
         )
         return task.id
 
-    def _request(self) -> ImageRequest:
+    def _request(self, hook: ImageTaskHook, slot: SubmissionSlot) -> ImageRequest:
         return ImageRequest(
             prompt=self.prompt,
             model=self.model or None,
             options=self.options or {},
             images=self.images or (),
             mask=self.mask or None,
-            callback_url=self.callback_url or None,
+            callback_url=self.callback_url or self._callback_url(hook, slot),
             trace_id=self.trace_id or None,
         )
+
+    def _callback_url(self, hook: ImageTaskHook, slot: SubmissionSlot) -> str | None:
+        """Return the URL that wakes the sensor, where callbacks are set up and the connection has none of its own."""
+        if not callback_urls.are_used_for(hook.account, hook.service):
+            return None
+        return callback_urls.callback_url_for(
+            callback_urls.CallbackPlace(
+                conn_id=hook.conn_id,
+                dag_id=slot.dag_id,
+                run_id=slot.run_id,
+                task_id=slot.task_id,
+                map_index=slot.map_index,
+                item_index=slot.item_index,
+            )
+        )
+
+    def _push_refusal(self, context: Context, error: ImageTaskError, hook: ImageTaskHook) -> None:
+        """Tell the UI what could not be submitted, and why."""
+        if self.do_xcom_push:
+            value = {
+                "conn_id": hook.conn_id,
+                "service": error.service,
+                "model": self.model,
+                "prompt": prompt_excerpt(str(self.prompt)),
+                "error": error.as_xcom(),
+            }
+            context["ti"].xcom_push(key="image_task_refused", value=value)
 
     def _pushed(self, task: ImageTask, hook: ImageTaskHook) -> dict[str, Any]:
         return {
@@ -162,6 +199,7 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
     """
 
     template_fields: Sequence[str] = ("image_task_id", "output_path", "filename", "conn_id")
+    operator_extra_links = (PicturesLink(),)
     ui_color = "#dcebdd"
 
     def __init__(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue, conf
 
-from airflow_provider_imagetasks import metrics
+from airflow_provider_imagetasks import callback_urls, metrics
 from airflow_provider_imagetasks.airflow_errors import errors_for_airflow, for_airflow
 from airflow_provider_imagetasks.exceptions import (
     ImageTaskError,
@@ -20,9 +20,10 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.lineage import Lineage, ReportsLineage
+from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.references import ImageTaskReferences, read_references
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
-from airflow_provider_imagetasks.triggers.image_task import EVENT_STATUSES, ImageTaskTrigger
+from airflow_provider_imagetasks.triggers.image_task import EVENT_STATUSES, FIRST_PAUSE_WITH_CALLBACKS, ImageTaskTrigger
 from airflow_provider_imagetasks.wait_log import WaitLog
 from airflow_provider_imagetasks.waiting import Watch, combine, failure
 
@@ -40,8 +41,9 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
     in all three modes.
 
     An image task that failed, was refused or ran out of time fails the sensor without retries, since asking again
-    changes nothing; before that, ``image_task_error`` is pushed as ``{class, code, message, billed}`` and, for a
-    sequence, the good records as ``image_tasks``. The sensor's retries serve status requests that fail.
+    changes nothing; before that, ``image_task_error`` is pushed as ``{class, code, message, billed}``, the same of each
+    image task with its ``id`` as ``image_task_failures`` and, for a sequence, the good records as ``image_tasks``. The
+    sensor's retries serve status requests that fail.
 
     :param image_task_id: an id, a dict that a submit task pushed, or any sequence of up to 500 of them.
     :param trace_id: waited for instead, where the service finds image tasks by trace id.
@@ -56,6 +58,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("image_task_id", "trace_id", "conn_id")
+    operator_extra_links = (PicturesLink(), ServiceConsoleLink())
     ui_color = "#d9e6f2"
 
     def __init__(
@@ -163,10 +166,14 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
 
     def _defer(self, watch: Watch, question: _Question) -> NoReturn:
         remaining = max(0.0, watch.deadline - time.time())
+        poll_interval = watch.poll_interval
+        if question.is_called_back:
+            poll_interval = max(poll_interval, callback_urls.POLL_INTERVAL)
         self.log.info(
-            "Not finished yet: the triggerer asks every %.0f s for up to %.0f s, and no worker is held.",
-            watch.poll_interval,
+            "Not finished yet: the triggerer asks every %.0f s for up to %.0f s%s, and no worker is held.",
+            poll_interval,
             remaining,
+            ", unless the service calls before" if question.is_called_back else "",
         )
         self.log.info(
             "Failing or clearing this task does not stop the image task at %s, which may still be billed.",
@@ -178,13 +185,14 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
                 image_task_ids=watch.image_task_ids,
                 trace_id=watch.trace_id,
                 deadline=watch.deadline,
-                poll_interval=watch.poll_interval,
+                poll_interval=poll_interval,
                 asked_at=watch.asked_at,
+                first_pause=FIRST_PAUSE_WITH_CALLBACKS if question.is_called_back else None,
             ),
             method_name="execute_complete",
             kwargs={"deadline": watch.deadline, "asked_at": watch.asked_at},
             # Only a net: the trigger ends by itself at the deadline, with a better message.
-            timeout=timedelta(seconds=remaining + watch.poll_interval + 60),
+            timeout=timedelta(seconds=remaining + poll_interval + 60),
         )
         raise AssertionError("defer raises")
 
@@ -199,6 +207,8 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
         if failures:
             error = combine(failures, len(tasks), rest="the others are in XCom 'image_tasks'", retryable=False)
             context["ti"].xcom_push(key="image_task_error", value=error.as_xcom())
+            each = [{"id": task.id, **why.as_xcom()} for task, why in zip(tasks, found, strict=True) if why is not None]
+            context["ti"].xcom_push(key="image_task_failures", value=each)
             if question.is_sequence:
                 context["ti"].xcom_push(key="image_tasks", value=records)
             raise error
@@ -236,7 +246,9 @@ class _Question:
         if self._references:
             self._references.require_service(self.hook.account.service, conn_id)
         account, service = self.hook.account, self.hook.service
+        sensor.image_service_console_url = service.console_url
         self.poll_interval = sensor.poll_interval or account.poll_interval or service.poll_interval
+        self.is_called_back = callback_urls.are_used_for(account, service)
         self.latest: list[ImageTask] = []
         self._log = WaitLog(sensor.log)
 

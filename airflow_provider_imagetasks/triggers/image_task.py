@@ -15,6 +15,8 @@ from airflow_provider_imagetasks.waiting import Watch
 SHORTEST_FIRST_PAUSE = 10.0
 """Seconds between deferral and first poll: an event that comes while Airflow still writes down the deferral can make
 it fail the task."""
+FIRST_PAUSE_WITH_CALLBACKS = 16.0
+"""Seconds to the first poll where a callback wakes the task: by then none that came too early can have been missed."""
 EVENT_STATUSES = ("done", "deadline", "error")
 
 
@@ -30,6 +32,7 @@ class ImageTaskTrigger(BaseTrigger):
     :param poll_interval: seconds between two status requests.
     :param asked_at: Unix seconds of the submission, else of the first question; "not found" is tolerated for 60 s.
     :param trace_id: looked up where there are no ids yet.
+    :param first_pause: seconds before the first status request; None takes ``poll_interval``.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class ImageTaskTrigger(BaseTrigger):
         poll_interval: float,
         asked_at: float,
         trace_id: str | None = None,
+        first_pause: float | None = None,
     ) -> None:
         super().__init__()
         self.conn_id = conn_id
@@ -49,6 +53,7 @@ class ImageTaskTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.asked_at = asked_at
         self.trace_id = trace_id
+        self.first_pause = first_pause
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, as plain JSON."""
@@ -61,6 +66,7 @@ class ImageTaskTrigger(BaseTrigger):
                 "poll_interval": self.poll_interval,
                 "asked_at": self.asked_at,
                 "trace_id": self.trace_id,
+                **({} if self.first_pause is None else {"first_pause": self.first_pause}),
             },
         )
 
@@ -75,12 +81,14 @@ class ImageTaskTrigger(BaseTrigger):
         )
         try:
             status = await connection_poller(self.conn_id).wait(
-                watch, first_pause=max(self.poll_interval, SHORTEST_FIRST_PAUSE), log=WaitLog(self.logger())
+                watch,
+                first_pause=max(self.first_pause or self.poll_interval, SHORTEST_FIRST_PAUSE),
+                log=WaitLog(self.logger()),
             )
         except asyncio.CancelledError:
             self.log.info(
-                "This triggerer stops asking: the task was ended or cleared, another triggerer took the wait over, or "
-                "this one shuts down. The image task goes on at the service."
+                "This triggerer stops asking: a callback woke the task, it was ended or cleared, another triggerer "
+                "took the wait over, or this one shuts down. The image task goes on at the service."
             )
             # By the message of the cancellation Airflow would log a user's action, which it often was not.
             raise asyncio.CancelledError from None

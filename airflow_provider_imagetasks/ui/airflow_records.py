@@ -9,16 +9,20 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
-from airflow.models.trigger import Trigger
+from airflow.models.trigger import Trigger, handle_event_submit
 from airflow.models.xcom import XComModel
+from airflow.triggers.base import TriggerEvent
 from airflow.utils.session import create_session
-from sqlalchemy import Text, and_, cast, or_, select
+from airflow.utils.state import TaskInstanceState
+from sqlalchemy import Text, and_, cast, or_, select, update
 from sqlalchemy.orm import Session
+
+from airflow_provider_imagetasks.callback_urls import CallbackPlace
 
 ANNOUNCEMENTS = ("image_task", "image_task_refused", "image_batch")
 """The XComs that say that pictures were asked for."""
@@ -26,6 +30,10 @@ _OUTCOMES = ("image_tasks", "image_task_failures", "progress")
 _OUTCOME_SHAPES = ('%"image_task_id"%', '%"image_count_requested"%', '%"manifest"%')
 """What tells our own results from other tasks', so that those are not even read."""
 MOST_OUTCOMES = 20_000
+MOST_DEFERRED = 1_000
+SHORTEST_DEFERRAL = 15.0
+"""Seconds for which a deferred task instance is left alone."""
+_WAITING_TRIGGER = "airflow_provider_imagetasks.triggers.image_task.ImageTaskTrigger"
 _GROUP = 200
 
 
@@ -54,7 +62,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskInstanceState:
+class Standing:
     """How a task instance stands.
 
     :param waits_for: ids that its trigger waits for, while it is deferred.
@@ -155,9 +163,7 @@ def dags_with_image_tasks(session: Session, since: datetime) -> set[str]:
     return set(session.scalars(wanted))
 
 
-def task_instance_state(
-    session: Session, dag_id: str, run_id: str, task_id: str, map_index: int
-) -> TaskInstanceState | None:
+def task_instance_state(session: Session, dag_id: str, run_id: str, task_id: str, map_index: int) -> Standing | None:
     """Return how a task instance stands, and what its trigger waits for."""
     row = session.execute(
         select(TaskInstance.state, TaskInstance.start_date, TaskInstance.trigger_id).where(
@@ -171,7 +177,7 @@ def task_instance_state(
         return None
     state = getattr(row[0], "value", row[0])
     trigger = session.get(Trigger, row[2]) if row[2] is not None else None
-    return TaskInstanceState(
+    return Standing(
         task_id=task_id,
         map_index=map_index,
         state=state,
@@ -215,6 +221,92 @@ def awaited_ids(trigger: Trigger | None) -> tuple[str, ...]:
         return ()
     ids = trigger.kwargs.get("image_task_ids")
     return tuple(each for each in ids if isinstance(each, str)) if isinstance(ids, list | tuple) else ()
+
+
+def wake(place: CallbackPlace, *, only: str | None = None) -> int:
+    """Resume the deferred task instances of the run that wait for what a submission came to, and return how many.
+
+    One that was deferred less than 15 s ago is left to its first status request: an event that comes while Airflow
+    still writes down the deferral can make it fail the task.
+
+    :param place: which submission.
+    :param only: the image task that it has to be about; None takes the one that the submission came to.
+    """
+    with create_session(scoped=False) as session:
+        submitted = _submitted(session, place)
+        image_task_id, trace_id = submitted.get("id"), submitted.get("trace_id")
+        if not isinstance(image_task_id, str) or only not in (None, image_task_id):
+            return 0
+        waiting: list[tuple[TaskInstance, Trigger]] = []
+        # In a mapped group the one that waits has the same map index; then the others need not be looked at.
+        for in_group in (True, False):
+            waiting = waiting or [
+                (task_instance, trigger)
+                for task_instance, trigger in _deferred(session, place, in_group=in_group)
+                if _waits_for(trigger, image_task_id, trace_id)
+            ]
+        oldest = datetime.now(UTC) - timedelta(seconds=SHORTEST_DEFERRAL)
+        return sum(
+            _resumed(session, task_instance) for task_instance, trigger in waiting if trigger.created_date < oldest
+        )
+
+
+def _submitted(session: Session, place: CallbackPlace) -> Mapping[str, Any]:
+    entry = XComModel
+    value = session.scalar(
+        select(entry.value).where(
+            entry.dag_id == place.dag_id,
+            entry.run_id == place.run_id,
+            entry.task_id == place.task_id,
+            entry.map_index == place.map_index,
+            entry.key == "image_task",
+        )
+    )
+    decoded = _decoded(value)
+    return decoded if isinstance(decoded, Mapping) else {}
+
+
+def _deferred(session: Session, place: CallbackPlace, *, in_group: bool) -> list[tuple[TaskInstance, Trigger]]:
+    same = TaskInstance.map_index == place.map_index
+    wanted = (
+        select(TaskInstance, Trigger)
+        .join(Trigger, TaskInstance.trigger_id == Trigger.id)
+        .where(
+            TaskInstance.dag_id == place.dag_id,
+            TaskInstance.run_id == place.run_id,
+            TaskInstance.state == TaskInstanceState.DEFERRED,
+            Trigger.classpath == _WAITING_TRIGGER,
+            same if in_group else ~same,
+        )
+        .limit(MOST_DEFERRED)
+    )
+    return [(row[0], row[1]) for row in session.execute(wanted)]
+
+
+def _waits_for(trigger: Trigger, image_task_id: str, trace_id: Any) -> bool:
+    awaited = trigger.kwargs.get("trace_id")
+    return image_task_id in awaited_ids(trigger) or (awaited is not None and awaited == trace_id)
+
+
+def _resumed(session: Session, task_instance: TaskInstance) -> bool:
+    """Hand a task instance back to the scheduler, unless somebody else just did."""
+    # A change that changes nothing takes the row's lock on every database, SQLite's included, and tells who was first.
+    claimed: Any = session.execute(
+        update(TaskInstance)
+        .where(
+            TaskInstance.id == task_instance.id,
+            TaskInstance.state == TaskInstanceState.DEFERRED,
+            TaskInstance.trigger_id == task_instance.trigger_id,
+        )
+        .values(trigger_id=task_instance.trigger_id)
+        .execution_options(synchronize_session=False)
+    )
+    if claimed.rowcount != 1:
+        return False
+    session.refresh(task_instance)
+    event = TriggerEvent({"status": "done"})  # type: ignore[no-untyped-call]
+    handle_event_submit(event, task_instance=task_instance, session=session)
+    return True
 
 
 def _run_columns() -> Any:

@@ -9,10 +9,12 @@ from airflow.providers.common.compat.sdk import conf
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.staticfiles import StaticFiles
 
+from airflow_provider_imagetasks.callback_urls import callback_secret
 from airflow_provider_imagetasks.services import known_services
 from airflow_provider_imagetasks.ui import airflow_records as records
 from airflow_provider_imagetasks.ui import settings
 from airflow_provider_imagetasks.ui.browsing import DAYS, Filter, Gallery
+from airflow_provider_imagetasks.ui.callbacks import callback_routes
 from airflow_provider_imagetasks.ui.permissions import MayReadDag, User, readable_dags
 from airflow_provider_imagetasks.ui.picture_links import PictureLinks
 from airflow_provider_imagetasks.ui.picture_routes import picture_routes
@@ -96,6 +98,9 @@ def create_application() -> FastAPI:
         return page
 
     application.include_router(picture_routes(roots, links, Thumbnails(usual_folder())))
+    secret = callback_secret()
+    if secret:
+        application.include_router(callback_routes(secret))
     application.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 
     @application.middleware("http")

@@ -95,7 +95,7 @@ class Gallery:
         return {"items": items, "next": _cursor(list(after)) if has_more and after else None, "run_state": run.state}
 
     def of_task(
-        self, run: records.Run, task_id: str, map_index: int, state: records.TaskInstanceState, cursor: str | None
+        self, run: records.Run, task_id: str, map_index: int, state: records.Standing, cursor: str | None
     ) -> dict[str, Any]:
         """Return cards of what one task instance submitted, waits for, read or stored."""
         own = records.announcements_by_task(self._session, run.key, task_id, map_index)
@@ -215,7 +215,7 @@ _FILE_NUMBERS = ("width", "height", "bytes", "index")
 class _Place:
     """Stands for the task instance that waits for what nobody in this run submitted."""
 
-    def __init__(self, run: records.Run, state: records.TaskInstanceState) -> None:
+    def __init__(self, run: records.Run, state: records.Standing) -> None:
         self.run_key = run.key
         self.dag_id, self.run_id = run.dag_id, run.run_id
         self.task_id, self.map_index = state.task_id, state.map_index

@@ -45,7 +45,8 @@ def test_image_task_is_pushed_with_a_cut_prompt(runner: TaskRunner, service_name
 def test_nothing_is_pushed_beside_the_result_where_do_xcom_push_is_off(runner: TaskRunner) -> None:
     runner.run(lambda: submit(do_xcom_push=False))
 
-    assert runner.xcoms == {}
+    # Links are Airflow's own to push.
+    assert [key for _, key in runner.xcoms if not key.startswith("_link_")] == []
 
 
 def test_arguments_are_templates(runner: TaskRunner, image_service: LocalImageService) -> None:
@@ -180,3 +181,17 @@ def test_every_argument_can_be_mapped() -> None:
 
     assert mapped.operator_class is ImageTaskSubmitOperator
     assert "prompt" in mapped.template_fields
+
+
+def test_what_was_refused_is_told_with_its_prompt(runner: TaskRunner, service_name: str) -> None:
+    outcome = runner.run(lambda: submit(prompt="a red kite [refuse]"))
+
+    told = runner.xcoms[("submit", "image_task_refused")]
+    assert outcome.state == "failed"
+    assert (told["prompt"], told["service"], told["conn_id"]) == (
+        "a red kite [refuse]",
+        service_name,
+        "imagetasks_default",
+    )
+    assert set(told["error"]) == {"class", "code", "message", "billed"}
+    assert told["error"]["billed"] == "no"

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_imagetasks.ui.roots import Location, locate, read_roots
 from airflow_provider_imagetasks.ui.stored_files import OutOfReachError, names_in, opened
@@ -68,9 +70,8 @@ def test_neither_a_pipe_nor_a_folder_is_opened(root: Path) -> None:
 
 
 def test_another_storage_is_read_through_airflow_s_object_storage() -> None:
-    import fsspec
-
-    memory = fsspec.filesystem("memory")
+    memory = MemoryFileSystem()
+    attach(protocol="memory", fs=memory)
     memory.pipe("/bucket/pics/a.png", b"picture")
     memory.pipe("/bucket/pics/b.png", b"other")
     roots = read_roots("memory://bucket/pics")

@@ -68,9 +68,11 @@ function Filters({ kind, filter, choose, first }) {
 
 function summary(items, hasMore) {
   const pictures = items.reduce((sum, item) => sum + (item.kind === "picture" ? item.pictures.length : item.counts.succeeded), 0);
-  const waiting = items.filter((item) => item.state === "waiting").length;
+  const underWay = items.filter((item) => item.kind === "batch" && item.state === "waiting").length;
+  const waiting = items.filter((item) => item.kind === "picture" && item.state === "waiting").length;
   const failed = items.filter((item) => item.kind === "picture" && item.state === "failed").length;
   const parts = [`${count(pictures, "picture")}${hasMore ? " so far" : ""}`];
+  if (underWay) parts.push(`${underWay} ${underWay === 1 ? "batch" : "batches"} under way`);
   if (waiting) parts.push(`${waiting} waiting`);
   if (failed) parts.push(`${failed} failed`);
   return parts.join(" · ");

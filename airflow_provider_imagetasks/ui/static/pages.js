@@ -24,14 +24,16 @@ export const isLive = (item) => item.state === "waiting";
 const isSame = (one, other) =>
   one.next === other.next && one.items.map((item) => item.key).join() === other.items.map((item) => item.key).join();
 
-// Fetches the pages again that may have changed: those with something under way, or all where they have shifted.
+// Fetches the pages again that may have changed: those with something under way, the last,
+// and all where they have shifted.
 async function refreshed(pages, load) {
   const fresh = [await load(null)];
   let shifted = !isSame(fresh[0], pages[0]);
   for (let index = 1; index < pages.length; index++) {
     const cursor = fresh[index - 1].next;
     if (!cursor) break;
-    const again = shifted || pages[index].items.some(isLive);
+    const isLast = index === pages.length - 1;
+    const again = shifted || isLast || pages[index].items.some(isLive);
     fresh.push(again ? await load(cursor) : pages[index]);
     shifted ||= !isSame(fresh[index], pages[index]);
   }

@@ -1,0 +1,48 @@
+"""Where to look from a task instance: its pictures in Airflow, and the service's own page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow.providers.common.compat.sdk import BaseOperatorLink, conf
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator
+
+CONSOLE_ATTRIBUTE = "image_service_console_url"
+"""What a task sets while it runs, once it knows its connection; a link looks nothing up."""
+
+
+class PicturesLink(BaseOperatorLink):
+    """The tab with the task instance's pictures."""
+
+    name = "Pictures"
+    xcom_key = "_link_imagetasks_pictures"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        """Return the address of the tab.
+
+        :param operator: the task.
+        :param ti_key: the task instance.
+        """
+        base_url = (conf.get("api", "base_url", fallback="") or "").rstrip("/")
+        dag_id, run_id, task_id = (quote(part, safe="") for part in (ti_key.dag_id, ti_key.run_id, ti_key.task_id))
+        index = getattr(ti_key, "map_index", -1)
+        mapped = f"/mapped/{index}" if index is not None and index >= 0 else ""
+        return f"{base_url}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}/plugin/image-tasks-task"
+
+
+class ServiceConsoleLink(BaseOperatorLink):
+    """The page on which the service shows the account's image tasks and charges; for services that have one."""
+
+    name = "Image service console"
+    xcom_key = "_link_imagetasks_console"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        """Return the address of the page, nothing for a service without one.
+
+        :param operator: the task.
+        :param ti_key: the task instance.
+        """
+        return getattr(operator, CONSOLE_ATTRIBUTE, None) or ""

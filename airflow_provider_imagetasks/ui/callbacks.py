@@ -1,0 +1,147 @@
+"""The route that services call when an image task is done. What they send is a hint: the task that wakes asks itself.
+
+Nothing is looked up before the signature of the URL is checked, and the body decides nothing; it is read, within
+bounds, only where the connection has a ``webhook_secret`` by which kie.ai signs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from airflow_provider_imagetasks.callback_urls import CallbackPlace, read_token
+from airflow_provider_imagetasks.ui import airflow_records as records
+
+LARGEST_BODY = 256 * 1024
+LONGEST_BODY_SECONDS = 10.0
+OLDEST_SIGNATURE = 300.0
+"""Seconds by which kie.ai's timestamp may be off."""
+AT_THE_SAME_TIME = 4
+CACHE_SECONDS = 60.0
+_log = logging.getLogger(__name__)
+
+Secrets = Callable[[str], str | None]
+
+
+class WebhookSecrets:
+    """Looks up the ``webhook_secret`` of connections, each once a minute."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, str | None]] = {}
+
+    def __call__(self, conn_id: str) -> str | None:
+        """Return a connection's secret; None where it has none.
+
+        :raises Exception: the connection cannot be looked up.
+        """
+        from airflow.providers.common.compat.sdk import BaseHook
+
+        looked_up_at, secret = self._known.get(conn_id, (0.0, None))
+        if time.monotonic() - looked_up_at > CACHE_SECONDS or not looked_up_at:
+            secret = json.loads(BaseHook.get_connection(conn_id).extra or "{}").get("webhook_secret") or None
+            self._known[conn_id] = (time.monotonic(), secret)
+        return secret
+
+
+def callback_routes(secret: str, webhook_secrets: Secrets | None = None) -> APIRouter:
+    """Return the callback route.
+
+    :param secret: what the URLs are signed with.
+    :param webhook_secrets: looks up what a connection's callbacks are signed with.
+    """
+    router = APIRouter()
+    limiter = anyio.CapacityLimiter(AT_THE_SAME_TIME)
+    secret_of = webhook_secrets or WebhookSecrets()
+
+    @router.post("/callback/{token}", status_code=202)
+    async def callback(token: str, request: Request, response: Response) -> dict[str, int]:
+        """Wake the tasks that wait for a submission: 200 if one was woken, 202 if none waits (any more)."""
+        place = read_token(token, secret)
+        if place is None:
+            raise HTTPException(404, "Not Found")
+        body = await _body(request)
+        headers = dict(request.headers)
+        woken = await anyio.to_thread.run_sync(partial(_wake, place, headers, body, secret_of), limiter=limiter)
+        if woken:
+            response.status_code = 200
+        return {"woken": woken}
+
+    return router
+
+
+async def _body(request: Request) -> bytes:
+    if int(request.headers.get("content-length") or 0) > LARGEST_BODY:
+        raise HTTPException(413, "Too large")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(LONGEST_BODY_SECONDS):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > LARGEST_BODY:
+                    raise HTTPException(413, "Too large")
+    except TimeoutError as error:
+        raise HTTPException(408, "Too slow") from error
+    return bytes(body)
+
+
+def _wake(place: CallbackPlace, headers: Mapping[str, str], body: bytes, secret_of: Secrets) -> int:
+    try:
+        webhook_secret = secret_of(place.conn_id)
+    except Exception as error:
+        _log.warning("A callback is left to polling: connection %s cannot be looked up", place.conn_id)
+        raise HTTPException(503, "Not now") from error
+    signed_id = None
+    if webhook_secret:
+        signed_id = signed_task_id(webhook_secret, headers, body, now=time.time())
+        if signed_id is None:
+            _log.warning("A callback for connection %s is refused: its signature is wrong or too old", place.conn_id)
+            raise HTTPException(403, "Forbidden")
+    woken = records.wake(place, only=signed_id)
+    _log.info("A callback for %s %s %s[%s] woke %s.", place.dag_id, place.run_id, place.task_id, place.map_index, woken)
+    return woken
+
+
+def signed_task_id(secret: str, headers: Mapping[str, str], body: bytes, *, now: float) -> str | None:
+    """Return the image task id that a callback of kie.ai is signed for; None where the signature is not good.
+
+    Follows kie.ai's "Webhook Verification": base64 of HMAC-SHA256 over the id, a dot and the timestamp. The body is
+    not signed, and a good pair of headers could be sent again; so the timestamp has to be recent.
+
+    :param headers: with names in lower case.
+    :param now: Unix seconds.
+    """
+    timestamp, given = headers.get("x-webhook-timestamp", ""), headers.get("x-webhook-signature", "")
+    image_task_id = _id_in(body)
+    if not image_task_id or not timestamp.isdecimal() or len(timestamp) > 12:
+        return None
+    if abs(now - int(timestamp)) > OLDEST_SIGNATURE:
+        return None
+    digest = hmac.new(secret.encode(), f"{image_task_id}.{timestamp}".encode(), hashlib.sha256).digest()
+    is_good = hmac.compare_digest(base64.b64encode(digest), given.encode("latin-1", "replace"))
+    return image_task_id if is_good else None
+
+
+def _id_in(body: bytes) -> str | None:
+    try:
+        content: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    data = content.get("data") if isinstance(content, Mapping) else None
+    for holder in (data, content):
+        if isinstance(holder, Mapping):
+            for name in ("taskId", "task_id"):
+                if isinstance(holder.get(name), str) and holder[name]:
+                    return str(holder[name])
+    return None

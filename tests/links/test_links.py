@@ -1,0 +1,44 @@
+"""Links on a task instance's page: its pictures in Airflow, and the service's own page."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
+from airflow_provider_imagetasks.provider_info import get_provider_info
+from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
+from tests.task_runner import TaskRunner
+
+TAB = "/dags/a_dag/runs/a_run/tasks/{}/plugin/image-tasks-task"
+
+
+@pytest.mark.parametrize("service_name", ["kie", "xhuoapi"], indirect=True)
+def test_submit_and_sensor_lead_to_the_pictures_and_to_the_service(
+    runner: TaskRunner, service_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.org/airflow/")
+    runner.run(lambda: ImageTaskSubmitOperator(task_id="submit", prompt="a red kite"))
+    image_task_id = runner.xcoms[("submit", "return_value")]
+    runner.run(lambda: ImageTaskSensor(task_id="wait", image_task_id=image_task_id))
+
+    for task_id in ("submit", "wait"):
+        pictures = runner.xcoms[(task_id, "_link_imagetasks_pictures")]
+        assert pictures == "https://example.org/airflow" + TAB.format(task_id)
+        console = {"kie": "https://kie.ai/logs", "xhuoapi": "https://platform.xhuoapi.ai"}[service_name]
+        assert runner.xcoms[(task_id, "_link_imagetasks_console")] == console
+
+
+@pytest.mark.parametrize("service_name", ["kie"], indirect=True)
+def test_the_link_is_there_while_the_task_waits(runner: TaskRunner) -> None:
+    outcome = runner.run(lambda: ImageTaskSensor(task_id="wait", image_task_id="not-there-yet", deferrable=True))
+
+    assert outcome.state == "deferred"
+    assert runner.xcoms[("wait", "_link_imagetasks_pictures")].endswith(TAB.format("wait"))
+
+
+def test_airflow_is_told_of_each_link_since_it_drops_others_when_it_reads_a_dag() -> None:
+    told = get_provider_info()["extra-links"]
+
+    for operator in (ImageTaskSubmitOperator, ImageTaskDownloadOperator, ImageTaskSensor):
+        for link in operator.operator_extra_links:
+            assert f"{type(link).__module__}.{type(link).__qualname__}" in told

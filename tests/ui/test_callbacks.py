@@ -1,0 +1,180 @@
+"""The callback route: what is forged, oversized or badly signed comes to nothing, before anything is looked up."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from airflow_provider_imagetasks.callback_urls import CallbackPlace, sign
+from airflow_provider_imagetasks.ui import callbacks
+from airflow_provider_imagetasks.ui.callbacks import LARGEST_BODY, callback_routes, signed_task_id
+
+SECRET = "a secret of sufficient length"
+SIGNING_KEY = "kie's key"
+PLACE = CallbackPlace(conn_id="kie", dag_id="kites", run_id="a_run", task_id="submit", map_index=-1)
+BODY = json.dumps({"code": 200, "data": {"taskId": "task-1", "state": "success"}}).encode()
+
+
+class Airflow:
+    """Stands for the metadata database: says what it was asked."""
+
+    def __init__(self) -> None:
+        self.woken: list[tuple[CallbackPlace, str | None]] = []
+        self.looked_up: list[str] = []
+        self.waiting = 1
+        self.webhook_secret: str | None = None
+
+    def wake(self, place: CallbackPlace, *, only: str | None = None) -> int:
+        self.woken.append((place, only))
+        return self.waiting
+
+    def secret_of(self, conn_id: str) -> str | None:
+        self.looked_up.append(conn_id)
+        return self.webhook_secret
+
+    @property
+    def was_asked(self) -> bool:
+        return bool(self.woken or self.looked_up)
+
+
+@pytest.fixture
+def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
+    double = Airflow()
+    monkeypatch.setattr(callbacks.records, "wake", double.wake)
+    return double
+
+
+@pytest.fixture
+def client(airflow: Airflow) -> TestClient:
+    application = FastAPI()
+    application.include_router(callback_routes(SECRET, airflow.secret_of))
+    return TestClient(application)
+
+
+def url(place: CallbackPlace = PLACE, secret: str = SECRET) -> str:
+    return f"/callback/{sign(place, secret)}"
+
+
+def signed(image_task_id: str, *, at: float | None = None, key: str = SIGNING_KEY) -> dict[str, str]:
+    timestamp = str(int(time.time() if at is None else at))
+    digest = hmac.new(key.encode(), f"{image_task_id}.{timestamp}".encode(), hashlib.sha256).digest()
+    return {"X-Webhook-Timestamp": timestamp, "X-Webhook-Signature": base64.b64encode(digest).decode()}
+
+
+def test_a_callback_wakes_who_waits_for_the_submission(client: TestClient, airflow: Airflow) -> None:
+    response = client.post(url(), content=BODY)
+
+    assert (response.status_code, response.json()) == (200, {"woken": 1})
+    assert airflow.woken == [(PLACE, None)]
+
+
+def test_where_nobody_waits_it_is_accepted_and_polling_goes_on(client: TestClient, airflow: Airflow) -> None:
+    airflow.waiting = 0
+
+    assert client.post(url(), content=BODY).status_code == 202
+
+
+@pytest.mark.parametrize("body", [b"", b"not JSON", b"\xff\xfe", b"[" * 100_000, b'{"data": {"taskId": "another"}}'])
+def test_what_the_body_says_decides_nothing(client: TestClient, airflow: Airflow, body: bytes) -> None:
+    assert client.post(url(), content=body).status_code == 200
+    assert airflow.woken == [(PLACE, None)]
+
+
+def test_a_forged_url_is_refused_before_anything_is_looked_up(client: TestClient, airflow: Airflow) -> None:
+    for forged in (url(secret="another secret of some length"), url()[:-2], "/callback/eyJ", "/callback/x.y"):
+        assert client.post(forged, content=BODY).status_code == 404
+    assert not airflow.was_asked
+
+
+def test_an_oversized_body_is_refused_before_anything_is_looked_up(client: TestClient, airflow: Airflow) -> None:
+    def pieces() -> Any:
+        for _ in range(20):
+            yield b"x" * (LARGEST_BODY // 10)
+
+    assert client.post(url(), content=b"x" * (LARGEST_BODY + 1)).status_code == 413
+    assert client.post(url(), content=pieces()).status_code == 413
+    assert not airflow.was_asked
+
+
+def test_only_post_is_taken(client: TestClient, airflow: Airflow) -> None:
+    assert client.get(url()).status_code == 405
+    assert not airflow.was_asked
+
+
+def test_with_a_webhook_secret_a_good_signature_wakes_the_one_it_is_for(client: TestClient, airflow: Airflow) -> None:
+    airflow.webhook_secret = SIGNING_KEY
+
+    assert client.post(url(), content=BODY, headers=signed("task-1")).status_code == 200
+    assert airflow.woken == [(PLACE, "task-1")]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        signed("task-1", key="somebody's key"),
+        signed("task-2"),
+        signed("task-1", at=time.time() - 3600),
+        signed("task-1", at=time.time() + 3600),
+        {**signed("task-1"), "X-Webhook-Timestamp": "now"},
+        {**signed("task-1"), "X-Webhook-Signature": ""},
+    ],
+    ids=["none", "wrong key", "another task", "old", "from the future", "no time", "empty"],
+)
+def test_with_a_webhook_secret_anything_else_is_refused(
+    client: TestClient, airflow: Airflow, headers: dict[str, str]
+) -> None:
+    airflow.webhook_secret = SIGNING_KEY
+
+    assert client.post(url(), content=BODY, headers=headers).status_code == 403
+    assert airflow.woken == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": {"taskId": "task-1"}},
+        {"data": {"task_id": "task-1"}},
+        {"taskId": "task-1"},
+        {"task_id": "task-1", "data": None},
+    ],
+)
+def test_the_id_is_found_wherever_kie_s_documents_put_it(body: dict[str, Any]) -> None:
+    headers = {name.lower(): value for name, value in signed("task-1", at=1000).items()}
+
+    assert signed_task_id(SIGNING_KEY, headers, json.dumps(body).encode(), now=1010) == "task-1"
+
+
+def test_where_the_connection_cannot_be_looked_up_the_service_may_call_again(
+    airflow: Airflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(conn_id: str) -> str | None:
+        raise RuntimeError("the secrets backend is down")
+
+    application = FastAPI()
+    application.include_router(callback_routes(SECRET, failing))
+
+    response = TestClient(application).post(url(), content=BODY)
+
+    assert response.status_code == 503
+    assert airflow.woken == []
+    assert "left to polling" in caplog.text
+
+
+def test_no_token_is_logged(client: TestClient, airflow: Airflow, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger=callbacks.__name__)
+
+    client.post(url(), content=BODY)
+
+    assert "A callback for kites a_run submit[-1] woke 1" in caplog.text
+    own = [record.getMessage() for record in caplog.records if record.name == callbacks.__name__]
+    assert own
+    assert not any("eyJ" in message for message in own)
