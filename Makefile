@@ -7,6 +7,7 @@ VENV ?= .venv
 VENV_BENCH ?= .venv-bench
 VENV_DOCS ?= .venv-docs
 VENV_CLUSTER ?= .venv-cluster
+VENV_UI ?= .venv-ui
 # Every Airflow and every Python once, the oldest with the oldest. All nine pairs: see .github/workflows.
 MATRIX ?= 3.1-py3.11 3.2-py3.12 3.3-py3.13
 SERVICE ?= local
@@ -85,6 +86,10 @@ test-matrix: $(MATRIX:%=.venv-%/.installed) ## Run the unit tests and the exampl
 test-cluster: $(VENV_CLUSTER)/.installed ## Kill workers, triggerers and PostgreSQL under CeleryExecutor and an S3 server, and count pictures; five minutes
 	@$(VENV_CLUSTER)/bin/python -m pytest -m long -s tests/system/test_cluster.py $(ARGUMENTS)
 
+.PHONY: test-ui
+test-ui: $(VENV_UI)/.installed ## Look at the gallery in a real Airflow with Chromium (CHROMIUM=...); screenshots in test-ui-output/; four minutes
+	@$(VENV_UI)/bin/python -m pytest -m long tests/browser $(ARGUMENTS)
+
 .PHONY: docs
 docs: $(VENV_DOCS)/.installed ## Build the documentation into docs-output/; a warning or a broken link ends it
 	@rm -rf docs-output
@@ -117,7 +122,7 @@ constraints: ## Resolve the constraints files anew; needs uv (UV=/path/to/uv)
 
 .PHONY: clean
 clean: ## Remove the environments, the caches and the demo's pictures
-	@rm -rf $(VENV) $(VENV_BENCH) $(VENV_CLUSTER) $(VENV_DOCS) $(wildcard .venv-3.*) build dist demo-output docs-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(VENV_BENCH) $(VENV_CLUSTER) $(VENV_DOCS) $(VENV_UI) $(wildcard .venv-3.*) build dist demo-output docs-output test-ui-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find airflow_provider_imagetasks benchmarks dev example_dags tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A version under which the constraints are tested comes first; a newer one is better than none.
@@ -164,6 +169,7 @@ constraints_for = $(firstword $(wildcard constraints-airflow-$(1).txt) constrain
 # A comma in a call would end its argument.
 bench_extras := dev,bench
 cluster_extras := dev,cluster
+ui_extras := dev,ui
 
 # $(1) the environment, $(2) its constraints, $(3) its extras, $(4) its Python (3.12) where it must be that one. Pip's
 # output appears only when it fails.
@@ -197,6 +203,9 @@ $(VENV_DOCS)/.installed: pyproject.toml constraints-docs.txt
 
 $(VENV_CLUSTER)/.installed: pyproject.toml constraints-cluster.txt
 	@$(call build_environment,$(VENV_CLUSTER),constraints-cluster.txt,$(cluster_extras))
+
+$(VENV_UI)/.installed: pyproject.toml constraints.txt
+	@$(call build_environment,$(VENV_UI),constraints.txt,$(ui_extras))
 
 # .venv-3.1 has any Python, .venv-3.1-py3.12 has Python 3.12.
 .venv-3.%/.installed: pyproject.toml $(wildcard constraints*.txt)

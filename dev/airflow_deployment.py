@@ -49,6 +49,7 @@ class AirflowDeployment:
     added to every component's (connections as ``AIRFLOW_CONN_...``, settings as ``AIRFLOW__...``).
     ``database_template`` is where a freshly migrated database is kept, and taken from the next time.
     ``components`` are the processes that it consists of; those of one machine by default.
+    ``callback_secret`` has services call this Airflow back.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class AirflowDeployment:
         prefer_usual_port: bool = False,
         database_template: Path | None = None,
         components: Sequence[Component] = STANDALONE,
+        callback_secret: str | None = None,
     ) -> None:
         self.python = python
         self.home = Path(tempfile.mkdtemp(prefix="airflow-home-")).resolve()
@@ -77,6 +79,9 @@ class AirflowDeployment:
             {SCRATCH_BUNDLE: self.dags_folder, **(dag_folders or {})},
             parallelism,
         )
+        if callback_secret is not None:
+            settings["AIRFLOW__IMAGETASKS__CALLBACK_BASE_URL"] = self.url
+            settings["AIRFLOW__IMAGETASKS__CALLBACK_SECRET"] = callback_secret
         self.environment = {**inherited_environment(), **settings, **(environment or {})}
         self.api = AirflowRestApi(self.url, self.login.user, self.login.password)
         self.database = MetadataDatabase(database_file(self.home))

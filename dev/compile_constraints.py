@@ -69,8 +69,8 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     uv = sys.argv[1]
-    # The benchmark and the cluster run on the newest Airflow only.
-    newest = compile_constraints(uv, NEWEST_AIRFLOW, {}, extras=("dev", "bench"))
+    # The benchmark, the browser and the cluster run on the newest Airflow only.
+    newest = compile_constraints(uv, NEWEST_AIRFLOW, {}, extras=("dev", "bench", "ui"))
     write_constraints(CHECKOUT / "constraints.txt", newest)
     # Apart from the others, since the S3 server needs older versions of what Airflow itself has newer.
     cluster = compile_constraints(uv, NEWEST_AIRFLOW, {}, extras=("dev", "cluster"))

@@ -1,0 +1,191 @@
+"""A service's callback wakes the waiting task at once, once, and only that one; whoever forges one gains nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_provider_imagetasks.callback_urls import CallbackPlace, sign
+from dev.airflow_deployment import AirflowDeployment
+from dev.local_image_service import LocalImageServiceProcess
+from dev.rest_api import TaskInstance, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SECRET = "what the callbacks of the tests are signed with"
+AT_ONCE, ALONE = 50, 4
+APART = 8
+"""Seconds between those that come alone."""
+LEAD = 130
+"""Seconds from the start of the run to the moment at which all the others are done: time to defer every sensor."""
+
+MANY = f"""
+from airflow.sdk import DAG, task_group
+from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
+from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
+
+ENDS = "{{{{{{{{ dag_run.conf['ends'] + {{offset}} - macros.time.time() }}}}}}}}"
+OFFSETS = [{APART} * (number - {ALONE}) - {APART} for number in range({ALONE})] + [0] * {AT_ONCE}
+
+@task_group
+def picture(prompt):
+    submit = ImageTaskSubmitOperator(task_id="submit", prompt=prompt)
+    ImageTaskSensor(task_id="wait", image_task_id=submit.output, deferrable=True, poll_interval=300, retries=2)
+
+with DAG("called_back", schedule=None):
+    picture.expand(prompt=[
+        f"kite {{number}} [latency={{ENDS.format(offset=offset)}}]" for number, offset in enumerate(OFFSETS)
+    ])
+"""
+
+ONE = """
+from airflow.sdk import DAG
+from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
+from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
+
+with DAG("hostile_calls", schedule=None):
+    submit = ImageTaskSubmitOperator(
+        task_id="submit", prompt="a kite [latency=50]", callback_url="http://127.0.0.1:9/nobody"
+    )
+    ImageTaskSensor(task_id="wait", image_task_id=submit.output, deferrable=True, poll_interval=300, retries=2)
+    early = ImageTaskSubmitOperator(
+        task_id="submit_early", prompt="an early kite [latency=12]", callback_url="http://127.0.0.1:9/nobody"
+    )
+    ImageTaskSensor(task_id="wait_early", image_task_id=early.output, deferrable=True, poll_interval=300, retries=2)
+"""
+
+
+@pytest.fixture(scope="module")
+def airflow(orderly_termination: None, airflow_database_template: Path) -> Iterator[AirflowDeployment]:
+    """An Airflow that is called back: by kie's dialect signed, by AceDataCloud's not."""
+    signing_key = "the key of kie.ai's settings page"
+    with (
+        LocalImageServiceProcess(latency="2", arguments=["--webhook-secret", signing_key], folder=CHECKOUT) as service,
+        AirflowDeployment(
+            environment={"AIRFLOW_CONN_IMAGETASKS_DEFAULT": service.connection("kie", webhook_secret=signing_key)}
+            | {"AIRFLOW_CONN_UNSIGNED": service.connection("acedatacloud")},
+            parallelism=8,
+            database_template=airflow_database_template,
+            callback_secret=SECRET,
+        ) as deployment,
+    ):
+        yield deployment
+
+
+@pytest.fixture
+def call(airflow: AirflowDeployment) -> Iterator[Callable[..., int]]:
+    """Call Airflow as a service would, and return the status code."""
+    with requests.Session() as session:
+        session.trust_env = False
+
+        def post(url: str, body: bytes = b"{}") -> int:
+            return session.post(url, data=body, timeout=20).status_code
+
+        yield post
+
+
+def url(airflow: AirflowDeployment, secret: str = SECRET, **place: Any) -> str:
+    token = sign(CallbackPlace(**{"map_index": -1, **place}), secret)
+    return f"{airflow.url}/imagetasks/callback/{token}"
+
+
+def sensors(airflow: AirflowDeployment, run_id: str) -> list[TaskInstance]:
+    return airflow.api.task_instances("called_back", run_id, "picture.wait")
+
+
+def seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def test_fifty_callbacks_at_once_wake_fifty_tasks(
+    airflow: AirflowDeployment, call: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    api = airflow.api
+    airflow.write_dag("called_back", MANY)
+    ends = time.time() + LEAD
+    run_id = api.trigger_dag("called_back", {"ends": ends})
+    total = ALONE + AT_ONCE
+
+    def all_wait() -> bool:
+        return sum(task.state == "deferred" for task in sensors(airflow, run_id)) == total
+
+    wait_until(all_wait, timeout=LEAD, what="every sensor deferred")
+    spare = ends - (ALONE + 1) * APART - 16 - time.time()
+    assert spare > 0, f"this machine took {-spare:.0f} s too long to defer {total} sensors"
+    assert api.wait_for_run("called_back", run_id, timeout=LEAD + 120) == "success", api.failure_report(
+        "called_back", run_id
+    )
+
+    moments = [ends + APART * (number - ALONE) - APART for number in range(ALONE)] + [ends] * AT_ONCE
+    done = sensors(airflow, run_id)
+    woken = [seconds(task.raw["scheduled_when"]) - moment for task, moment in zip(done, moments, strict=True)]
+    over = [seconds(task.raw["end_date"]) - moment for task, moment in zip(done, moments, strict=True)]
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\ncallback to success, one at a time: {max(over[:ALONE]):.2f} s at most; {AT_ONCE} at once: all woken "
+            f"within {max(woken[ALONE:]):.2f} s, all over within {max(over[ALONE:]):.2f} s\n"
+        )
+    assert max(over[:ALONE]) < 3
+    assert max(woken) < 3
+    assert [task.try_number for task in done] == [1] * total
+    assert list(api.pages("/eventLogs", "event_logs", event="state mismatch")) == []
+    assert "finished with state" not in airflow.component("scheduler").log_tail(100_000)
+    log = api.task_log("called_back", run_id, done[-1])
+    assert "unless the service calls before" in log
+    assert "user action" not in log
+    for name in ("api-server", "triggerer", "scheduler"):
+        assert SECRET not in airflow.component(name).log_tail(100_000)
+    replayed = url(
+        airflow, conn_id="unsigned", dag_id="called_back", run_id=run_id, task_id="picture.submit", map_index=ALONE
+    )
+    assert call(replayed) == 202
+    assert api.run_state("called_back", run_id) == "success"
+    token = replayed.rpartition("/")[2]
+    assert token not in airflow.component("api-server").log_tail(100_000)
+
+
+def test_what_is_forged_early_or_late_changes_nothing(airflow: AirflowDeployment, call: Callable[..., int]) -> None:
+    api = airflow.api
+    airflow.write_dag("hostile_calls", ONE)
+    run_id = api.trigger_dag("hostile_calls")
+    place = {"conn_id": "unsigned", "dag_id": "hostile_calls", "run_id": run_id, "task_id": "submit"}
+    assert call(url(airflow, **place)) == 202
+    early = api.wait_for_task_state("hostile_calls", run_id, "wait_early", "deferred", "success")
+    assert call(url(airflow, **{**place, "task_id": "submit_early"})) == 202
+    assert early.state == "deferred"
+    waiting = api.wait_for_task_state("hostile_calls", run_id, "wait", "deferred")
+
+    def trigger_id() -> int | None:
+        return (api.wait_for_task_state("hostile_calls", run_id, "wait", "deferred").raw["trigger"] or {}).get("id")
+
+    before = trigger_id()
+    deferred_at = seconds(
+        (api.wait_for_task_state("hostile_calls", run_id, "wait", "deferred")).raw["trigger"]["created_date"]
+    )
+    assert call(url(airflow, secret="somebody else's secret, long enough", **place)) == 404
+    assert call(url(airflow, **place) + "x") == 404
+    assert call(url(airflow, **place), b"x" * 300_000) == 413
+    assert call(url(airflow, **{**place, "run_id": "another"})) == 202
+    assert call(url(airflow, **{**place, "conn_id": "imagetasks_default"})) == 403
+    assert trigger_id() == before
+    assert api.wait_for_task_state("hostile_calls", run_id, "wait_early", "success").try_number == 1
+
+    # A call that tells a lie, though with our own URL: the task asks the service itself, and waits again.
+    wait_until(lambda: time.time() > deferred_at + 16, timeout=30, what="a deferral of 16 s")
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: call(url(airflow, **place)), range(8)))
+    assert sorted(answers) == [200] + [202] * 7
+    wait_until(lambda: trigger_id() not in (None, before), timeout=30, what="the task deferred again")
+    assert api.wait_for_run("hostile_calls", run_id, timeout=120) == "success"
+    assert {task.try_number for task in api.task_instances("hostile_calls", run_id)} == {1}
+    assert call(url(airflow, **place)) == 202
+    assert waiting.try_number == 1

@@ -1,0 +1,228 @@
+"""The gallery's routes of a real Airflow: nobody sees what they may not, and no XCom makes them read more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import requests
+
+from dev.airflow_deployment import AirflowDeployment
+from dev.airflow_settings import password_file
+from dev.local_image_service import LocalImageServiceProcess
+
+pytestmark = pytest.mark.slow
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DAG = """
+from airflow.sdk import DAG, task
+from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
+from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
+
+for dag_id in ("private_kites", "open_kites"):
+    with DAG(dag_id, schedule=None):
+        submit = ImageTaskSubmitOperator(task_id="submit", prompt=f"a kite of {{dag_id}} [latency=0]")
+        wait = ImageTaskSensor(task_id="wait", image_task_id=submit.output)
+        ImageTaskDownloadOperator(task_id="save", image_task_id=wait.output, output_path="file://{folder}/" + dag_id)
+
+        @task
+        def hostile():
+            return {{"files": {files}}}
+
+        hostile()
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The only gallery root; beside it lie files that are none of anybody's business."""
+    beside = tmp_path_factory.mktemp("beside")
+    root = beside / "pics"
+    root.mkdir()
+    (beside / "pics-secret").mkdir()
+    (beside / "secret.png").write_bytes(b"\x89PNG\r\n\x1a\nsecret")
+    (beside / "pics-secret/a.png").write_bytes(b"\x89PNG\r\n\x1a\nsecret")
+    (root / "link.png").symlink_to(beside / "secret.png")
+    (root / "script.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>")
+    (root / "page.png").write_text("<!doctype html><script>alert(1)</script>")
+    return root
+
+
+def outside(folder: Path) -> list[str]:
+    """URIs that no root allows."""
+    return [
+        "file:///etc/passwd",
+        f"file://{folder}/../secret.png",
+        f"file://{folder}/%2e%2e/secret.png",
+        f"file://{folder}/%252e%252e/secret.png",
+        f"file://{folder}-secret/a.png",
+        f"{folder}/link.png",
+        f"zip::file://{folder}/a.zip",
+        "s3://somebody@bucket/a.png",
+        "http://127.0.0.1:1/a.png",
+    ]
+
+
+def unusable(folder: Path) -> list[str]:
+    """URIs within the root behind which there is no raster picture."""
+    return [f"file://{folder}/{name}" for name in ("link.png", "script.svg", "page.png", "gone.png")]
+
+
+@pytest.fixture(scope="module")
+def airflow(orderly_termination: None, airflow_database_template: Path, folder: Path) -> Iterator[AirflowDeployment]:
+    """An Airflow in which ``guest`` may see open_kites and not private_kites, each with a run that is over."""
+    uris = [*outside(folder), *unusable(folder)]
+    files = [{"uri": uri, "image_task_id": f"hostile-{number}", "index": 0} for number, uri in enumerate(uris)]
+    with (
+        LocalImageServiceProcess(latency="0", folder=CHECKOUT) as service,
+        AirflowDeployment(
+            environment={
+                "AIRFLOW_CONN_IMAGETASKS_DEFAULT": service.connection("local"),
+                "AIRFLOW__CORE__AUTH_MANAGER": "dev.per_dag_auth_manager.PerDagAuthManager",
+                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,guest:viewer",
+                "AIRFLOW__IMAGETASKS__GALLERY_ROOTS": f"file://{folder}",
+                "PYTHONPATH": str(CHECKOUT),
+            },
+            database_template=airflow_database_template,
+        ) as deployment,
+    ):
+        (deployment.dags_folder / "kites.py").write_text(DAG.format(folder=folder, files=json.dumps(files)))
+        for dag_id in ("private_kites", "open_kites"):
+            deployment.wait_for_dag(dag_id)
+            deployment.api.trigger_dag(dag_id, run_id="a_run")
+        for dag_id in ("private_kites", "open_kites"):
+            assert deployment.api.wait_for_run(dag_id, "a_run") == "success", deployment.api.failure_report(
+                dag_id, "a_run"
+            )
+        yield deployment
+
+
+class Visitor:
+    """Somebody who asks the gallery's routes."""
+
+    def __init__(self, airflow: AirflowDeployment, user: str | None) -> None:
+        self._url = f"{airflow.url}/imagetasks"
+        self.session = requests.Session()
+        self.session.trust_env = False
+        if user is not None:
+            passwords = json.loads(password_file(airflow.home).read_text())
+            login = {"username": user, "password": passwords[user]}
+            token = self.session.post(f"{airflow.url}/auth/token", json=login, timeout=20).json()["access_token"]
+            self.session.headers["Authorization"] = f"Bearer {token}"
+
+    def get(self, path: str, **parameters: Any) -> requests.Response:
+        return self.session.get(f"{self._url}/{path}", params=parameters, timeout=20, allow_redirects=False)
+
+
+@pytest.fixture(scope="module")
+def admin(airflow: AirflowDeployment) -> Visitor:
+    return Visitor(airflow, "admin")
+
+
+@pytest.fixture(scope="module")
+def guest(airflow: AirflowDeployment) -> Visitor:
+    return Visitor(airflow, "guest")
+
+
+def routes(admin: Visitor, dag_id: str) -> list[str]:
+    """Every route that is about a Dag, with a picture of it."""
+    run = f"api/dags/{dag_id}/runs/a_run"
+    card = admin.get(f"{run}/tasks/save/-1/pictures").json()["items"][0]
+    link = card["pictures"][0]["link"]
+    tasks = [f"{run}/tasks/{task_id}/-1/pictures" for task_id in ("submit", "wait", "save", "hostile")]
+    return [f"{run}/pictures", *tasks, f"{run}/tasks/save/-1/batch", link, f"{link}/thumbnail"]
+
+
+def test_who_may_read_the_dag_sees_its_pictures(admin: Visitor, guest: Visitor) -> None:
+    for visitor, dag_id in ((admin, "private_kites"), (admin, "open_kites"), (guest, "open_kites")):
+        statuses = {path: visitor.get(path).status_code for path in routes(admin, dag_id)}
+        # There is no batch in these Dags.
+        assert dict.fromkeys(statuses, 200) | {p: 404 for p in statuses if p.endswith("/batch")} == statuses
+        assert dag_id in {item["dag_id"] for item in visitor.get("api/pictures").json()["items"]}
+
+
+def test_who_may_not_gets_403_from_every_route_and_sees_nothing(admin: Visitor, guest: Visitor) -> None:
+    paths = routes(admin, "private_kites")
+
+    assert {guest.get(path).status_code for path in paths} == {403}
+    assert guest.get("api/pictures", dag_id="private_kites").status_code == 403
+    newest = guest.get("api/pictures").json()
+    assert newest["dags"] == ["open_kites"]
+    assert {item["dag_id"] for item in newest["items"]} == {"open_kites"}
+    assert "private" not in json.dumps(newest)
+
+
+def test_a_link_to_a_picture_of_one_dag_is_worth_nothing_under_another(admin: Visitor, guest: Visitor) -> None:
+    link = routes(admin, "private_kites")[-2]
+
+    assert guest.get(link.replace("/private_kites/", "/open_kites/")).status_code == 404
+
+
+def test_who_is_not_logged_in_gets_401(airflow: AirflowDeployment, admin: Visitor) -> None:
+    nobody = Visitor(airflow, None)
+
+    for dag_id in ("private_kites", "open_kites", "no_such_dag"):
+        assert {nobody.get(path).status_code for path in routes(admin, "open_kites")} == {401}
+        assert nobody.get(f"api/dags/{dag_id}/runs/a_run/pictures").status_code == 401
+    assert nobody.get("api/pictures").status_code == 401
+
+
+def test_the_application_tells_nothing_of_itself(airflow: AirflowDeployment) -> None:
+    nobody = Visitor(airflow, None)
+
+    assert {nobody.get(path).status_code for path in ("docs", "openapi.json", "redoc", "callback/eyJ")} == {404}
+    assert nobody.get("static/..%2fplugin.py").status_code == 404
+    assert nobody.get("static/gallery.js").headers["Content-Type"].startswith("text/javascript")
+
+
+def test_no_xcom_makes_the_gallery_read_what_lies_outside_its_roots(
+    admin: Visitor, folder: Path, airflow: AirflowDeployment
+) -> None:
+    items = admin.get("api/dags/open_kites/runs/a_run/tasks/hostile/-1/pictures").json()["items"]
+    pictures = {picture["uri"]: picture for item in items for picture in item["pictures"]}
+
+    assert set(pictures) == {*outside(folder), *unusable(folder)}
+    for uri in outside(folder):
+        assert (pictures[uri]["reach"], pictures[uri]["link"]) == ("outside", None), uri
+    for uri in unusable(folder):
+        for path in (pictures[uri]["link"], f"{pictures[uri]['link']}/thumbnail"):
+            response = admin.get(path)
+            assert response.status_code in (404, 415), uri
+            assert response.headers["Content-Type"] == "application/json"
+            assert b"secret" not in response.content
+            assert b"script" not in response.content
+
+
+@pytest.mark.parametrize("token", ["../../../etc/passwd", "..%2f..%2fetc%2fpasswd", "x", "file:///etc/passwd", "%00"])
+def test_a_link_that_we_did_not_sign_leads_nowhere(admin: Visitor, token: str) -> None:
+    for path in (f"dags/open_kites/pictures/{token}", f"dags/open_kites/pictures/{quote(token, safe='')}/thumbnail"):
+        assert admin.get(path).status_code == 404
+
+
+def test_a_picture_is_served_so_that_a_browser_can_do_nothing_else_with_it(admin: Visitor) -> None:
+    link = routes(admin, "open_kites")[-2]
+
+    for path, media_type in ((link, "image/png"), (f"{link}/thumbnail", "image/webp")):
+        response = admin.get(path)
+        assert response.headers["Content-Type"] == media_type
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+        assert response.headers["Cache-Control"].startswith("private")
+    download = admin.get(link, download="true")
+    assert download.headers["Content-Disposition"].startswith("attachment; filename=")
+    assert len(download.content) == int(download.headers["Content-Length"])
+
+
+def test_a_thumbnail_that_the_browser_has_is_not_sent_again(admin: Visitor) -> None:
+    path = routes(admin, "open_kites")[-1]
+    etag = admin.get(path).headers["ETag"]
+
+    admin.session.headers["If-None-Match"] = etag
+    again = admin.get(path)
+    del admin.session.headers["If-None-Match"]
+
+    assert (again.status_code, again.content) == (304, b"")
