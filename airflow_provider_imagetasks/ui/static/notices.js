@@ -19,7 +19,7 @@ const EMPTY = {
 
 export function Empty({ kind, isFiltered, taskState }) {
   const [title, words] = isFiltered ? ["Nothing matches", "No image task matches this filter."] : EMPTY[kind];
-  const isUnder = kind === "task" && ["queued", "scheduled", "running"].includes(taskState);
+  const isUnder = kind === "task" && ["queued", "scheduled", "running", "deferred", "up_for_reschedule", "up_for_retry"].includes(taskState);
   return h(
     "div",
     { className: "it-empty" },

@@ -43,33 +43,41 @@ async function refreshed(pages, load) {
 export function usePages(path, query) {
   const key = JSON.stringify([path, query]);
   const [state, setState] = useState({ key, pages: null, error: null });
-  const current = useRef({ key, pages: null, busy: null });
+  const desk = useRef(null);
   const known = state.key === key ? state : { pages: null, error: null };
 
+  // One job after the other, and each kind at most once in the queue.
   const work = useCallback(
-    async (job) => {
-      const { signal } = current.current.controller;
-      if (current.current.busy) return;
-      current.current.busy = true;
-      try {
-        const pages = await job((cursor) => read(path, { ...query, cursor }, signal), current.current.pages);
+    (kind, job) => {
+      const { controller, queued } = desk.current;
+      const { signal } = controller;
+      if (queued.has(kind)) return;
+      queued.add(kind);
+      const run = async () => {
         if (signal.aborted) return;
-        current.current.pages = pages;
-        setState({ key, pages, error: null });
-      } catch (error) {
-        if (!signal.aborted) setState({ key, pages: current.current.pages, error });
-      } finally {
-        if (!signal.aborted) current.current.busy = false;
-      }
+        const mine = desk.current;
+        try {
+          mine.pages = await job((cursor) => read(path, { ...query, cursor }, signal), mine.pages);
+          if (!signal.aborted) setState({ key, pages: mine.pages, error: null });
+        } catch (error) {
+          if (!signal.aborted) setState({ key, pages: mine.pages, error });
+        } finally {
+          queued.delete(kind);
+        }
+      };
+      desk.current.last = desk.current.last.then(run);
     },
     [key],
   );
 
-  const refresh = useCallback(() => work((load, pages) => (pages ? refreshed(pages, load) : load(null).then((page) => [page]))), [work]);
+  const refresh = useCallback(
+    () => work("refresh", async (load, pages) => (pages ? refreshed(pages, load) : [await load(null)])),
+    [work],
+  );
 
   useEffect(() => {
     const controller = new AbortController();
-    current.current = { pages: null, busy: false, controller };
+    desk.current = { pages: null, queued: new Set(), last: Promise.resolve(), controller };
     refresh();
     return () => controller.abort();
   }, [refresh]);
@@ -91,7 +99,7 @@ export function usePages(path, query) {
   const next = known.pages?.at(-1).next;
   const more = useCallback(
     () =>
-      work(async (load, pages) => {
+      work("more", async (load, pages) => {
         const cursor = pages?.at(-1).next;
         return cursor ? [...pages, await load(cursor)] : pages;
       }),
