@@ -126,8 +126,11 @@ def announcements_by_task(session: Session, run_key: int, task_id: str, map_inde
     return _entries(session.execute(wanted))
 
 
-def outcomes(session: Session, run_keys: Iterable[int]) -> list[XCom]:
-    """Return what sensors, downloads and batches of these runs say; at most 20,000 entries."""
+def outcomes(session: Session, run_keys: Iterable[int], map_indexes: Collection[int] | None = None) -> list[XCom]:
+    """Return what sensors, downloads and batches of these runs say; at most 20,000 entries.
+
+    :param map_indexes: only what task instances with these say; None for all.
+    """
     entry = XComModel
     text = cast(entry.value, Text)
     is_ours = or_(
@@ -137,6 +140,8 @@ def outcomes(session: Session, run_keys: Iterable[int]) -> list[XCom]:
     found: list[XCom] = []
     for group in _groups(sorted(set(run_keys))):
         wanted = _columns().where(entry.dag_run_id.in_(group), is_ours).limit(MOST_OUTCOMES - len(found))
+        if map_indexes is not None:
+            wanted = wanted.where(entry.map_index.in_(sorted(map_indexes)))
         found += _entries(session.execute(wanted))
     return found
 

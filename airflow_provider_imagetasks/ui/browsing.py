@@ -90,8 +90,8 @@ class Gallery:
                     has_more = has_more or entry is not entries[-1]
                     break
             read += len(entries)
-        if not has_more and cursor is None and not items:
-            items = self._unannounced(run, wanted)
+        if not has_more:
+            items += self._unannounced(run, wanted)
         return {"items": items, "next": _cursor(list(after)) if has_more and after else None, "run_state": run.state}
 
     def of_task(
@@ -143,7 +143,7 @@ class Gallery:
 
     def _cards(self, entries: Sequence[records.XCom]) -> Iterable[tuple[records.XCom, dict[str, Any]]]:
         keys = {entry.run_key for entry in entries}
-        found = findings(records.outcomes(self._session, keys)) if keys else Findings()
+        found = self._findings(entries)
         runs = records.runs(self._session, keys)
         batches = [entry for entry in entries if entry.key == "image_batch"]
         states = records.states_of(self._session, batches)
@@ -154,6 +154,17 @@ class Gallery:
             else:
                 run = runs.get(entry.run_key)
                 yield entry, card(entry, found, run.state if run else "failed", self._picture)
+
+    def _findings(self, entries: Sequence[records.XCom]) -> Findings:
+        """Return what became of these; where possible without reading all that their runs have to say."""
+        keys = {entry.run_key for entry in entries}
+        if not keys:
+            return Findings()
+        # In a mapped group what belongs together has the same map index.
+        near = findings(records.outcomes(self._session, keys, {-1, *(entry.map_index for entry in entries)}))
+        if all(near.is_complete(entry) for entry in entries):
+            return near
+        return findings(records.outcomes(self._session, keys))
 
     def _rows(
         self, batch: records.XCom, found: Findings, cursor: str | None, most: int
@@ -176,9 +187,11 @@ class Gallery:
     def _unannounced(self, run: records.Run, wanted: Filter) -> list[dict[str, Any]]:
         """Return cards of what sensors and downloads of a run know and none of its tasks submitted."""
         found = findings(records.outcomes(self._session, [run.key]))
+        ids = found.ids_of(run.key)
+        told = self._told(run, set(ids)) if ids else {}
         items = [
             self._card_of(image_task_id, found.origins[run.key, image_task_id], found, run)
-            for image_task_id in found.ids_of(run.key)[:PAGE]
+            for image_task_id in [each for each in ids if each not in told][:_MOST_READ]
         ]
         return [item for item in items if wanted.admits(item)]
 

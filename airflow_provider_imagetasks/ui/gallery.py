@@ -61,6 +61,14 @@ class Findings:
     origins: dict[tuple[int, str], Entry] = field(default_factory=dict)
     """Where a record or file of it was pushed."""
 
+    def is_complete(self, announcement: Entry) -> bool:
+        """Whether nothing more can be known of what was asked for: its pictures are stored, or it failed."""
+        told = announcement.value
+        if announcement.key != "image_task" or not isinstance(told, Mapping):
+            return True
+        key = (announcement.run_key, str(told.get("id")))
+        return key in self.files or key in self.failures
+
     def ids_of(self, run_key: int) -> list[str]:
         """Return the image tasks of a run of which something came back."""
         return list(dict.fromkeys(each for key, each in self.origins if key == run_key))

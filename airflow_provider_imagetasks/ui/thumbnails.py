@@ -101,7 +101,7 @@ class Thumbnails:
                         image.thumbnail((EDGE, EDGE))
                         upright = ImageOps.exif_transpose(image)
                         mode = "RGBA" if upright.has_transparency_data else "RGB"
-                        upright.convert(mode).save(draft, "WEBP", quality=80, method=2)
+                        upright.convert(mode).save(draft, "WEBP", quality=80, method=0)
                     draft.replace(path)
                 except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                     raise UnusablePictureError(f"it is a damaged picture ({error})", damaged=True) from error

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +91,8 @@ def write_thousand(deployment: AirflowDeployment, pictures: Path) -> None:
     folder.mkdir()
     rows = []
     (run,) = deployment.database.query("SELECT id FROM dag_run WHERE dag_id = 'thousand'")
-    moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    # Older than the other pictures, so that those come first on the page.
+    moment = (datetime.now(UTC) - timedelta(days=2)).strftime("%Y-%m-%d %H:%M:%S.%f")
 
     def entry(task_id: str, index: int, key: str, value: Any) -> tuple[Any, ...]:
         return (run["id"], task_id, index, key, "thousand", RUN_ID, json.dumps(value), moment)
