@@ -23,7 +23,10 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("pictures", ("pictures", "storage", "input_images", "downloads")),
     ("ledger", ("ledger",)),
     ("batch", ("batch",)),
-    ("what Airflow says and is told", ("connections", "airflow_errors", "retry_policy", "assets", "lineage", "callback_urls")),
+    (
+        "what Airflow says and is told",
+        ("connections", "airflow_errors", "retry_policy", "assets", "lineage", "callback_urls"),
+    ),
     ("hooks", ("hooks",)),
     ("triggers", ("triggers",)),
     ("what leads from a task to its pictures", ("links",)),

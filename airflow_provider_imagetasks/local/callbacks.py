@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -50,6 +51,7 @@ class Callbacks:
     def __init__(self, statistics: Statistics) -> None:
         self._statistics = statistics
         self._pending: set[asyncio.Task[None]] = set()
+        self._ended = asyncio.Condition()
         self._session: aiohttp.ClientSession | None = None
 
     def promise(
@@ -73,6 +75,11 @@ class Callbacks:
         self._pending.add(pending)
         pending.add_done_callback(self._pending.discard)
 
+    async def look_again(self) -> None:
+        """Post what is due by now, after image tasks were ended before their time."""
+        async with self._ended:
+            self._ended.notify_all()
+
     def give_up(self) -> list[asyncio.Task[None]]:
         """Give up the callbacks that are still to come, and return them."""
         pending = list(self._pending)
@@ -93,8 +100,12 @@ class Callbacks:
         body: Callable[[], Awaitable[dict[str, Any]]],
         headers: Callable[[], dict[str, str]],
     ) -> None:
-        # A sleep may end a hair too early, and the body has to tell of the end.
-        await asyncio.sleep(record.remaining + _HAIR)
+        while not record.finished:
+            with contextlib.suppress(TimeoutError):
+                async with self._ended, asyncio.timeout(record.remaining):
+                    await self._ended.wait()
+        # A timeout may come a hair too early, and the body has to tell of the end.
+        await asyncio.sleep(_HAIR)
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
             self._session = aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT)

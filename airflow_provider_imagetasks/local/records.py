@@ -13,7 +13,7 @@ from airflow_provider_imagetasks.local.behaviours import Behaviours, Occurrences
 from airflow_provider_imagetasks.local.references import NO_REFERENCES, References
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +192,13 @@ class TaskTable:
     def summaries(self) -> list[TaskSummary]:
         """Return a summary of every image task, oldest first."""
         return [record.summary() for record in self._records.values()]
+
+    def end(self, prompts: Collection[str]) -> None:
+        """End the running image tasks of these prompts now."""
+        for record in self._records.values():
+            if record.prompt in prompts and not record.finished:
+                record.latency = time.monotonic() - record.accepted
+                self._deactivate(record.id)
 
     def active(self) -> int:
         """Return how many image tasks are running."""

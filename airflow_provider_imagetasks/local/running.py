@@ -15,7 +15,7 @@ from airflow_provider_imagetasks.local.connections import connection_to
 from airflow_provider_imagetasks.local.options import Latency, RateLimit, ServiceOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from types import TracebackType
 
     from airflow_provider_imagetasks.local.records import TaskSummary
@@ -148,6 +148,18 @@ class LocalImageService:
     def reset(self) -> None:
         """Forget every image task, every count, and how often prompts were seen."""
         self._in_loop(lambda application: application.state.reset())
+
+    def finish(self, prompts: Collection[str]) -> None:
+        """End the image tasks of these prompts now, however long they were to take, and send their callbacks.
+
+        :param prompts: as they were submitted.
+        """
+
+        def end(application: LocalApplication) -> None:
+            application.state.tasks.end(prompts)
+
+        self._in_loop(end)
+        self._in_loop(lambda application: asyncio.ensure_future(application.state.callbacks.look_again()))
 
     def start(self) -> None:
         """Start to serve; returns when the service answers.

@@ -32,6 +32,7 @@ from airflow_provider_imagetasks.downloads.filenames import DEFAULT_FILENAME, RO
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, ProtocolError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.ledger.submitting import OnUnknownOutcome, slot_of
+from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.storage import require_known_scheme
 from airflow_provider_imagetasks.triggers.image_batch import EVENT_STATUSES, PROGRESS_KEY, ImageBatchTrigger
 
@@ -102,6 +103,7 @@ class ImageBatchOperator(BaseOperator):
         "prices",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"options": "json", "prices": "json"}
+    operator_extra_links = (PicturesLink(), ServiceConsoleLink())
     ui_color = "#f3e2f0"
 
     def __init__(
@@ -211,6 +213,7 @@ class ImageBatchOperator(BaseOperator):
     def _wanted(self, context: Context) -> tuple[ImageTaskHook, Wanted]:
         check_filename(self.filename, ROW_PLACEHOLDERS)
         hook = ImageTaskHook(self.conn_id or DEFAULT_CONN_ID)
+        self.image_service_console_url = hook.service.console_url
         if self.options is not None and not isinstance(self.options, Mapping):
             raise InvalidRequestError(f"options must be a dict, not {type(self.options).__name__}")
         asking = Asking(

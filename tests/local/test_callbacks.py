@@ -45,3 +45,12 @@ def test_no_callback_leaves_this_machine(service, tasks_api):
 )
 def test_only_loopback_addresses_count_as_this_machine(url, expected):
     assert is_loopback(url) is expected
+
+
+def test_an_image_task_that_is_ended_before_its_time_is_called_back_at_once(service, tasks_api, receiver):
+    url, received = receiver
+    task_id = tasks_api.submitted("a slow kite [latency=3600]", callback_url=url)
+    service.finish(["a kite", "a slow kite [latency=3600]"])
+    body, _ = received.get(timeout=5)
+    assert body["task_id"] == task_id
+    assert service.tasks[0].finished

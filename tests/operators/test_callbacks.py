@@ -28,13 +28,13 @@ def set_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     """The callback URLs with which image tasks were submitted."""
     urls: list[str | None] = []
-    submit = ImageTaskHook.submit
+    send = ImageTaskHook.send
 
     def recording(self: ImageTaskHook, request: ImageRequest, *, key: str | None = None) -> ImageTask:
         urls.append(self.prepare(request).callback_url)
-        return submit(self, request, key=key)
+        return send(self, request, key=key)
 
-    monkeypatch.setattr(ImageTaskHook, "submit", recording)
+    monkeypatch.setattr(ImageTaskHook, "send", recording)
     return urls
 
 
