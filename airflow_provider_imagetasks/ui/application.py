@@ -9,7 +9,6 @@ from airflow.providers.common.compat.sdk import conf
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.staticfiles import StaticFiles
 
-from airflow_provider_imagetasks.callback_urls import callback_secret
 from airflow_provider_imagetasks.services import known_services
 from airflow_provider_imagetasks.ui import airflow_records as records
 from airflow_provider_imagetasks.ui import settings
@@ -98,7 +97,7 @@ def create_application() -> FastAPI:
         return page
 
     application.include_router(picture_routes(roots, links, Thumbnails(usual_folder())))
-    secret = callback_secret()
+    secret = settings.secret_of_callbacks()
     if secret:
         application.include_router(callback_routes(secret))
     application.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_imagetasks.callback_urls import callback_secret
+from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.ui.roots import Location, read_roots
 
 _log = logging.getLogger(__name__)
@@ -19,6 +21,15 @@ def gallery_roots() -> tuple[Location, ...]:
     except ValueError as error:
         _log.error("The gallery shows no pictures: %s", error)
         return ()
+
+
+def secret_of_callbacks() -> str | None:
+    """Return what callbacks are signed with; None where they are off, or cannot be used as they are set up."""
+    try:
+        return callback_secret()
+    except InvalidRequestError as error:
+        _log.error("Callbacks are off: %s", error.message)
+        return None
 
 
 def base_path() -> str:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
-from tests.browser.dags import BATCH, CATALOGUE, HOSTILE_PROMPT
+from tests.browser.dags import BATCH, CATALOGUE, HOSTILE_PROMPT, ROWS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -58,10 +58,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Iterator[AirflowDeployment]:
     """An Airflow with a run of each Dag of the suite, and those that should be over are."""
-    environment = {
-        "AIRFLOW__IMAGETASKS__GALLERY_ROOTS": f"file://{pictures}",
-        "PYTHONPATH": str(Path(__file__).parent),
-    }
+    environment = {"AIRFLOW__IMAGETASKS__GALLERY_ROOTS": f"file://{pictures}"}
     with (
         LocalImageServiceProcess(latency="1-2", folder=CHECKOUT) as service,
         AirflowDeployment(
@@ -79,7 +76,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Iterato
             )
         deployment.api.wait_for_task_state("catalogue", RUN_ID, "picture.save", "success", map_index=5, timeout=90)
         deployment.api.wait_for_task_state("catalogue", RUN_ID, "picture.wait", "failed", map_index=3, timeout=90)
-        deployment.write_dag("batch", BATCH.format(folder=str(pictures)))
+        deployment.write_dag("batch", BATCH.format(folder=pictures, rows=ROWS))
         write_thousand(deployment, pictures)
         yield deployment
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+ROWS = 24
 HOSTILE_PROMPT = "<img src=x onerror=\"document.title='owned'\"> a red kite"
 
 CATALOGUE = """
@@ -38,47 +39,20 @@ for dag_id in ("no_pictures", "thousand"):
 """
 
 BATCH = """
-import json
-import time
-from pathlib import Path
+from airflow.sdk import DAG
+from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
 
-from airflow.sdk import DAG, BaseOperator
-from batch_double import ProgressTrigger
-
-FOLDER = Path({folder!r}) / "batch/.imagetasks/0123"
-STEPS = [[4, 0], [9, 1], [15, 1], [22, 2], [30, 2]]
-REFUSED = {{"class": "ContentPolicyError", "code": "moderation", "message": "The prompt was refused.", "billed": "no"}}
-
-
-class Batch(BaseOperator):
-    def execute(self, context):
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        pictures = sorted(Path({folder!r}).glob("samples/*.png"))
-        rows = [self.row(number, picture) for number, picture in enumerate(pictures[:5])]
-        (FOLDER / "outcomes-0-000001.jsonl").write_text("".join(json.dumps(row) + "\\n" for row in rows))
-        ti = context["ti"]
-        batch = {{"folder": f"file://{{FOLDER}}", "conn_id": "imagetasks_default", "service": "local"}}
-        ti.xcom_push(key="image_batch", value={{**batch, "model": "gpt-image-2", "total": 40, "generation": 0}})
-        place = {{"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": -1}}
-        self.defer(trigger=ProgressTrigger(place=place, total=40, steps=STEPS, pause=6), method_name="resumed")
-
-    def row(self, number, picture):
-        file = {{"uri": f"file://{{picture}}", "sha256": picture.stem, "width": 1024, "height": 1024, "index": 0}}
-        row = {{"id": f"row-{{number}}", "index": number, "image_task_id": "it"}}
-        row["prompt"] = f"row {{number}} of a batch"
-        if number == 3:
-            return {{**row, "status": "failed", "files": [], "error": REFUSED}}
-        return {{**row, "status": "succeeded", "files": [file], "error": None}}
-
-    def resumed(self, context, event):
-        pictures = sorted(Path({folder!r}).glob("samples/*.png"))
-        rows = [self.row(number, pictures[number % len(pictures)]) for number in range(40)]
-        manifest = FOLDER.parent.parent / "manifest.jsonl"
-        manifest.write_text("".join(json.dumps(row) + "\\n" for row in rows))
-        counts = {{"total": 40, "succeeded": 39, "failed": 1}}
-        return {{"manifest": f"file://{{manifest}}", **counts, "cost": 1.6, "usage": None}}
-
+# Ready one after the other, so that one can watch; the fourth is refused at once.
+PROMPTS = [f"row {{number}} of a batch [latency={{20 + 2 * number}}]" for number in range({rows})]
+PROMPTS[3] = "row 3 of a batch [refuse]"
 
 with DAG("batch", schedule=None):
-    Batch(task_id="make")
+    ImageBatchOperator(
+        task_id="make",
+        prompts=PROMPTS,
+        output_path="file://{folder}/batch",
+        max_failed=1,
+        poll_interval=2,
+        deferrable=True,
+    )
 """

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from dev.airflow_deployment import AirflowDeployment
-from tests.browser.dags import HOSTILE_PROMPT
+from tests.browser.dags import HOSTILE_PROMPT, ROWS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -210,30 +210,35 @@ def test_a_batch_fills_in_while_its_task_is_deferred(page: Page, shoot: Shoot, a
     airflow.api.wait_for_task_state("batch", RUN_ID, "make", "deferred", timeout=60)
     page.goto(task_tab(f"batch/runs/{RUN_ID}/tasks/make"))
     bar = page.get_by_role("progressbar", name="Batch make")
-    seen: dict[str, str | None] = {}
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        (task,) = airflow.api.task_instances("batch", RUN_ID, "make")
-        if task.state == "success":
-            break
+    seen: dict[str, int] = {}
+    deadline = time.monotonic() + 150
+    while time.monotonic() < deadline and batch_state(airflow) not in ("success", "failed"):
+        before = batch_state(airflow)
         value = bar.get_attribute("aria-valuenow")
-        (after,) = airflow.api.task_instances("batch", RUN_ID, "make")
-        if value is not None and value != "0" and task.state == after.state == "deferred" and value not in seen:
-            seen[value] = after.state
-            if len(seen) == 2:
-                wait_for_pictures(page, 4)
+        if value is not None and before == batch_state(airflow) == "deferred" and value not in seen:
+            seen[value] = page.locator(".it-card").count()
+            if seen[value] > 4:
+                wait_for_pictures(page, 3)
                 shoot(page, "batch-under-way")
-        page.wait_for_timeout(400)
+        page.wait_for_timeout(300)
 
+    assert batch_state(airflow) == "success"
     assert len(seen) >= 3, seen
-    page.get_by_text("40 of 40 done").wait_for()
-    page.wait_for_function("document.querySelectorAll('.it-card').length === 40")
+    assert max(seen.values()) > min(seen.values()), seen
+    page.get_by_text(f"{ROWS} of {ROWS} done").wait_for()
+    page.wait_for_function("rows => document.querySelectorAll('.it-card').length === rows", arg=ROWS)
+    assert page.locator(".it-card[data-state=failed]").count() == 1
     shoot(page, "batch-done")
     page.goto(f"{NAV}?dag_id=batch")
     wait_for_pictures(page, 4)
     shoot(page, "page-batch")
     page.get_by_role("link", name="Batch make").click()
     page.wait_for_url("**/plugin/image-tasks-task")
+
+
+def batch_state(airflow: AirflowDeployment) -> str | None:
+    (task,) = airflow.api.task_instances("batch", RUN_ID, "make")
+    return task.state
 
 
 def test_a_thousand_pictures_are_usable_at_once_and_come_page_by_page(
