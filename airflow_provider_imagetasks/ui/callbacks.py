@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -30,6 +31,7 @@ OLDEST_SIGNATURE = 300.0
 """Seconds by which kie.ai's timestamp may be off."""
 AT_THE_SAME_TIME = 4
 CACHE_SECONDS = 60.0
+_TOKEN = re.compile(r"(/callback/)[^\s/?]+")
 _log = logging.getLogger(__name__)
 
 Secrets = Callable[[str], str | None]
@@ -55,12 +57,26 @@ class WebhookSecrets:
         return secret
 
 
+class MaskedTokens(logging.Filter):
+    """Takes the tokens of callbacks out of uvicorn's access log; from Airflow 3.2 on, Airflow's own masks them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Mask what the record is about to say, and let it pass."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(_TOKEN.sub(r"\1***", each) if isinstance(each, str) else each for each in record.args)
+        return True
+
+
+_masked_tokens = MaskedTokens()
+
+
 def callback_routes(secret: str, webhook_secrets: Secrets | None = None) -> APIRouter:
     """Return the callback route.
 
     :param secret: what the URLs are signed with.
     :param webhook_secrets: looks up what a connection's callbacks are signed with.
     """
+    logging.getLogger("uvicorn.access").addFilter(_masked_tokens)
     router = APIRouter()
     limiter = anyio.CapacityLimiter(AT_THE_SAME_TIME)
     secret_of = webhook_secrets or WebhookSecrets()

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import time
 from typing import Any
 
@@ -178,3 +179,12 @@ def test_no_token_is_logged(client: TestClient, airflow: Airflow, caplog: pytest
     own = [record.getMessage() for record in caplog.records if record.name == callbacks.__name__]
     assert own
     assert not any("eyJ" in message for message in own)
+
+
+def test_the_server_s_access_log_masks_tokens(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="uvicorn.access"):
+        logging.getLogger("uvicorn.access").info(
+            '%s - "%s %s HTTP/%s" %d', "127.0.0.1:5", "POST", f"/imagetasks{url()}?x=1", "1.1", 202
+        )
+
+    assert '127.0.0.1:5 - "POST /imagetasks/callback/***?x=1 HTTP/1.1" 202' in caplog.text

@@ -2,7 +2,7 @@
 const { React, ReactRouterDOM } = globalThis;
 
 export const h = React.createElement;
-export const { Fragment, memo, useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } = React;
+export const { Fragment, memo, useCallback, useEffect, useId, useMemo, useRef, useState, useSyncExternalStore } = React;
 
 // Where this file is served from tells where Airflow is, also behind a proxy's path.
 export const API = new URL("../", import.meta.url).pathname;

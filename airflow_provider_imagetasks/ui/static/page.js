@@ -1,6 +1,6 @@
 // The gallery in its three places: a page of its own, a tab on a Dag run, a tab on a task instance.
 import { BatchPanel } from "./batch.js";
-import { h, useState } from "./elements.js";
+import { h, useId, useState } from "./elements.js";
 import { Grid, Sentinel, useViewer } from "./grid.js";
 import { Empty, Loading, Notice, Trouble } from "./notices.js";
 import { usePages } from "./pages.js";
@@ -22,13 +22,14 @@ function placeOf({ dagId, runId, taskId, mapIndex }) {
 }
 
 function Choice({ label, value, options, onChange }) {
+  const id = useId();
   return h(
-    "label",
+    "div",
     { className: "it-choice" },
-    h("span", null, label),
+    h("label", { htmlFor: id }, label),
     h(
       "select",
-      { value, onChange: (event) => onChange(event.target.value) },
+      { id, value, onChange: (event) => onChange(event.target.value) },
       h("option", { value: "" }, "All"),
       options.map(([name, title]) => h("option", { key: name, value: name }, title)),
     ),
