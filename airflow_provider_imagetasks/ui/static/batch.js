@@ -4,7 +4,7 @@ import { h, useEffect, useRef } from "./elements.js";
 import { Grid, Sentinel, useViewer } from "./grid.js";
 import { Notice, Trouble } from "./notices.js";
 import { usePages } from "./pages.js";
-import { OUT_OF_REACH, STATES, usageWords } from "./words.js";
+import { BATCH_STATES, OUT_OF_REACH, usageWords } from "./words.js";
 
 const NOT_READ = {
   outside: "The rows of this batch lie outside the folders that the gallery may show ([imagetasks] gallery_roots).",
@@ -23,7 +23,7 @@ export function BatchPanel({ item, state }) {
     if (seen.current !== done) list.refresh();
     seen.current = done;
   }, [done, list.refresh]);
-  const facts = [STATES[item.state], item.model, item.service, usageWords(item.usage), item.cost != null ? `cost ${item.cost}` : null];
+  const facts = [BATCH_STATES[item.state], item.model, item.service, usageWords(item.usage), item.cost != null ? `cost ${item.cost}` : null];
   return h(
     "section",
     { className: "it-batch", "aria-label": `Batch ${item.task_id}` },

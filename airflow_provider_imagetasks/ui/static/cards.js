@@ -1,9 +1,9 @@
 // A card for an image task, and one for a batch.
 import { AirflowLink, h, memo, runPictures, taskPictures } from "./elements.js";
 import { Age, Thumbnail } from "./pictures.js";
-import { STATES, billedWords, count, duration, errorTitle } from "./words.js";
+import { BATCH_STATES, STATES, billedWords, count, duration, errorTitle } from "./words.js";
 
-const Badge = ({ state }) => h("span", { className: `it-badge it-${state}` }, STATES[state]);
+const Badge = ({ state, names = STATES }) => h("span", { className: `it-badge it-${state}` }, names[state]);
 
 const nameOf = (item) => item.task_id + (item.map_index >= 0 ? ` [${item.map_index}]` : "");
 
@@ -11,6 +11,7 @@ function Origin({ item, place }) {
   if (place === "nav") {
     return h(AirflowLink, { to: runPictures(item), className: "it-origin", title: `${item.dag_id}, ${item.run_id}` }, item.dag_id);
   }
+  if (place === "batch") return h("span", { className: "it-origin" }, item.index != null ? `row ${item.index}` : "");
   return h(AirflowLink, { to: taskPictures(item), className: "it-origin", title: "The task instance" }, nameOf(item));
 }
 
@@ -111,7 +112,7 @@ export const BatchCard = memo(function BatchCard({ item }) {
       { className: "it-caption" },
       h(Progress, { item }),
       h("p", { className: "it-quiet it-facts" }, ["Batch", item.model].filter(Boolean).join(" · ")),
-      h("div", { className: "it-foot" }, h(Badge, { state: item.state }), h(Origin, { item, place: "nav" })),
+      h("div", { className: "it-foot" }, h(Badge, { state: item.state, names: BATCH_STATES }), h(Origin, { item, place: "nav" })),
     ),
   );
 });

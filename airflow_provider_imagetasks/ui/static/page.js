@@ -72,10 +72,11 @@ function summary(items, hasMore) {
   const underWay = items.filter((item) => item.kind === "batch" && item.state === "waiting").length;
   const waiting = items.filter((item) => item.kind === "picture" && item.state === "waiting").length;
   const failed = items.filter((item) => item.kind === "picture" && item.state === "failed").length;
-  const parts = [`${count(pictures, "picture")}${hasMore ? " so far" : ""}`];
+  const parts = [];
   if (underWay) parts.push(`${underWay} ${underWay === 1 ? "batch" : "batches"} under way`);
   if (waiting) parts.push(`${waiting} waiting`);
   if (failed) parts.push(`${failed} failed`);
+  if (pictures || !parts.length) parts.unshift(`${count(pictures, "picture")}${hasMore ? " so far" : ""}`);
   return parts.join(" · ");
 }
 

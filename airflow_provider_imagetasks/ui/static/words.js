@@ -7,6 +7,8 @@ export const STATES = {
   unfinished: "No result",
 };
 
+export const BATCH_STATES = { waiting: "Under way", stored: "Done", failed: "Failed" };
+
 const ERRORS = {
   AuthenticationError: "The service does not accept the key",
   QuotaExceededError: "The account has no balance left",
