@@ -23,6 +23,8 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     # Whatever a browser makes of the bytes, they run nothing and load nothing.
     "Content-Security-Policy": "default-src 'none'; sandbox",
+    # Airflow would compress what is compressed already.
+    "Content-Encoding": "identity",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "private, max-age=3600",
 }
