@@ -18,7 +18,7 @@ from airflow_provider_imagetasks.local import LocalImageService
 from tests.system.test_image_batch import manifest_rows, require_intact
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-ROWS = 150
+ROWS = 80
 
 
 class Starts:
@@ -65,7 +65,7 @@ def test_killed_three_times_every_row_is_submitted_once(
     # AI GPT Image answers for one image task at a time, and few a minute in its free tier.
     connection = {**connection, "extra": {**connection["extra"], "query_rate": "100/s"}}
     starts = Starts(connection, arguments, tmp_path / "around")
-    for killed_at in (20, 75, 120):
+    for killed_at in (10, 40, 65):
         with starts.begin() as process:
             while image_service.stats()["dialects"][service_name]["created"] < killed_at:
                 assert process.poll() is None, starts.output.read_text()[-2000:]
