@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from dev.s3_server import S3Server
 
 START_TIMEOUT = 240
 S3_CONNECTION = "cluster_s3"
+ERROR_LINE = re.compile(r"^[\w.]*(Error|Exception): |\[(error|critical) ")
 OUTPUT_VARIABLE = "IMAGETASKS_EXAMPLE_OUTPUT"
 """Where the example Dags put their pictures."""
 
@@ -79,6 +81,11 @@ class AirflowCluster:
         """The names of the Celery workers."""
         return [name for name in self.airflow.components if name.startswith("worker-")]
 
+    @property
+    def triggerers(self) -> list[str]:
+        """The names of the triggerers."""
+        return [name for name in self.airflow.components if name.startswith("triggerer-")]
+
     def start(self) -> None:
         """Start the servers, then Airflow, and wait until all of it is healthy."""
         try:
@@ -99,7 +106,7 @@ class AirflowCluster:
     def revive(self) -> dict[str, str]:
         """Start the components that have ended, as a supervisor of processes does, and return what each said last."""
         ended = {
-            name: component.log_tail(1).strip()
+            name: _last_words(component)
             for name, component in self.airflow.components.items()
             if not component.is_running
         }
@@ -114,12 +121,14 @@ class AirflowCluster:
         return self.airflow.components[name].environment[VARIABLE]
 
     def running_tasks(self, worker: str) -> list[dict[str, Any]]:
-        """Return the task instances that a worker runs at this moment."""
-        return self.postgresql.query(
-            "SELECT dag_id, task_id, map_index, try_number FROM task_instance"
+        """Return the task instances that a worker runs at this moment; those of its killed predecessor do not count."""
+        noted = self.postgresql.query(
+            "SELECT dag_id, task_id, map_index, pid FROM task_instance"
             " WHERE state = 'running' AND hostname = %(address)s ORDER BY dag_id, task_id, map_index",
             {"address": self.address(worker)},
         )
+        alive = set(self.airflow.components[worker].remaining_processes())
+        return [task for task in noted if task["pid"] in alive]
 
     def held_triggers(self, triggerer: str) -> int:
         """Return how many waits a triggerer holds at this moment; those of its predecessor do not count."""
@@ -146,3 +155,9 @@ class AirflowCluster:
             "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
             f"AIRFLOW_CONN_{S3_CONNECTION.upper()}": self.s3.connection(),
         }
+
+
+def _last_words(component: ChildProcess) -> str:
+    """Return the last line that tells of an error, else the last one."""
+    lines = [line.strip() for line in component.log_tail(400).splitlines() if line.strip()] or ["nothing"]
+    return next((line for line in reversed(lines) if ERROR_LINE.search(line)), lines[-1])

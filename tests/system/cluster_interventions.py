@@ -17,6 +17,9 @@ OUTAGE = 5
 FREEZE = 30
 """Seconds that a triggerer hangs: twice as long as Airflow waits before another takes its waits over."""
 
+AWAKE = 5
+"""Seconds for which it is then watched."""
+
 
 class Director:
     """Intervenes in a cluster, restarts what ended by itself, and notes both."""
@@ -31,7 +34,7 @@ class Director:
         """Say what happened, and when."""
         print(f"{time.monotonic() - self._begun:6.1f} s  {text}", flush=True)
 
-    def wait_for(self, what: str, look: Callable[[], Any], *, timeout: float = 120) -> Any:
+    def wait_for(self, what: str, look: Callable[[], Any], *, timeout: float = 180) -> Any:
         """Wait for something, while a supervisor starts again whatever ended."""
 
         def looked() -> Any:
@@ -58,19 +61,19 @@ class Director:
         self.cluster.airflow.launch(name)
         return name
 
-    def kill_triggerer(self, name: str, *, holding: int) -> None:
-        """Kill a triggerer while it holds at least so many waits."""
-        held = self.wait_for(f"{name} holds {holding} waits", lambda: self._held(name, holding))
+    def kill_triggerer(self, *, holding: int) -> None:
+        """Kill whichever triggerer holds at least so many waits."""
+        name, held = self._triggerer(holding)
         self._kill(name)
         self.note(f"SIGKILL {name}, which held {held} waits")
         self.cluster.airflow.launch(name)
 
-    def freeze_triggerer(self, name: str) -> float:
-        """Stop a triggerer in the middle of its work, and return the moment when it is to go on."""
-        held = self.wait_for(f"{name} holds a wait", lambda: self._held(name, 1))
+    def freeze_triggerer(self) -> tuple[str, float]:
+        """Stop a triggerer that holds a wait, and return its name and the moment when it is to go on."""
+        name, held = self._triggerer(1)
         self.cluster.airflow.component(name).send_signal(signal.SIGSTOP)
         self.note(f"SIGSTOP {name}, which held {held} waits")
-        return time.monotonic() + FREEZE
+        return name, time.monotonic() + FREEZE
 
     def thaw_triggerer(self, name: str, moment: float) -> None:
         """Let a triggerer go on."""
@@ -78,6 +81,10 @@ class Director:
         held = self.cluster.held_triggers(name)
         self.cluster.airflow.component(name).send_signal(signal.SIGCONT)
         self.note(f"SIGCONT {name}; by now others had taken over all but {held} of its waits")
+        started_at, awake_until = self.cluster.airflow.started_at(name), time.monotonic() + AWAKE
+        self.wait_for(f"{AWAKE} s of {name} awake", lambda: time.monotonic() >= awake_until)
+        if self.cluster.airflow.started_at(name) == started_at:
+            self.note(f"{name} goes on as if nothing had happened")
 
     def restart_postgresql(self) -> None:
         """Take PostgreSQL away for a while, and every connection to it."""
@@ -103,9 +110,14 @@ class Director:
             self.note(f"{dag_id} {run_id}: {ended}")
             assert ended == "success", api.failure_report(dag_id, run_id)
 
-    def _held(self, name: str, wanted: int) -> int | None:
-        held = self.cluster.held_triggers(name)
-        return held if held >= wanted else None
+    def _triggerer(self, holding: int) -> tuple[str, int]:
+        def holder() -> tuple[str, int] | None:
+            held = {name: self.cluster.held_triggers(name) for name in self.cluster.triggerers}
+            name = max(held, key=lambda each: held[each])
+            return (name, held[name]) if held[name] >= holding else None
+
+        found: tuple[str, int] = self.wait_for(f"a triggerer holds {holding} waits", holder)
+        return found
 
     def _kill(self, name: str) -> None:
         self.cluster.airflow.kill(name)

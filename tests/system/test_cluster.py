@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 PICTURE = re.compile(r"(?P<id>[^/]+)-0\.png$")
 # Long enough that every intervention finds waits in progress.
-LATENCY = "20-50"
+LATENCY = "20-60"
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,37 @@ class Case:
 
     :param runs: how many runs of it are started at once.
     :param pictures: how many pictures each of them makes.
+    :param source: the Dag, where it is not an example.
     """
 
     dag_id: str
     runs: int
     pictures: int
+    source: str | None = None
 
 
-CASES = (Case("example_image_task_mapped", runs=6, pictures=6),)
+BATCH_SIZE = 300
+BATCH = f"""
+import os
+from datetime import timedelta
+from airflow.sdk import DAG
+from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
+
+with DAG("batch_of_many", schedule=None, default_args={{"retries": 4, "retry_delay": timedelta(seconds=10)}}):
+    ImageBatchOperator(
+        task_id="batch",
+        prompts=[f"kite number {{number}}" for number in range({BATCH_SIZE})],
+        options={{"size": "256x256"}},
+        max_active_tasks=100,
+        output_path=os.environ["IMAGETASKS_EXAMPLE_OUTPUT"] + "/batch/",
+        deferrable=True,
+    )
+"""
+
+CASES = (
+    Case("batch_of_many", runs=1, pictures=BATCH_SIZE, source=BATCH),
+    Case("example_image_task_mapped", runs=4, pictures=6),
+)
 EXPECTED = sum(case.runs * case.pictures for case in CASES)
 
 
@@ -77,14 +100,18 @@ def test_every_picture_is_there_exactly_once_whatever_is_killed(
     with MemoryPeaks(lambda: {"image service": image_service.process, **cluster.processes}) as memory:
         runs = []
         for case in CASES:
+            if case.source is not None:
+                cluster.airflow.write_dag(case.dag_id, case.source)
             cluster.airflow.wait_for_dag(case.dag_id)
             runs += [(case.dag_id, cluster.airflow.api.trigger_dag(case.dag_id)) for _ in range(case.runs)]
         director.note(f"{len(runs)} runs started, {EXPECTED} pictures")
         killed = {director.kill_worker("submit")}
-        director.kill_triggerer("triggerer-1", holding=3)
-        thaw_at = director.freeze_triggerer("triggerer-2")
+        director.wait_for("the batch submits", lambda: image_service.stats()["active_tasks"] >= BATCH_SIZE / 10)
+        killed.add(director.kill_worker("batch"))
+        director.kill_triggerer(holding=2)
+        frozen, thaw_at = director.freeze_triggerer()
         killed.add(director.kill_worker("save"))
-        director.thaw_triggerer("triggerer-2", thaw_at)
+        director.thaw_triggerer(frozen, thaw_at)
         director.restart_postgresql()
         director.wait_for_runs(runs, timeout=420)
 
