@@ -8,11 +8,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from airflow_provider_imagetasks.connection_fields import ConnectionFields
 from airflow_provider_imagetasks.exceptions import AuthenticationError, InvalidRequestError
 from airflow_provider_imagetasks.rates import Rate, active_limit, parse_rate
 
 DEFAULT_CONN_ID = "imagetasks_default"
 DEFAULT_REQUEST_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerCommand:
+    """How an MCP server is started over stdio.
+
+    :param command: the program.
+    :param env: further environment variables, by name; they may hold keys.
+    """
+
+    command: str
+    args: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +49,9 @@ class Account:
     :param allow_private_hosts: whether results may come from private addresses, and the API may be plain http.
     :param verify: True, False, or the path of a CA bundle.
     :param trust_env: whether proxies and CA bundle are taken from the environment.
+    :param server_command: starts the MCP server as a child process; None where it runs somewhere else.
+    :param output_dir: the folder in which an MCP server writes its pictures, as the server names it.
+    :param path_map: folders of an MCP server, and where the workers find each of them.
     """
 
     conn_id: str
@@ -53,6 +70,9 @@ class Account:
     allow_private_hosts: bool = False
     verify: bool | str = True
     trust_env: bool = True
+    server_command: ServerCommand | None = None
+    output_dir: str | None = None
+    path_map: tuple[tuple[str, str], ...] = ()
 
     def with_query_rate(self, rate: Rate) -> Account:
         """Return the same account with another ceiling for status requests."""
@@ -68,6 +88,8 @@ def read_account(
     host: str | None,
     key: str | None,
     extra: Mapping[str, Any],
+    is_tool_server: bool = False,
+    allow_commands: bool = False,
 ) -> Account:
     """Check the fields of a connection.
 
@@ -77,16 +99,18 @@ def read_account(
     :param host: the connection's Host.
     :param key: the connection's password.
     :param extra: the connection's extra fields, as an object.
+    :param is_tool_server: whether Host is the address of an MCP server's endpoint, which may end with a slash.
+    :param allow_commands: whether a connection may say what to start on a worker.
     :raises InvalidRequestError: names the field that is wrong.
     :raises AuthenticationError: no key, or one that cannot be sent.
     """
-    fields = _Fields(conn_id, extra)
+    fields = ConnectionFields(conn_id, extra)
     allow_private_hosts = fields.flag("allow_private_hosts", default=False)
     submit_rate, query_rate = fields.text("submit_rate"), fields.text("query_rate")
     return Account(
         conn_id=conn_id,
         service=service,
-        base_url=_base_url(conn_id, host, default_base_url, allow_private_hosts),
+        base_url=_base_url(conn_id, host, default_base_url, allow_private_hosts, keep_slash=is_tool_server),
         key=_key(conn_id, key, requires_key),
         callback_url=fields.web_address("callback_url"),
         webhook_secret=fields.text("webhook_secret"),
@@ -100,6 +124,9 @@ def read_account(
         allow_private_hosts=allow_private_hosts,
         verify=fields.flag_or_path("verify"),
         trust_env=fields.flag("trust_env", default=True),
+        server_command=_server_command(fields, conn_id, is_tool_server, allow_commands),
+        output_dir=fields.folder("output_dir"),
+        path_map=fields.folders("path_map"),
     )
 
 
@@ -139,7 +166,22 @@ def _key(conn_id: str, key: str | None, required: bool) -> str | None:
     return stripped
 
 
-def _base_url(conn_id: str, host: str | None, default: str, allow_plain: bool) -> str:
+def _server_command(
+    fields: ConnectionFields, conn_id: str, is_tool_server: bool, allow_commands: bool
+) -> ServerCommand | None:
+    command = fields.text("command")
+    if command is None or not is_tool_server:
+        return None
+    if not allow_commands:
+        raise InvalidRequestError(
+            f"Connection {conn_id!r} says in its extra field 'command' what to start on this machine, and that is not "
+            "allowed here: whoever may edit connections could then run anything. Where that is what you want, set "
+            "[imagetasks] allow_stdio_commands = True on the workers; better run the server on its own and set Host"
+        )
+    return ServerCommand(command=command, args=fields.texts("args"), env=fields.pairs("env"))
+
+
+def _base_url(conn_id: str, host: str | None, default: str, allow_plain: bool, *, keep_slash: bool = False) -> str:
     given = (host or "").strip()
     if not given:
         return default.rstrip("/")
@@ -170,7 +212,7 @@ def _base_url(conn_id: str, host: str | None, default: str, allow_plain: bool) -
         raise InvalidRequestError(
             f"Host (Base URL) of connection {conn_id!r} cannot be used: {problem}. Write it like {default}"
         )
-    return parts.geturl().rstrip("/")
+    return parts.geturl() if keep_slash else parts.geturl().rstrip("/")
 
 
 def _can_be_looked_up(hostname: str) -> bool:
@@ -190,78 +232,3 @@ def is_loopback(hostname: str) -> bool:
         return ipaddress.ip_address(hostname).is_loopback
     except ValueError:
         return False
-
-
-class _Fields:
-    """Reads extra fields, which the UI's form may deliver as text, number, null or empty text."""
-
-    def __init__(self, conn_id: str, extra: Mapping[str, Any]) -> None:
-        self._conn_id = conn_id
-        self._extra = extra
-
-    def name(self, key: str) -> str:
-        return f"Extra field {key!r} of connection {self._conn_id!r}"
-
-    def _value(self, key: str) -> Any:
-        value = self._extra.get(key)
-        return None if value is None or (isinstance(value, str) and not value.strip()) else value
-
-    def _wrong(self, key: str, wanted: str) -> InvalidRequestError:
-        return InvalidRequestError(f"{self.name(key)} is {self._extra[key]!r}; it must be {wanted}")
-
-    def text(self, key: str) -> str | None:
-        value = self._value(key)
-        if value is not None and not isinstance(value, str):
-            raise self._wrong(key, "text")
-        return value.strip() if value is not None else None
-
-    def web_address(self, key: str) -> str | None:
-        value = self.text(key)
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise self._wrong(key, "a URL that starts with https://")
-        return value
-
-    def number(self, key: str, *, minimum: float) -> float | None:
-        value = self._value(key)
-        if value is None:
-            return None
-        try:
-            number = float(value) if not isinstance(value, bool) else float("nan")
-        except (TypeError, ValueError, OverflowError):
-            number = float("nan")
-        if not minimum <= number < float("inf"):
-            raise self._wrong(key, f"a number of at least {minimum:g}")
-        return number
-
-    def whole_number(self, key: str, *, minimum: int) -> int | None:
-        number = self.number(key, minimum=minimum)
-        if number is not None and number != int(number):
-            raise self._wrong(key, "a whole number")
-        return int(number) if number is not None else None
-
-    def flag(self, key: str, *, default: bool) -> bool:
-        value = self._value(key)
-        if value is None:
-            return default
-        flag = {"true": True, "false": False}.get(str(value).strip().lower())
-        if flag is None:
-            raise self._wrong(key, "true or false")
-        return flag
-
-    def flag_or_path(self, key: str) -> bool | str:
-        value = self._value(key)
-        if value is None:
-            return True
-        flag = {"true": True, "false": False}.get(str(value).strip().lower())
-        if flag is None and not isinstance(value, str):
-            raise self._wrong(key, "true, false or the path of a CA bundle")
-        return flag if flag is not None else str(value)
-
-    def names(self, key: str) -> tuple[str, ...]:
-        value = self._value(key)
-        if value is None:
-            return ()
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-            raise self._wrong(key, "a list of host names")
-        return tuple(part.strip().lower() for part in parts if part.strip())

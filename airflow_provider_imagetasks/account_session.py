@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from airflow_provider_imagetasks.account import Account
+from airflow_provider_imagetasks.account_transport import open_async_transport
 from airflow_provider_imagetasks.pacing import Pace
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.wire import Flow, Result
-from airflow_provider_imagetasks.transport import AiohttpTransport
+from airflow_provider_imagetasks.transport import AsyncTransport
 
 ACCOUNT_SECONDS = 300.0
 """After so long the connection is read again, for a key that was changed."""
@@ -30,7 +31,7 @@ class AccountSession:
         self._account: Account | None = None
         self._read_again_at = 0.0
         self._refused = False
-        self._transport: AiohttpTransport | None = None
+        self._transport: AsyncTransport | None = None
         self._asking: set[asyncio.Task[object]] = set()
         self.pace = Pace(None)
 
@@ -89,7 +90,7 @@ class AccountSession:
         # What is under way ends on the session that it began on.
         await asyncio.gather(*self._asking, return_exceptions=True)
         await self.close()
-        transport = AiohttpTransport(account)
+        transport = open_async_transport(account)
         await transport.__aenter__()
         self._account, self._transport = account, transport
         # What was asked over a session that was closed meanwhile counts on.

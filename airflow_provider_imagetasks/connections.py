@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection, conf
 
 from airflow_provider_imagetasks.account import Account, read_account, service_name
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
@@ -37,6 +37,8 @@ def account_from(connection: Connection, conn_id: str) -> Account:
         host=_host(connection),
         key=connection.password,
         extra=extra,
+        is_tool_server=service.is_tool_server,
+        allow_commands=conf.getboolean("imagetasks", "allow_stdio_commands", fallback=False),
     )
 
 

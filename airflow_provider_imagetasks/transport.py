@@ -8,20 +8,19 @@ Both treat the environment alike: proxies come from the environment's variables 
 from __future__ import annotations
 
 import asyncio
-import base64
-import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from importlib import import_module
-from typing import TYPE_CHECKING
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Self
 
 from airflow_provider_imagetasks import __version__
 from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.connection_failures import AnswerTooLargeError, may_have_left, reason_of
 from airflow_provider_imagetasks.environment import Proxies, ca_bundle, tls_context
-from airflow_provider_imagetasks.services.wire import Answer, Flow, NoResponse, Request, Response, Result, Sleep
+from airflow_provider_imagetasks.redaction import hidden_forms, without_secrets
+from airflow_provider_imagetasks.services.wire import Answer, Call, Flow, NoResponse, Request, Response, Result, Sleep
 
 if TYPE_CHECKING:
     import aiohttp
@@ -32,9 +31,6 @@ CONNECT_TIMEOUT = 10.0
 _CHUNK = 64 * 1024
 LARGEST_ANSWER = 256 * 1024 * 1024
 """Bytes; the largest answers hold ten pictures in base64."""
-SHORTEST_HIDDEN_KEY = 8
-"""Characters; a shorter key is a placeholder, and its letters occur in every answer."""
-_ESCAPE = re.compile("%[0-9A-F]{2}")
 
 
 def _headers(account: Account, request: Request) -> dict[str, str]:
@@ -44,27 +40,19 @@ def _headers(account: Account, request: Request) -> dict[str, str]:
     return headers
 
 
-class RequestsTransport:
-    """Runs flows on the calling thread, over one session. Use it as a context manager."""
+class Transport(ABC):
+    """Runs flows on the calling thread. Use it as a context manager.
 
-    def __init__(self, account: Account) -> None:
-        import requests
+    ``requests`` counts the requests that it has made so far.
+    """
 
-        self._account = account
-        self._proxies = Proxies(account)
-        self._session = requests.Session()
-        # The environment is read by Proxies and ca_bundle; requests itself would also let .netrc replace our key.
-        self._session.trust_env = False
-        self._session.verify = ca_bundle(account)
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        self.requests = 0
-        """Requests made so far."""
+    requests = 0
 
-    def __enter__(self) -> RequestsTransport:
-        return self
+    @abstractmethod
+    def __enter__(self) -> Self: ...
 
-    def __exit__(self, *_exception: object) -> None:
-        self._session.close()
+    @abstractmethod
+    def __exit__(self, *exception: object) -> None: ...
 
     def run(self, flow: Flow[Result]) -> Result:
         """Drive ``flow`` to its end and return its result, or raise its error."""
@@ -80,10 +68,69 @@ class RequestsTransport:
             result: Result = end.value
             return result
 
-    def _answer(self, request: Request) -> Answer:
+    @abstractmethod
+    def _answer(self, call: Call) -> Answer:
+        """Make one call and say what came of it; never raise for what a service or the way to it does."""
+
+
+class AsyncTransport(ABC):
+    """Runs flows in the running event loop. Use it as an asynchronous context manager.
+
+    ``requests`` counts the requests that it has made so far.
+    """
+
+    requests = 0
+
+    @abstractmethod
+    async def __aenter__(self) -> Self: ...
+
+    @abstractmethod
+    async def __aexit__(self, *exception: object) -> None: ...
+
+    async def run(self, flow: Flow[Result]) -> Result:
+        """Drive ``flow`` to its end and return its result, or raise its error."""
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, Sleep):
+                    await asyncio.sleep(max(0.0, step.seconds))
+                    step = flow.send(time.time())
+                else:
+                    step = flow.send(await self._answer(step))
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+    @abstractmethod
+    async def _answer(self, call: Call) -> Answer:
+        """Make one call and say what came of it; never raise for what a service or the way to it does."""
+
+
+class RequestsTransport(Transport):
+    """Runs flows on the calling thread, over one session of requests."""
+
+    def __init__(self, account: Account) -> None:
+        import requests
+
+        self._account = account
+        self._proxies = Proxies(account)
+        self._session = requests.Session()
+        # The environment is read by Proxies and ca_bundle; requests itself would also let .netrc replace our key.
+        self._session.trust_env = False
+        self._session.verify = ca_bundle(account)
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._session.close()
+
+    def _answer(self, call: Call) -> Answer:
         import requests
         import urllib3
 
+        request = _http_request(call)
         self.requests += 1
         url = self._account.base_url + request.path
         proxy = self._proxies.of(url)
@@ -108,17 +155,15 @@ class RequestsTransport:
         return _response(self._account, response.status_code, response.headers, content)
 
 
-class AiohttpTransport:
-    """Runs flows in the running event loop, over one session. Use it as an asynchronous context manager."""
+class AiohttpTransport(AsyncTransport):
+    """Runs flows in the running event loop, over one session of aiohttp."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
         self._proxies = Proxies(account)
         self._session: aiohttp.ClientSession | None = None
-        self.requests = 0
-        """Requests made so far."""
 
-    async def __aenter__(self) -> AiohttpTransport:
+    async def __aenter__(self) -> Self:
         # The first import of aiohttp takes some 300 ms, the CA bundle 20 ms more: too long for a shared loop.
         aiohttp = await asyncio.to_thread(import_module, "aiohttp")
         context = await asyncio.to_thread(tls_context, self._account)
@@ -134,23 +179,10 @@ class AiohttpTransport:
         if self._session is not None:
             await self._session.close()
 
-    async def run(self, flow: Flow[Result]) -> Result:
-        """Drive ``flow`` to its end and return its result, or raise its error."""
-        try:
-            step = next(flow)
-            while True:
-                if isinstance(step, Sleep):
-                    await asyncio.sleep(max(0.0, step.seconds))
-                    step = flow.send(time.time())
-                else:
-                    step = flow.send(await self._answer(step))
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, call: Call) -> Answer:
         import aiohttp
 
+        request = _http_request(call)
         if self._session is None:
             raise RuntimeError("the transport is not open; use it in 'async with'")
         self.requests += 1
@@ -176,6 +208,12 @@ class AiohttpTransport:
         return _response(self._account, response.status, response.headers, bytes(content))
 
 
+def _http_request(call: Call) -> Request:
+    if not isinstance(call, Request):
+        raise TypeError(f"{type(call).__name__} is not an HTTP request: its service has to say is_tool_server")
+    return call
+
+
 def _received(response: requests.Response, deadline: float) -> bytes:
     """Read a whole answer; requests itself would bound only the pauses in it, and not its size."""
     import requests
@@ -193,20 +231,9 @@ def _received(response: requests.Response, deadline: float) -> bytes:
 def _response(account: Account, status: int, headers: Mapping[str, str], content: bytes) -> Response:
     """Return an answer without the key, which some services repeat in their error messages."""
     fields = {name.lower(): value for name, value in headers.items()}
-    for form in _key_forms(account.key):
-        content = content.replace(form.encode(), b"***")
+    for form in hidden_forms(account.key):
         fields = {name: value.replace(form, "***") for name, value in fields.items()}
-    return Response(status=status, headers=fields, content=content, at=time.time())
-
-
-def _key_forms(key: str | None) -> tuple[str, ...]:
-    """Return the key as it may be repeated: plain, in a URL, in base64, and each of them as PHP writes it in JSON."""
-    if not key or len(key) < SHORTEST_HIDDEN_KEY:
-        return ()
-    in_url = quote(key, safe="")
-    in_base64 = base64.b64encode(key.encode()).decode()
-    forms = (key, in_url, _ESCAPE.sub(lambda escape: escape[0].lower(), in_url), in_base64, in_base64.rstrip("="))
-    return tuple(dict.fromkeys(form for plain in forms for form in (plain, plain.replace("/", "\\/"))))
+    return Response(status=status, headers=fields, content=without_secrets(content, [account.key]), at=time.time())
 
 
 def _requests_files(request: Request) -> list[tuple[str, tuple[str, bytes, str]]]:

@@ -18,6 +18,9 @@ OLDER_AIRFLOWS = {"3.1": ("3.1.8", "2026-06-15"), "3.2": ("3.2.2", "2026-06-15")
 # The same tests run on every Airflow, so the same tools run them, whatever their date.
 TEST_TOOLS = ("hypothesis", "pytest", "pytest-asyncio", "pytest-timeout", "requests-mock")
 
+# The package asks for the SDK's second major version, which is younger than the older Airflows.
+MCP_SDK = ("httpcore2", "httpx2", "mcp", "mcp-types", "truststore")
+
 
 def compile_pins(
     uv: str,
@@ -36,7 +39,9 @@ def compile_pins(
     command += ["--no-emit-find-links", "--constraint", "-"]
     if newest_upload is not None:
         command += ["--exclude-newer", newest_upload]
-        command += [option for tool in TEST_TOOLS for option in ("--exclude-newer-package", f"{tool}=2100-01-01")]
+        command += [
+            option for tool in (*TEST_TOOLS, *MCP_SDK) for option in ("--exclude-newer-package", f"{tool}=2100-01-01")
+        ]
     finished = subprocess.run(
         command, input="\n".join(constraints), cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=True
     )
@@ -78,7 +83,7 @@ def main() -> None:
     # Likewise, since Sphinx wants an older docutils than the development tools.
     docs = compile_constraints(uv, NEWEST_AIRFLOW, {}, extras=("docs",))
     write_constraints(CHECKOUT / "constraints-docs.txt", docs)
-    tools = {name: newest[name] for name in TEST_TOOLS}
+    tools = {name: newest[name] for name in (*TEST_TOOLS, *MCP_SDK)}
     for minor, (airflow, newest_upload) in OLDER_AIRFLOWS.items():
         pins = compile_constraints(uv, airflow, tools, newest_upload=newest_upload)
         write_constraints(CHECKOUT / f"constraints-airflow-{minor}.txt", pins)

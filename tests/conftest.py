@@ -24,12 +24,18 @@ if TYPE_CHECKING:
 _imagetasks_local_service = pytest_plugin._imagetasks_local_service
 image_service = pytest_plugin.image_service
 
-DIALECT_PATHS = {"acedatacloud": "acedatacloud", "xhuoapi": "xhuoapi/v1", "aigptimage": "aigptimage", "kie": "kie"}
+DIALECT_PATHS = {
+    "acedatacloud": "acedatacloud",
+    "xhuoapi": "xhuoapi/v1",
+    "aigptimage": "aigptimage",
+    "kie": "kie",
+    "acedatacloud_mcp": "mcp/acedatacloud",
+}
 
 
 @pytest.fixture(params=list(DIALECT_PATHS))
 def service_name(request: pytest.FixtureRequest) -> str:
-    """The name of each REST service in turn."""
+    """The name of each service in turn."""
     return str(request.param)
 
 

@@ -14,10 +14,12 @@ ROOT = Path(__file__).parents[1]
 
 # From the bottom to the top; an entry stands for the module and everything inside it.
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("vocabulary", ("exceptions", "tasks", "rates", "pacing", "account", "inline_ids", "identity", "references")),
+    ("vocabulary", ("exceptions", "tasks", "rates", "pacing", "connection_fields", "account")),
+    ("identities", ("inline_ids", "identity", "references")),
     ("services", ("services",)),
     ("waiting", ("polling_schedule", "submission_limits", "wait_log", "waiting")),
-    ("transport", ("environment", "connection_failures", "transport")),
+    ("transport", ("redaction", "environment", "connection_failures", "transport")),
+    ("transport by service", ("tool_servers", "account_transport")),
     ("metrics", ("metrics",)),
     ("poller", ("account_session", "polled_waits", "poller")),
     ("pictures", ("pictures", "storage", "input_images", "downloads")),
@@ -34,8 +36,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("what Airflow is told of the package", ("provider_info",)),
     ("what people see", ("ui",)),
 )
-PURE_LAYERS = ("vocabulary", "services", "waiting")
-WITHOUT_AIRFLOW = (*PURE_LAYERS, "transport")
+PURE_LAYERS = ("vocabulary", "identities", "services", "waiting")
+WITHOUT_AIRFLOW = (*PURE_LAYERS, "transport", "transport by service")
 # The local service is a program of its own, which only tests and the demonstration use; its fixture goes with it.
 ALONE = "local"
 FIXTURE = "pytest_plugin"

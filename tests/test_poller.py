@@ -60,7 +60,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[AiohttpTransport]:
             opened.append(self)
             return await super().__aenter__()
 
-    monkeypatch.setattr(account_session, "AiohttpTransport", Noted)
+    monkeypatch.setattr(account_session, "open_async_transport", Noted)
     return opened
 
 
@@ -201,7 +201,7 @@ async def test_a_wait_that_comes_while_the_session_closes_is_not_lost(
             await may_close.wait()
             await super().__aexit__(*exception)
 
-    monkeypatch.setattr(account_session, "AiohttpTransport", Slow)
+    monkeypatch.setattr(account_session, "open_async_transport", Slow)
     poller = StatusPoller(reader(account(server.url)))
     assert await poller.wait(watch("a"), first_pause=0) == "done"
     await closing.wait()

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_imagetasks import metrics
 from airflow_provider_imagetasks.account import DEFAULT_CONN_ID, Account
+from airflow_provider_imagetasks.account_transport import open_async_transport, open_transport
 from airflow_provider_imagetasks.connections import (
     CONNECTION_TYPE,
     aread_connection,
@@ -27,7 +28,7 @@ from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.storage import open_folder
 from airflow_provider_imagetasks.submission_limits import SubmissionLimits
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
-from airflow_provider_imagetasks.transport import AiohttpTransport, RequestsTransport
+from airflow_provider_imagetasks.transport import Transport
 from airflow_provider_imagetasks.wait_log import WaitLog
 from airflow_provider_imagetasks.waiting import Watch, failure, wait
 
@@ -81,9 +82,9 @@ class ImageTaskHook(BaseHook):
         """The service that the connection names."""
         return get_service(self.account.service)
 
-    def get_conn(self) -> RequestsTransport:
+    def get_conn(self) -> Transport:
         """Return an open transport; close it, or use it in ``with``."""
-        return RequestsTransport(self.account)
+        return open_transport(self.account)
 
     def test_connection(self) -> tuple[bool, str]:
         """Make a free request that shows whether the key is good; nothing is billed."""
@@ -101,7 +102,7 @@ class ImageTaskHook(BaseHook):
 
     def run(self, flow: Flow[Result]) -> Result:
         """Drive a flow of the service, on the calling thread."""
-        with RequestsTransport(self.account) as transport:
+        with open_transport(self.account) as transport:
             return transport.run(flow)
 
     def submit(self, request: ImageRequest, *, key: str | None = None) -> ImageTask:
@@ -213,7 +214,7 @@ class ImageTaskHook(BaseHook):
         return self.run(flow_of(self.service))
 
     def _read(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
-        with RequestsTransport(self.account) as transport:
+        with open_transport(self.account) as transport:
             try:
                 return transport.run(flow_of(self.service))
             finally:
@@ -221,7 +222,7 @@ class ImageTaskHook(BaseHook):
 
     async def _arun(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
         account = await aread_connection(self.conn_id)
-        async with AiohttpTransport(account) as transport:
+        async with open_async_transport(account) as transport:
             try:
                 return await transport.run(flow_of(get_service(account.service)))
             finally:

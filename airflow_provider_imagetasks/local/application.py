@@ -51,6 +51,8 @@ class LocalApplication:
 
     async def _closing(self, _application: web.Application) -> AsyncIterator[None]:
         yield
+        for dialect in self._dialects:
+            await dialect.close()
         await self.state.callbacks.close()
         self.state.painter.close()
 

@@ -11,6 +11,7 @@ DIALECT_PATHS = {
     "xhuoapi": "xhuoapi/v1",
     "aigptimage": "aigptimage",
     "kie": "kie",
+    "acedatacloud_mcp": "mcp/acedatacloud",
 }
 """Under which path each ``service`` of a connection is spoken to."""
 

@@ -18,6 +18,7 @@ _BUILT_IN = {
     "xhuoapi": "airflow_provider_imagetasks.services.xhuoapi:XHuoApi",
     "aigptimage": "airflow_provider_imagetasks.services.aigptimage:AiGptImage",
     "kie": "airflow_provider_imagetasks.services.kie:Kie",
+    "acedatacloud_mcp": "airflow_provider_imagetasks.services.acedatacloud_mcp:AceDataCloudMcp",
     "local": "airflow_provider_imagetasks.services.local_service:LocalService",
 }
 

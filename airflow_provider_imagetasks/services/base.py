@@ -34,6 +34,8 @@ class Service(ABC):
     console_url: ClassVar[str | None] = None
     """Where a person sees the account's image tasks and charges."""
     requires_key: ClassVar[bool] = True
+    is_tool_server: ClassVar[bool] = False
+    """Whether it is an MCP server: its flows call tools, and a connection's Host is the address of its endpoint."""
     poll_interval: ClassVar[float] = 10.0
     """Seconds between two status requests, where neither argument nor connection says."""
     default_query_rate: ClassVar[Rate] = Rate((Window(2, 1),))

@@ -17,7 +17,7 @@ from airflow_provider_imagetasks.exceptions import (
     ServiceUnavailableError,
     UnknownOutcomeError,
 )
-from airflow_provider_imagetasks.services.wire import Answer, Flow, NoResponse, Request, Response, Result, ask, pause
+from airflow_provider_imagetasks.services.wire import Answer, Call, Flow, NoResponse, Response, Result, ask, pause
 
 ATTEMPTS = 5
 LONGEST_PAUSE = 60.0
@@ -44,7 +44,7 @@ def retry_after(response: Response) -> float | None:
     return max(0.0, seconds) if seconds < float("inf") else None
 
 
-def read(request: Request, interpret: Interpretation[Result], *, service: str) -> Flow[Result]:
+def read(request: Call, interpret: Interpretation[Result], *, service: str) -> Flow[Result]:
     """Make a request that costs nothing, once.
 
     :param interpret: turns a response into the result, or raises an ``ImageTaskError``.
@@ -73,7 +73,7 @@ def patiently(make_flow: Callable[[], Flow[Result]], *, attempts: int = ATTEMPTS
 
 
 def submit(
-    request: Request,
+    request: Call,
     interpret: Interpretation[Result],
     *,
     service: str,

@@ -17,7 +17,7 @@ from airflow_provider_imagetasks.services import exchange, tasks_api_records
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import mapping, text
 from airflow_provider_imagetasks.services.tasks_api_errors import error_in, refusal
-from airflow_provider_imagetasks.services.wire import Flow, Part, Request, Response
+from airflow_provider_imagetasks.services.wire import Call, Flow, Part, Request, Response
 from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, ImageTask, TaskState
 
 GENERATIONS_PATH = "/openai/images/generations"
@@ -52,7 +52,7 @@ class TasksApiService(Service):
 
     def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
         """Ask for a picture; ``key`` becomes the trace id where the request has none of its own."""
-        trace_id = request.trace_id or key
+        trace_id = (request.trace_id or key) if self.finds_by_trace_id else None
         submission = self._submission(request, trace_id)
         try:
             task = yield from exchange.submit(
@@ -72,7 +72,7 @@ class TasksApiService(Service):
             raise
         return task
 
-    def _submission(self, request: ImageRequest, trace_id: str | None) -> Request:
+    def _submission(self, request: ImageRequest, trace_id: str | None) -> Call:
         body: dict[str, Any] = {**request.options, "prompt": request.prompt, "model": request.model, "async": True}
         if request.callback_url:
             body["callback_url"] = request.callback_url
@@ -88,6 +88,10 @@ class TasksApiService(Service):
         if not parts:
             body["image"] = list(request.images)
         return Request(method="POST", path=EDITS_PATH, body=body, parts=tuple(parts))
+
+    def _question(self, action: str, query: Mapping[str, Any]) -> Call:
+        """Return what asks for one record (``retrieve``) or for several (``retrieve_batch``)."""
+        return Request(method="POST", path=TASKS_PATH, body={"action": action, **query})
 
     def read_one(self, image_task_id: str) -> Flow[ImageTask]:
         """Ask for one record; ``{}`` means that the service does not know it."""
@@ -150,7 +154,7 @@ class TasksApiService(Service):
     def _retrieve(self, query: Mapping[str, str], image_task_id: str) -> Flow[ImageTask]:
         return (
             yield from exchange.read(
-                Request(method="POST", path=TASKS_PATH, body={"action": "retrieve", **query}),
+                self._question("retrieve", query),
                 lambda response: self._record(self._object(response), image_task_id),
                 service=self.name,
             )
@@ -159,7 +163,7 @@ class TasksApiService(Service):
     def _retrieve_batch(self, query: Mapping[str, Any]) -> Flow[list[ImageTask]]:
         return (
             yield from exchange.read(
-                Request(method="POST", path=TASKS_PATH, body={"action": "retrieve_batch", **query}),
+                self._question("retrieve_batch", query),
                 self._records,
                 service=self.name,
             )

@@ -48,6 +48,22 @@ class Request:
         return {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class ToolCall:
+    """A call of a tool of an MCP server; the transport adds server and key.
+
+    :param arguments: plain JSON.
+    """
+
+    tool: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolListing:
+    """Ask an MCP server which tools it has; answered with their names as a JSON list."""
+
+
 @dataclass(frozen=True)
 class Sleep:
     """Ask the transport to wait; it answers with the time.
@@ -87,6 +103,30 @@ class Response:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ToolAnswer(Response):
+    """What an MCP server made of a tool call: its text as ``content``, as it came.
+
+    :param server: where the server is, for messages; likewise ``tool``.
+    :param from_tool: False for an HTTP answer that something before the tool gave, with its status and headers.
+    :param is_error: whether the server marked it as an error.
+    :param code: of the JSON-RPC error, where the server's protocol layer refused the call; ``content`` is its message.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    server: str
+    tool: str
+    from_tool: bool = True
+    is_error: bool = False
+    code: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The answer as text."""
+        return self.content.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoResponse:
     """No usable answer came.
 
@@ -100,11 +140,12 @@ class NoResponse:
     at: float
 
 
+Call: TypeAlias = Request | ToolCall | ToolListing
 Answer: TypeAlias = Response | NoResponse
-Flow: TypeAlias = Generator[Request | Sleep, Answer | float, Result]
+Flow: TypeAlias = Generator[Call | Sleep, Answer | float, Result]
 
 
-def ask(request: Request) -> Flow[Answer]:
+def ask(request: Call) -> Flow[Answer]:
     """Make one request and return what came of it."""
     answer = yield request
     if isinstance(answer, float):

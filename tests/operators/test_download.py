@@ -16,7 +16,13 @@ from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOp
 from airflow_provider_imagetasks.tasks import ImageRequest
 from tests.task_runner import Outcome, TaskRunner
 
-SMALL = {"acedatacloud": {"size": "64x64"}, "xhuoapi": {"size": "64x64"}, "aigptimage": {}, "kie": {}}
+SMALL = {
+    "acedatacloud": {"size": "64x64"},
+    "xhuoapi": {"size": "64x64"},
+    "aigptimage": {},
+    "kie": {},
+    "acedatacloud_mcp": {"size": "64x64"},
+}
 
 
 @pytest.fixture

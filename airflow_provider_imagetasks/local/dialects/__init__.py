@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_provider_imagetasks.local.dialects.acedatacloud_mcp import VARIANT as ACEDATACLOUD_MCP
+from airflow_provider_imagetasks.local.dialects.acedatacloud_mcp import AceDataCloudMcpDialect
 from airflow_provider_imagetasks.local.dialects.aigptimage import AiGptImageDialect
 from airflow_provider_imagetasks.local.dialects.dialect import Dialect
 from airflow_provider_imagetasks.local.dialects.kie import KieDialect
@@ -19,6 +21,7 @@ _JOBS_API_DIALECTS = (AiGptImageDialect, KieDialect)
 DIALECT_NAMES = (
     *(variant.name for variant in TASKS_API_VARIANTS),
     *(kind.service for kind in _JOBS_API_DIALECTS),
+    ACEDATACLOUD_MCP.name,
 )
 """The names of all dialects; each is also the service's name in a connection."""
 
@@ -28,4 +31,5 @@ def make_dialects(state: ServiceState) -> list[Dialect]:
     return [
         *(TasksApiDialect(state, variant) for variant in TASKS_API_VARIANTS),
         *(kind(state) for kind in _JOBS_API_DIALECTS),
+        AceDataCloudMcpDialect(state),
     ]

@@ -44,6 +44,9 @@ class Dialect(ABC):
     def routes(self) -> list[web.RouteDef]:
         """Return the dialect's routes."""
 
+    async def close(self) -> None:  # noqa: B027 - most dialects keep nothing open
+        """Let go of what the dialect keeps open."""
+
     @abstractmethod
     async def read_submission(self, request: web.Request) -> Submission:
         """Understand a request for pictures.
@@ -80,16 +83,16 @@ class Dialect(ABC):
             submission = await self.read_submission(request)
             record, is_new = self.state.admission.admit(submission)
         except RefusedError as refused:
-            answer, code = await self._answer(request, refused)
+            answer, code = await self.answer_refusal(request, refused)
             self.counts.refused[code] += 1
             return answer
         self.after_admission(request, record, is_new=is_new)
         try:
             if is_new:
-                self._check_mishaps_after(record)
+                self.check_mishaps_after(record)
             return await self.accepted(request, record)
         except RefusedError as refused:
-            return (await self._answer(request, refused))[0]
+            return (await self.answer_refusal(request, refused))[0]
 
     def check_client(self, request: web.Request) -> None:  # noqa: B027 - most dialects let any client in
         """Turn away clients that the service's front does not like the look of.
@@ -112,7 +115,7 @@ class Dialect(ABC):
             self.state.admission.queries.check(bearer)
             return await self.status(request)
         except RefusedError as refused:
-            answer, code = await self._answer(request, refused)
+            answer, code = await self.answer_refusal(request, refused)
             if refused.reason is not Reason.NOT_FOUND:
                 self.counts.queries_refused[code] += 1
             return answer
@@ -127,7 +130,8 @@ class Dialect(ABC):
             if record.behaviours.settings:
                 self._check_mishaps_of_query(record)
 
-    async def _answer(self, request: web.Request, refused: RefusedError) -> tuple[web.StreamResponse, str]:
+    async def answer_refusal(self, request: web.Request, refused: RefusedError) -> tuple[web.StreamResponse, str]:
+        """Answer a request that ends there, or misbehave; return also the code to count it under."""
         if refused.reason is Reason.CUT:
             return cut(request), "cut"
         if refused.reason is Reason.HANG:
@@ -143,7 +147,11 @@ class Dialect(ABC):
             answer.headers["Retry-After"] = str(whole_seconds(refused.retry_after))
         return answer, code
 
-    def _check_mishaps_after(self, record: TaskRecord) -> None:
+    def check_mishaps_after(self, record: TaskRecord) -> None:
+        """Let the answer to an accepted submission go wrong where its prompt asks for it.
+
+        :raises RefusedError: when it does.
+        """
         admission = self.state.admission
         if admission.applies(record, "500-after"):
             status = int(record.behaviours.option("500-after", "status", 500))

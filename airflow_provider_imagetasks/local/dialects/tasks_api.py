@@ -59,7 +59,7 @@ class TasksApiDialect(Dialect):
 
     def __init__(self, state: ServiceState, variant: TasksApiVariant) -> None:
         super().__init__(state, name=variant.name, prefix=variant.prefix)
-        self._variant = variant
+        self.variant = variant
         self._wording = TaskWording(state, variant)
 
     def routes(self) -> list[web.RouteDef]:
@@ -75,7 +75,7 @@ class TasksApiDialect(Dialect):
         :raises RefusedError: when it is not valid.
         """
         read = read_edit if request.match_info["operation"] == "edits" else read_generation
-        return await read(request, self.state, self._variant)
+        return await read(request, self.state, self.variant)
 
     def after_admission(self, request: web.Request, record: TaskRecord, *, is_new: bool) -> None:
         """Promise the callback, if one was asked for."""
@@ -93,10 +93,9 @@ class TasksApiDialect(Dialect):
 
     async def accepted(self, request: web.Request, record: TaskRecord) -> web.StreamResponse:
         """Answer with the id, or hold the request and answer with the pictures when it was synchronous."""
-        if is_asynchronous(record.request, self._variant) and not record.behaviours.asks("sync"):
+        if is_asynchronous(record.request, self.variant) and not record.behaviours.asks("sync"):
             return web.json_response({"task_id": record.id})
-        await asyncio.sleep(record.remaining)
-        result = await self._wording.response(record, str(request.url.origin()))
+        result = await self.result(record, request)
         if "error" in result:
             usual = _ERRORS[Reason.CONTENT if record.failure and record.failure.content else Reason.SERVER_ERROR][0]
             status = _STATUS_OF_CODE.get(result["error"]["code"], usual)
@@ -105,17 +104,28 @@ class TasksApiDialect(Dialect):
             result = {"created": result["created"], "data": result["data"]}
         return web.json_response(result)
 
+    async def result(self, record: TaskRecord, request: web.Request) -> dict[str, Any]:
+        """Wait for an image task, and return its result."""
+        await asyncio.sleep(record.remaining)
+        return await self._wording.response(record, str(request.url.origin()))
+
     async def status(self, request: web.Request) -> web.StreamResponse:
         """Answer ``retrieve`` and ``retrieve_batch``.
 
         :raises RefusedError: when the request is neither.
         """
         body = await read_json(request)
-        action = body.get("action", "retrieve")
+        return web.json_response(await self.found(request, body.get("action", "retrieve"), body))
+
+    async def found(self, request: web.Request, action: str, query: dict[str, Any]) -> dict[str, Any]:
+        """Return what a status query finds: a record, or an object that holds several.
+
+        :raises RefusedError: when it is neither ``retrieve`` nor ``retrieve_batch``.
+        """
         if action == "retrieve":
-            return await self._retrieve(request, body)
+            return await self._retrieve(request, query)
         if action == "retrieve_batch":
-            return await self._retrieve_batch(request, body)
+            return await self._retrieve_batch(request, query)
         raise RefusedError(Reason.INVALID, "action is retrieve or retrieve_batch")
 
     def error(self, refused: RefusedError) -> tuple[web.Response, str]:
@@ -131,7 +141,7 @@ class TasksApiDialect(Dialect):
         body["trace_id"] = str(uuid.uuid4())
         return web.json_response(body, status=status), code
 
-    async def _retrieve(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    async def _retrieve(self, request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
         task_id, trace_id = text_field(body, "id"), text_field(body, "trace_id")
         if not task_id and not trace_id:
             raise RefusedError(Reason.INVALID, "retrieve takes an id or a trace_id")
@@ -144,11 +154,11 @@ class TasksApiDialect(Dialect):
             found = [] if one is None else [one]
         if not found:
             self.counts.not_found += 1
-            return web.json_response({})
+            return {}
         self.note_queried(found)
-        return web.json_response(await self._wording.record(found[0], str(request.url.origin())))
+        return await self._wording.record(found[0], str(request.url.origin()))
 
-    async def _retrieve_batch(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    async def _retrieve_batch(self, request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
         self.counts.batch_queries += 1
         offset, limit = whole_field(body, "offset", 0), whole_field(body, "limit", _DEFAULT_PAGE)
         matching = list(self._matching(body, bearer_of(request)))
@@ -156,7 +166,7 @@ class TasksApiDialect(Dialect):
         self.note_queried(page)
         origin = str(request.url.origin())
         items = [await self._wording.record(record, origin, in_batch=True) for record in page]
-        return web.json_response({"items": items, "count": len(matching)})
+        return {"items": items, "count": len(matching)}
 
     def _matching(self, body: dict[str, Any], bearer: str | None) -> Iterator[TaskRecord]:
         tasks = self.state.tasks

@@ -37,10 +37,17 @@ async def read_generation(request: web.Request, state: ServiceState, variant: Ta
 
     :raises RefusedError: when it is not valid.
     """
-    body = await read_json(request)
+    return generation(await read_json(request), bearer_of(request), state, variant)
+
+
+def generation(body: dict[str, Any], bearer: str | None, state: ServiceState, variant: TasksApiVariant) -> Submission:
+    """Understand the body of a request for new pictures.
+
+    :raises RefusedError: when it is not valid.
+    """
     model = text_field(body, "model", required=True)
     kind = "images" if model.startswith("gpt-image-2") else "images_generations"
-    return _submission(request, state, variant, body, model=model, kind=kind, references=NO_REFERENCES)
+    return _submission(bearer, state, variant, body, model=model, kind=kind, references=NO_REFERENCES)
 
 
 async def read_edit(request: web.Request, state: ServiceState, variant: TasksApiVariant) -> Submission:
@@ -56,19 +63,35 @@ async def read_edit(request: web.Request, state: ServiceState, variant: TasksApi
         else:
             references = await state.referenced(url_list(body, "image", most=MOST_REFERENCES))
     else:
-        body = await read_json(request)
-        if body.get("mask") is not None:
-            raise RefusedError(Reason.INVALID, "mask is a file, and comes in a form")
-        references = await state.referenced(url_list(body, "image", most=MOST_REFERENCES, allow_one=True))
+        return await edit_by_url(await read_json(request), bearer_of(request), state, variant)
+    return _edit(body, bearer_of(request), state, variant, references)
+
+
+async def edit_by_url(
+    body: dict[str, Any], bearer: str | None, state: ServiceState, variant: TasksApiVariant
+) -> Submission:
+    """Understand the body of a request for an edit of pictures that are given by their URLs.
+
+    :raises RefusedError: when it is not valid.
+    """
+    if body.get("mask") is not None:
+        raise RefusedError(Reason.INVALID, "mask is a file, and comes in a form")
+    references = await state.referenced(url_list(body, "image", most=MOST_REFERENCES, allow_one=True))
+    return _edit(body, bearer, state, variant, references)
+
+
+def _edit(
+    body: dict[str, Any], bearer: str | None, state: ServiceState, variant: TasksApiVariant, references: References
+) -> Submission:
     if not references.names:
         raise RefusedError(Reason.INVALID, "image is required")
     model = text_field(body, "model") or _DEFAULT_EDIT_MODEL
     kind = "images" if model.startswith("gpt-image-2") else "images_edits"
-    return _submission(request, state, variant, body, model=model, kind=kind, references=references)
+    return _submission(bearer, state, variant, body, model=model, kind=kind, references=references)
 
 
 def _submission(
-    request: web.Request,
+    bearer: str | None,
     state: ServiceState,
     variant: TasksApiVariant,
     body: dict[str, Any],
@@ -96,7 +119,7 @@ def _submission(
         model=model,
         kind=kind,
         body=body,
-        bearer=bearer_of(request),
+        bearer=bearer,
         size=size,
         image_count=image_count,
         media_format=media_format,

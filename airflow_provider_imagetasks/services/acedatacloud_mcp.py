@@ -1,0 +1,144 @@
+"""AceDataCloud's MCP server: the Tasks API as tools. Follows the repository AceDataCloud/OpenAIMCP.
+
+The tools answer with the Tasks API's records as JSON. What the API says by HTTP status and code arrives as an ordinary
+result with one of a few titles, so that much of the difference between errors is lost on the way.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    ImageTaskError,
+    InvalidRequestError,
+    ProtocolError,
+    ServiceUnavailableError,
+)
+from airflow_provider_imagetasks.rates import Rate, Window
+from airflow_provider_imagetasks.services import exchange
+from airflow_provider_imagetasks.services.fields import mapping, text
+from airflow_provider_imagetasks.services.tasks_api import TasksApiService
+from airflow_provider_imagetasks.services.tool_answers import excerpt, tool_answer
+from airflow_provider_imagetasks.services.wire import Call, Flow, Response, ToolAnswer, ToolCall, ToolListing
+from airflow_provider_imagetasks.tasks import ImageRequest
+
+TOOLS = {
+    "generate": "openai_generate_image",
+    "edit": "openai_edit_image",
+    "retrieve": "openai_get_task",
+    "retrieve_batch": "openai_list_tasks",
+}
+NOT_FOUND = "Task not found"
+AUTHENTICATION = "Authentication Error"
+FAILED_CALLS = frozenset(
+    {
+        "API Error",
+        "Error generating image",
+        "Error editing image",
+        "Error retrieving task",
+        "Error listing tasks",
+        "No response received.",
+    }
+)
+"""The server asked the API in vain, or does not say what the API answered: a 400, a 429, a 500 or nothing at all."""
+_WRONG_ARGUMENTS = re.compile(r"\AInput validation error|validation errors? for \w*Arguments")
+"""What the SDK on the server's side says before it calls a tool. (An *output* validation error comes after that.)"""
+
+
+class AceDataCloudMcp(TasksApiService):
+    """AceDataCloud's MCP server, hosted or one's own, over streamable HTTP."""
+
+    name = "acedatacloud_mcp"
+    title = "AceDataCloud's MCP server"
+    default_base_url = "https://openai.mcp.acedata.cloud/mcp"
+    console_url = "https://platform.acedata.cloud"
+    is_tool_server = True
+    # The tool for one record sleeps five seconds while it runs; the one for many does not.
+    default_query_rate = Rate((Window(2, 1),))
+    # The server drops a trace id without a word, so that nothing can be found by one of ours.
+    finds_by_trace_id = False
+    takes_files = False
+
+    def _submission(self, request: ImageRequest, trace_id: str | None) -> Call:
+        arguments: dict[str, Any] = {**request.options, "prompt": request.prompt, "model": request.model}
+        if request.callback_url:
+            arguments["callback_url"] = request.callback_url
+        if request.is_edit:
+            arguments["image"] = list(request.images)
+        return ToolCall(tool=TOOLS["edit" if request.is_edit else "generate"], arguments=arguments)
+
+    def _question(self, action: str, query: Mapping[str, Any]) -> Call:
+        return ToolCall(tool=TOOLS[action], arguments=query)
+
+    def check_connection(self) -> Flow[str]:
+        """Ask which tools the server has, then for an empty batch, which needs the key."""
+        names = yield from exchange.patiently(self._tools)
+        missing = sorted(set(TOOLS.values()) - set(names))
+        if missing:
+            raise InvalidRequestError(
+                f"There is an MCP server, and it has no tool {', '.join(missing)}: is Host that of {self.title}?",
+                service=self.name,
+            )
+        return (yield from super().check_connection())
+
+    def _tools(self) -> Flow[list[str]]:
+        return (yield from exchange.read(ToolListing(), self._names, service=self.name))
+
+    def _names(self, response: Response) -> list[str]:
+        return list(json.loads(tool_answer(response, service=self.name).text))
+
+    def _object(self, response: Response) -> Mapping[str, Any]:
+        """Return the object that a tool's text holds, or raise the error that it tells of."""
+        answer = tool_answer(response, service=self.name)
+        if answer.is_error:
+            raise self._marked_error(answer)
+        body = _unwrapped(answer)
+        if not isinstance(body, Mapping):
+            raise ProtocolError(
+                f"{answer.tool} at {answer.server} answered in words of its own: {excerpt(answer.text) or 'nothing'}",
+                service=self.name,
+            )
+        if body.get("error") and not any(name in body for name in ("finished_at", "id", "task_id")):
+            if body["error"] == NOT_FOUND:
+                return {}
+            raise self._error_in(body, answer)
+        return body
+
+    def _error_in(self, body: Mapping[str, Any], answer: ToolAnswer) -> ImageTaskError:
+        """Return the error of a result that is one by its words only."""
+        title = text(body["error"]) or text(mapping(body["error"]).get("code")) or "error"
+        message = text(body.get("message")) or "no reason given"
+        what = f"{answer.tool} at {answer.server}: {title}: {excerpt(message)}"
+        if title == AUTHENTICATION:
+            return AuthenticationError(
+                f"{what}. The server says the same of a refused key, an empty balance and a prompt that the content "
+                "policy forbids; service acedatacloud tells them apart",
+                service=self.name,
+                code=title,
+                retry_advice="Correct what it names (key, balance or prompt), then Clear the task.",
+            )
+        if title in FAILED_CALLS:
+            return ServiceUnavailableError(what, service=self.name, code=title)
+        return ProtocolError(what, service=self.name, code=title)
+
+    def _marked_error(self, answer: ToolAnswer) -> ImageTaskError:
+        """Return the error of a result that the server marked as one: it did not call the tool, or that broke."""
+        what = f"{answer.tool} at {answer.server} refused: {excerpt(answer.text) or 'no reason given'}"
+        if _WRONG_ARGUMENTS.search(answer.text):
+            return InvalidRequestError(what, service=self.name)
+        return ProtocolError(what, service=self.name)
+
+
+def _unwrapped(answer: ToolAnswer) -> Any:
+    """Return what the text holds as JSON; some clients and bridges leave it encoded twice."""
+    try:
+        body = answer.json()
+        if isinstance(body, Mapping) and set(body) == {"result"} and isinstance(body["result"], str):
+            body = body["result"]
+        return json.loads(body) if isinstance(body, str) else body
+    except (ValueError, RecursionError):
+        return None
