@@ -82,6 +82,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "s3://conn_id@bucket/pictures, file:///data/pictures",
                         "default": "",
                     },
+                    "allow_stdio_commands": {
+                        "description": (
+                            "Whether a connection may say, in its extra field 'command', which MCP server is started "
+                            "on a worker. Whoever may edit connections can then run any command there."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "False",
+                    },
                 },
             },
         },

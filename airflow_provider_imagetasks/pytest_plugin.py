@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def _imagetasks_local_service() -> Iterator[LocalImageService]:
+def _imagetasks_local_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalImageService]:
     """One local image service for the whole run."""
     from airflow_provider_imagetasks.local import LocalImageService
 
-    with LocalImageService(latency=0, record_delay=0) as service:
+    folder = tmp_path_factory.mktemp("gpt-image-server")
+    with LocalImageService(latency=0, record_delay=0, output_dir=folder) as service:
         yield service
 
 

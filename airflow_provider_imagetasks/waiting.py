@@ -168,8 +168,7 @@ def failure(task: ImageTask, *, service: Service, conn_id: str) -> ImageTaskErro
             **identity,
         )
     return ImageTaskTimeoutError(
-        f"The wait is over and the service still reports {task.raw_state or task.state!s}. It goes on there: "
-        "it may still finish, and be billed",
+        f"The wait is over and the service still reports {task.raw_state or task.state!s}. {service.unfinished_note}",
         **identity,
     )
 

@@ -41,7 +41,10 @@ class LocalImageServiceProcess:
     ) -> None:
         self.url = ""
         self._scratch = Path(tempfile.mkdtemp(prefix="image-service-"))
+        self.server_folder = self._scratch / "pictures"
+        """Where the GPT-Image MCP server writes its pictures."""
         command = [python, "-m", "airflow_provider_imagetasks.local", "--port", str(port), "--latency", latency]
+        command += ["--output-dir", str(self.server_folder)]
         self._process = ChildProcess(
             "local image service",
             [*command, *arguments],
@@ -85,7 +88,7 @@ class LocalImageServiceProcess:
 
     def connection(self, service: str, **extra: Any) -> str:
         """Return an Airflow connection to this process, as the value of an ``AIRFLOW_CONN_`` variable."""
-        return connection_to(self.url, service, **extra)
+        return connection_to(self.url, service, server_folder=self.server_folder, **extra)
 
     @property
     def process(self) -> ChildProcess:

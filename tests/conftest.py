@@ -30,7 +30,14 @@ DIALECT_PATHS = {
     "aigptimage": "aigptimage",
     "kie": "kie",
     "acedatacloud_mcp": "mcp/acedatacloud",
+    "gpt_image_mcp": "mcp/gpt-image",
 }
+
+
+BY_URL = pytest.mark.parametrize(
+    "service_name", [name for name in DIALECT_PATHS if name != "gpt_image_mcp"], indirect=True
+)
+"""For tests of services whose pictures are fetched by URL."""
 
 
 @pytest.fixture(params=list(DIALECT_PATHS))
@@ -42,10 +49,11 @@ def service_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def connection(image_service: LocalImageService, service_name: str) -> dict[str, Any]:
     """The fields of a connection to the local image service, in the dialect of ``service_name``."""
+    extra = {"output_dir": str(image_service.server_folder)} if service_name == "gpt_image_mcp" else {}
     return {
         "host": f"{image_service.url}/{DIALECT_PATHS[service_name]}",
         "password": "key-of-the-tests",
-        "extra": {"service": service_name},
+        "extra": {"service": service_name, **extra},
     }
 
 

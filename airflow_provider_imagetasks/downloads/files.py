@@ -17,6 +17,7 @@ from airflow_provider_imagetasks import metrics
 from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.downloads.fetching import Fetcher
 from airflow_provider_imagetasks.downloads.filenames import check_filename, file_name, holds_id
+from airflow_provider_imagetasks.downloads.shared_folder import fetch_shared
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, UnsafeResultError
 from airflow_provider_imagetasks.pictures import EXTENSIONS, Picture, UnusablePictureError, inspect_picture
 from airflow_provider_imagetasks.storage import fetch_existing, put_in_place, uri_of
@@ -123,6 +124,7 @@ class PictureStore:
     def __init__(self, folder: ObjectStoragePath, account: Account, *, overwrite: bool = False) -> None:
         self._folder = folder
         self._overwrite = overwrite
+        self._account = account
         self._fetcher = Fetcher(account)
         self._slots = asyncio.Semaphore(AT_WORK)
         self._fetches = asyncio.Semaphore(AT_THE_SAME_TIME)
@@ -179,6 +181,9 @@ class PictureStore:
                     await asyncio.to_thread(local.unlink, missing_ok=True)
 
     async def _fetched(self, image: GeneratedImage, local: Path) -> bytes | Path | None:
+        if image.path:
+            await asyncio.to_thread(fetch_shared, image.path, local, self._account)
+            return local
         if not image.url:
             return None
         async with self._fetches:
@@ -212,7 +217,7 @@ class PictureStore:
 
     def _inline(self, image: GeneratedImage) -> bytes:
         if image.data is None:
-            raise UnsafeResultError(f"Picture {image.index} is a file at the service ({image.path}), out of reach here")
+            raise UnsafeResultError(f"Picture {image.index} has neither an address nor a content")
         try:
             return image.content()
         except ValueError as error:

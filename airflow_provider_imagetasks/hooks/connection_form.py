@@ -98,6 +98,31 @@ def fields() -> dict[str, dict[str, Any]]:
             "Take proxies and CA bundle from the environment's variables.",
             {"type": ["boolean", "null"], "default": True},
         ),
+        "output_dir": _field(
+            "MCP: output folder",
+            "GPT-Image MCP server: the folder in which it writes its pictures, as the server names it.",
+            {"type": ["string", "null"]},
+        ),
+        "path_map": _field(
+            "MCP: path map",
+            'Where workers find the server\'s folders, as JSON: {"/srv/images": "/mnt/images"}.',
+            {"type": ["string", "null"]},
+        ),
+        "command": _field(
+            "MCP: command",
+            "Starts the MCP server over stdio for one batch; only where [imagetasks] allow_stdio_commands is true.",
+            {"type": ["string", "null"]},
+        ),
+        "args": _field(
+            "MCP: arguments",
+            'Arguments of the command, as JSON: ["dist/index.js"].',
+            {"type": ["string", "null"]},
+        ),
+        "env": _field(
+            "MCP: environment",
+            "Environment of the command, as JSON. The API key above is handed over as OPENAI_API_KEY.",
+            {"type": ["string", "null"]},
+        ),
     }
 
 

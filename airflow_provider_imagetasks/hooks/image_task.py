@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -55,6 +56,7 @@ class ImageTaskHook(BaseHook):
         super().__init__(**kwargs)
         self.conn_id = conn_id
         self._account: Account | None = None
+        self._session: Transport | None = None
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -87,8 +89,10 @@ class ImageTaskHook(BaseHook):
         return open_transport(self.account)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Make a free request that shows whether the key is good; nothing is billed."""
+        """Make a free request that shows whether the key is good; nothing is billed, and nothing is started."""
         try:
+            if self.account.server_command is not None:
+                return True, "The fields can be read. This test does not start the MCP server of 'command'."
             return True, self._run(lambda service: service.check_connection())
         except ImageTaskError as error:
             return False, f"{type(error).__name__}: {error.message}"
@@ -101,9 +105,42 @@ class ImageTaskHook(BaseHook):
         return self.service.complete(with_files_read(request), self.account)
 
     def run(self, flow: Flow[Result]) -> Result:
-        """Drive a flow of the service, on the calling thread."""
+        """Drive a flow of the service, on the calling thread: in the open :meth:`session`, or in one of its own.
+
+        :raises InvalidRequestError: the connection starts its own MCP server, and there is no open session.
+        """
+        if self._session is not None:
+            return self._session.run(flow)
+        self.require_lasting_server()
         with open_transport(self.account) as transport:
             return transport.run(flow)
+
+    @contextmanager
+    def session(self) -> Iterator[ImageTaskHook]:
+        """Keep one session open for everything that the hook does meanwhile.
+
+        A connection with ``command`` has its MCP server started by the first call, and ended with the session: whatever
+        is not collected by then is lost, though paid for.
+        """
+        with open_transport(self.account) as transport:
+            self._session = transport
+            try:
+                yield self
+            finally:
+                self._session = None
+
+    def require_lasting_server(self) -> None:
+        """Refuse a connection that starts its own MCP server, whose image tasks would end with it.
+
+        :raises InvalidRequestError: it does.
+        """
+        if self.account.server_command is not None:
+            raise InvalidRequestError(
+                f"Connection {self.conn_id!r} starts its own MCP server (extra field 'command'), whose jobs end with "
+                "the task that started it, so that nobody could wait for this one. Use ImageBatchOperator with "
+                "deferrable=False, which submits, waits and collects in one session; or run the server on its own, "
+                "behind a bridge to streamable HTTP, and set Host"
+            )
 
     def submit(self, request: ImageRequest, *, key: str | None = None) -> ImageTask:
         """Ask for a picture and return the image task at once. Costs money.
@@ -156,6 +193,14 @@ class ImageTaskHook(BaseHook):
     def list_tasks(self, **filters: Any) -> list[ImageTask]:
         """Return the account's image tasks, by the service's own filters (AceDataCloud's ``retrieve_batch``); free."""
         return self._read(lambda service: service.list_tasks(**filters))
+
+    def cancel(self, image_task_id: str) -> None:
+        """Ask the service to stop an image task; what that means for the bill stands in the log.
+
+        :raises InvalidRequestError: the service cannot, or not any more.
+        """
+        note = self._run(lambda service: service.cancel(image_task_id))
+        self.log.warning("Image task %s: %s", image_task_id[:80], note)
 
     def wait(self, image_task_id: str, *, timeout: float = 3600, poll_interval: float | None = None) -> ImageTask:
         """Ask until the image task is finished, and return it. Blocks.
@@ -222,6 +267,8 @@ class ImageTaskHook(BaseHook):
 
     async def _arun(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
         account = await aread_connection(self.conn_id)
+        self._account = account
+        self.require_lasting_server()
         async with open_async_transport(account) as transport:
             try:
                 return await transport.run(flow_of(get_service(account.service)))

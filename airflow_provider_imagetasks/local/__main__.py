@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_imagetasks.local.options import Latency, RateLimit, ServiceOptions
+from airflow_provider_imagetasks.local.options import DEFAULT_OUTPUT_DIR, Latency, RateLimit, ServiceOptions
 from airflow_provider_imagetasks.local.running import serve_until_stopped
 
 if TYPE_CHECKING:
@@ -56,6 +57,13 @@ def _parser() -> argparse.ArgumentParser:
         "unless this is 0 (default: %(default)s)",
     )
     parser.add_argument("--webhook-secret", metavar="SECRET", help="sign the callbacks of kie with this")
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        default=DEFAULT_OUTPUT_DIR,
+        metavar="FOLDER",
+        help="where the GPT-Image MCP server writes its pictures (default: %(default)s)",
+    )
     return parser
 
 
@@ -90,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             keep_tasks=given.keep_tasks,
             record_delay=given.record_delay,
             webhook_secret=given.webhook_secret,
+            output_dir=given.output_dir,
         )
     except ValueError as error:
         parser.error(str(error))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local.dialects.dialect import PROXY_PAGE
+from airflow_provider_imagetasks.local.dialects.mishaps import PROXY_PAGE
 from airflow_provider_imagetasks.local.hostile_files import hostile_file, send_beginning, send_slowly
 from airflow_provider_imagetasks.local.pictures import MEDIA_TYPES
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local.dialects.dialect import PROXY_PAGE
+from airflow_provider_imagetasks.local.dialects.mishaps import PROXY_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
+DEFAULT_OUTPUT_DIR = Path(tempfile.gettempdir()) / "imagetasks-local"
 _RATE_LIMIT = re.compile(r"(\d+)/(\d+(?:\.\d+)?)s?")
 
 
@@ -69,6 +72,7 @@ class ServiceOptions:
     :param keep_tasks: how many image tasks are remembered; the oldest are forgotten first.
     :param record_delay: seconds after a submission in which kie has no record yet; 0 lets it have one at once.
     :param webhook_secret: kie signs its callbacks with it; without it they are not signed.
+    :param output_dir: where the GPT-Image MCP server writes its pictures.
     """
 
     latency: Latency = Latency(2.0, 2.0)
@@ -84,6 +88,7 @@ class ServiceOptions:
     keep_tasks: int = 100_000
     record_delay: float = 0.5
     webhook_secret: str | None = None
+    output_dir: Path = DEFAULT_OUTPUT_DIR
 
     def __post_init__(self) -> None:
         for name in ("fail_rate", "refuse_rate", "rate_limit_rate"):

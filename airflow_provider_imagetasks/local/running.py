@@ -12,10 +12,11 @@ from aiohttp import web
 
 from airflow_provider_imagetasks.local.application import LocalApplication
 from airflow_provider_imagetasks.local.connections import connection_to
-from airflow_provider_imagetasks.local.options import Latency, RateLimit, ServiceOptions
+from airflow_provider_imagetasks.local.options import DEFAULT_OUTPUT_DIR, Latency, RateLimit, ServiceOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
+    from pathlib import Path
     from types import TracebackType
 
     from airflow_provider_imagetasks.local.records import TaskSummary
@@ -83,6 +84,7 @@ class LocalImageService:
         keep_tasks: int = 100_000,
         record_delay: float = 0.5,
         webhook_secret: str | None = None,
+        output_dir: Path = DEFAULT_OUTPUT_DIR,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -100,6 +102,7 @@ class LocalImageService:
             keep_tasks=keep_tasks,
             record_delay=record_delay,
             webhook_secret=webhook_secret,
+            output_dir=output_dir,
         )
         self._host = host
         self._port = port
@@ -129,6 +132,11 @@ class LocalImageService:
         return self._url
 
     @property
+    def server_folder(self) -> Path:
+        """Where the GPT-Image MCP server writes its pictures."""
+        return self._options.output_dir
+
+    @property
     def tasks(self) -> list[TaskSummary]:
         """Summaries of all image tasks, oldest first."""
         return self._in_loop(lambda application: application.state.tasks.summaries())
@@ -139,7 +147,7 @@ class LocalImageService:
         :param service: whose dialect it is to speak: ``"acedatacloud"``, ``"kie"``, ...
         :param extra: further extra fields, such as ``max_active_tasks=2``.
         """
-        return connection_to(self.url, service, **extra)
+        return connection_to(self.url, service, server_folder=self._options.output_dir, **extra)
 
     def stats(self) -> dict[str, Any]:
         """Return what ``/stats`` answers."""

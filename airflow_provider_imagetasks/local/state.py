@@ -14,6 +14,8 @@ from airflow_provider_imagetasks.local.references import Backgrounds, References
 from airflow_provider_imagetasks.local.statistics import Statistics
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_imagetasks.local.options import ServiceOptions
 
 
@@ -25,6 +27,7 @@ class ServiceState:
 
     def __init__(self, options: ServiceOptions, *, dialects: tuple[str, ...]) -> None:
         self._dialects = dialects
+        self._reset_with: list[Callable[[], None]] = []
         self.options = options
         self.painter = Painter()
         self.statistics = Statistics(dialects)
@@ -38,6 +41,12 @@ class ServiceState:
         self.backgrounds = Backgrounds()
         self.tasks = TaskTable(maximum=self.options.keep_tasks, separate_keys=bool(self.options.api_keys))
         self.admission = Admission(self.options, self.tasks, self.statistics)
+        for forget in self._reset_with:
+            forget()
+
+    def on_reset(self, forget: Callable[[], None]) -> None:
+        """Have something else forgotten too."""
+        self._reset_with.append(forget)
 
     def reset_counts(self) -> None:
         """Set every count to zero; the image tasks stay."""

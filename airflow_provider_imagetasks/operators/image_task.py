@@ -99,6 +99,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
         with errors_for_airflow():
             hook = ImageTaskHook(self.conn_id or DEFAULT_CONN_ID)
             self.image_service_console_url = hook.service.console_url
+            hook.require_lasting_server()
             slot = slot_of(context)
             store = store_for(context, slot=(slot.dag_id, slot.task_id, slot.run_id, str(slot.map_index)))
             submission = Submission(hook, slot, store, self.on_unknown_outcome)
@@ -175,7 +176,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
         else:
             self.log.info(
                 "It goes on at the service whatever happens here: failing or clearing later tasks does not stop it, "
-                "and it may be billed. %s cannot cancel.",
+                "and it may be billed. %s cannot stop it either.",
                 hook.service.title,
             )
 

@@ -243,6 +243,7 @@ class _Question:
             if not isinstance(self._trace_id, str) or not self._trace_id.strip():
                 raise InvalidRequestError(f"trace_id is {self._trace_id!r}; give the one that it was submitted with")
         self.hook = ImageTaskHook(conn_id)
+        self.hook.require_lasting_server()
         if self._references:
             self._references.require_service(self.hook.account.service, conn_id)
         account, service = self.hook.account, self.hook.service

@@ -19,6 +19,7 @@ _BUILT_IN = {
     "aigptimage": "airflow_provider_imagetasks.services.aigptimage:AiGptImage",
     "kie": "airflow_provider_imagetasks.services.kie:Kie",
     "acedatacloud_mcp": "airflow_provider_imagetasks.services.acedatacloud_mcp:AceDataCloudMcp",
+    "gpt_image_mcp": "airflow_provider_imagetasks.services.gpt_image_mcp:GptImageMcp",
     "local": "airflow_provider_imagetasks.services.local_service:LocalService",
 }
 

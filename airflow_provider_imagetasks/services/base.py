@@ -50,6 +50,8 @@ class Service(ABC):
     """Whether edits may upload files, rather than only name URLs."""
     most_edit_images: ClassVar[int] = 16
     takes_callback_url: ClassVar[bool] = False
+    unfinished_note: ClassVar[str] = "It goes on there: it may still finish, and be billed"
+    """What becomes of an image task that nobody waits for any longer."""
     fallback_callback_url: ClassVar[str | None] = None
     """Sent where nobody names a callback URL, for a service that keeps no record without one."""
 
@@ -147,6 +149,16 @@ class Service(ABC):
         """
         yield from ()
         raise InvalidRequestError(f"{self.title} cannot list image tasks")
+
+    def cancel(self, image_task_id: str) -> Flow[str]:
+        """Ask the service to stop an image task, and return what that means for the bill.
+
+        :raises InvalidRequestError: the service cannot.
+        """
+        yield from ()
+        raise InvalidRequestError(
+            f"{self.title} cannot cancel: the image task goes on, and may be billed", image_task_id=image_task_id
+        )
 
     @abstractmethod
     def check_connection(self) -> Flow[str]:

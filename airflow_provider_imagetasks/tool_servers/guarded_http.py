@@ -101,7 +101,8 @@ class GuardedHttp(httpx2.AsyncBaseTransport):
                 await self._content(response)
         except (httpx2.HTTPError, httpx2.StreamError, OSError):
             pass
-        return httpx2.Response(202, request=request)
+        # Whoever ends a session does not mind that it is gone already.
+        return httpx2.Response(204 if request.method == "DELETE" else 202, request=request)
 
     async def _content(self, response: httpx2.Response) -> bytes:
         content = bytearray()

@@ -42,7 +42,7 @@ def test_get_task_holds_the_services_whole_record(hook: ImageTaskHook, submitted
     task = hook.get_task(submitted())
 
     assert task.state is TaskState.SUCCEEDED
-    assert {"application_id", "param"} & set(task.raw)
+    assert {"application_id", "param", "text"} & set(task.raw)
 
 
 def test_get_tasks_answers_for_every_id(hook: ImageTaskHook, submitted: Callable[..., str]) -> None:

@@ -14,6 +14,7 @@ from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator
 from airflow_provider_imagetasks.tasks import ImageRequest
+from tests.conftest import BY_URL
 from tests.task_runner import Outcome, TaskRunner
 
 SMALL = {
@@ -22,6 +23,7 @@ SMALL = {
     "aigptimage": {},
     "kie": {},
     "acedatacloud_mcp": {"size": "64x64"},
+    "gpt_image_mcp": {"size": "64x64"},
 }
 
 
@@ -78,6 +80,7 @@ def test_the_manifest_tells_what_is_there(
     assert (file["media_type"], file["image_task_id"], file["index"]) == ("image/png", image_task_id, 0)
 
 
+@BY_URL
 def test_no_bearer_token_is_sent_with_a_download(
     submitted: Callable[..., str], save: Callable[..., Outcome], image_service: LocalImageService
 ) -> None:
@@ -87,6 +90,7 @@ def test_no_bearer_token_is_sent_with_a_download(
     assert image_service.stats()["files_with_authorization"] == 0
 
 
+@BY_URL
 def test_what_is_there_intact_is_not_fetched_again(
     runner: TaskRunner, submitted: Callable[..., str], save: Callable[..., Outcome], image_service: LocalImageService
 ) -> None:
@@ -113,6 +117,7 @@ def test_a_damaged_file_is_fetched_again(
     assert path.read_bytes() == whole
 
 
+@BY_URL
 def test_overwrite_fetches_again(
     submitted: Callable[..., str], save: Callable[..., Outcome], image_service: LocalImageService
 ) -> None:
@@ -170,6 +175,7 @@ def test_pictures_that_come_in_other_ways_are_stored(
     assert len(stored(output_folder)) == 1
 
 
+@BY_URL
 @pytest.mark.parametrize("prompt", ["a kite [file-404=1]", "a kite [file-500=1]", "a kite [file-truncated=1]"])
 def test_a_passing_fault_is_overcome(
     submitted: Callable[..., str],
@@ -184,6 +190,7 @@ def test_a_passing_fault_is_overcome(
     assert len(stored(output_folder)) == 1
 
 
+@BY_URL
 @pytest.mark.parametrize(
     ("prompt", "error_class", "state"),
     [

@@ -9,6 +9,7 @@ from PIL import Image
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
+from tests.conftest import BY_URL
 from tests.task_runner import Outcome, TaskRunner
 
 TASKS_API = pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi"], indirect=True)
@@ -41,6 +42,7 @@ def created(image_service: LocalImageService) -> list[dict[str, Any]]:
     return list(image_service.stats()["created"])
 
 
+@BY_URL
 def test_urls_are_passed_on(runner: TaskRunner, image_service: LocalImageService) -> None:
     outcome = edit(runner, images=["https://example.com/a.png", "https://example.com/b.png"])
 

@@ -15,11 +15,12 @@ from airflow_provider_imagetasks.ledger.stores import FileStore, NoStore, store_
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators import image_task as operators
 from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
+from tests.conftest import BY_URL
 from tests.task_runner import Outcome, TaskRunner
 
 FINDS_AGAIN = pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi", "aigptimage"], indirect=True)
 LOOKS_UP = pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi"], indirect=True)
-CANNOT_TELL = pytest.mark.parametrize("service_name", ["kie"], indirect=True)
+CANNOT_TELL = pytest.mark.parametrize("service_name", ["kie", "acedatacloud_mcp", "gpt_image_mcp"], indirect=True)
 
 
 class Killed(BaseException):
@@ -218,6 +219,7 @@ def test_a_service_that_cannot_be_asked_leaves_the_outcome_unknown(
     assert isinstance(outcome.error, UnknownOutcomeError)
 
 
+@BY_URL
 def test_a_definite_refusal_leaves_no_record_behind(
     start: Callable[..., Outcome], image_service: LocalImageService, tmp_path: Path
 ) -> None:

@@ -76,10 +76,12 @@ def test_the_result_is_the_same_in_every_mode(
         "usage",
     ]
     assert (record["id"], record["service"], record["state"]) == (image_task_id, service_name, "succeeded")
-    assert record["images"][0]["url"].startswith("http://127.0.0.1:")
-    assert record["images"][0] | {"url": ""} == {"index": 0, "url": "", "path": None, "inline": False}
-    assert record["finished_at"].endswith("+00:00")
-    assert isinstance(record["duration"], float)
+    image = record["images"][0]
+    assert (image["url"] or image["path"]).startswith(("http://127.0.0.1:", "/"))
+    assert image | {"url": "", "path": ""} == {"index": 0, "url": "", "path": "", "inline": False}
+    # What is known of a file at the server has no time that could be read.
+    assert image["path"] or record["finished_at"].endswith("+00:00")
+    assert image["path"] or isinstance(record["duration"], float)
 
 
 def test_a_sequence_gives_a_list_in_the_given_order(runner: TaskRunner, submitted: Callable[..., str]) -> None:

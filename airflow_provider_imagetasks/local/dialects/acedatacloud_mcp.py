@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_imagetasks.local.admission import Reason, RefusedError
+from airflow_provider_imagetasks.local.dialects import mishaps
 from airflow_provider_imagetasks.local.dialects.acedatacloud_mcp_tools import EDIT, GENERATE, GET, LIST, TOOLS
 from airflow_provider_imagetasks.local.dialects.dialect import bearer_of
 from airflow_provider_imagetasks.local.dialects.tasks_api import TasksApiDialect
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from airflow_provider_imagetasks.local.state import ServiceState
 
 VARIANT = TasksApiVariant(name="acedatacloud_mcp", prefix="/mcp/acedatacloud")
-_WORST = frozenset({Reason.CUT, Reason.HANG, Reason.GARBAGE, Reason.HTML})
 _FAILURES = {
     GENERATE: "Error generating image",
     EDIT: "Error editing image",
@@ -66,7 +66,7 @@ class AceDataCloudMcpDialect(TasksApiDialect, ToolServer):
         try:
             found = await (self._submit if tool in (GENERATE, EDIT) else self._ask)(tool, known, request)
         except RefusedError as refused:
-            if refused.reason in _WORST:
+            if refused.reason in mishaps.BELOW_ANY_DIALECT:
                 raise
             found = self._words_of(refused, tool)
         words = json.dumps(found, ensure_ascii=False, indent=2)
@@ -94,7 +94,7 @@ class AceDataCloudMcpDialect(TasksApiDialect, ToolServer):
             self.counts.refused[self._code(refused)] += 1
             raise
         self.after_admission(request, record, is_new=is_new)
-        self.check_mishaps_after(record)
+        mishaps.check_after_submission(self.state.admission, record)
         answer = {"task_id": record.id}
         if record.behaviours.asks("sync"):
             answer = await self.result(record, request)
@@ -129,7 +129,7 @@ class AceDataCloudMcpDialect(TasksApiDialect, ToolServer):
         return {"error": title, "message": refused.message}
 
     def _code(self, refused: RefusedError) -> str:
-        if refused.reason in _WORST:
+        if refused.reason in mishaps.BELOW_ANY_DIALECT:
             return refused.reason.value
         return self.error(refused)[1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 from abc import ABC, abstractmethod
@@ -11,18 +10,12 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from airflow_provider_imagetasks.local.admission import Reason, RefusedError, Submission
+from airflow_provider_imagetasks.local.dialects import mishaps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from airflow_provider_imagetasks.local.records import TaskRecord
     from airflow_provider_imagetasks.local.state import ServiceState
     from airflow_provider_imagetasks.local.statistics import DialectStatistics
-
-PROXY_PAGE = (
-    "<!DOCTYPE html><html><head><title>Gateway</title></head>"
-    "<body><h1>This page comes from something in between</h1></body></html>"
-)
 
 
 class Dialect(ABC):
@@ -89,7 +82,7 @@ class Dialect(ABC):
         self.after_admission(request, record, is_new=is_new)
         try:
             if is_new:
-                self.check_mishaps_after(record)
+                mishaps.check_after_submission(self.state.admission, record)
             return await self.accepted(request, record)
         except RefusedError as refused:
             return (await self.answer_refusal(request, refused))[0]
@@ -120,66 +113,14 @@ class Dialect(ABC):
                 self.counts.queries_refused[code] += 1
             return answer
 
-    def note_queried(self, records: Iterable[TaskRecord]) -> None:
-        """Count a status query of these image tasks and let them misbehave as their prompts ask.
-
-        :raises RefusedError: when the prompt of one asks for a mishap now.
-        """
-        for record in records:
-            record.status_queries += 1
-            if record.behaviours.settings:
-                self._check_mishaps_of_query(record)
-
     async def answer_refusal(self, request: web.Request, refused: RefusedError) -> tuple[web.StreamResponse, str]:
         """Answer a request that ends there, or misbehave; return also the code to count it under."""
-        if refused.reason is Reason.CUT:
-            return cut(request), "cut"
-        if refused.reason is Reason.HANG:
-            # Nobody sets it: this ends when the client leaves or the service stops.
-            await asyncio.Event().wait()
-        if refused.reason is Reason.GARBAGE:
-            return web.Response(text='{"task_', content_type="application/json"), "garbage"
-        if refused.reason is Reason.HTML:
-            page = web.Response(status=refused.status, text=PROXY_PAGE, content_type="text/html")
-            return page, f"html {refused.status}"
+        if refused.reason in mishaps.BELOW_ANY_DIALECT:
+            return await mishaps.broken_answer(request, refused)
         answer, code = self.error(refused)
         if refused.retry_after is not None and self.says_when_to_return:
             answer.headers["Retry-After"] = str(whole_seconds(refused.retry_after))
         return answer, code
-
-    def check_mishaps_after(self, record: TaskRecord) -> None:
-        """Let the answer to an accepted submission go wrong where its prompt asks for it.
-
-        :raises RefusedError: when it does.
-        """
-        admission = self.state.admission
-        if admission.applies(record, "500-after"):
-            status = int(record.behaviours.option("500-after", "status", 500))
-            raise RefusedError(Reason.SERVER_ERROR, "the prompt asked for a late server error", status=status)
-        if admission.applies(record, "cut-after"):
-            raise RefusedError(Reason.CUT, "the prompt asked for a late cut")
-        if admission.applies(record, "hang-after"):
-            raise RefusedError(Reason.HANG, "the prompt asked for no answer")
-        if admission.applies(record, "garbage"):
-            raise RefusedError(Reason.GARBAGE, "the prompt asked for garbage")
-
-    def _check_mishaps_of_query(self, record: TaskRecord) -> None:
-        behaviours = record.behaviours
-        if record.applies("poll-429"):
-            wait = behaviours.option("poll-429", "retry-after", 1)
-            raise RefusedError(Reason.RATE_LIMITED, "the prompt asked to be limited", retry_after=wait)
-        if record.applies("poll-500"):
-            status = int(behaviours.option("poll-500", "status", 500))
-            raise RefusedError(Reason.SERVER_ERROR, "the prompt asked for a server error", status=status)
-        if record.applies("poll-cut"):
-            raise RefusedError(Reason.CUT, "the prompt asked for a cut connection")
-        if record.applies("poll-hang"):
-            raise RefusedError(Reason.HANG, "the prompt asked for no answer")
-        if record.applies("poll-garbage"):
-            raise RefusedError(Reason.GARBAGE, "the prompt asked for garbage")
-        if record.applies("poll-html"):
-            status = int(behaviours.option("poll-html", "status", 200))
-            raise RefusedError(Reason.HTML, "the prompt asked for an HTML page", status=status)
 
 
 async def read_json(request: web.Request) -> dict[str, Any]:
@@ -200,13 +141,6 @@ def bearer_of(request: web.Request) -> str | None:
     """Return the request's bearer token, or None."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
-
-
-def cut(request: web.Request) -> web.Response:
-    """Cut the request's connection; what is returned goes nowhere."""
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response()
 
 
 def whole_seconds(seconds: float) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from aiohttp import web
 
 from airflow_provider_imagetasks.local.admission import Reason, RefusedError, Submission
+from airflow_provider_imagetasks.local.dialects import mishaps
 from airflow_provider_imagetasks.local.dialects.dialect import Dialect, bearer_of, file_url, read_json
 from airflow_provider_imagetasks.local.dialects.fields import url_list
 from airflow_provider_imagetasks.local.references import MOST_REFERENCES, NO_REFERENCES, References
@@ -104,7 +105,7 @@ class JobsApiDialect(Dialect):
         if record is None:
             self.counts.not_found += 1
             raise RefusedError(Reason.NOT_FOUND, "no image task has this id")
-        self.note_queried([record])
+        mishaps.note_queried([record])
         return envelope(200, "success", self.record(record, str(request.url.origin())))
 
     def find(self, task_id: str, bearer: str | None) -> TaskRecord | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from airflow_provider_imagetasks.local.admission import Reason, RefusedError, Submission
+from airflow_provider_imagetasks.local.dialects import mishaps
 from airflow_provider_imagetasks.local.dialects.dialect import Dialect, bearer_of, read_json
 from airflow_provider_imagetasks.local.dialects.fields import seconds_field, text_field, texts_field, whole_field
 from airflow_provider_imagetasks.local.dialects.tasks_api_orders import is_asynchronous, read_edit, read_generation
@@ -155,7 +156,7 @@ class TasksApiDialect(Dialect):
         if not found:
             self.counts.not_found += 1
             return {}
-        self.note_queried(found)
+        mishaps.note_queried(found)
         return await self._wording.record(found[0], str(request.url.origin()))
 
     async def _retrieve_batch(self, request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
@@ -163,7 +164,7 @@ class TasksApiDialect(Dialect):
         offset, limit = whole_field(body, "offset", 0), whole_field(body, "limit", _DEFAULT_PAGE)
         matching = list(self._matching(body, bearer_of(request)))
         page = matching[offset : offset + limit]
-        self.note_queried(page)
+        mishaps.note_queried(page)
         origin = str(request.url.origin())
         items = [await self._wording.record(record, origin, in_batch=True) for record in page]
         return {"items": items, "count": len(matching)}

@@ -34,6 +34,9 @@ class McpEndpoint:
             await self._sessions.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        refusal = self._tool_server.refusal(request)
+        if refusal is not None:
+            return refusal
         async with self._starting:
             if self._sessions is None:
                 try:

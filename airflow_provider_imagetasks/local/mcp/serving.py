@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import mcp_types as types
@@ -74,6 +75,7 @@ class HttpSessions:
         self._ready = asyncio.Event()
         self._closing = asyncio.Event()
         self._owner = asyncio.create_task(self._run())
+        self._served: set[asyncio.Task[None]] = set()
 
     async def _run(self) -> None:
         async with self._manager.run():
@@ -82,6 +84,8 @@ class HttpSessions:
 
     async def close(self) -> None:
         """End all sessions."""
+        for serving in self._served:
+            serving.cancel()
         self._closing.set()
         await asyncio.wait({self._owner}, timeout=5)
 
@@ -89,12 +93,20 @@ class HttpSessions:
         """Answer one HTTP request."""
         await self._ready.wait()
         exchange = Exchange(request)
-        answer = _Answer(exchange)
-        await self._manager.handle_request(await _scope(request, exchange), _Body(await request.read()), answer)
+        body, answer = _Body(await request.read()), _Answer(exchange)
+        serving = asyncio.create_task(self._manager.handle_request(_scope(request, exchange), body, answer))
+        self._served.add(serving)
+        serving.add_done_callback(self._served.discard)
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            # A client that has its answer leaves before the SDK is through, and that must not end its session.
+            body.left.set()
+            raise
         return await answer.finished()
 
 
-async def _scope(request: web.Request, exchange: Exchange) -> dict[str, Any]:
+def _scope(request: web.Request, exchange: Exchange) -> dict[str, Any]:
     return {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -113,14 +125,16 @@ async def _scope(request: web.Request, exchange: Exchange) -> dict[str, Any]:
 
 
 class _Body:
-    """Hands the whole body to the SDK, and then nothing: a client that leaves has the handler cancelled."""
+    """Hands the whole body to the SDK, and then waits for the client to leave."""
 
     def __init__(self, content: bytes) -> None:
         self._content: bytes | None = content
+        self.left = asyncio.Event()
 
     async def __call__(self) -> dict[str, Any]:
         if self._content is None:
-            await asyncio.Event().wait()
+            await self.left.wait()
+            return {"type": "http.disconnect"}
         content, self._content = self._content, None
         return {"type": "http.request", "body": content, "more_body": False}
 
@@ -149,7 +163,8 @@ class _Answer:
                 if name.lower() not in (b"content-length", b"transfer-encoding", b"connection"):
                     self._sent.headers[name.decode()] = value.decode()
             await self._sent.prepare(self._exchange.request)
-        await self._sent.write(body)
+        with suppress(ConnectionError):
+            await self._sent.write(body)
 
     async def finished(self) -> web.StreamResponse:
         """Return the response, whole."""
@@ -159,5 +174,6 @@ class _Answer:
             headers = {name.decode(): value.decode() for name, value in self._head["headers"]}
             headers.pop("content-length", None)
             return web.Response(status=self._head["status"], headers=headers)
-        await self._sent.write_eof()
+        with suppress(ConnectionError):
+            await self._sent.write_eof()
         return self._sent

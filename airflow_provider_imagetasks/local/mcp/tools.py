@@ -69,6 +69,10 @@ class ToolServer(ABC):
     def tools(self) -> list[ToolDescription]:
         """Return its tools."""
 
+    def refusal(self, request: web.Request) -> web.Response | None:
+        """Return the answer to a request that does not get as far as the server."""
+        return None
+
     @abstractmethod
     async def call(self, tool: str, arguments: dict[str, Any], request: web.Request | None) -> ToolResult:
         """Call a tool.

@@ -1,0 +1,281 @@
+"""The GPT-Image MCP server of ex-takashima: jobs that live in the server's process. Follows its repository, 1.4.0.
+
+It starts every job that has a tool and a prompt; whatever else is wrong with the request makes the job fail later. Its
+results are files on the server's own disk.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from airflow_provider_imagetasks.account import Account
+from airflow_provider_imagetasks.exceptions import (
+    ContentPolicyError,
+    ImageTaskError,
+    ImageTaskFailedError,
+    InvalidRequestError,
+    ProtocolError,
+    ServiceUnavailableError,
+)
+from airflow_provider_imagetasks.rates import Rate, Window
+from airflow_provider_imagetasks.services import exchange, gpt_image_texts
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.gpt_image_orders import checked_tool, start_arguments
+from airflow_provider_imagetasks.services.gpt_image_texts import JobError
+from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES
+from airflow_provider_imagetasks.services.tool_answers import REFUSING_CODES, excerpt, tool_answer
+from airflow_provider_imagetasks.services.wire import Flow, Response, ToolAnswer, ToolCall, ToolListing
+from airflow_provider_imagetasks.tasks import GeneratedImage, ImageFile, ImageRequest, ImageTask, TaskState
+
+START, STATUS, RESULT = "start_generation_job", "check_job_status", "get_job_result"
+CANCEL, LIST = "cancel_job", "list_jobs"
+FILTERS = ("status", "tool_name", "limit", "offset")
+_NOT_FOUND = "Job not found"
+_STATES = {"pending": TaskState.RUNNING, "running": TaskState.RUNNING, "completed": TaskState.SUCCEEDED}
+_CANCELLED = (
+    "The job was marked as cancelled. Its request at OpenAI went on all the same and is billed, and its pictures may "
+    "still arrive: a Clear of the sensor looks again"
+)
+
+
+class GptImageMcp(Service):
+    """One's own GPT-Image MCP server: behind a bridge to streamable HTTP, or started for one session over stdio."""
+
+    name = "gpt_image_mcp"
+    title = "GPT-Image MCP server"
+    default_base_url = "http://127.0.0.1:8096/mcp"
+    default_model = "gpt-image-2"
+    default_edit_model = "gpt-image-2"
+    requires_key = False
+    is_tool_server = True
+    default_query_rate = Rate((Window(20, 1),))
+    makes_edits = True
+    takes_files = True
+    most_edit_images = 1
+    unfinished_note = (
+        "It may still finish there, and be billed. Or the server was restarted meanwhile: what it had begun then stays "
+        "like this for ever, and nobody knows whether it was billed"
+    )
+
+    def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
+        """Return the request as it is sent; what the server would only notice after it has begun is refused here."""
+        tool_name = checked_tool(request, account)
+        completed = super().complete(request, account)
+        return replace(completed, options={**request.options, "tool_name": tool_name})
+
+    def _check_edit(self, request: ImageRequest) -> None:
+        if not all(isinstance(image, ImageFile) for image in request.images):
+            raise InvalidRequestError(f"images holds a URL, and {self.title} fetches none: give the path of a file")
+        super()._check_edit(request)
+
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        """Start a job; ``key`` becomes a part of the names of its files."""
+        return (
+            yield from exchange.submit(
+                ToolCall(tool=START, arguments=start_arguments(request, key)),
+                lambda response: self._started(response, request),
+                service=self.name,
+                repeatable=False,
+                how_to_look=self.how_to_look,
+            )
+        )
+
+    @property
+    def how_to_look(self) -> str:
+        """Where a person finds out what became of a submission."""
+        return (
+            f"Look at the server's jobs (its tool {LIST}, or the hook's list_tasks) around that time, and at the usage "
+            "of its OpenAI key, before you Clear."
+        )
+
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        """Ask for the status of a job, and for its result where it is completed: one or two calls."""
+        task = yield from self._read(STATUS, image_task_id, self._status)
+        if task.state is not TaskState.SUCCEEDED:
+            return task
+        return (yield from self._read(RESULT, image_task_id, self._result))
+
+    def list_tasks(self, **filters: Any) -> Flow[list[ImageTask]]:
+        """Ask for jobs, newest first, without their pictures.
+
+        :param filters: ``status``, ``tool_name``, ``limit`` (1 to 100, by default 20), ``offset``.
+        """
+        unknown = sorted(set(filters) - set(FILTERS))
+        if unknown:
+            raise InvalidRequestError(f"{self.title} has no filter {', '.join(unknown)}; it has {', '.join(FILTERS)}")
+        arguments = {name: value for name, value in filters.items() if value is not None}
+        call = ToolCall(tool=LIST, arguments=arguments)
+        return (yield from exchange.patiently(lambda: exchange.read(call, self._listed, service=self.name)))
+
+    def cancel(self, image_task_id: str) -> Flow[str]:
+        """Mark a job as cancelled, which stops nothing: it is still billed."""
+        call = ToolCall(tool=CANCEL, arguments={"job_id": image_task_id})
+        yield from exchange.read(call, self._cancelled, service=self.name)
+        return _CANCELLED
+
+    def check_connection(self) -> Flow[str]:
+        """Ask which tools the server has, then for its newest job."""
+        listed = yield from exchange.patiently(
+            lambda: exchange.read(ToolListing(), lambda answer: self._answer(answer).text, service=self.name)
+        )
+        missing = sorted({START, STATUS, RESULT, CANCEL, LIST} - set(json.loads(listed)))
+        if missing:
+            raise InvalidRequestError(
+                f"There is an MCP server, and it has no tool {', '.join(missing)}: is Host that of a {self.title}?",
+                service=self.name,
+            )
+        yield from self.list_tasks(limit=1)
+        return (
+            f"The {self.title} answers. Whether its OpenAI key is good, and whether the workers reach output_dir, "
+            "shows only when a picture is submitted."
+        )
+
+    def _read(self, tool: str, image_task_id: str, interpret: Callable[[Response, str], ImageTask]) -> Flow[ImageTask]:
+        call = ToolCall(tool=tool, arguments={"job_id": image_task_id})
+        return (yield from exchange.read(call, lambda response: interpret(response, image_task_id), service=self.name))
+
+    def _answer(self, response: Response) -> ToolAnswer:
+        """Return what a tool said, also where it said it by an error of JSON-RPC."""
+        if isinstance(response, ToolAnswer) and response.from_tool:
+            return response
+        return tool_answer(response, service=self.name)
+
+    def _started(self, response: Response, request: ImageRequest) -> ImageTask:
+        answer = self._answer(response)
+        job_id = None if answer.is_error else gpt_image_texts.read_started(answer.text)
+        if job_id is None:
+            raise self._error(answer)
+        return ImageTask(
+            id=job_id,
+            service=self.name,
+            state=TaskState.RUNNING,
+            raw_state="submitted",
+            model=request.model,
+            prompt=request.prompt,
+            image_count_requested=request.image_count,
+            created_at=response.at,
+            raw={"text": answer.text},
+        )
+
+    def _status(self, response: Response, image_task_id: str) -> ImageTask:
+        answer = self._answer(response)
+        error = gpt_image_texts.read_error(answer)
+        if error is not None:
+            return self._task_of_error(answer, error, image_task_id)
+        found = gpt_image_texts.read_status(answer.text)
+        if found is None or found[0] != image_task_id:
+            raise self._error(answer)
+        status = found[1]
+        if status == "failed":
+            return self._failed(image_task_id, gpt_image_texts.read_failure(answer.text), status)
+        if status == "cancelled":
+            return self._task(image_task_id, status, error=self._cancellation(image_task_id))
+        # Words that nobody knows yet are no end.
+        return self._task(image_task_id, status, state=_STATES.get(status, TaskState.RUNNING), text=answer.text)
+
+    def _result(self, response: Response, image_task_id: str) -> ImageTask:
+        answer = self._answer(response)
+        error = gpt_image_texts.read_error(answer)
+        if error is not None:
+            return self._task_of_error(answer, error, image_task_id)
+        result = gpt_image_texts.read_result(answer.text)
+        if result is None or result.job_id != image_task_id:
+            raise self._error(answer)
+        if result.paths is None:
+            failure = ImageTaskFailedError(
+                "The server says that the job is completed, and names no files: it made the pictures and lost track of "
+                "them. They may lie in its output folder",
+                service=self.name,
+                image_task_id=image_task_id,
+                code="no_images",
+                billed="yes",
+            )
+            return self._task(image_task_id, "completed", error=failure, text=answer.text)
+        images = tuple(GeneratedImage(index=index, path=path) for index, path in enumerate(result.paths))
+        task = self._task(image_task_id, "completed", state=TaskState.SUCCEEDED, text=answer.text)
+        return replace(task, images=images, prompt=result.prompt)
+
+    def _listed(self, response: Response) -> list[ImageTask]:
+        answer = self._answer(response)
+        jobs = None if answer.is_error else gpt_image_texts.read_list(answer.text)
+        if jobs is None:
+            raise self._error(answer)
+        return [self._listed_task(job_id, status) for job_id, status in jobs]
+
+    def _listed_task(self, job_id: str, status: str) -> ImageTask:
+        if status == "failed":
+            return self._failed(job_id, "the list does not say why", status)
+        if status == "cancelled":
+            return self._task(job_id, status, error=self._cancellation(job_id))
+        return self._task(job_id, status, state=_STATES.get(status, TaskState.RUNNING))
+
+    def _cancelled(self, response: Response) -> None:
+        answer = self._answer(response)
+        if answer.is_error:
+            raise self._error(answer)
+
+    def _task_of_error(self, answer: ToolAnswer, error: JobError, image_task_id: str) -> ImageTask:
+        """Return the image task that an error tells of, where it does."""
+        if error.message.startswith(_NOT_FOUND):
+            return self.not_found(image_task_id, {"text": answer.text})
+        if error.message.startswith("Job is still "):
+            return self._task(image_task_id, "running", state=TaskState.RUNNING)
+        if error.message.startswith("Job failed: "):
+            return self._failed(image_task_id, error.message.removeprefix("Job failed: "), "failed")
+        if error.message.startswith("Job was cancelled"):
+            return self._task(image_task_id, "cancelled", error=self._cancellation(image_task_id))
+        raise self._error(answer)
+
+    def _task(
+        self,
+        image_task_id: str,
+        status: str,
+        *,
+        state: TaskState = TaskState.FAILED,
+        error: ImageTaskError | None = None,
+        text: str = "",
+    ) -> ImageTask:
+        return ImageTask(
+            id=image_task_id,
+            service=self.name,
+            state=TaskState.FAILED if error else state,
+            raw_state=status,
+            error=error,
+            raw={"text": text} if text else {},
+        )
+
+    def _failed(self, image_task_id: str, message: str, status: str) -> ImageTask:
+        codes = [code for code in CONTENT_POLICY_CODES if re.search(rf"\b{code}\b", message)]
+        facts: dict[str, Any] = {"service": self.name, "image_task_id": image_task_id}
+        error: ImageTaskError
+        if codes:
+            what = f"OpenAI refused it by its content policy: {excerpt(message)}"
+            error = ContentPolicyError(what, code=codes[0], **facts)
+        else:
+            error = ImageTaskFailedError(f"The server reports that the job failed: {excerpt(message)}", **facts)
+        return self._task(image_task_id, status, error=error)
+
+    def _cancellation(self, image_task_id: str) -> ImageTaskError:
+        return ImageTaskFailedError(
+            _CANCELLED, service=self.name, image_task_id=image_task_id, code="cancelled", billed="yes"
+        )
+
+    def _error(self, answer: ToolAnswer) -> ImageTaskError:
+        """Return the error of an answer that is none of those that were hoped for."""
+        error = gpt_image_texts.read_error(answer)
+        where = f"{answer.tool} at {answer.server}"
+        if error is None:
+            return ProtocolError(
+                f"{where} answered in words of its own: {excerpt(answer.text) or 'nothing'}", service=self.name
+            )
+        code = str(error.code) if error.code is not None else None
+        what = f"{where} refused: {excerpt(error.message) or 'no reason given'}"
+        if error.code in REFUSING_CODES:
+            return InvalidRequestError(what, service=self.name, code=code)
+        if error.code is not None:
+            return ServiceUnavailableError(what, service=self.name, code=code)
+        return ProtocolError(what, service=self.name)

@@ -1,0 +1,106 @@
+"""Reads the texts of the GPT-Image MCP server, which are written for people (``src/tools/async-jobs.ts``).
+
+A prompt or an error message stands in them as it was given, and may contain anything, an imitation of the rest of the
+text too. So everything is found by where it has to stand: from the beginning to the first free text, and from the end.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from airflow_provider_imagetasks.services.wire import ToolAnswer
+
+_ID = r"[0-9A-Fa-f-]{36}"
+_STARTED = re.compile(rf"\A✅ Job started successfully!\n\n🆔 Job ID: ({_ID})\n")
+_STATUS = re.compile(rf"\A📊 Job Status\n\n🆔 Job ID: ({_ID})\n\S+ Status: ([A-Z_]+)\n📈 Progress: \d+%\n")
+_FAILED = re.compile(r"\n\n❌ Job failed: (.*)\Z", re.DOTALL)
+_RESULT = re.compile(
+    rf"\A✅ Job Result\n\n🆔 Job ID: ({_ID})\n🛠️  Tool: [^\n]*\n📅 Completed: [^\n]*\n💬 Prompt: (.*)\Z", re.DOTALL
+)
+_FILES = re.compile(
+    r"\n\n📁 Output Files \((\d+)\):\n((?:  \d+\. [^\n]+\n)+)(?:\n📝 History ID: [^\n]*\n💡 [^\n]*)?\Z",
+)
+_FILE = re.compile(r"^  (\d+)\. ([^\n]+)$", re.MULTILINE)
+_LISTED = re.compile(r"\AFound (\d+) job\(s\):\n\n")
+_LISTED_JOB = re.compile(
+    rf"^\S+ ({_ID})\n   Status: (\w+) \(\d+%\)\n   Tool: \S+\n   Created: [^\n]*\n   Prompt: ", re.M
+)
+_ERROR = re.compile(r"\A(?:Error: )?MCP error (-?\d+): (.*)\Z", re.DOTALL)
+NO_JOBS = "No jobs found."
+
+
+@dataclass(frozen=True)
+class JobError:
+    """What the server says instead of a result.
+
+    :param code: JSON-RPC's; None where the server did not say.
+    """
+
+    code: int | None
+    message: str
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """A finished job.
+
+    :param paths: as the server shows them; its home folder as ``~``. None where the text names no files at its end.
+    """
+
+    job_id: str
+    prompt: str
+    paths: tuple[str, ...] | None
+
+
+def read_error(answer: ToolAnswer) -> JobError | None:
+    """Return the error that an answer is, None where it is none."""
+    if not answer.is_error:
+        return None
+    found = _ERROR.match(answer.text)
+    if found:
+        return JobError(int(found[1]), found[2])
+    return JobError(answer.code, answer.text)
+
+
+def read_started(text: str) -> str | None:
+    """Return the id of a job that was started."""
+    found = _STARTED.match(text)
+    return found[1] if found else None
+
+
+def read_status(text: str) -> tuple[str, str] | None:
+    """Return a job's id and its status, in the server's own word."""
+    found = _STATUS.match(text)
+    return (found[1], found[2].lower()) if found else None
+
+
+def read_failure(text: str) -> str:
+    """Return why a job failed, from the text of its status."""
+    # The text before it holds nothing that somebody else wrote.
+    found = _FAILED.search(text)
+    return found[1].strip() if found else "no reason given"
+
+
+def read_result(text: str) -> JobResult | None:
+    """Return what a finished job came to, None for another text, or one whose numbers do not agree."""
+    result = _RESULT.match(text)
+    if result is None:
+        return None
+    files = _FILES.search(text)
+    if files is None:
+        return JobResult(result[1], result[2].rstrip("\n"), None)
+    numbered = _FILE.findall(files[2])
+    if [int(number) for number, _path in numbered] != list(range(1, int(files[1]) + 1)):
+        return None
+    prompt = text[result.start(2) : files.start()]
+    return JobResult(result[1], prompt, tuple(path for _number, path in numbered))
+
+
+def read_list(text: str) -> list[tuple[str, str]] | None:
+    """Return id and status of each job of a list, None for another text, or one whose numbers do not agree."""
+    if text.strip() == NO_JOBS:
+        return []
+    head = _LISTED.match(text)
+    jobs = _LISTED_JOB.findall(text)
+    return jobs if head is not None and len(jobs) == int(head[1]) else None
