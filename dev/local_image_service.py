@@ -27,7 +27,10 @@ class LocalServiceStartError(Exception):
 
 
 class LocalImageServiceProcess:
-    """``python -m airflow_provider_imagetasks.local``; ``url`` is known once it is started."""
+    """``python -m airflow_provider_imagetasks.local``; ``url`` is known once it is started.
+
+    ``server_folder`` is where its GPT-Image MCP server writes pictures.
+    """
 
     def __init__(
         self,

@@ -8,7 +8,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
-from airflow_provider_imagetasks.services.wire import Answer, Flow, NoResponse, Request, Response, Result, Sleep
+from airflow_provider_imagetasks.services.wire import (
+    Answer,
+    Call,
+    Flow,
+    NoResponse,
+    Response,
+    Result,
+    Sleep,
+    ToolAnswer,
+)
 
 NOW = 1_790_000_000.0
 """When a driven flow begins."""
@@ -20,7 +29,7 @@ class DrivenFlow:
 
     result: Any = None
     error: ImageTaskError | None = None
-    requests: list[Request] = field(default_factory=list)
+    requests: list[Call] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
 
 
@@ -28,6 +37,19 @@ def response(body: Any = None, *, status: int = 200, headers: Mapping[str, str] 
     """Return an answer; ``body`` is sent as JSON, except bytes, which are sent as they are."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Response(status=status, headers=dict(headers or {}), content=content, at=NOW)
+
+
+def tool_answer(said: Any = "", *, tool: str = "a_tool", is_error: bool = False, code: int | None = None) -> ToolAnswer:
+    """Return what an MCP server's tool says: text as it is, everything else as JSON."""
+    text = said if isinstance(said, str) else json.dumps(said)
+    return ToolAnswer(
+        content=text.encode(),
+        at=NOW,
+        server="the MCP server",
+        tool=tool,
+        is_error=is_error or code is not None,
+        code=code,
+    )
 
 
 def no_response(*, may_have_left: bool) -> NoResponse:

@@ -4,6 +4,5 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite(
-    *(f"tests.services.{name}" for name in ("tasks_api_rules", "xhuoapi_rules", "kie_rules"))
-)
+_RULES = ("tasks_api_rules", "xhuoapi_rules", "kie_rules", "acedatacloud_mcp_rules", "gpt_image_mcp_rules")
+pytest.register_assert_rewrite(*(f"tests.services.{name}" for name in _RULES))

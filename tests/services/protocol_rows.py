@@ -2,7 +2,8 @@
 
 Sections 1 are AceDataCloud's Tasks API (1.6 states of a record, 1.7 several records, 1.8 where the pictures are, 1.9
 errors: HTTP status and code), 2 is what XHuoAPI does otherwise, 3.1 is AI GPT Image (states of a record, codes of the
-envelope), 3.2 is kie (the same, and what it does otherwise), 3.3 is what their lookalikes do.
+envelope), 3.2 is kie (the same, and what it does otherwise), 3.3 is what their lookalikes do,
+1.12 is AceDataCloud's MCP server, 4 the GPT-Image MCP server.
 """
 
 from __future__ import annotations
@@ -120,6 +121,60 @@ SIBLINGS = {
     "3.3-result-object": "the result as an object, not as a text",
 }
 
+ACEDATACLOUD_MCP = {
+    "1.12-submission": "the tools for pictures, with the model always named",
+    "1.12-edit": "several pictures as a list of URLs, and no mask",
+    "1.12-trace-id": "dropped without a word",
+    "1.12-model-refused": "a model that the schema does not list",
+    "1.12-callback": "with a callback URL the server does not ask for async",
+    "1.12-submitted": "the API's answer and some advice",
+    "1.12-record": "a record and some advice",
+    "1.12-batch": "several records, no advice",
+    "1.12-encoded-twice": "the JSON inside of JSON",
+    "1.12-not-found": "an error that says so",
+    "1.12-not-found-empty": "an empty object, as older versions say it",
+    "1.12-authentication-error": "HTTP 401 and 403 alike: key, balance, content policy",
+    "1.12-api-error": "any other HTTP status of the API",
+    "1.12-error-generating-image": "no answer of the API",
+    "1.12-error-editing-image": "no answer of the API",
+    "1.12-error-retrieving-task": "no answer of the API",
+    "1.12-error-listing-tasks": "no answer of the API",
+    "1.12-no-response-received": "an empty answer of the API",
+    "1.12-one-of-id-and-trace-id": "a question for nothing",
+    "1.12-words-of-its-own": "no JSON, or an error of no known kind",
+}
+
+GPT_IMAGE_MCP = {
+    "4.2-arguments": "sample_count, a tool, a name for the files of their own",
+    "4.2-edit": "a picture that the schema does not list",
+    "4.3-started": "the id of a job",
+    "4.3-status-pending": "not begun",
+    "4.3-status-running": "at work",
+    "4.3-status-completed": "finished; its files are asked for",
+    "4.3-status-failed": "failed, and no error",
+    "4.3-status-cancelled": "marked as cancelled, and billed",
+    "4.3-status-unknown": "a word that nobody knows yet",
+    "4.3-result": "the whole prompt, then the files",
+    "4.3-result-without-files": "completed, and no files are named",
+    "4.3-result-fake-files": "a prompt that imitates the list of files",
+    "4.3-result-count": "a list that does not hold what it announces",
+    "4.3-cancelled": "the job is marked",
+    "4.3-list": "jobs, newest first",
+    "4.3-list-empty": "no jobs",
+    "4.3-list-fake-job": "a text that imitates a job",
+    "4.3-error-job-not-found": "-32602: no such job",
+    "4.3-error-still-running": "-32600: no result yet",
+    "4.3-error-job-failed": "-32600: no result, with nested messages",
+    "4.3-error-was-cancelled": "-32600: no result",
+    "4.3-error-cannot-cancel": "-32600: it has ended",
+    "4.3-error-limit": "-32602: a list of more than a hundred",
+    "4.3-error-unknown-tool": "-32601: not this server",
+    "4.3-error-start": "-32603: what happened to the start is not known",
+    "4.3-error-arguments": "-32602: no tool or no prompt",
+    "4.3-error-as-json-rpc": "the same errors from a bridge that passes them on as JSON-RPC's",
+    "4.3-words-of-its-own": "a text that nobody knows",
+}
+
 ROWS = {
     **TASKS_API_STATES,
     **TASKS_API_BATCH,
@@ -132,4 +187,6 @@ ROWS = {
     **KIE_ERRORS,
     **KIE,
     **SIBLINGS,
+    **ACEDATACLOUD_MCP,
+    **GPT_IMAGE_MCP,
 }

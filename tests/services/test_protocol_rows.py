@@ -8,8 +8,19 @@ from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.exchange import ATTEMPTS
 from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
 from tests.flow_driver import DrivenFlow, drive, response
-from tests.services import jobs_api_cases, kie_cases, kie_rules, tasks_api_cases, tasks_api_rules, xhuoapi_rules
+from tests.services import (
+    acedatacloud_mcp_rules,
+    gpt_image_mcp_rules,
+    jobs_api_cases,
+    kie_cases,
+    kie_rules,
+    tasks_api_cases,
+    tasks_api_rules,
+    xhuoapi_rules,
+)
 from tests.services.protocol_rows import (
+    ACEDATACLOUD_MCP,
+    GPT_IMAGE_MCP,
     JOBS_API_ERRORS,
     JOBS_API_STATES,
     KIE,
@@ -31,7 +42,13 @@ TASKS_API = pytest.mark.parametrize(
 )
 STATE_CASES = tasks_api_cases.STATE_CASES + jobs_api_cases.STATE_CASES + kie_cases.STATE_CASES + kie_cases.SIBLINGS
 ERROR_CASES = tasks_api_cases.ERROR_CASES + jobs_api_cases.ERROR_CASES + kie_cases.ERROR_CASES
-RULES = [*tasks_api_rules.RULES, *xhuoapi_rules.RULES, *kie_rules.RULES]
+RULES = [
+    *tasks_api_rules.RULES,
+    *xhuoapi_rules.RULES,
+    *kie_rules.RULES,
+    *acedatacloud_mcp_rules.RULES,
+    *gpt_image_mcp_rules.RULES,
+]
 REQUEST = ImageRequest(prompt="a red kite", model="gpt-image-2")
 
 
@@ -48,6 +65,8 @@ REQUEST = ImageRequest(prompt="a red kite", model="gpt-image-2")
         pytest.param(KIE_ERRORS, kie_cases.ERROR_CASES, id="3.2-codes"),
         pytest.param(KIE, kie_rules.RULES, id="3.2"),
         pytest.param(SIBLINGS, kie_cases.SIBLINGS, id="3.3"),
+        pytest.param(ACEDATACLOUD_MCP, acedatacloud_mcp_rules.RULES, id="1.12"),
+        pytest.param(GPT_IMAGE_MCP, gpt_image_mcp_rules.RULES, id="4"),
     ],
 )
 def test_every_row_has_a_test_case_and_every_test_case_a_row(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SERVICES = ("acedatacloud", "xhuoapi", "aigptimage", "kie")
+SERVICES = ("acedatacloud", "xhuoapi", "aigptimage", "kie", "acedatacloud_mcp", "gpt_image_mcp")
 HASTY = "_hasty"
 """What the ids of connections end in that wait two seconds for an answer."""
 
@@ -137,6 +137,8 @@ WAITS = (
         waits=True,
     ),
 )
+NEVER_SEEN = {("gpt_image_mcp", "rate_limited"): "the server itself asks OpenAI again"}
+"""What cannot happen between us and a service, by service and event, and why."""
 SUBMISSIONS = (*KILLED_AND_CUT, *INTERRUPTED)
 EVENTS = (*SUBMISSIONS, *CHANGED, *WAITS)
 

@@ -71,7 +71,7 @@ def _faults(life: Life, before: tuple[Life, ...]) -> list[str]:
     if life.state == "success":
         return [] if created and life.handed_on == created[-1] else [f"handed on {life.handed_on}, not {created[-1:]}"]
     if life.error == "UnknownOutcomeError":
-        told = ("Look at the account's image tasks and charges", "Clear submits anew", "It may have been billed")
+        told = ("Look at the ", "around that time", "Clear submits anew", "It may have been billed")
     elif life.error == "InvalidRequestError":
         told = ("The request changed since it was submitted", "Clear submits the new request")
     else:

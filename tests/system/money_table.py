@@ -6,12 +6,19 @@ import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.system.money_cases import EVENTS, SERVICES
+from tests.system.money_cases import EVENTS, NEVER_SEEN, SERVICES
 from tests.system.money_observations import Observation
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "money.md"
 STATE_STORE, LEDGER_PATH, NOTHING = "state-store", "ledger-path", "nothing"
-TITLES = {"acedatacloud": "AceDataCloud", "xhuoapi": "XHuoAPI", "aigptimage": "AI GPT Image", "kie": "kie.ai"}
+TITLES = {
+    "acedatacloud": "AceDataCloud",
+    "xhuoapi": "XHuoAPI",
+    "aigptimage": "AI GPT Image",
+    "kie": "kie.ai",
+    "acedatacloud_mcp": "AceDataCloud MCP",
+    "gpt_image_mcp": "GPT-Image MCP",
+}
 END = "<!-- end of outcomes -->"
 
 
@@ -25,18 +32,26 @@ def documented(store: str) -> dict[tuple[str, str], str]:
     """Return the cells of a store's table, by service and the event's name."""
     _, table, _ = _around(PAGE.read_text(), store)
     names = {event.title: event.name for event in EVENTS}
+    services = {title: service for service, title in TITLES.items()}
+    head, _line, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     cells = {}
-    for line in table.splitlines()[2:]:
-        title, *outcomes = (cell.strip() for cell in line.strip("|").split("|"))
-        cells.update({(service, names[title]): cell for service, cell in zip(SERVICES, outcomes, strict=True)})
+    for title, *outcomes in rows:
+        cells.update({(services[name], names[title]): cell for name, cell in zip(head[1:], outcomes, strict=True)})
     return cells
 
 
 def write(store: str, observations: Mapping[tuple[str, str, str], Observation]) -> None:
-    """Replace the table of a store by what was observed of every event and service."""
+    """Replace the table of a store by what was observed; the columns of services that were not stay."""
+    known = documented(store)
+    known |= {
+        (service, event): observed.cell
+        for (kept_in, service, event), observed in observations.items()
+        if kept_in == store
+    }
+    known |= NEVER_SEEN
     lines = ["| | " + " | ".join(TITLES[service] for service in SERVICES) + " |", "|---" * (1 + len(SERVICES)) + "|"]
     for event in EVENTS:
-        cells = [observations[store, service, event.name].cell for service in SERVICES]
+        cells = [known[service, event.name] for service in SERVICES]
         lines.append(f"| {event.title} | {' | '.join(cells)} |")
     before, _, after = _around(PAGE.read_text(), store)
     PAGE.write_text("\n".join([before, *lines, after]))
