@@ -118,7 +118,7 @@ class ScriptedServer:
 
     def __init__(self, *script: Step, otherwise: Callable[[ReceivedRequest], Step] | None = None) -> None:
         self.requests: list[ReceivedRequest] = []
-        self._otherwise = otherwise or (lambda _request: Reply({"error": "the script is over"}, status=400))
+        self.otherwise = otherwise or (lambda _request: Reply({"error": "the script is over"}, status=400))
         self._script = list(script)
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -151,7 +151,7 @@ class ScriptedServer:
         """Record a request and return what to do with it."""
         with self._lock:
             self.requests.append(request)
-            return self._script.pop(0) if self._script else self._otherwise(request)
+            return self._script.pop(0) if self._script else self.otherwise(request)
 
     def wait_until_closed(self, seconds: float | None = None) -> bool:
         """Wait, at most so many seconds, and return whether the server is closed."""
