@@ -177,9 +177,7 @@ class ToolServerSession:
                 # Whoever queued behind a vain attempt shares what came of it.
                 raise self._not_opened_at[1]
             if self._process is not None and self._process.was_started:
-                raise _NotOpenedError(
-                    self._lost(f"the server was started for one session and has ended{self._process.last_words()}")
-                )
+                raise _NotOpenedError(self._none("it was started for one session, and has ended"))
             opened: asyncio.Future[_Open] = asyncio.get_running_loop().create_future()
             # In a context of its own: it outlives whoever calls first, and logs for all of them.
             owner = asyncio.create_task(self._own(opened), context=contextvars.Context())
@@ -241,20 +239,25 @@ class ToolServerSession:
             return _NotOpenedError(self._refused(failure))
         if failure is not None:
             return _NotOpenedError(self._lost(failure["reason"]))
-        words = self._process.last_words() if self._process else ""
         if isinstance(error, TimeoutError):
-            return _NotOpenedError(self._lost(f"no session within {self._account.request_timeout:g} s{words}"))
+            said = f"no session within {self._account.request_timeout:g} s"
+            return _NotOpenedError(self._none(said) if self._process else self._lost(said))
         if self._process is not None:
-            return _NotOpenedError(self._lost(f"no session ({_said(error)}){words}"))
-        answer = ToolAnswer(
-            content=f"no session: {_said(error)}".encode(),
+            return _NotOpenedError(self._none(f"it opened no session ({_said(error)})"))
+        code = error.code if isinstance(error, MCPError) else types.INVALID_REQUEST
+        return _NotOpenedError(self._none(f"no session: {_said(error)}", code))
+
+    def _none(self, reason: str, code: int = types.INVALID_REQUEST) -> Answer:
+        """Return the answer where there is no session, and where asking again does not help."""
+        words = self._process.last_words() if self._process else ""
+        return ToolAnswer(
+            content=without_secrets(f"{reason}{words}".encode("utf-8", "replace"), self._secrets),
             at=time.time(),
             server=self.server,
             tool="initialize",
             is_error=True,
-            code=error.code if isinstance(error, MCPError) else types.INVALID_REQUEST,
+            code=code,
         )
-        return _NotOpenedError(answer)
 
     def _lost(self, reason: str) -> NoResponse:
         shown = without_secrets(f"{self.server}: {reason}".encode("utf-8", "replace"), self._secrets).decode()
@@ -265,14 +268,7 @@ class ToolServerSession:
         if failure["status"] >= 500 or failure["status"] in (303, 408):
             return self._lost(f"HTTP {failure['status']} when the session was to be opened")
         if 200 <= failure["status"] < 300:
-            return ToolAnswer(
-                content=f"it is no MCP server: {_excerpt(failure['content'])}".encode(),
-                at=time.time(),
-                server=self.server,
-                tool="initialize",
-                is_error=True,
-                code=types.INVALID_REQUEST,
-            )
+            return self._none(f"it is no MCP server: {_excerpt(failure['content'])}")
         return self._http_answer(failure, None)
 
     async def _close(self, opened: _Open) -> None:
