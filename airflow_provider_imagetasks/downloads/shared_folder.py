@@ -60,8 +60,8 @@ def _named(path: str, folder: PurePosixPath) -> PurePosixPath | None:
     candidates = [path]
     if path.startswith("~"):
         # The server shows its home folder as "~", and does not say which that is: one of those above its folder.
-        candidates = [f"{parent}{path[1:]}".replace("//", "/") for parent in folder.parents]
-        candidates.insert(0, f"{folder}{path[1:]}")
+        homes = (*folder.parents, folder)
+        candidates = [f"{home}{path[1:]}".replace("//", "/") for home in homes]
     for candidate in candidates:
         named = PurePosixPath(candidate)
         if named.is_absolute() and ".." not in named.parts and named != folder and named.is_relative_to(folder):

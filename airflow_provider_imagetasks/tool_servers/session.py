@@ -24,14 +24,13 @@ from airflow_provider_imagetasks.services.wire import Answer, NoResponse, ToolAn
 from airflow_provider_imagetasks.tool_servers.guarded_http import (
     CLIENT_NAME,
     CLIENT_VERSION,
-    FAILURE,
     SHORT_TIMEOUT,
     make_client,
 )
+from airflow_provider_imagetasks.tool_servers.results import excerpt, failure_of, innermost, said, text_of, tools_of
 from airflow_provider_imagetasks.tool_servers.server_process import ServerProcess
 from airflow_provider_imagetasks.transport import LARGEST_ANSWER
 
-_MOST_TOOL_PAGES = 20
 _GONE_SESSION_STATUSES = (400, 404)
 """How servers and bridges refuse a session id that they no longer know; the call was not made."""
 
@@ -118,10 +117,10 @@ class ToolServerSession:
         except (RuntimeError, OSError) as error:
             await self._close(opened)
             return self._no_response(f"the session broke ({type(error).__name__})", call, may_have_left=True)
-        return self._answer(call, _text_of(result), is_error=bool(result.is_error))
+        return self._answer(call, text_of(result), is_error=bool(result.is_error))
 
     async def _error_answer(self, error: MCPError, call: ToolCall, opened: _Open) -> Answer:
-        failure = _failure_of(error)
+        failure = failure_of(error)
         if failure is not None and "status" in failure:
             if failure["status"] in _GONE_SESSION_STATUSES and "session" in failure["content"].lower():
                 raise SessionLostError(f"HTTP {failure['status']}")
@@ -201,7 +200,7 @@ class ToolServerSession:
                     raise RuntimeError("a session is opened by a task")
                 async with asyncio.timeout(self._account.request_timeout):
                     await session.initialize()
-                    tools = await _tools_of(session)
+                    tools = await tools_of(session)
                 if not opened.done():
                     opened.set_result(_Open(session, tools, owner, closing))
                 await closing.wait()
@@ -210,7 +209,7 @@ class ToolServerSession:
             raise
         except Exception as error:  # noqa: BLE001 - handed to whoever waits; the SDK raises groups of anything
             if not opened.done():
-                opened.set_exception(self._not_opened(_innermost(error)))
+                opened.set_exception(self._not_opened(innermost(error)))
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[ClientSession]:
@@ -234,18 +233,18 @@ class ToolServerSession:
         """Return what tells a caller why there is no session."""
         if isinstance(error, ImageTaskError):
             return error
-        failure = _failure_of(error) if isinstance(error, MCPError) else None
+        failure = failure_of(error) if isinstance(error, MCPError) else None
         if failure is not None and "status" in failure:
             return _NotOpenedError(self._refused(failure))
         if failure is not None:
             return _NotOpenedError(self._lost(failure["reason"]))
         if isinstance(error, TimeoutError):
-            said = f"no session within {self._account.request_timeout:g} s"
-            return _NotOpenedError(self._none(said) if self._process else self._lost(said))
+            reason = f"no session within {self._account.request_timeout:g} s"
+            return _NotOpenedError(self._none(reason) if self._process else self._lost(reason))
         if self._process is not None:
-            return _NotOpenedError(self._none(f"it opened no session ({_said(error)})"))
+            return _NotOpenedError(self._none(f"it opened no session ({said(error)})"))
         code = error.code if isinstance(error, MCPError) else types.INVALID_REQUEST
-        return _NotOpenedError(self._none(f"no session: {_said(error)}", code))
+        return _NotOpenedError(self._none(f"no session: {said(error)}", code))
 
     def _none(self, reason: str, code: int = types.INVALID_REQUEST) -> Answer:
         """Return the answer where there is no session, and where asking again does not help."""
@@ -268,7 +267,7 @@ class ToolServerSession:
         if failure["status"] >= 500 or failure["status"] in (303, 408):
             return self._lost(f"HTTP {failure['status']} when the session was to be opened")
         if 200 <= failure["status"] < 300:
-            return self._none(f"it is no MCP server: {_excerpt(failure['content'])}")
+            return self._none(f"it is no MCP server: {excerpt(failure['content'])}")
         return self._http_answer(failure, None)
 
     async def _close(self, opened: _Open) -> None:
@@ -290,47 +289,3 @@ class _NotOpenedError(Exception):
     def __init__(self, answer: Answer) -> None:
         super().__init__()
         self.answer = answer
-
-
-async def _tools_of(session: ClientSession) -> frozenset[str]:
-    names: set[str] = set()
-    params: types.PaginatedRequestParams | None = None
-    for _page in range(_MOST_TOOL_PAGES):
-        listed = await session.list_tools(params=params)
-        names.update(tool.name for tool in listed.tools)
-        if not listed.next_cursor:
-            break
-        params = types.PaginatedRequestParams(cursor=listed.next_cursor)
-    return frozenset(names)
-
-
-def _text_of(result: types.CallToolResult) -> str:
-    """Return what a tool said: its texts, or what it holds as a structure."""
-    texts = [block.text for block in result.content if isinstance(block, types.TextContent)]
-    if texts:
-        return "\n".join(texts)
-    structured = result.structured_content
-    if isinstance(structured, dict) and isinstance(structured.get("result"), str):
-        return str(structured["result"])
-    return json.dumps(structured) if structured is not None else ""
-
-
-def _failure_of(error: MCPError) -> Mapping[str, Any] | None:
-    """Return the facts that our own HTTP layer put into an error."""
-    data = error.error.data
-    return data[FAILURE] if isinstance(data, dict) and FAILURE in data else None
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """Return the one error of a group of groups, or its first."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _said(error: BaseException) -> str:
-    return _excerpt(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-
-
-def _excerpt(text: str) -> str:
-    return " ".join(text.split())[:160]
