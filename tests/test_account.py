@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_imagetasks.account import Account, is_loopback, read_account, service_name
+from airflow_provider_imagetasks.account import Account, ServerCommand, is_loopback, read_account, service_name
 from airflow_provider_imagetasks.exceptions import AuthenticationError, InvalidRequestError
 from airflow_provider_imagetasks.rates import Rate, Window
 
@@ -236,3 +236,67 @@ def test_whatever_a_connection_holds_it_is_read_or_refused(host: str | None, fie
     with suppress(InvalidRequestError):
         account = read(host=host, **{field: value})
         assert account.base_url.startswith(("https://", "http://"))
+
+
+def read_tool_server(**fields: Any) -> Account:
+    usual = {"conn_id": "mine", "service": "gpt_image_mcp", "default_base_url": "http://127.0.0.1:8096/mcp"}
+    return read_account(
+        **{**usual, "requires_key": False, "host": None, "key": None, "is_tool_server": True, "extra": {}, **fields}
+    )
+
+
+@pytest.mark.parametrize("host", ["https://mcp.example/mcp", "https://mcp.example/mcp/", "https://mcp.example/a/b/"])
+def test_the_address_of_an_mcp_server_is_taken_as_it_is(host: str) -> None:
+    assert read_tool_server(host=host).base_url == host
+    assert read(host=host).base_url == host.rstrip("/")
+
+
+def test_an_mcp_server_may_be_started_where_that_is_allowed() -> None:
+    extra = {"command": "node", "args": ["a.js", "--b"], "env": {"TOKEN": KEY}}
+    account = read_tool_server(extra=extra, allow_commands=True)
+
+    assert account.server_command == ServerCommand(command="node", args=("a.js", "--b"), env=(("TOKEN", KEY),))
+    assert KEY not in repr(account)
+    assert isinstance(hash(account), int)
+
+
+def test_the_fields_of_an_mcp_server_may_come_as_text_from_the_form() -> None:
+    extra = {
+        "command": "node",
+        "args": '["a.js"]',
+        "env": '{"A": "b"}',
+        "output_dir": "/srv/images/",
+        "path_map": '{"/srv/images": "/mnt/images/"}',
+    }
+    account = read_tool_server(extra=extra, allow_commands=True)
+
+    assert account.server_command == ServerCommand(command="node", args=("a.js",), env=(("A", "b"),))
+    assert (account.output_dir, account.path_map) == ("/srv/images", (("/srv/images", "/mnt/images"),))
+
+
+def test_a_command_is_refused_where_connections_may_not_start_anything() -> None:
+    with pytest.raises(InvalidRequestError, match="allow_stdio_commands"):
+        read_tool_server(extra={"command": "node"})
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"args": "a.js"},
+        {"args": [1]},
+        {"args": {"a": "b"}},
+        {"env": ["A=b"]},
+        {"env": {"A": 1}},
+        {"env": {"TOKEN": ["sk-nobody-may-see-this"]}},
+        {"output_dir": "images"},
+        {"output_dir": ["/images"]},
+        {"path_map": {"/srv": "mnt"}},
+        {"path_map": "/srv:/mnt"},
+    ],
+)
+def test_a_field_of_an_mcp_server_that_is_wrong_is_named(extra: dict[str, Any]) -> None:
+    (name,) = extra
+
+    with pytest.raises(InvalidRequestError, match=f"'{name}'") as raised:
+        read_tool_server(extra={"command": "node", **extra}, allow_commands=True)
+    assert KEY not in str(raised.value)

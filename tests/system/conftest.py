@@ -85,6 +85,8 @@ def airflow_deployment(
             "XHUOAPI": "xhuoapi",
             "AIGPTIMAGE": "aigptimage",
             "KIE": "kie",
+            "ACEDATACLOUD_MCP": "acedatacloud_mcp",
+            "GPT_IMAGE_MCP": "gpt_image_mcp",
         }.items()
     }
     with AirflowDeployment(
