@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_imagetasks.account_transport import open_async_transport
 from airflow_provider_imagetasks.batch.asking import StatusQuestions
 from airflow_provider_imagetasks.batch.lost import LostSubmissions
 from airflow_provider_imagetasks.batch.progress import Counts
@@ -20,7 +21,6 @@ from airflow_provider_imagetasks.batch.submitting import AT_ONCE, Submissions
 from airflow_provider_imagetasks.downloads.files import PictureStore
 from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError
 from airflow_provider_imagetasks.tasks import ImageTask
-from airflow_provider_imagetasks.transport import AiohttpTransport
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
@@ -66,7 +66,7 @@ class BatchRun:
         self._reported_at = self._flushed_at = time.time()
         self._asked_all_at: float | None = None
         service, account = settings.service, settings.account
-        self._api = AiohttpTransport(account)
+        self._api = open_async_transport(account)
         self._store = PictureStore(pictures, account)
         self._lost = LostSubmissions(service)
         self._questions = StatusQuestions(
