@@ -109,11 +109,18 @@ class ImageTaskHook(BaseHook):
 
         :raises InvalidRequestError: the connection starts its own MCP server, and there is no open session.
         """
+        with self._transport() as transport:
+            return transport.run(flow)
+
+    @contextmanager
+    def _transport(self) -> Iterator[Transport]:
+        """Hand out the open session, or one of its own."""
         if self._session is not None:
-            return self._session.run(flow)
+            yield self._session
+            return
         self.require_lasting_server()
         with open_transport(self.account) as transport:
-            return transport.run(flow)
+            yield transport
 
     @contextmanager
     def session(self) -> Iterator[ImageTaskHook]:
@@ -259,11 +266,12 @@ class ImageTaskHook(BaseHook):
         return self.run(flow_of(self.service))
 
     def _read(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
-        with open_transport(self.account) as transport:
+        with self._transport() as transport:
+            before = transport.requests
             try:
                 return transport.run(flow_of(self.service))
             finally:
-                metrics.polled(self.service.name, transport.requests)
+                metrics.polled(self.service.name, transport.requests - before)
 
     async def _arun(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
         account = await aread_connection(self.conn_id)

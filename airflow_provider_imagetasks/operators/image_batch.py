@@ -214,6 +214,8 @@ class ImageBatchOperator(BaseOperator):
         check_filename(self.filename, ROW_PLACEHOLDERS)
         hook = ImageTaskHook(self.conn_id or DEFAULT_CONN_ID)
         self.image_service_console_url = hook.service.console_url
+        if self.deferrable:
+            hook.require_lasting_server()
         if self.options is not None and not isinstance(self.options, Mapping):
             raise InvalidRequestError(f"options must be a dict, not {type(self.options).__name__}")
         asking = Asking(

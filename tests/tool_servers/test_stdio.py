@@ -23,6 +23,7 @@ from airflow_provider_imagetasks.exceptions import (
     UnknownOutcomeError,
 )
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
 from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
 from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
 from airflow_provider_imagetasks.services import get_service
@@ -31,6 +32,7 @@ from tests.task_runner import TaskRunner
 
 SERVICE = get_service("gpt_image_mcp")
 KEY = "sk-of-openai-nobody-may-see"
+SMALL = {"n": 2, "size": "64x64"}
 ARGUMENTS = ("-m", "airflow_provider_imagetasks.local.stdio", "--latency", "0.2")
 
 
@@ -50,7 +52,8 @@ def account(folder: Path, *arguments: str, command: str = sys.executable, **fiel
 
 
 def submission(account: Account, prompt: str = "a red kite") -> Any:
-    return SERVICE.submit(SERVICE.complete(ImageRequest(prompt=prompt), account))
+    request = ImageRequest(prompt=prompt, options={"size": "64x64"})
+    return SERVICE.submit(SERVICE.complete(request, account))
 
 
 def failure(account: Account) -> ImageTaskError:
@@ -86,7 +89,7 @@ def servers() -> list[psutil.Process]:
 
 def test_one_session_submits_waits_and_collects(hook: ImageTaskHook, tmp_path: Path) -> None:
     with hook.session():
-        tasks = [hook.submit(ImageRequest(prompt=f"kite {number}", options={"n": 2})) for number in range(3)]
+        tasks = [hook.submit(ImageRequest(prompt=f"kite {number}", options=SMALL)) for number in range(3)]
         finished = [hook.wait(task.id, timeout=30, poll_interval=0.1) for task in tasks]
         files = [file for task in finished for file in hook.download(task, f"file://{tmp_path}/kept")]
 
@@ -159,6 +162,35 @@ def test_operator_and_sensor_refuse_with_what_to_do(
     assert isinstance(outcome.error, InvalidRequestError)
     assert "deferrable=False" in str(outcome.error)
     assert "set Host" in str(outcome.error)
+
+
+def batch(folder: Path, **arguments: Any) -> ImageBatchOperator:
+    prompts = [f"kite {number}" for number in range(4)]
+    arguments = {"output_path": f"file://{folder}/kept", "options": {"size": "64x64"}, **arguments}
+    return ImageBatchOperator(task_id="a", prompts=prompts, **arguments)
+
+
+def test_a_batch_submits_waits_and_collects_in_one_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__ALLOW_STDIO_COMMANDS", "True")
+    runner = TaskRunner(connections={"imagetasks_default": connection(tmp_path / "server")})
+
+    outcome = runner.run(lambda: batch(tmp_path, deferrable=False))
+
+    assert outcome.state == "success", outcome.error
+    assert runner.xcoms["a", "return_value"]["succeeded"] == 4
+    assert len(list((tmp_path / "kept").glob("*.png"))) == 4
+    assert servers() == []
+
+
+def test_a_batch_that_would_defer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__ALLOW_STDIO_COMMANDS", "True")
+    runner = TaskRunner(connections={"imagetasks_default": connection(tmp_path)})
+
+    outcome = runner.run(lambda: batch(tmp_path, deferrable=True))
+
+    assert (outcome.state, isinstance(outcome.error, InvalidRequestError)) == ("failed", True)
+    assert "deferrable=False" in str(outcome.error)
+    assert servers() == []
 
 
 def test_a_command_that_does_not_exist_is_named(tmp_path: Path) -> None:

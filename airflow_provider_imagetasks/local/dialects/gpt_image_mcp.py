@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 import uuid
@@ -61,6 +62,7 @@ class GptImageMcpServer(ToolServer):
         self._state = state
         self._endpoint = McpEndpoint(self, PREFIX)
         self._table = JobTable(state.options.output_dir)
+        self._writing = asyncio.Lock()
         state.on_reset(self._table.forget)
 
     @property
@@ -194,7 +196,11 @@ class GptImageMcpServer(ToolServer):
         return job
 
     async def _bring_up_to_date(self, job: Job) -> None:
-        """Write the pictures of a job that has ended by now."""
+        """Write the pictures of a job that has ended by now, once, however many ask."""
+        async with self._writing:
+            await self._write(job)
+
+    async def _write(self, job: Job) -> None:
         record = job.record
         if record is None or not record.finished or job.files or job.failure is not None:
             return
