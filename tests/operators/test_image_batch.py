@@ -379,6 +379,17 @@ def test_names_may_hold_the_row_and_its_id(start: Start, tmp_path: Path) -> None
     assert names[1].startswith("001-_x-")
 
 
+@ONE_SERVICE
+@pytest.mark.parametrize(("executor", "says"), [("CeleryExecutor", True), ("LocalExecutor", False)])
+def test_a_local_folder_is_spoken_of_where_workers_are_on_other_machines(
+    start: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], executor: str, says: bool
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+    start(prompts=["a kite"])
+
+    assert ("a disk that all workers share" in " ".join(capsys.readouterr().out.split())) is says
+
+
 def test_a_folder_says_where_it_is(output_folder: str) -> None:
     assert BatchFolder(output_folder, "abc").uri == f"{output_folder}/.imagetasks/abc"
 
