@@ -126,10 +126,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.batch", description=__doc__)
     parser.add_argument("--only", choices=PARTS, action="append", help="measure this part (may be repeated)")
     parser.add_argument("--keep", type=Path, help="a folder for the results of parts, to be put together later")
+    parser.add_argument("--put-together", action="store_true", help="measure nothing, only put together what was kept")
     parser.add_argument("--write", action="store_true", help=f"write the tables into docs/{PAGE.name}")
     chosen = parser.parse_args()
     results: dict[str, Part] = {}
-    for name in chosen.only or PARTS:
+    for name in [] if chosen.put_together else chosen.only or PARTS:
         with tempfile.TemporaryDirectory(prefix="imagetasks-bench-") as folder:
             results[name] = MEASURES[name](Path(folder))
         if chosen.keep:
@@ -139,11 +140,14 @@ def main() -> None:
         results = {name: _kept(path) for name in PARTS if (path := chosen.keep / f"{name}.json").exists()}
     verdicts = [verdict for part in PARTS if part in results for verdict in results[part][0]]
     texts = [results[part][1] for part in PARTS if part in results and results[part][1]]
-    figures = "\n\n".join([conditions(MARK), verdict_table(verdicts), *texts])
+    missing = [part for part in PARTS if part not in results]
+    notes = ["The parts were measured at different times, on a machine with other work."] if chosen.keep else []
+    notes += [f"Not measured: {', '.join(missing)}."] if missing else []
+    figures = "\n\n".join([" ".join([conditions(MARK), *notes]), verdict_table(verdicts), *texts])
     print(figures)
     if chosen.write:
-        if len(results) < len(PARTS):
-            parser.error("only a whole measurement is written down")
+        if missing and not chosen.keep:
+            parser.error("only a whole measurement is written down, or one that was kept part by part")
         insert(PAGE, figures, mark=MARK)
 
 
