@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 RUN_ID, THOUSAND = "a_run", 1000
 NAV = "/plugin/image-tasks"
-CATALOGUE = f"/dags/catalogue/runs/{RUN_ID}"
 USABLE_WITHIN = 2.0
 
 
@@ -90,6 +89,16 @@ def test_the_tab_of_a_waiting_sensor_shows_what_it_waits_for(page: Page, shoot: 
     page.wait_for_selector(".it-card[data-state=waiting]")
     assert "a kite that takes its time" in page.locator(".it-prompt").inner_text()
     shoot(page, "task-waiting")
+
+
+def test_a_waiting_task_has_a_link_that_leads_to_its_pictures(page: Page, airflow: AirflowDeployment) -> None:
+    path = f"/dags/catalogue/dagRuns/{RUN_ID}/taskInstances/picture.wait/links"
+    links = airflow.api.request("GET", path, params={"map_index": 4})["extra_links"]
+    (task,) = [each for each in airflow.api.task_instances("catalogue", RUN_ID, "picture.wait") if each.map_index == 4]
+
+    assert task.state == "deferred"
+    page.goto(links["Pictures"])
+    page.wait_for_selector(".it-card[data-state=waiting]")
 
 
 def test_a_prompt_is_text_whatever_is_in_it(page: Page, shoot: Shoot) -> None:
