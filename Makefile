@@ -46,7 +46,7 @@ test: $(VENV)/.installed ## Run all tests: unit, contract, task runner, and the 
 	@$(VENV)/bin/python -m pytest -m "not long and not slow" $(ARGUMENTS)
 
 .PHONY: test-slow
-test-slow: $(VENV)/.installed ## Search a whole Airflow for keys, and kill submissions (the short form); three minutes
+test-slow: $(VENV)/.installed ## Search a whole Airflow for keys, kill submissions (the short form), and ask for pictures without the right; five minutes
 	@$(VENV)/bin/python -m pytest -m "slow and not long" $(ARGUMENTS)
 
 .PHONY: test-unit
@@ -99,6 +99,14 @@ docs: $(VENV_DOCS)/.installed ## Build the documentation into docs-output/; a wa
 	@rm -rf docs-output
 	@$(VENV_DOCS)/bin/python -m sphinx --builder html --fail-on-warning --keep-going --nitpicky --quiet docs docs-output
 	@echo "docs-output/index.html"
+
+.PHONY: test-callbacks
+test-callbacks: $(VENV)/.installed ## Call a real Airflow back for fifty waiting tasks at once, and with forged, early and late calls; five minutes
+	@$(VENV)/bin/python -m pytest -m long tests/system/test_callbacks.py $(ARGUMENTS)
+
+.PHONY: test-callbacks-airflow-3.1
+test-callbacks-airflow-3.1: .venv-3.1/.installed ## Do the same on the newest Airflow 3.1
+	@.venv-3.1/bin/python -m pytest -m long tests/system/test_callbacks.py $(ARGUMENTS)
 
 .PHONY: dist
 dist: $(VENV)/.installed ## Build wheel and sdist into dist/, check them, and run a shipped example from the wheel in a bare environment

@@ -19,7 +19,7 @@ from airflow_provider_imagetasks.local import LocalImageService
 from dev.airflow_deployment import AirflowDeployment
 from dev.rest_api import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(420)]
 
 SECRET = "what the callbacks of the tests are signed with"
 SIGNING_KEY = "the key of kie.ai's settings page"
