@@ -1,0 +1,168 @@
+"""What the documentation shows is true: Python blocks run, shell blocks name what there is, tables match the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import distribution
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, Connection
+
+from airflow_provider_imagetasks import exceptions, storage
+from airflow_provider_imagetasks.connections import account_from
+from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.hooks import connection_form
+from airflow_provider_imagetasks.services import known_services
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+RUN_AS_A_PROJECT = {"dags/kites.py", "conftest.py", "test_kites.py"}
+"""Blocks that begin with a file's name: tests/test_pytest_plugin.py runs them together."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page."""
+
+    page: Path
+    line: int
+    language: str
+    content: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def all_blocks() -> Iterator[Block]:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for found in BLOCK.finditer(text):
+            yield Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2])
+
+
+def blocks(language: str) -> list[Any]:
+    return [
+        pytest.param(block, id=block.name)
+        for block in all_blocks()
+        if block.language == language and file_name(block) is None
+    ]
+
+
+def file_name(block: Block) -> str | None:
+    named = re.match(r"# (\S+\.py)\n", block.content)
+    return named[1] if named else None
+
+
+def test_every_block_is_of_a_kind_that_is_run() -> None:
+    assert {block.language for block in all_blocks()} <= {"python", "bash", "json", "ini"}
+    assert {name for block in all_blocks() if (name := file_name(block))} == RUN_AS_A_PROJECT
+    assert len(blocks("python")) > 10
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_a_python_block_runs_and_its_dags_hold_together(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "retry_policy" in block.content:
+        pytest.importorskip("airflow.sdk.definitions.retry_policy", reason="Airflow 3.3")
+    # The amazon provider, for s3://, is not among the development tools.
+    monkeypatch.setattr(storage, "has_fs", lambda scheme: scheme == "s3")
+    namespace: dict[str, Any] = {"__name__": "a_block_of_the_documentation"}
+
+    exec(compile("\n" * block.line + block.content, str(block.page), "exec"), namespace)
+
+    dags = {id(value): value for value in namespace.values() if isinstance(value, DAG)}
+    with_dag = "with DAG(" in block.content
+    for dag in dags.values():
+        assert dag.task_ids
+        dag.check_cycle()
+    assert with_dag or not dags
+
+
+@pytest.mark.parametrize("block", blocks("json"))
+def test_a_json_block_is_json(block: Block) -> None:
+    json.loads(block.content)
+
+
+@pytest.mark.parametrize("block", blocks("bash"))
+def test_a_shell_block_names_what_there_is(block: Block) -> None:
+    targets = set(re.findall(r"^([a-z0-9.-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    scripts = {point.name for point in distribution("airflow-provider-imagetasks").entry_points}
+    for words in commands(block.content):
+        match words:
+            case ["make", target, *_]:
+                assert target in targets
+            case ["pip", "install", package]:
+                assert package == "airflow-provider-imagetasks"
+            case ["airflow", subcommand]:
+                assert find_spec(f"airflow.cli.commands.{subcommand}_command")
+            case ["export", setting] if setting.startswith("AIRFLOW_CONN_"):
+                require_a_connection(setting.partition("=")[2])
+            case ["python", "-m", module, *_]:
+                assert find_spec(module)
+            case [script, *_]:
+                assert script in scripts, f"{block.name}: what is {script}?"
+
+
+def commands(content: str) -> Iterator[list[str]]:
+    """Yield the words of each command; one goes on until its quotes are closed."""
+    begun = ""
+    for line in content.splitlines():
+        begun += f"{line}\n"
+        try:
+            words = shlex.split(begun, comments=True)
+        except ValueError:
+            continue
+        begun = ""
+        if words:
+            yield words
+    assert not begun, begun
+
+
+def require_a_connection(value: str) -> None:
+    """Fail unless the hook would take this value of an AIRFLOW_CONN_ variable."""
+    connection = Connection.from_json(value, conn_id="of_the_documentation")
+
+    assert account_from(connection, "of_the_documentation").service in known_services()
+
+
+def test_the_table_of_connection_fields_is_whole() -> None:
+    text = (ROOT / "docs" / "services" / "index.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \|", text.partition("## Fields of the connection")[2], re.MULTILINE)
+
+    assert sorted(listed) == sorted(connection_form.fields())
+
+
+def test_the_table_of_services_is_whole() -> None:
+    text = (ROOT / "docs" / "services" / "index.md").read_text()
+    listed = re.findall(r"^\| \[`(\w+)`\]", text, re.MULTILINE)
+
+    assert listed == list(known_services())
+
+
+def test_the_table_of_errors_says_what_the_classes_do() -> None:
+    text = (ROOT / "docs" / "failures.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (yes|no) \| (yes|no|perhaps|the error says) \|", text, re.MULTILINE)
+
+    classes = {
+        name: found
+        for name, found in vars(exceptions).items()
+        if isinstance(found, type) and issubclass(found, ImageTaskError) and found is not ImageTaskError
+    }
+    assert {name for name, _, _ in rows} == set(classes)
+    for name, retried, billed in rows:
+        assert (retried == "yes") == classes[name].default_retryable, name
+        assert (
+            billed
+            in {"yes": ("yes",), "no": ("no",), "unknown": ("perhaps", "the error says")}[classes[name].default_billed]
+        ), name
