@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
-from airflow_provider_imagetasks.tasks import ImageTask, prompt_excerpt
+from airflow_provider_imagetasks.tasks import prompt_excerpt
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -37,19 +38,26 @@ def stable_uri(uri: str) -> str:
     return f"{scheme}{separator}{authority.rpartition('@')[2].partition('?')[0]}{slash}{path}"
 
 
-def picture_extra(file: Mapping[str, Any], task: ImageTask) -> dict[str, Any]:
+def picture_extra(
+    file: Mapping[str, Any],
+    *,
+    service: str,
+    model: str | None,
+    prompt: str | None,
+    usage: Mapping[str, Any] | None,
+) -> dict[str, Any]:
     """Return what an event says of one picture, about 1 KB and never more than some.
 
     :param file: the picture's entry in the XCom of its task.
-    :param task: the image task that it is from; its usage is that of all its pictures together.
+    :param usage: of all pictures of its image task together.
     """
     return {
         **file,
         "uri": stable_uri(str(file["uri"])),
-        "service": task.service,
-        "model": task.model,
-        "prompt": prompt_excerpt(task.prompt),
-        "usage": _bounded(task.usage),
+        "service": service,
+        "model": model,
+        "prompt": prompt_excerpt(prompt),
+        "usage": _bounded(usage),
     }
 
 
@@ -61,41 +69,57 @@ def _bounded(usage: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return dict(usage) if usage is not None and size <= LARGEST_USAGE else None
 
 
-def announce_pictures(context: Context, outlets: Sequence[Any], pictures: Sequence[Mapping[str, Any]]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Announcement:
+    """The pictures that a task stored.
+
+    :param pictures: as :func:`picture_extra` returns them; no more than ``MOST_EVENTS`` are needed.
+    :param count: how many there are.
+    :param bytes: of all of them.
+    :param manifest: where a batch accounts for them.
+    """
+
+    pictures: Sequence[Mapping[str, Any]]
+    count: int
+    bytes: int
+    manifest: str | None = None
+
+
+def announce_pictures(context: Context, outlets: Sequence[Any], announcement: Announcement) -> None:
     """Add to the events that Airflow makes of a task's outlets once the task succeeds.
 
     An ``AssetAlias`` gets an event for each picture, whose own URI is the asset. An ``Asset`` gets its one event, with
-    ``{count, bytes, pictures}``, of which the first 20 pictures are listed.
+    ``{count, bytes, pictures}``, of which the first 20 pictures are listed, and a batch's ``manifest``.
 
     :param outlets: of the task.
-    :param pictures: as :func:`picture_extra` returns them.
     """
     for outlet in outlets:
         if isinstance(outlet, Asset):
-            context["outlet_events"][outlet].extra = _summary(pictures)
+            context["outlet_events"][outlet].extra = _summary(announcement)
         if not isinstance(outlet, AssetAlias):
             continue
         event = context["outlet_events"][outlet]
-        for picture in pictures[:MOST_EVENTS]:
+        for picture in announcement.pictures[:MOST_EVENTS]:
             asset = _asset_of(str(picture["uri"]))
             if asset is not None:
                 event.add(asset, extra=dict(picture))
-        if len(pictures) > MOST_EVENTS:
+        if announcement.count > MOST_EVENTS:
             _log().warning(
-                "%s pictures are stored, and the first %s are announced to the asset alias %r. For all of them, read "
-                "this task's XCom",
-                len(pictures),
+                "%s pictures are stored, and the first %s are announced to the asset alias %r. All of them are in %s",
+                announcement.count,
                 MOST_EVENTS,
                 outlet.name,
+                announcement.manifest or "this task's XCom",
             )
 
 
-def _summary(pictures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {
-        "count": len(pictures),
-        "bytes": sum(picture["bytes"] for picture in pictures),
-        "pictures": [dict(picture) for picture in pictures[:MOST_LISTED]],
+def _summary(announcement: Announcement) -> dict[str, Any]:
+    summary: dict[str, Any] = {
+        "count": announcement.count,
+        "bytes": announcement.bytes,
+        "pictures": [dict(picture) for picture in announcement.pictures[:MOST_LISTED]],
     }
+    return {**summary, "manifest": stable_uri(announcement.manifest)} if announcement.manifest else summary
 
 
 def _asset_of(uri: str) -> Asset | None:

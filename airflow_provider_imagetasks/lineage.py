@@ -24,14 +24,23 @@ FACET = "imageTasks"
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """One file that a task stored.
+    """A file that a task stored, or a folder of them.
 
     :param uri: where it is.
     :param size: in bytes.
+    :param count: how many files it is.
     """
 
     uri: str
     size: int
+    count: int = 1
+
+
+def gathered(files: Sequence[Made], folder: str) -> Sequence[Made]:
+    """Return the files, or their folder in their stead where they are too many to be named."""
+    if len(files) <= MOST_DATASETS:
+        return files
+    return [Made(uri=folder, size=sum(file.size for file in files), count=len(files))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +49,11 @@ class Lineage:
 
     :param service: name of the service.
     :param models: the models in use, each once.
-    :param image_task_ids: submitted, waited for or downloaded.
+    :param image_task_ids: those that other tasks read or made.
     :param submitted: whether the image tasks were made here, rather than read.
     :param references: URIs of the pictures that were edited from.
     :param files: what was stored.
-    :param folder: where it was stored.
+    :param image_task_count: how many image tasks there were, where not all are in ``image_task_ids``.
     """
 
     service: str
@@ -53,7 +62,7 @@ class Lineage:
     submitted: bool = False
     references: Sequence[str] = ()
     files: Sequence[Made] = ()
-    folder: str | None = None
+    image_task_count: int | None = None
 
     def as_openlineage(self) -> OperatorLineage[Any, Any]:
         """Return it as OpenLineage's datasets and a run facet ``imageTasks``: ``{service, models, imageTaskCount}``."""
@@ -65,7 +74,9 @@ class Lineage:
         if not self.submitted:
             read += image_tasks
         facet = RunFacet().with_additional_properties(
-            service=self.service, models=list(self.models), imageTaskCount=len(self.image_task_ids)
+            service=self.service,
+            models=list(self.models),
+            imageTaskCount=self.image_task_count or len(self.image_task_ids),
         )
         made = image_tasks if self.submitted else []
         return OperatorLineage(
@@ -84,13 +95,10 @@ class Lineage:
     def _stored(self) -> list[Any]:
         from airflow.providers.common.compat.openlineage.facet import OutputDataset, OutputStatisticsOutputDatasetFacet
 
-        parts = [(file.uri, file.size, 1) for file in self.files]
-        if len(parts) > MOST_DATASETS and self.folder:
-            parts = [(self.folder, sum(file.size for file in self.files), len(self.files))]
         stored = []
-        for uri, size, count in parts:
-            namespace, name = _names(stable_uri(uri))
-            statistics = OutputStatisticsOutputDatasetFacet(size=size, fileCount=count)
+        for file in self.files:
+            namespace, name = _names(stable_uri(file.uri))
+            statistics = OutputStatisticsOutputDatasetFacet(size=file.size, fileCount=file.count)
             stored.append(OutputDataset(namespace=namespace, name=name, outputFacets={"outputStatistics": statistics}))
         return stored
 

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError, public_class_name
+from airflow_provider_imagetasks.services.wire import Flow, Request, Result
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 
 MOST_WAITING = 10_000
@@ -94,7 +95,7 @@ def ended(task: ImageTask, error: ImageTaskError | None) -> None:
     :param error: why the wait fails, None where it succeeded.
     """
     if error is not None:
-        _count(FAILED, 1, service=task.service, error=public_class_name(type(error)))
+        failed(task.service, error)
         return
     if task.state is not TaskState.SUCCEEDED:
         return
@@ -113,6 +114,25 @@ def polled(service: str, requests: int) -> None:
     """Count status requests."""
     if requests:
         _count(POLLS, requests, service=service)
+
+
+def failed(service: str, error: ImageTaskError) -> None:
+    """Count an image task whose wait ended without pictures."""
+    _count(FAILED, 1, service=service, error=public_class_name(type(error)))
+
+
+def counted(flow: Flow[Result], service: str) -> Flow[Result]:
+    """Return a flow that only reads as one whose requests are counted."""
+    answer: Any = None
+    while True:
+        try:
+            step = flow.send(answer)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        if isinstance(step, Request):
+            polled_from_loop(service)
+        answer = yield step
 
 
 def polled_from_loop(service: str, requests: int = 1) -> None:

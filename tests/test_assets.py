@@ -11,7 +11,6 @@ from airflow.sdk import Asset, AssetAlias
 from airflow_provider_imagetasks import assets
 from airflow_provider_imagetasks.assets import picture_extra, stable_uri
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
-from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from tests.conftest import BY_URL
 from tests.task_runner import Outcome, TaskRunner
 
@@ -28,8 +27,8 @@ FILE = {
 }
 
 
-def task(**fields: Any) -> ImageTask:
-    return ImageTask(**{"id": "1", "service": "kie", "state": TaskState.SUCCEEDED, **fields})
+def extra(**fields: Any) -> dict[str, Any]:
+    return picture_extra(FILE, **{"service": "kie", "model": "m", "prompt": "a kite", "usage": None, **fields})
 
 
 def save(runner: TaskRunner, output_folder: str, outlets: list[Any], prompt: str, n: int = 1) -> Outcome:
@@ -100,7 +99,7 @@ def test_nothing_is_announced_where_the_download_fails(runner: TaskRunner, outpu
 
 
 def test_the_uri_names_no_connection() -> None:
-    assert picture_extra(FILE, task())["uri"] == "s3://bucket/kites/1-0.png"
+    assert extra()["uri"] == "s3://bucket/kites/1-0.png"
 
 
 @pytest.mark.parametrize(
@@ -118,14 +117,14 @@ def test_a_stable_uri_has_neither_credentials_nor_signature(uri: str, stable: st
 
 
 def test_an_event_stays_small_whatever_the_service_says() -> None:
-    wordy = task(prompt="\U0001fa81" * 5_000, usage={"details": "x" * 5_000}, model="m")
+    wordy = extra(prompt="\U0001fa81" * 5_000, usage={"details": "x" * 5_000})
 
-    assert len(json.dumps(picture_extra(FILE, wordy))) < 5_000
+    assert len(json.dumps(wordy)) < 5_000
 
 
 @pytest.mark.parametrize("usage", [{"credits": float("nan")}, {"credits": object()}])
 def test_a_usage_that_is_not_json_is_left_out(usage: dict[str, Any]) -> None:
-    assert picture_extra(FILE, task(usage=usage))["usage"] is None
+    assert extra(usage=usage)["usage"] is None
 
 
 def test_a_name_that_airflow_would_misread_is_quoted() -> None:

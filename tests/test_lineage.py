@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_imagetasks import lineage
-from airflow_provider_imagetasks.lineage import Lineage, Made
+from airflow_provider_imagetasks.lineage import Lineage, Made, gathered
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
 from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
 from tests.task_runner import TaskRunner
@@ -105,8 +105,7 @@ def test_many_files_are_named_by_their_folder(tmp_path: Path, monkeypatch: pytes
             service="kie",
             models=["m"],
             image_task_ids=["a", "b", "c"],
-            files=files,
-            folder="s3://conn@bucket/kites/",
+            files=gathered(files, "s3://conn@bucket/kites/"),
         ),
         tmp_path,
     )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from airflow_provider_imagetasks import metrics
 from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import AuthenticationError, ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.pacing import Pace
@@ -132,7 +133,9 @@ class StatusQuestions:
         ids = {row: self._wanted[row][0] for row in rows if row in self._wanted}
         try:
             try:
-                tasks = await transport.run(self._service.get_tasks(list(ids.values())))
+                tasks = await transport.run(
+                    metrics.counted(self._service.get_tasks(list(ids.values())), self._service.name)
+                )
             except ImageTaskError as error:
                 if error.retryable or isinstance(error, AuthenticationError):
                     raise

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +53,7 @@ class BatchRecords:
         self._lock = threading.Lock()
         self._next_number = 0
         self._unwritten: list[bytes] = []
+        self._once_written: list[Callable[[], None]] = []
         self._outcomes = (scratch / "outcomes").open("w+b")
         self._outcome_at = array("q", [-1]) * state.total
         self._foreign: set[int] = set()
@@ -99,12 +100,17 @@ class BatchRecords:
         """Write down what became of the submissions of a group."""
         self._write_intents(name, intents)
 
-    def note(self, outcome: dict[str, Any]) -> None:
-        """Note the end of a row; :meth:`flush` writes it down. Until then a restart reads the image task once more."""
+    def note(self, outcome: dict[str, Any], once_written: Callable[[], None] | None = None) -> None:
+        """Note the end of a row; :meth:`flush` writes it down. Until then a restart reads the image task once more.
+
+        :param once_written: called when it is written down, and so does not come again.
+        """
         line = json_line(outcome)
         self._remember(outcome["index"], line)
         with self._lock:
             self._unwritten.append(line)
+            if once_written is not None:
+                self._once_written.append(once_written)
         self.state.over(outcome["index"], succeeded=outcome["status"] == SUCCEEDED)
 
     @property
@@ -122,13 +128,17 @@ class BatchRecords:
         self.require_latest_start()
         with self._lock:
             lines, self._unwritten = self._unwritten, []
+            calls, self._once_written = self._once_written, []
             name = self._new_name("outcomes")
         try:
             self.folder.write(str(name), b"".join(lines))
         except BaseException:
             with self._lock:
                 self._unwritten = lines + self._unwritten
+                self._once_written = calls + self._once_written
             raise
+        for call in calls:
+            call()
 
     def require_latest_start(self) -> None:
         """Stop where another start of the same batch has begun since: two must not submit.

@@ -6,8 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from airflow_provider_imagetasks import metrics
 from airflow_provider_imagetasks.batch.asking import StatusQuestions
 from airflow_provider_imagetasks.batch.manifest import outcome_row
 from airflow_provider_imagetasks.batch.prices import price_of
@@ -121,7 +123,10 @@ class RowEnds:
 
     def end(self, row: int, error: ImageTaskError, *, image_task_id: str | None) -> None:
         """Write a row off."""
-        self._note(outcome_row(self._requests.line(row), image_task_id=image_task_id, error=error))
+        outcome = outcome_row(self._requests.line(row), image_task_id=image_task_id, error=error)
+        # One that was never submitted was counted as refused; one that cannot be stored has not failed.
+        has_failed = image_task_id is not None and not isinstance(error, DownloadError)
+        self._note(outcome, partial(metrics.failed, self._settings.service.name, error) if has_failed else None)
 
     async def _deliver(self, row: int, task: ImageTask) -> None:
         try:
@@ -141,7 +146,8 @@ class RowEnds:
         request = replace(request, model=request.model or task.model)
         price = price_of(self._settings.service.name, request, self._settings.prices)
         cost = price * len(files) if price is not None else None
-        self._note(outcome_row(line, image_task_id=task.id, files=files, usage=task.usage, cost=cost))
+        outcome = outcome_row(line, image_task_id=task.id, files=files, usage=task.usage, cost=cost)
+        self._note(outcome, partial(_count_delivered, task, cost))
 
     def _end_or_repeat(self, row: int, error: ImageTaskError, *, image_task_id: str | None) -> None:
         is_gone = isinstance(error, ImageTaskNotFoundError | UnsafeResultError)
@@ -156,14 +162,19 @@ class RowEnds:
         else:
             self.end(row, error, image_task_id=image_task_id)
 
-    def _note(self, outcome: dict[str, Any]) -> None:
+    def _note(self, outcome: dict[str, Any], count: Callable[[], None] | None) -> None:
         row = outcome["index"]
         self._forget(row)
         self._tries.pop(row, None)
-        self._records.note(outcome)
+        self._records.note(outcome, count)
         self.last_end = time.time()
 
     def _forget(self, row: int) -> None:
         self._questions.drop(row)
         self._fresh.discard(row)
         self._running.discard(row)
+
+
+def _count_delivered(task: ImageTask, cost: float | None) -> None:
+    metrics.ended(task, None)
+    metrics.cost(task.service, cost or 0.0)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_imagetasks import metrics
 from airflow_provider_imagetasks.account_transport import open_async_transport
 from airflow_provider_imagetasks.batch.asking import StatusQuestions
 from airflow_provider_imagetasks.batch.lost import LostSubmissions
@@ -208,6 +209,7 @@ class BatchRun:
         for row, task in found.taken.items():
             intent = self._state.open[row]
             self._log.info("Row %s: the service has it as image task %s.", row, task.id)
+            metrics.submitted(self._settings.service.name)
             self._follow(replace(intent, image_task_id=task.id, submitted_at=task.created_at or intent.at), task)
         for row in found.never_taken:
             self._same.add(row)
@@ -217,6 +219,7 @@ class BatchRun:
                 self._log.warning("Row %s: %s It is submitted again (on_unknown_outcome).", row, error.message)
                 self._state.renewed(row)
             else:
+                metrics.not_submitted(self._settings.service.name, error)
                 self._ends.end(row, error, image_task_id=None)
 
     async def _keep_up(self) -> None:

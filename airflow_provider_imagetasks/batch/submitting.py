@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from airflow_provider_imagetasks import metrics
 from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.batch.asking import RunsFlows
 from airflow_provider_imagetasks.batch.records import BatchRecords
@@ -89,6 +90,10 @@ class Submissions:
             raise
         known = await asyncio.gather(*(self._submit_one(intent, transport) for intent in intents))
         await asyncio.to_thread(self._records.settle, name, known)
+        for intent in known:
+            # Not before it is on record: a later start, which finds it lost, would count it again.
+            if intent.submitted_at is not None:
+                metrics.submitted(self._service.name)
 
     async def _submit_one(self, intent: Intent, transport: RunsFlows) -> Intent:
         try:
@@ -103,6 +108,8 @@ class Submissions:
             self._desk.lost(intent, error)
             return intent
         except ImageTaskError as error:
+            if error is not self._desk.stopped:
+                metrics.not_submitted(self._service.name, error)
             known = replace(intent, image_task_id=error.image_task_id, taken=error.billed != "no")
             self._desk.refused(known, error)
             return known

@@ -17,11 +17,13 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_imagetasks.account import DEFAULT_CONN_ID
 from airflow_provider_imagetasks.airflow_errors import errors_for_airflow, errors_pushed
+from airflow_provider_imagetasks.assets import announce_pictures
 from airflow_provider_imagetasks.batch.arguments import file_of, rows_of, texts_in, with_limits
 from airflow_provider_imagetasks.batch.asking import poll_interval_for
 from airflow_provider_imagetasks.batch.decisions import read_failure_budget
+from airflow_provider_imagetasks.batch.delivered import Delivered
 from airflow_provider_imagetasks.batch.ending import failure_of, finish
-from airflow_provider_imagetasks.batch.opening import OpenBatch, Wanted, check, keep, open_batch
+from airflow_provider_imagetasks.batch.opening import MANIFEST_NAME, OpenBatch, Wanted, check, keep, open_batch
 from airflow_provider_imagetasks.batch.prices import read_max_cost, read_prices
 from airflow_provider_imagetasks.batch.progress import Counts, ProgressReport
 from airflow_provider_imagetasks.batch.requests_file import Asking, RequestsSource, freeze
@@ -32,6 +34,7 @@ from airflow_provider_imagetasks.downloads.filenames import DEFAULT_FILENAME, RO
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, ProtocolError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.ledger.submitting import OnUnknownOutcome, slot_of
+from airflow_provider_imagetasks.lineage import ReportsLineage
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.storage import require_known_scheme
 from airflow_provider_imagetasks.triggers.image_batch import EVENT_STATUSES, PROGRESS_KEY, ImageBatchTrigger
@@ -49,7 +52,7 @@ MOST_LITERAL_PROMPTS = 1000
 _BACKSTOP_SECONDS = 120.0
 
 
-class ImageBatchOperator(BaseOperator):
+class ImageBatchOperator(ReportsLineage, BaseOperator):
     """Make any number of pictures as one task: submit within the account's limits, wait without a worker, download.
 
     Give one of ``prompts``, ``requests`` and ``requests_path``. Returns ``{manifest, total, succeeded, failed, usage,
@@ -60,6 +63,8 @@ class ImageBatchOperator(BaseOperator):
     The first start freezes the requests under ``output_path``; every later start reads only those. A retry repeats rows
     whose failure was retryable and unbilled; Clear of a failed batch repeats all failed rows; Clear of a successful one
     makes new pictures. What was submitted is never submitted again by itself. Costs a picture per row and ``n``.
+
+    Once it succeeds, an ``AssetAlias`` in ``outlets`` gets an event for each picture, an ``Asset`` one for all.
 
     :param prompts: a text, or a sequence of texts. A single text is a template; rows of a sequence are data.
     :param requests: dicts with ``prompt`` and, where wanted, ``model``, ``options``, ``images``, ``mask``, ``id``.
@@ -287,9 +292,20 @@ class ImageBatchOperator(BaseOperator):
                 self._keep_counts(state_store, batch, counts)
                 if not is_over:
                     self._defer(settings, run.open_ids, run.latest_submission, counts)
-                return self._finish(batch, wanted, Path(scratch))
+                result = self._finish(batch, wanted, Path(scratch))
+                self._tell_others(batch, Path(scratch) / MANIFEST_NAME, str(result["manifest"]), settings, context)
+                return result
             finally:
                 batch.close()
+
+    def _tell_others(
+        self, batch: OpenBatch, manifest: Path, uri: str, settings: BatchSettings, context: Context
+    ) -> None:
+        """Announce the pictures as assets, and keep for OpenLineage what was read and made."""
+        delivered = Delivered(settings.service.name, batch.requests)
+        delivered.read(manifest)
+        announce_pictures(context, self.outlets, delivered.announcement(uri))
+        self.lineage = delivered.lineage(str(self.output_path))
 
     def _keep_counts(self, state_store: Any, batch: OpenBatch, counts: Counts) -> None:
         try:

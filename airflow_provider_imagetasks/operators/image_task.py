@@ -11,14 +11,14 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_imagetasks import callback_urls
 from airflow_provider_imagetasks.account import DEFAULT_CONN_ID
 from airflow_provider_imagetasks.airflow_errors import errors_for_airflow
-from airflow_provider_imagetasks.assets import announce_pictures, picture_extra
+from airflow_provider_imagetasks.assets import Announcement, announce_pictures, picture_extra
 from airflow_provider_imagetasks.downloads.filenames import DEFAULT_FILENAME, check_filename
 from airflow_provider_imagetasks.downloads.files import DownloadedFile, download_images
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.ledger.stores import store_for
 from airflow_provider_imagetasks.ledger.submitting import OnUnknownOutcome, Submission, SubmissionSlot, slot_of
-from airflow_provider_imagetasks.lineage import Lineage, Made, ReportsLineage
+from airflow_provider_imagetasks.lineage import Lineage, Made, ReportsLineage, gathered
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.references import read_references
 from airflow_provider_imagetasks.storage import open_folder, require_known_scheme
@@ -228,14 +228,14 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
             files, tasks = self._download()
         by_id = {task.id: task for task in tasks}
         stored = [file.as_xcom() for file in files]
-        pictures = [picture_extra(file, by_id[file["image_task_id"]]) for file in stored]
-        announce_pictures(context, self.outlets, pictures)
+        pictures = [_announced(file, by_id[file["image_task_id"]]) for file in stored]
+        total = sum(file.picture.bytes for file in files)
+        announce_pictures(context, self.outlets, Announcement(pictures=pictures, count=len(files), bytes=total))
         self.lineage = Lineage(
             service=tasks[0].service,
             models=sorted({task.model for task in tasks if task.model}),
             image_task_ids=[task.id for task in tasks],
-            files=[Made(uri=file.uri, size=file.picture.bytes) for file in files],
-            folder=str(self.output_path),
+            files=gathered([Made(uri=file.uri, size=file.picture.bytes) for file in files], str(self.output_path)),
         )
         return {"files": stored}
 
@@ -270,3 +270,7 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
             retryable=True,
             retry_advice="A retry reads it again; better put an ImageTaskSensor before this task.",
         )
+
+
+def _announced(file: Mapping[str, Any], task: ImageTask) -> dict[str, Any]:
+    return picture_extra(file, service=task.service, model=task.model, prompt=task.prompt, usage=task.usage)
