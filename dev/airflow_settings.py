@@ -80,6 +80,8 @@ def airflow_settings(
         # A changed file is parsed at once all the same; this spares the unchanged ones.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        # Its provider is among the development tools; who wants events turns them on.
+        "AIRFLOW__OPENLINEAGE__DISABLED": "True",
     }
 
 

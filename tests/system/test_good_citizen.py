@@ -1,0 +1,164 @@
+"""What other parts of Airflow get from a run: assets start Dags, a person approves, lineage and metrics go out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+import requests
+
+from dev.airflow_deployment import AirflowDeployment
+from dev.local_image_service import LocalImageServiceProcess
+from dev.rest_api import wait_until
+from tests.statsd_receiver import StatsdReceiver
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
+PRODUCER, CONSUMER, APPROVAL = (
+    "example_image_task_assets",
+    "example_image_task_new_pictures",
+    "example_image_task_approval",
+)
+SERVICE = (("service", "acedatacloud"),)
+
+
+@pytest.fixture(scope="module")
+def statsd() -> Iterator[StatsdReceiver]:
+    with StatsdReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def lineage_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lineage") / "events.json"
+
+
+@pytest.fixture(scope="module")
+def airflow(
+    local_service: LocalImageServiceProcess,
+    statsd: StatsdReceiver,
+    lineage_file: Path,
+    airflow_database_template: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[AirflowDeployment]:
+    """An Airflow that starts Dags on assets, and tells OpenLineage and a statsd server what it does."""
+    folder = tmp_path_factory.mktemp("dags")
+    for name in (PRODUCER, APPROVAL):
+        shutil.copy(EXAMPLES / f"{name}.py", folder)
+    environment = {
+        "AIRFLOW_CONN_IMAGETASKS_DEFAULT": local_service.connection("acedatacloud"),
+        "IMAGETASKS_EXAMPLE_OUTPUT": f"file://{tmp_path_factory.mktemp('pictures')}",
+        "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",
+        "AIRFLOW__OPENLINEAGE__DISABLED": "False",
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
+            {"type": "file", "log_file_path": str(lineage_file), "append": True}
+        ),
+        **statsd.environment(),
+    }
+    with AirflowDeployment(
+        dag_folders={"examples": folder}, environment=environment, database_template=airflow_database_template
+    ) as deployment:
+        for dag_id in (PRODUCER, CONSUMER, APPROVAL):
+            deployment.wait_for_dag(dag_id)
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def produced(airflow: AirflowDeployment) -> str:
+    """The id of a run that announced its picture."""
+    return airflow.api.run_dag(PRODUCER, timeout=180)
+
+
+def test_a_new_picture_starts_the_dag_that_waits_for_it(airflow: AirflowDeployment, produced: str) -> None:
+    api = airflow.api
+    (file,) = api.xcom(PRODUCER, produced, "save")["files"]
+
+    def started() -> str | None:
+        runs = list(api.pages(f"/dags/{CONSUMER}/dagRuns", "dag_runs"))
+        return runs[0]["dag_run_id"] if runs else None
+
+    run_id = wait_until(started, timeout=60, what="a run of the Dag that waits for pictures")
+    assert api.wait_for_run(CONSUMER, run_id, timeout=90) == "success", api.failure_report(CONSUMER, run_id)
+    (picture,) = api.xcom(CONSUMER, run_id, "list_new_pictures")
+    assert picture.items() >= file.items()
+    assert picture["prompt"].startswith("an orchard in bloom")
+    assert picture["model"] == "gpt-image-2"
+    assert picture["usage"]["total_tokens"] > 0
+
+
+def test_the_event_is_there_for_whoever_asks_airflow(airflow: AirflowDeployment, produced: str) -> None:
+    (file,) = airflow.api.xcom(PRODUCER, produced, "save")["files"]
+
+    (event,) = airflow.api.pages("/assets/events", "asset_events", source_run_id=produced)
+
+    assert event["extra"]["sha256"] == file["sha256"]
+    asset = airflow.api.request("GET", f"/assets/{event['asset_id']}")
+    assert asset["uri"].startswith("file:///")
+    assert asset["aliases"][0]["name"] == "imagetasks_example_pictures"
+
+
+def test_openlineage_gets_what_each_task_read_and_made(
+    airflow: AirflowDeployment, produced: str, lineage_file: Path
+) -> None:
+    (file,) = airflow.api.xcom(PRODUCER, produced, "save")["files"]
+
+    def completed() -> dict[str, Any] | None:
+        lines = [json.loads(line) for line in lineage_file.read_text().splitlines() if line.strip()]
+        found = {
+            event["job"]["name"].rpartition(".")[2]: event
+            for event in lines
+            if event["eventType"] == "COMPLETE" and event["job"]["name"].startswith(f"{PRODUCER}.")
+        }
+        return found if {"submit", "wait", "save"} <= set(found) else None
+
+    events = wait_until(completed, timeout=60, what="the lineage of all tasks")
+    image_task = {"namespace": "imagetasks://acedatacloud", "name": file["image_task_id"]}
+    assert events["submit"]["outputs"][0].items() >= image_task.items()
+    assert events["wait"]["inputs"][0].items() >= image_task.items()
+    assert events["save"]["inputs"][0].items() >= image_task.items()
+    stored = events["save"]["outputs"][0]
+    assert (stored["namespace"], stored["name"]) == ("file", urlsplit(file["uri"]).path)
+    assert stored["outputFacets"]["outputStatistics"]["size"] == file["bytes"]
+    for event in events.values():
+        facet = event["run"]["facets"].get("imageTasks", {})
+        if event["job"]["name"] != PRODUCER:
+            assert (facet["service"], facet["models"]) == ("acedatacloud", ["gpt-image-2"])
+
+
+def test_statsd_gets_what_workers_and_the_triggerer_did(
+    airflow: AirflowDeployment, produced: str, statsd: StatsdReceiver, local_service: LocalImageServiceProcess
+) -> None:
+    (file,) = airflow.api.xcom(PRODUCER, produced, "save")["files"]
+
+    assert statsd.totals("submitted") == {SERVICE: 1}
+    assert statsd.totals("succeeded") == {SERVICE: 1}
+    assert statsd.totals("bytes") == {SERVICE: file["bytes"]}
+    # All of them, those of the triggerer included: as many as the service counted.
+    queries = local_service.stats()["dialects"]["acedatacloud"]["status_queries"]
+    assert statsd.totals("polls") == {SERVICE: queries}
+
+
+@pytest.mark.parametrize(("answer", "published"), [("Approve", "success"), ("Reject", "skipped")])
+def test_a_person_decides_what_is_published(airflow: AirflowDeployment, answer: str, published: str) -> None:
+    api = airflow.api
+    run_id = api.trigger_dag(APPROVAL)
+    api.wait_for_task_state(APPROVAL, run_id, "approve", "awaiting_input", "deferred", timeout=120)
+    path = f"/dags/{APPROVAL}/dagRuns/{quote(run_id, safe='')}/taskInstances/approve/-1/hitlDetails"
+
+    body = api.request("GET", path)["body"]
+    url = body.partition("](")[2].partition(")")[0]
+    with requests.Session() as session:
+        session.trust_env = False
+        shown = session.get(url, timeout=10)
+    assert shown.headers["Content-Type"] == "image/png"
+    api.request("PATCH", path, json={"chosen_options": [answer], "params_input": {}})
+
+    assert api.wait_for_run(APPROVAL, run_id, timeout=90) == "success", api.failure_report(APPROVAL, run_id)
+    assert {task.task_id: task.state for task in api.task_instances(APPROVAL, run_id)}["publish"] == published
+    if published == "success":
+        target = Path(urlsplit(api.xcom(APPROVAL, run_id, "publish")).path)
+        assert target.read_bytes() == shown.content
