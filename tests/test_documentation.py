@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
 import shlex
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.configuration import conf
 from airflow.sdk import DAG, Connection
 
 from airflow_provider_imagetasks import exceptions, storage
 from airflow_provider_imagetasks.connections import account_from
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.hooks import connection_form
+from airflow_provider_imagetasks.provider_info import get_provider_info
 from airflow_provider_imagetasks.services import known_services
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +32,9 @@ PAGES = [
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 RUN_AS_A_PROJECT = {"dags/kites.py", "conftest.py", "test_kites.py"}
 """Blocks that begin with a file's name: tests/test_pytest_plugin.py runs them together."""
+
+NOT_RUN = {"nginx"}
+"""Settings of programs that this project does not start."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def file_name(block: Block) -> str | None:
 
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:
-    assert {block.language for block in all_blocks()} <= {"python", "bash", "json", "ini"}
+    assert {block.language for block in all_blocks()} <= {"python", "bash", "json", "ini", *NOT_RUN}
     assert {name for block in all_blocks() if (name := file_name(block))} == RUN_AS_A_PROJECT
     assert len(blocks("python")) > 10
 
@@ -92,6 +98,18 @@ def test_a_python_block_runs_and_its_dags_hold_together(block: Block, monkeypatc
 @pytest.mark.parametrize("block", blocks("json"))
 def test_a_json_block_is_json(block: Block) -> None:
     json.loads(block.content)
+
+
+@pytest.mark.parametrize("block", blocks("ini"))
+def test_a_block_of_settings_names_options_that_there_are(block: Block) -> None:
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read_string(block.content)
+    ours = get_provider_info()["config"]["imagetasks"]["options"]
+
+    assert settings.sections()
+    for section in settings.sections():
+        for option in settings.options(section):
+            assert option in ours if section == "imagetasks" else conf.has_option(section, option), option
 
 
 @pytest.mark.parametrize("block", blocks("bash"))
