@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,12 @@ import requests
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
-from dev.rest_api import wait_until
+from dev.rest_api import AirflowRestApi, RestApiError, wait_until
 from tests.statsd_receiver import StatsdReceiver
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
+CHECKOUT = Path(__file__).resolve().parents[2]
+EXAMPLES = CHECKOUT / "example_dags"
+QUICK_START = CHECKOUT / "docs" / "quick-start.md"
 PRODUCER, CONSUMER, APPROVAL = (
     "example_image_task_assets",
     "example_image_task_new_pictures",
@@ -38,8 +41,15 @@ def lineage_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def own_service(orderly_termination: None) -> Iterator[LocalImageServiceProcess]:
+    """A service that only this Airflow asks, so that both can be counted against each other."""
+    with LocalImageServiceProcess(latency="1-3", folder=CHECKOUT) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
 def airflow(
-    local_service: LocalImageServiceProcess,
+    own_service: LocalImageServiceProcess,
     statsd: StatsdReceiver,
     lineage_file: Path,
     airflow_database_template: Path,
@@ -50,7 +60,7 @@ def airflow(
     for name in (PRODUCER, APPROVAL):
         shutil.copy(EXAMPLES / f"{name}.py", folder)
     environment = {
-        "AIRFLOW_CONN_IMAGETASKS_DEFAULT": local_service.connection("acedatacloud"),
+        "AIRFLOW_CONN_IMAGETASKS_DEFAULT": own_service.connection("acedatacloud"),
         "IMAGETASKS_EXAMPLE_OUTPUT": f"file://{tmp_path_factory.mktemp('pictures')}",
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",
         "AIRFLOW__OPENLINEAGE__DISABLED": "False",
@@ -130,16 +140,39 @@ def test_openlineage_gets_what_each_task_read_and_made(
 
 
 def test_statsd_gets_what_workers_and_the_triggerer_did(
-    airflow: AirflowDeployment, produced: str, statsd: StatsdReceiver, local_service: LocalImageServiceProcess
+    produced: str, statsd: StatsdReceiver, own_service: LocalImageServiceProcess
 ) -> None:
-    (file,) = airflow.api.xcom(PRODUCER, produced, "save")["files"]
+    counts = own_service.stats()["dialects"]["acedatacloud"]
 
-    assert statsd.totals("submitted") == {SERVICE: 1}
-    assert statsd.totals("succeeded") == {SERVICE: 1}
-    assert statsd.totals("bytes") == {SERVICE: file["bytes"]}
-    # All of them, those of the triggerer included: as many as the service counted.
-    queries = local_service.stats()["dialects"]["acedatacloud"]["status_queries"]
-    assert statsd.totals("polls") == {SERVICE: queries}
+    assert statsd.totals("submitted") == {SERVICE: counts["created"]}
+    assert statsd.totals("succeeded") == {SERVICE: counts["created"]}
+    assert statsd.totals("pictures") == {SERVICE: counts["created"]}
+    # All of them, those of the triggerer included.
+    assert statsd.totals("polls") == {SERVICE: counts["status_queries"]}
+
+
+def test_the_dag_of_the_quick_start_makes_its_picture(airflow: AirflowDeployment, tmp_path: Path) -> None:
+    (source,) = re.findall(r"```python\n(.*?)```", QUICK_START.read_text(), re.DOTALL)
+    assert source.count("file:///tmp/kites/") == 1
+
+    airflow.write_dag("kites", source.replace("file:///tmp/kites/", f"file://{tmp_path}/"))
+    airflow.api.run_dag("kites", timeout=120)
+
+    assert len(list(tmp_path.glob("*.png"))) == 1
+
+
+def respond(api: AirflowRestApi, path: str, answer: str) -> None:
+    """Press the button, again where it had no effect: Airflow answers before a busy SQLite has taken the change."""
+
+    def is_pressed() -> bool:
+        try:
+            api.request("PATCH", path, json={"chosen_options": [answer], "params_input": {}})
+        except RestApiError as error:
+            if error.status != requests.codes.conflict:
+                raise
+        return bool(api.request("GET", path)["response_received"])
+
+    wait_until(is_pressed, timeout=60, what=f"the answer {answer}", interval=2)
 
 
 @pytest.mark.parametrize(("answer", "published"), [("Approve", "success"), ("Reject", "skipped")])
@@ -155,7 +188,7 @@ def test_a_person_decides_what_is_published(airflow: AirflowDeployment, answer: 
         session.trust_env = False
         shown = session.get(url, timeout=10)
     assert shown.headers["Content-Type"] == "image/png"
-    api.request("PATCH", path, json={"chosen_options": [answer], "params_input": {}})
+    respond(api, path, answer)
 
     assert api.wait_for_run(APPROVAL, run_id, timeout=90) == "success", api.failure_report(APPROVAL, run_id)
     assert {task.task_id: task.state for task in api.task_instances(APPROVAL, run_id)}["publish"] == published
