@@ -17,6 +17,7 @@ version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 html_theme = "furo"
 html_title = f"Image tasks for Airflow {__version__}"
+html_show_copyright = False
 html_copy_source = False
 html_show_sourcelink = False
 
@@ -25,7 +26,7 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 # What is not ours is not documented here, and there is no network to look elsewhere; these of ours are no API.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!airflow_provider_imagetasks\.).*"),
