@@ -45,7 +45,6 @@ class LocalImageServiceProcess:
         self.url = ""
         self._scratch = Path(tempfile.mkdtemp(prefix="image-service-"))
         self.server_folder = self._scratch / "pictures"
-        """Where the GPT-Image MCP server writes its pictures."""
         command = [python, "-m", "airflow_provider_imagetasks.local", "--port", str(port), "--latency", latency]
         command += ["--output-dir", str(self.server_folder)]
         self._process = ChildProcess(

@@ -14,6 +14,7 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
+from tests.conftest import BY_URL
 from tests.task_runner import TaskRunner
 
 
@@ -183,6 +184,7 @@ def test_every_argument_can_be_mapped() -> None:
     assert "prompt" in mapped.template_fields
 
 
+@BY_URL
 def test_what_was_refused_is_told_with_its_prompt(runner: TaskRunner, service_name: str) -> None:
     outcome = runner.run(lambda: submit(prompt="a red kite [refuse]"))
 

@@ -98,7 +98,7 @@ def _after_acceptance(strike: Callable[..., None], task: KilledSubmitOperator, _
 
 
 def _before_the_record(strike: Callable[..., None], _task: KilledSubmitOperator, _context: Any) -> None:
-    _strike_after(ImageTaskHook, "submit", strike)
+    _strike_after(ImageTaskHook, "send", strike)
 
 
 def _before_xcom(strike: Callable[..., None], _task: KilledSubmitOperator, context: Any) -> None:
