@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import sys
 import threading
@@ -122,7 +123,7 @@ def failed(service: str, error: ImageTaskError) -> None:
 
 
 def counted(flow: Flow[Result], service: str) -> Flow[Result]:
-    """Return a flow that only reads as one whose requests are counted."""
+    """Return a flow that only reads as one whose requests are counted, as they are made: for workers."""
     answer: Any = None
     while True:
         try:
@@ -131,7 +132,7 @@ def counted(flow: Flow[Result], service: str) -> Flow[Result]:
             result: Result = end.value
             return result
         if isinstance(step, Request):
-            polled_from_loop(service)
+            polled(service, 1)
         answer = yield step
 
 
@@ -200,6 +201,15 @@ def _left_behind() -> queue.Queue[Callable[[], None]]:
             _queue = queue.Queue(MOST_WAITING)
             threading.Thread(target=_send_for_ever, args=(_queue,), name="imagetasks-metrics", daemon=True).start()
         return _queue
+
+
+def _begin_anew() -> None:
+    """Forget the parent's thread, which a forked process does not have."""
+    global _queue, _queue_lock
+    _queue, _queue_lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 def _send_for_ever(counts: queue.Queue[Callable[[], None]]) -> None:

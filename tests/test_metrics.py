@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sys
 import threading
@@ -209,6 +210,19 @@ async def test_the_polls_of_an_event_loop_are_sent_by_another_thread(
 
     assert await asyncio.to_thread(counted.wait, 10)
     assert set(threads) == {"imagetasks-metrics"}
+
+
+def test_a_forked_process_sends_its_own(statsd: StatsdReceiver) -> None:
+    metrics.polled_from_loop("kie")
+    child = os.fork()
+    if not child:
+        metrics.polled_from_loop("kie", 2)
+        metrics._left_behind().join()
+        os._exit(0)
+    os.waitpid(child, 0)
+    metrics._left_behind().join()
+
+    assert statsd.totals("polls") == {(("service", "kie"),): 3}
 
 
 def broken(*_: Any, **__: Any) -> Any:
