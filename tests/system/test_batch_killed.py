@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 ROWS = 1000
 PATIENCE = 400
-PROGRESSING = [15, 25, 35, 45]
-"""Seconds that the image tasks of the batch take whose progress is watched."""
+PROGRESSING = [15, 25, 35, 45, 55, 65, 75, 85]
+"""Seconds that the image tasks of the batch take whose progress is watched. The triggerer is killed meanwhile."""
 REFUSED_EVERY = 20
 
 DAGS = """
