@@ -13,6 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_imagetasks.batch.progress import Counts
 from airflow_provider_imagetasks.batch.watching import BatchProgress
 from airflow_provider_imagetasks.connections import connection_poller
+from airflow_provider_imagetasks.triggers.cancellation import cancellation_explained
 from airflow_provider_imagetasks.triggers.image_task import SHORTEST_FIRST_PAUSE
 from airflow_provider_imagetasks.wait_log import WaitLog
 from airflow_provider_imagetasks.waiting import Watch
@@ -88,14 +89,8 @@ class ImageBatchTrigger(BaseTrigger):
         first_pause = max(self.poll_interval, SHORTEST_FIRST_PAUSE)
         waiting = asyncio.create_task(connection_poller(self.conn_id).wait_with(progress, first_pause=first_pause))
         try:
-            status = await self._watched(waiting, progress)
-        except asyncio.CancelledError:
-            self.log.info(
-                "This triggerer stops asking: the task was ended or cleared, another triggerer took the wait over, or "
-                "this one shuts down. The image tasks go on at the service."
-            )
-            # By the message of the cancellation Airflow would log a user's action, which it often was not.
-            raise asyncio.CancelledError from None
+            with cancellation_explained(self.log):
+                status = await self._watched(waiting, progress)
         finally:
             waiting.cancel()
         yield TriggerEvent({"status": status})

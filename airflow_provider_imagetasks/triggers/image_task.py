@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_imagetasks.connections import connection_poller
+from airflow_provider_imagetasks.triggers.cancellation import cancellation_explained
 from airflow_provider_imagetasks.wait_log import WaitLog
 from airflow_provider_imagetasks.waiting import Watch
 
@@ -79,17 +79,10 @@ class ImageTaskTrigger(BaseTrigger):
             deadline=self.deadline,
             poll_interval=self.poll_interval,
         )
-        try:
+        with cancellation_explained(self.log):
             status = await connection_poller(self.conn_id).wait(
                 watch,
                 first_pause=max(self.first_pause or self.poll_interval, SHORTEST_FIRST_PAUSE),
                 log=WaitLog(self.logger()),
             )
-        except asyncio.CancelledError:
-            self.log.info(
-                "This triggerer stops asking: a callback woke the task, it was ended or cleared, another triggerer "
-                "took the wait over, or this one shuts down. The image task goes on at the service."
-            )
-            # By the message of the cancellation Airflow would log a user's action, which it often was not.
-            raise asyncio.CancelledError from None
         yield TriggerEvent({"status": status, "deadline": self.deadline, "asked_at": self.asked_at})
