@@ -43,10 +43,10 @@ format: $(VENV)/.installed ## Format the code and apply the safe lint fixes
 
 .PHONY: test
 test: $(VENV)/.installed ## Run all tests: unit, contract, task runner, and the example Dags in a real Airflow
-	@$(VENV)/bin/python -m pytest -m "not long and not slow" $(ARGUMENTS)
+	@$(call run_tests,$(VENV)/bin/python)
 
 .PHONY: test-slow
-test-slow: $(VENV)/.installed ## Search a whole Airflow for keys, kill submissions (the short form), and ask for pictures without the right; five minutes
+test-slow: $(VENV)/.installed ## Search a whole Airflow for keys, kill submissions (the short form), and ask for the gallery, assets and metrics; six minutes
 	@$(VENV)/bin/python -m pytest -m "slow and not long" $(ARGUMENTS)
 
 .PHONY: test-unit
@@ -80,7 +80,7 @@ test-chaos-airflow-3.1: .venv-3.1/.installed ## Do the same on the newest Airflo
 .PHONY: test-airflow-3.1 test-airflow-3.2
 test-airflow-3.1 test-airflow-3.2: test-airflow-%: .venv-%/.installed ## Run all tests on the newest Airflow of that minor, in an environment of its own
 	@.venv-$*/bin/python -m dev.installed_versions --airflow $* $(call constraints_for,$*)
-	@.venv-$*/bin/python -m pytest -m "not long and not slow" $(ARGUMENTS)
+	@$(call run_tests,.venv-$*/bin/python)
 
 .PHONY: test-matrix
 test-matrix: $(MATRIX:%=.venv-%/.installed) ## Run the unit tests and the example Dags on each Airflow and each Python; eight minutes
@@ -177,6 +177,12 @@ endef
 
 # $(1) the minor version of Airflow. The newest one's constraints are the project's own.
 constraints_for = $(firstword $(wildcard constraints-airflow-$(1).txt) constraints.txt)
+
+# $(1) the interpreter. What starts no Airflow mostly waits, so several files of it run at a time.
+define run_tests
+$(1) -m pytest -m "not system and not long and not slow" -n 4 --dist loadfile $(ARGUMENTS) \
+	&& $(1) -m pytest -m "system and not long and not slow" $(ARGUMENTS)
+endef
 
 # A comma in a call would end its argument.
 bench_extras := dev,bench

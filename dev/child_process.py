@@ -113,6 +113,12 @@ class ChildProcess:
         """Take note of the end of a child that has ended; nothing of it is left in the list of processes."""
         self.return_code  # noqa: B018 - asking reaps it
 
+    def await_end(self) -> None:
+        """Wait a moment for the end of a child that was killed: its last thread may outlive its first."""
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(10)
+
     def log_tail(self, lines: int = 40) -> str:
         """Return the last lines of the child's output."""
         if not self.log_path.exists():
@@ -138,7 +144,7 @@ def stop_together(children: Iterable[ChildProcess], *, grace: float) -> None:
         time.sleep(0.05)
         remaining = [child for child in remaining if child.remaining_processes()]
     for child in children:
-        child.reap()
+        child.await_end()
 
 
 def _session_of(pid: int) -> int | None:

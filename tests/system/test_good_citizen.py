@@ -18,6 +18,8 @@ from dev.local_image_service import LocalImageServiceProcess
 from dev.rest_api import AirflowRestApi, RestApiError, wait_until
 from tests.statsd_receiver import StatsdReceiver
 
+pytestmark = pytest.mark.slow
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLES = CHECKOUT / "example_dags"
 QUICK_START = CHECKOUT / "docs" / "quick-start.md"

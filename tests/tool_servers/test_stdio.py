@@ -84,7 +84,14 @@ def made_hook(connection: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Im
 
 
 def servers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if "local.stdio" in " ".join(child.cmdline())]
+    return [child for child in psutil.Process().children(recursive=True) if "local.stdio" in command_of(child)]
+
+
+def command_of(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def test_one_session_submits_waits_and_collects(hook: ImageTaskHook, tmp_path: Path) -> None:
@@ -231,9 +238,7 @@ async def test_a_server_that_dies_in_the_session_is_not_started_again(tmp_path: 
     mine = account(tmp_path)
     async with open_async_transport(mine) as transport:
         task = await transport.run(submission(mine, "[never]"))
-        (process,) = (
-            one for one in psutil.Process().children(recursive=True) if "local.stdio" in " ".join(one.cmdline())
-        )
+        (process,) = servers()
         process.kill()
         await asyncio.to_thread(process.wait, 10)
 
