@@ -114,7 +114,7 @@ WAITS = (
     Event(
         name="killed_on_resume",
         title="worker of the sensor killed when it resumes",
-        directives="[latency=90]",
+        directives="[latency=150]",
         waits=True,
     ),
     Event(
