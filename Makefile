@@ -73,6 +73,10 @@ test-batch-airflow-3.1: $(VENV_3_1)/.installed ## Do the same on the newest Airf
 test-chaos: $(VENV)/.installed ## Kill and cut submissions in a real Airflow and count what was paid; five minutes (WRITE_DOCS=1: docs/money.md)
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
 
+.PHONY: test-chaos-mcp
+test-chaos-mcp: $(VENV)/.installed ## Do the same with the two MCP services; four minutes
+	@MONEY_SERVICES=acedatacloud_mcp,gpt_image_mcp $(VENV)/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
+
 .PHONY: test-chaos-airflow-3.1
 test-chaos-airflow-3.1: .venv-3.1/.installed ## Do the same on the newest Airflow 3.1, with ledger_path and without; six minutes
 	@.venv-3.1/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SERVICES = ("acedatacloud", "xhuoapi", "aigptimage", "kie", "acedatacloud_mcp", "gpt_image_mcp")
+REST_SERVICES = ("acedatacloud", "xhuoapi", "aigptimage", "kie")
+TOOL_SERVICES = ("acedatacloud_mcp", "gpt_image_mcp")
+SERVICES = (*REST_SERVICES, *TOOL_SERVICES)
 HASTY = "_hasty"
 """What the ids of connections end in that wait two seconds for an answer."""
 
