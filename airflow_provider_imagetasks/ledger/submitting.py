@@ -22,7 +22,7 @@ from airflow_provider_imagetasks.ledger.records import SubmissionRecord, fingerp
 from airflow_provider_imagetasks.ledger.stores import LedgerStore
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.wire import Flow
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
+from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE, ImageRequest, ImageTask, TaskState
 
 OnUnknownOutcome = Literal["fail", "resubmit"]
 Result = TypeVar("Result")
@@ -288,7 +288,13 @@ class Submission:
         raise error
 
     def _asked(self, request: ImageRequest, record: SubmissionRecord, key: str) -> Reconciliation:
-        return self._hook.run(reconcile(self._hook.service, request, record, key=key, now=time.time()))
+        now = time.time()
+        answer = self._hook.run(reconcile(self._hook.service, request, record, key=key, now=now))
+        if answer.outcome is Outcome.UNKNOWN and now - record.intent_at < NOT_FOUND_GRACE:
+            # It went out so lately that the service may still be writing it down.
+            task = self._hook.run(find_unanswered(self._hook.service, request, record, key=key))
+            return Reconciliation(Outcome.FOUND, task) if task is not None else answer
+        return answer
 
     def _with_policy(self, error: UnknownOutcomeError) -> UnknownOutcomeError:
         """Return the error with what ``on_unknown_outcome`` makes of it."""

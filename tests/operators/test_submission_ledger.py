@@ -192,6 +192,23 @@ def test_it_is_looked_up_again_while_the_service_still_writes_it_down(
     assert created(image_service) == [pushed(runner)]
 
 
+@LOOKS_UP
+def test_a_retry_that_comes_before_the_service_has_written_it_down_looks_again(
+    runner: TaskRunner,
+    start: Callable[..., Outcome],
+    kill: Callable[[str], None],
+    image_service: LocalImageService,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reconciling, "LOOK_PAUSES", (0.0, 1.0))
+    prompt = "a kite [late-record=0.5]"
+    kill("after the answer")
+    assert isinstance(start(prompt=prompt).error, Killed)
+
+    assert start(prompt=prompt, try_number=2).state == "success"
+    assert created(image_service) == [pushed(runner)]
+
+
 @pytest.mark.parametrize("service_name", ["acedatacloud", "kie"], indirect=True)
 def test_after_an_unknown_outcome_a_clear_submits(
     start: Callable[..., Outcome], image_service: LocalImageService
