@@ -215,6 +215,11 @@ def prompt_excerpt(prompt: str | None) -> str | None:
     return prompt[:PROMPT_EXCERPT] if prompt is not None else None
 
 
+def utc_moment(seconds: float) -> str:
+    """Return Unix ``seconds`` as people read a moment in a log, in UTC."""
+    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 def iso_time(seconds: float | None) -> str | None:
     """Return Unix ``seconds`` as ISO-8601 in UTC, None for None or for a moment outside the calendar."""
     if seconds is None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from airflow_provider_imagetasks.batch.asking import RunsFlows
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.exceptions import UnknownOutcomeError
-from airflow_provider_imagetasks.ledger.reconciling import KEY_MEMORY, reconcile_group
+from airflow_provider_imagetasks.ledger.reconciling import is_recognised, reconcile_group
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE, ImageTask
+from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE, ImageTask, utc_moment
 
 GROUP = 49
 """Submissions that are looked for at once; with the witness that makes a page."""
@@ -81,7 +80,7 @@ class LostSubmissions:
         found, now = Found(), time.time()
         if self._service.repeats_submit_by_key:
             for row, lost in self._lost.items():
-                if now - lost.intent.at < KEY_MEMORY:
+                if is_recognised(lost.intent.at, now):
                     found.never_taken.append(row)
                 else:
                     found.unknown[row] = self._unknown(lost)
@@ -117,7 +116,7 @@ class LostSubmissions:
                 found.unknown[lost.intent.index] = self._unknown(lost)
 
     def _unknown(self, lost: Lost) -> UnknownOutcomeError:
-        moment = datetime.fromtimestamp(lost.intent.at, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        moment = utc_moment(lost.intent.at)
         return UnknownOutcomeError(
             f"The outcome of the submission at about {moment} is unknown: no answer came, and {self._service.title} "
             f"cannot tell. {self._service.how_to_look}",

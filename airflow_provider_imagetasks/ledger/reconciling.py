@@ -9,12 +9,12 @@ from enum import StrEnum
 from airflow_provider_imagetasks.ledger.records import SubmissionRecord
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.wire import Flow, pause
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
+from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE, ImageRequest, ImageTask
 
 CLOCK_SLACK = 60.0
 """Seconds by which the service's clock may be behind ours."""
 LOOK_PAUSES = (1.0, 4.0, 10.0)
-"""Seconds before each look for a submission that was not answered."""
+"""Seconds before each further look for a submission that the service may still be writing down."""
 KEY_MEMORY = 3600.0
 """Seconds for which a service is trusted to recognise a submission's key; how long it really does is not documented."""
 
@@ -49,8 +49,7 @@ def reconcile(
     :raises ImageTaskError: the service cannot be asked now.
     """
     if service.repeats_submit_by_key:
-        recent = now - record.intent_at < KEY_MEMORY
-        return Reconciliation(Outcome.REPEATABLE if recent else Outcome.UNKNOWN)
+        return Reconciliation(Outcome.REPEATABLE if is_recognised(record.intent_at, now) else Outcome.UNKNOWN)
     if not service.finds_by_trace_id:
         return Reconciliation(Outcome.UNKNOWN)
     trace_id = record.trace_id or request.trace_id or key
@@ -65,22 +64,27 @@ def reconcile(
     return Reconciliation(Outcome.UNKNOWN)
 
 
-def find_unanswered(
-    service: Service, request: ImageRequest, record: SubmissionRecord, *, key: str
-) -> Flow[ImageTask | None]:
-    """Look for the image task of a submission that has just gone out and was not answered; None if it is not found.
+def reconcile_patiently(
+    service: Service, request: ImageRequest, record: SubmissionRecord, *, key: str, now: float, sent_by: float
+) -> Flow[Reconciliation]:
+    """Do what :func:`reconcile` does, and ask again where the service may still be writing the image task down.
 
-    Asks a few times, since a service writes an image task down a while after it took it. Costs nothing where the
-    service cannot look up trace ids: then it is not asked.
-
+    :param sent_by: Unix seconds by which the submission had left, if it did.
     :raises ImageTaskError: the service cannot be asked now.
     """
-    for seconds in LOOK_PAUSES if service.finds_by_trace_id else ():
+    answer = yield from reconcile(service, request, record, key=key, now=now)
+    is_recent = service.finds_by_trace_id and now - sent_by < NOT_FOUND_GRACE
+    for seconds in LOOK_PAUSES if is_recent else ():
+        if answer.outcome is not Outcome.UNKNOWN:
+            break
         now = yield from pause(seconds)
-        found = yield from reconcile(service, request, record, key=key, now=now)
-        if found.task is not None:
-            return found.task
-    return None
+        answer = yield from reconcile(service, request, record, key=key, now=now)
+    return answer
+
+
+def is_recognised(intent_at: float, now: float) -> bool:
+    """Whether a service that ``repeats_submit_by_key`` is trusted to recognise a key that went out at ``intent_at``."""
+    return now - intent_at < KEY_MEMORY
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Literal, NoReturn, Protocol, TypeVar
 
 from airflow_provider_imagetasks import metrics
@@ -12,17 +11,12 @@ from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, UnknownOutcomeError
 from airflow_provider_imagetasks.identity import submission_identity
 from airflow_provider_imagetasks.ledger.decisions import Reattach, Reconcile, Refuse, Submit, decide
-from airflow_provider_imagetasks.ledger.reconciling import (
-    Outcome,
-    Reconciliation,
-    find_unanswered,
-    reconcile,
-)
+from airflow_provider_imagetasks.ledger.reconciling import Outcome, Reconciliation, reconcile_patiently
 from airflow_provider_imagetasks.ledger.records import SubmissionRecord, fingerprint
 from airflow_provider_imagetasks.ledger.stores import LedgerStore
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.wire import Flow
-from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE, ImageRequest, ImageTask, TaskState
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState, utc_moment
 
 OnUnknownOutcome = Literal["fail", "resubmit"]
 Result = TypeVar("Result")
@@ -182,7 +176,7 @@ class Submission:
         )
         # A trace id of the user's own may also be that of an older run.
         if self._slot.try_number > 1 and not request.trace_id:
-            answer = self._asked(request, supposed, key)
+            answer = self._asked(request, supposed, key, sent_by=supposed.intent_at)
             if answer.task is not None:
                 self._hook.log.info("An earlier try submitted image task %s; it is handed on.", answer.task.id)
                 return answer.task
@@ -214,7 +208,7 @@ class Submission:
             record.trace_id,
         )
         try:
-            task = self._hook.run(find_unanswered(service, request, record, key=key))
+            task = self._asked(request, record, key, sent_by=time.time()).task
         except ImageTaskError as error:
             log.warning("%s could not be asked: %s", service.title, error.message)
             return None
@@ -229,7 +223,7 @@ class Submission:
         self._hook.log.info(
             "Image task %s was submitted by an earlier try, at %s; it is handed on, and nothing is submitted.",
             record.image_task_id,
-            _moment(record.submitted_at or record.intent_at),
+            utc_moment(record.submitted_at or record.intent_at),
         )
         return ImageTask(
             id=record.image_task_id or "",
@@ -256,7 +250,7 @@ class Submission:
     def _reconcile(self, request: ImageRequest, mark: str, record: SubmissionRecord) -> ImageTask:
         """Find out what became of an intent without an answer, and go on from there."""
         self._record = record
-        moment, service = _moment(record.intent_at), self._hook.service
+        moment, service = utc_moment(record.intent_at), self._hook.service
         key = self._slot.identity(record.generation)
         self._hook.log.warning(
             "A submission was begun at %s and nobody knows what became of it; asking %s.", moment, service.title
@@ -264,7 +258,7 @@ class Submission:
         if record.fingerprint != mark and service.repeats_submit_by_key:
             # The same key with another request would bring back the picture of the old one.
             return self._unknown(request, mark, record, "and the request was changed since")
-        answer = self._asked(request, record, key)
+        answer = self._asked(request, record, key, sent_by=record.intent_at)
         if answer.outcome is Outcome.FOUND and answer.task is not None:
             self._hook.log.info("%s has it: image task %s is handed on.", service.title, answer.task.id)
             return self._taken(answer.task)
@@ -278,23 +272,20 @@ class Submission:
             self._hook.log.warning("on_unknown_outcome is 'resubmit': submitting again, which may pay twice.")
             return self._submit(request, mark, Submit(generation=record.generation + 1))
         self._keep(replace(record, reported_unknown=True, max_tries=self._slot.max_tries))
+        moment = utc_moment(record.intent_at)
         error = UnknownOutcomeError(
-            f"The outcome of the submission at {_moment(record.intent_at)} is unknown: the task was ended before the "
-            f"answer came, {why}. {self._hook.service.how_to_look}",
+            f"The outcome of the submission at {moment} is unknown: the task was ended before the answer came, {why}. "
+            f"{self._hook.service.how_to_look}",
             service=self._hook.service.name,
             trace_id=record.trace_id,
         )
         metrics.not_submitted(self._hook.service.name, error)
         raise error
 
-    def _asked(self, request: ImageRequest, record: SubmissionRecord, key: str) -> Reconciliation:
-        now = time.time()
-        answer = self._hook.run(reconcile(self._hook.service, request, record, key=key, now=now))
-        if answer.outcome is Outcome.UNKNOWN and now - record.intent_at < NOT_FOUND_GRACE:
-            # It went out so lately that the service may still be writing it down.
-            task = self._hook.run(find_unanswered(self._hook.service, request, record, key=key))
-            return Reconciliation(Outcome.FOUND, task) if task is not None else answer
-        return answer
+    def _asked(self, request: ImageRequest, record: SubmissionRecord, key: str, *, sent_by: float) -> Reconciliation:
+        return self._hook.run(
+            reconcile_patiently(self._hook.service, request, record, key=key, now=time.time(), sent_by=sent_by)
+        )
 
     def _with_policy(self, error: UnknownOutcomeError) -> UnknownOutcomeError:
         """Return the error with what ``on_unknown_outcome`` makes of it."""
@@ -308,10 +299,6 @@ class Submission:
     def _keep(self, record: SubmissionRecord) -> None:
         self._store.write(record)
         self._record = record
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def slot_of(context: Any, item_index: int = 0) -> SubmissionSlot:

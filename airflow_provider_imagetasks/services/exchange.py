@@ -18,6 +18,7 @@ from airflow_provider_imagetasks.exceptions import (
     UnknownOutcomeError,
 )
 from airflow_provider_imagetasks.services.wire import Answer, Call, Flow, NoResponse, Response, Result, ask, pause
+from airflow_provider_imagetasks.tasks import utc_moment
 
 ATTEMPTS = 5
 LONGEST_PAUSE = 60.0
@@ -137,7 +138,7 @@ def _pause_before_next(error: ImageTaskError, attempt: int, attempts: int) -> fl
 def _unknown_outcome(
     error: ImageTaskError, answer: Answer, service: str, how_to_look: str, trace_id: str | None
 ) -> UnknownOutcomeError:
-    moment = datetime.fromtimestamp(answer.at, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    moment = utc_moment(answer.at)
     return UnknownOutcomeError(
         f"The outcome of the submission at {moment} is unknown ({error.message.rstrip('.')}). {how_to_look}",
         service=service,

@@ -228,7 +228,7 @@ def test_a_service_that_cannot_be_asked_leaves_the_outcome_unknown(
         raise ServiceUnavailableError("it is down")
         yield
 
-    monkeypatch.setattr(submitting, "find_unanswered", cannot_be_asked)
+    monkeypatch.setattr(submitting, "reconcile_patiently", cannot_be_asked)
 
     outcome = start(prompt="a kite [cut-after=1]")
 
