@@ -13,6 +13,7 @@ from airflow_provider_imagetasks.batch.decisions import FailureBudget, Life, nex
 from airflow_provider_imagetasks.batch.folder import REQUESTS_NAME, BatchFolder, Owner, require_owner
 from airflow_provider_imagetasks.batch.records import BatchRecords
 from airflow_provider_imagetasks.batch.requests_file import Asking, Frozen, FrozenRequests, RequestsSource, freeze
+from airflow_provider_imagetasks.batch.spending import Spending, in_words
 from airflow_provider_imagetasks.batch.state import BatchState
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.identity import batch_identity
@@ -27,7 +28,7 @@ class Wanted:
     """What the operator's arguments ask for.
 
     :param source: the rows; read only where nothing was frozen before.
-    :param max_cost: refuse to submit anything where it would cost more.
+    :param max_cost: submit no more than it pays for.
     """
 
     source: RequestsSource
@@ -53,11 +54,11 @@ class OpenBatch:
         self.requests.close()
 
 
-def check(frozen: Frozen | Owner, wanted: Wanted, problems: list[str]) -> None:
+def check_rows(frozen: Frozen | Owner, wanted: Wanted, problems: list[str]) -> None:
     """Refuse a batch that cannot come to a good end, before anything is billed.
 
     :param problems: what is wrong with its first rows.
-    :raises InvalidRequestError: too many rows are invalid, or it would cost too much.
+    :raises InvalidRequestError: too many rows are invalid.
     """
     allowed = wanted.budget.allowed(frozen.total)
     if frozen.invalid > allowed:
@@ -67,19 +68,28 @@ def check(frozen: Frozen | Owner, wanted: Wanted, problems: list[str]) -> None:
             f"{frozen.invalid} of {frozen.total} rows cannot be asked for, and max_failed allows {allowed}. Nothing "
             f"was submitted. {named}{more}"
         )
+
+
+def check_cost(frozen: Frozen, wanted: Wanted) -> str | None:
+    """Refuse a batch whose cost nobody knows though it is limited, before anything is billed.
+
+    :returns: what becomes of a batch that would cost more than it may; None where it would not.
+    :raises InvalidRequestError: a price is missing.
+    """
     if wanted.max_cost is None:
-        return
+        return None
     if frozen.cost is None:
         models = ", ".join(sorted(frozen.unpriced))
         raise InvalidRequestError(
             f"max_cost is set, and nobody published what a picture of {models} costs at "
             f"{wanted.asking.service.title}; say it with prices={{{sorted(frozen.unpriced)[0]!r}: ...}}, per picture"
         )
-    if frozen.cost > wanted.max_cost:
-        raise InvalidRequestError(
-            f"The batch would cost some {frozen.cost:,.2f}, more than max_cost ({wanted.max_cost:,.2f}). Nothing was "
-            "submitted"
-        )
+    if frozen.cost <= wanted.max_cost * (1 + 1e-9):
+        return None
+    return (
+        f"The batch would cost some {in_words(frozen.cost)}, more than max_cost ({in_words(wanted.max_cost)}): rows "
+        "are submitted in their order until it is spent, and the rest fail unsubmitted"
+    )
 
 
 def open_batch(
@@ -106,14 +116,17 @@ def open_batch(
         mark = str(kept.get("mark") or secrets.token_hex(16))
         frozen = freeze(wanted.source, scratch / REQUESTS_NAME, wanted.asking)
         _say(frozen, log)
-        check(frozen, wanted, frozen.problems)
+        check_rows(frozen, wanted, frozen.problems)
+        warning = check_cost(frozen, wanted)
+        if warning:
+            log.warning("%s.", warning)
         keep(state_store, {"output_path": wanted.output_path, "folder": folder.uri, "mark": mark})
         owner = _freeze(frozen, folder, slot, mark, scratch)
     else:
         names = (slot.dag_id, slot.task_id, slot.run_id, slot.map_index)
         require_owner(owner, names=names, mark=kept.get("mark"), keeps_marks=state_store is not None, uri=folder.uri)
         if not resumes:
-            check(owner, wanted, [])
+            check_rows(owner, wanted, [])
             _say_if_changed(owner, wanted.source, scratch, log)
         if not folder.fetch(REQUESTS_NAME, scratch / REQUESTS_NAME):
             raise ImageTaskError(
@@ -127,7 +140,8 @@ def open_batch(
             f"{folder.uri}/{REQUESTS_NAME} has {len(requests)} rows, and {owner.total} were frozen", code="batch_folder"
         )
     life = _begin_life(folder, slot, resumes)
-    records = BatchRecords(folder, life, BatchState(owner.total), scratch, wanted.asking.account)
+    spending = Spending(owner.total, wanted.max_cost, lambda row: requests.cost(row, wanted.asking))
+    records = BatchRecords(folder, life, BatchState(owner.total), scratch, wanted.asking.account, spending)
     batch = OpenBatch(folder=folder, owner=owner, life=life, records=records, requests=requests)
     try:
         records.load()
@@ -187,7 +201,7 @@ def _begin_life(folder: BatchFolder, slot: SubmissionSlot, resumes: bool) -> Lif
 
 
 def _say(frozen: Frozen, log: Any) -> None:
-    cost = f", some {frozen.cost:,.2f} by the prices known" if frozen.cost else ""
+    cost = f", some {in_words(frozen.cost)} by the prices known" if frozen.cost else ""
     log.info("%s requests%s.", f"{frozen.total:,}", cost)
     if frozen.repeated:
         log.warning(

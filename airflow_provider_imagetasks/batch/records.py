@@ -24,6 +24,7 @@ from airflow_provider_imagetasks.batch.segments import (
     read_intents,
     read_json_lines,
 )
+from airflow_provider_imagetasks.batch.spending import Spending
 from airflow_provider_imagetasks.batch.state import BatchState
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 
@@ -39,12 +40,22 @@ class BatchRecords:
 
     :param life: this start's, already written to the folder.
     :param scratch: a local folder, for a copy of the outcomes.
+    :param spending: told of every submission that is found on record.
     """
 
-    def __init__(self, folder: BatchFolder, life: Life, state: BatchState, scratch: Path, account: Account) -> None:
+    def __init__(
+        self,
+        folder: BatchFolder,
+        life: Life,
+        state: BatchState,
+        scratch: Path,
+        account: Account,
+        spending: Spending,
+    ) -> None:
         self.folder = folder
         self.life = life
         self.state = state
+        self.spending = spending
         self.recent: list[float] = []
         """When earlier starts submitted lately, in Unix seconds."""
         self.witness: tuple[int, int] | None = None
@@ -200,6 +211,7 @@ class BatchRecords:
         head, intents = read_intents(content)
         for intent in intents:
             self.state.opened(intent)
+            self.spending.submitted(intent)
             if intent.submitted_at and intent.submitted_at > now - RECENT_SECONDS:
                 self.recent.append(intent.submitted_at)
             if intent.image_task_id:
@@ -218,6 +230,8 @@ class BatchRecords:
             if outcome["status"] == SUCCEEDED:
                 continue
             error = outcome.get("error") or {}
+            if error.get("billed") == "no":
+                self.spending.not_billed(row)
             failure = Failure(
                 number=name.number,
                 error_class=str(error.get("class")),

@@ -18,6 +18,7 @@ from airflow_provider_imagetasks.downloads.filenames import holds
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.storage import fetch_existing, open_folder, uri_of
+from airflow_provider_imagetasks.tasks import ImageRequest
 
 LONGEST_LINE = 4 * 1024 * 1024
 NAMED_PROBLEMS = 10
@@ -182,12 +183,17 @@ def _require_new_name(row: Row, names: set[str]) -> None:
 
 
 def _add_cost(frozen: Frozen, row: Row, asking: Asking) -> None:
-    cost = cost_of(asking.service.name, row.request, asking.prices)
+    cost = _cost(row.request, asking)
     if cost is None:
-        frozen.unpriced.add(row.request.model or "?")
+        frozen.unpriced.add(asking.service.model_for(row.request, asking.account))
         frozen.cost = None
     elif frozen.cost is not None:
         frozen.cost += cost
+
+
+def _cost(request: ImageRequest, asking: Asking) -> float | None:
+    model = asking.service.model_for(request, asking.account)
+    return cost_of(asking.service.name, replace(request, model=model), asking.prices)
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[str, Any]]:
@@ -252,6 +258,14 @@ class FrozenRequests:
         if problem:
             raise InvalidRequestError(problem["message"])
         return frozen_row(line)
+
+    def cost(self, index: int, asking: Asking) -> float | None:
+        """Return what the pictures of a row cost, None where nobody published it; a row that is wrong costs nothing.
+
+        :param asking: its prices count, not those of the start that froze the row.
+        """
+        line = self.line(index)
+        return 0.0 if line.get("error") else _cost(frozen_row(line).request, asking)
 
     def close(self) -> None:
         """Close the file."""

@@ -68,7 +68,7 @@ class RowEnds:
         """Rows of which the service said since this start that they are not finished."""
         self.delivering: set[int] = set()
         self.stopped: ImageTaskError | None = None
-        """Why nothing more is submitted: no key or no balance, which every further row would be told too."""
+        """Why nothing more is submitted: no key, no balance or no budget, which holds for every further row too."""
         self.last_end = time.time()
         """Unix seconds when a row ended last."""
 
@@ -78,10 +78,18 @@ class RowEnds:
 
     def refused(self, row: int, error: ImageTaskError, *, image_task_id: str | None) -> None:
         """End a row that was not taken, or have it submitted again where that costs nothing and may help."""
-        if isinstance(error, AuthenticationError | QuotaExceededError) and self.stopped is None:
+        if isinstance(error, AuthenticationError | QuotaExceededError):
+            self.stop(error)
+        self._end_or_repeat(row, error, image_task_id=image_task_id)
+
+    def stop(self, error: ImageTaskError) -> None:
+        """Have nothing more submitted.
+
+        :param error: what every row is told that was not submitted.
+        """
+        if self.stopped is None:
             self.stopped = error
             self._log.error("Nothing more is submitted: %s", error)
-        self._end_or_repeat(row, error, image_task_id=image_task_id)
 
     def read(self, row: int, task: ImageTask) -> None:
         """Act on what the service says of a row's image task."""
@@ -152,6 +160,8 @@ class RowEnds:
     def _end_or_repeat(self, row: int, error: ImageTaskError, *, image_task_id: str | None) -> None:
         is_gone = isinstance(error, ImageTaskNotFoundError | UnsafeResultError)
         wants_another = is_gone and row in self._state.else_submit
+        if error.billed == "no":
+            self._records.spending.not_billed(row)
         self._tries[row] += 1
         may_help = error.retryable or isinstance(error, ImageTaskFailedError)
         costs_nothing = error.billed == "no" and may_help and self._tries[row] < self._settings.row_attempts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ IDLE_SECONDS = 30.0
 REPORT_SECONDS = 5.0
 FLUSH_SECONDS = 5.0
 FLUSH_ROWS = 50
+STOPPED_ROWS = 1000
+"""Rows that are written off at a time once nothing more is submitted."""
 _LONGEST_SLEEP = 0.5
 
 
@@ -174,8 +176,9 @@ class BatchRun:
 
     def _submit_what_fits(self) -> None:
         if self._ends.stopped is not None:
-            for row in self._state.next_new(FLUSH_ROWS):
+            for row in self._state.next_new(STOPPED_ROWS):
                 self._ends.end(row, self._ends.stopped, image_task_id=None)
+                self._news.set()
             return
         submissions = self._submissions
         while submissions.under_way < AT_ONCE and submissions.limits.next_at() - time.time() < IDLE_SECONDS:
@@ -184,14 +187,29 @@ class BatchRun:
                 WINDOW - len(self._state.open) - len(self._ends.delivering),
                 submissions.group_size,
             )
-            rows = self._state.next_new(room) if room > 0 else []
+            rows = self._hold(self._state.next_new(room)) if room > 0 else []
             if not rows:
                 return
             same, self._same = self._same & set(rows), self._same - set(rows)
-            for row in rows:
-                self._state.held(row, time.time(), same=row in same)
             submissions.under_way += len(rows)
             self._spawn(submissions.submit(rows, self._api, same=same))
+
+    def _hold(self, rows: Sequence[int]) -> list[int]:
+        """Hold those of the rows that may be submitted: as many as ``max_cost`` leaves money for, in their order."""
+        held: list[int] = []
+        for row in rows:
+            intent = self._state.next_intent(row, time.time(), same=row in self._same)
+            problem = self._records.spending.problem(intent)
+            if problem is not None:
+                # What is still open may turn out to cost nothing.
+                if not self._state.open and not self._ends.delivering:
+                    self._ends.stop(problem)
+                    self._news.set()
+                break
+            self._state.held(intent)
+            self._records.spending.submitted(intent)
+            held.append(row)
+        return held
 
     def _look_for_lost(self) -> None:
         moment = self._lost.next_look()
@@ -212,6 +230,7 @@ class BatchRun:
             metrics.submitted(self._settings.service.name)
             self._follow(replace(intent, image_task_id=task.id, submitted_at=task.created_at or intent.at), task)
         for row in found.never_taken:
+            self._records.spending.not_billed(row)
             self._same.add(row)
             self._state.renewed(row)
         for row, error in found.unknown.items():

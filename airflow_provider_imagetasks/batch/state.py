@@ -68,10 +68,17 @@ class BatchState:
         """
         return max(0, self._attempts[row] - 1) if same else self._attempts[row]
 
-    def held(self, row: int, now: float, *, same: bool) -> None:
+    def next_intent(self, row: int, now: float, *, same: bool) -> Intent:
+        """Return the next submission of a row.
+
+        :param same: whether it is the last one over again, under the same key.
+        """
+        return Intent(index=row, attempt=self.attempt_of(row, same=same), at=now)
+
+    def held(self, intent: Intent) -> None:
         """Keep a row from being taken by anyone else while its intent is being written."""
-        self._stages[row] = Stage.OPEN
-        self.open[row] = Intent(index=row, attempt=self.attempt_of(row, same=same), at=now)
+        self._stages[intent.index] = Stage.OPEN
+        self.open[intent.index] = intent
 
     def delivering(self, row: int) -> None:
         """Note that the service is done with a row; it is not over until its pictures are in place."""

@@ -23,12 +23,21 @@ from airflow_provider_imagetasks.batch.asking import poll_interval_for
 from airflow_provider_imagetasks.batch.decisions import read_failure_budget
 from airflow_provider_imagetasks.batch.delivered import Delivered
 from airflow_provider_imagetasks.batch.ending import failure_of, finish
-from airflow_provider_imagetasks.batch.opening import MANIFEST_NAME, OpenBatch, Wanted, check, keep, open_batch
+from airflow_provider_imagetasks.batch.opening import (
+    MANIFEST_NAME,
+    OpenBatch,
+    Wanted,
+    check_cost,
+    check_rows,
+    keep,
+    open_batch,
+)
 from airflow_provider_imagetasks.batch.prices import read_max_cost, read_prices
 from airflow_provider_imagetasks.batch.progress import Counts, ProgressReport
 from airflow_provider_imagetasks.batch.requests_file import Asking, RequestsSource, freeze
 from airflow_provider_imagetasks.batch.running import BatchRun
 from airflow_provider_imagetasks.batch.settings import BatchSettings
+from airflow_provider_imagetasks.batch.spending import in_words
 from airflow_provider_imagetasks.batch.watching import wake_at
 from airflow_provider_imagetasks.downloads.filenames import DEFAULT_FILENAME, ROW_PLACEHOLDERS, check_filename
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, ProtocolError
@@ -81,7 +90,9 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
     :param row_attempts: how often a row is submitted within one try, where its failure cost nothing.
     :param timeout: seconds that a row may take from its submission.
     :param poll_interval: seconds between two status requests; None takes the connection's, then the service's.
-    :param max_cost: submit nothing where the batch would cost more, by ``prices`` and what services publish.
+    :param max_cost: submit rows, in their order, until the next one would cost more than this altogether, by
+        ``prices`` and what services publish; retries and Clears of failed rows included. The rest fail unsubmitted.
+        Where a model's price is not known, nothing is submitted.
     :param prices: per picture by model, in a currency of your choice; they win over the published ones (US dollars).
     :param on_unknown_outcome: ``"fail"`` fails a row of which nobody can tell whether it was taken; ``"resubmit"``
         submits it again, at the risk of paying twice.
@@ -245,7 +256,7 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
             frozen = freeze(wanted.source, Path(scratch) / "requests", wanted.asking)
         for problem in frozen.problems:
             self.log.warning("%s", problem[0].upper() + problem[1:])
-        cost = f"some {frozen.cost:,.2f}" if frozen.cost is not None else "no price known"
+        cost = f"some {in_words(frozen.cost)}" if frozen.cost is not None else "no price known"
         unpriced = f" (no price for {', '.join(sorted(frozen.unpriced))})" if frozen.unpriced else ""
         self.log.info(
             "Dry run: %s rows for %s, %s of them cannot be asked for, %s ask for the same as an earlier one; cost: "
@@ -257,7 +268,10 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
             cost,
             unpriced,
         )
-        check(frozen, wanted, frozen.problems)
+        check_rows(frozen, wanted, frozen.problems)
+        warning = check_cost(frozen, wanted)
+        if warning:
+            self.log.warning("%s.", warning)
         counts = {"total": frozen.total, "succeeded": 0, "failed": frozen.invalid}
         return {"manifest": None, **counts, "usage": None, "cost": frozen.cost, "dry_run": True}
 

@@ -60,7 +60,6 @@ class Service(ABC):
 
         :raises InvalidRequestError: it asks for what the service cannot do.
         """
-        default_model = self.default_edit_model if request.is_edit else self.default_model
         callback_url = request.callback_url or account.callback_url
         if request.callback_url and not self.takes_callback_url:
             raise InvalidRequestError(f"{self.title} has no callbacks: remove callback_url")
@@ -70,9 +69,14 @@ class Service(ABC):
             self._check_edit(request)
         return replace(
             request,
-            model=request.model or account.default_model or default_model,
+            model=self.model_for(request, account),
             callback_url=(callback_url or self.fallback_callback_url) if self.takes_callback_url else None,
         )
+
+    def model_for(self, request: ImageRequest, account: Account) -> str:
+        """Return the model that a request is sent with: its own, or the connection's, or the service's."""
+        default_model = self.default_edit_model if request.is_edit else self.default_model
+        return request.model or account.default_model or default_model
 
     def _check_edit(self, request: ImageRequest) -> None:
         if not self.makes_edits:

@@ -15,6 +15,7 @@ from airflow_provider_imagetasks.batch.decisions import Life
 from airflow_provider_imagetasks.batch.folder import BatchFolder
 from airflow_provider_imagetasks.batch.manifest import manifest_row, outcome_row
 from airflow_provider_imagetasks.batch.records import BatchRecords
+from airflow_provider_imagetasks.batch.spending import Spending
 from airflow_provider_imagetasks.batch.state import BatchState, Stage
 from airflow_provider_imagetasks.exceptions import (
     ContentPolicyError,
@@ -42,7 +43,8 @@ class Batches:
         self.folder.write_life(begun)
         scratch = self.path / f"scratch-{self.number}"
         scratch.mkdir()
-        records = BatchRecords(self.folder, begun, BatchState(10), scratch, account)
+        spending = Spending(10, max_cost=5, cost_of_row=lambda row: 1.0)
+        records = BatchRecords(self.folder, begun, BatchState(10), scratch, account, spending)
         self.begun.append(records)
         records.load()
         return records
@@ -72,6 +74,20 @@ def test_an_intent_outlives_the_process_without_an_answer(batches: Batches) -> N
     assert sorted(state.open) == [1, 2]
     assert all(intent.image_task_id is None for intent in state.open.values())
     assert state.next_new(99) == [0, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_what_was_or_may_have_been_billed_is_spent_in_later_starts_too(batches: Batches) -> None:
+    records = batches.start()
+    submitted(records, 1, 2)
+    name, intents = records.intend([3, 4], same=set())
+    records.settle(name, [intents[0], replace(intents[1], taken=False)])
+    records.note(outcome(1))
+    records.note(outcome(2, ContentPolicyError("refused late", billed="no")))
+    records.flush()
+
+    # Row 1 was paid for, row 3 perhaps; rows 2 and 4 cost nothing.
+    assert batches.start().spending.amount == 2
+    assert batches.start(generation=1).spending.amount == 0
 
 
 def test_an_id_is_taken_up_and_is_a_witness(batches: Batches) -> None:

@@ -17,6 +17,7 @@ from airflow_provider_imagetasks.batch.folder import BatchFolder, Owner
 from airflow_provider_imagetasks.batch.opening import STATE_KEY
 from airflow_provider_imagetasks.batch.records import BatchRecords
 from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
+from airflow_provider_imagetasks.batch.spending import Spending
 from airflow_provider_imagetasks.batch.state import BatchState, Stage
 from airflow_provider_imagetasks.identity import batch_identity
 from airflow_provider_imagetasks.ledger.submitting import SubmissionSlot
@@ -75,13 +76,16 @@ def test_every_row_stands_where_it_stood(
     assert begun is not None
     assert owner is not None
     state = BatchState(owner.total)
-    records = BatchRecords(folder, replace(begun, **life), state, tmp_path, ACCOUNT)
+    spending = Spending(owner.total, 10, lambda row: 1.0)
+    records = BatchRecords(folder, replace(begun, **life), state, tmp_path, ACCOUNT, spending)
     records.load()
     records.close()
 
     assert [Stage(state.stage(row)).name for row in range(owner.total)] == stages
     assert state.open[2].image_task_id == "8294ca12-992b-4a61-9f0e-0d6b0b0a2f11"
     assert state.open[3].image_task_id is None
+    # Rows 0, 2 and 3 are paid for, or may be; row 1 was not billed.
+    assert spending.amount == 3
 
 
 def test_the_frozen_requests_are_read(folder: BatchFolder, tmp_path: Path) -> None:

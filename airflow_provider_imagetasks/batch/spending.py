@@ -1,0 +1,83 @@
+"""Adds up what a batch's submissions cost by the prices known, so that ``max_cost`` is never exceeded. Pure."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+
+from airflow_provider_imagetasks.batch.segments import Intent
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, QuotaExceededError
+
+CODE = "max_cost"
+"""The error code of a row that was not submitted for its cost."""
+
+
+class Spending:
+    """What was spent since the pictures were last all made anew: every submission that was billed, or may have been.
+
+    :param total: rows of the batch.
+    :param max_cost: what may be spent; None where nothing is counted.
+    :param cost_of_row: what a row's pictures cost; None where nobody knows.
+    """
+
+    def __init__(self, total: int, max_cost: float | None, cost_of_row: Callable[[int], float | None]) -> None:
+        self.max_cost = max_cost
+        self.amount = 0.0
+        self._cost_of_row = cost_of_row
+        self._attempts = array("H", bytes(2 * total)) if max_cost is not None else array("H")
+        self._counted = bytearray(len(self._attempts))
+        """Of each row, whether its latest submission is in the amount."""
+
+    def problem(self, intent: Intent) -> ImageTaskError | None:
+        """Return why a submission must not be made; None where it may.
+
+        :param intent: the submission; one that is made over again under its key costs nothing more.
+        """
+        if self.max_cost is None or self._is_counted(intent):
+            return None
+        cost = self._cost_of_row(intent.index)
+        if cost is None:
+            return InvalidRequestError(
+                f"max_cost is set, and nobody knows what row {intent.index} costs; say it with prices={{model: ...}}, "
+                "per picture",
+                code=CODE,
+                retry_advice="Clear with prices for all models submits the rows that were not.",
+            )
+        # A budget of ten pictures must do for ten, whatever their prices add up to in binary.
+        if self.amount + cost <= self.max_cost * (1 + 1e-9):
+            return None
+        return QuotaExceededError(
+            f"max_cost is {in_words(self.max_cost)}. By the prices known {in_words(self.amount)} of it is spent, and "
+            f"row {intent.index} would cost {in_words(cost)} more; raise max_cost and Clear to submit the rest",
+            code=CODE,
+            retryable=False,
+            retry_advice="Clear with a higher max_cost submits the rows that were not, and keeps all pictures.",
+        )
+
+    def submitted(self, intent: Intent) -> None:
+        """Count a submission that is being made, or take back one that was not taken."""
+        if self.max_cost is None:
+            return
+        if intent.attempt >= self._attempts[intent.index]:
+            self._attempts[intent.index] = intent.attempt + 1
+            self._counted[intent.index] = False
+        self._count(intent.index, intent.taken)
+
+    def not_billed(self, row: int) -> None:
+        """Take back the latest submission of a row, which turned out to cost nothing."""
+        if self.max_cost is not None:
+            self._count(row, False)
+
+    def _is_counted(self, intent: Intent) -> bool:
+        return intent.attempt < self._attempts[intent.index] and bool(self._counted[intent.index])
+
+    def _count(self, row: int, counts: bool) -> None:
+        if counts != bool(self._counted[row]):
+            self._counted[row] = counts
+            cost = self._cost_of_row(row) or 0.0
+            self.amount = max(0.0, self.amount + (cost if counts else -cost))
+
+
+def in_words(amount: float) -> str:
+    """Return an amount of money as people read it; a fraction of a cent does not become nothing."""
+    return f"{amount:,.2f}" if amount >= 0.1 or amount == 0 else f"{amount:.3g}"
