@@ -53,13 +53,14 @@ class StatusPoller:
         self._news = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
 
-    async def wait(self, watch: Watch, *, first_pause: float, log: WaitLog | None = None) -> str:
+    def wait(self, watch: Watch, *, first_pause: float, log: WaitLog | None = None) -> Coroutine[Any, Any, str]:
         """Wait until everything is over, and return why: ``"done"``, ``"deadline"`` or ``"error"``.
 
         :param first_pause: seconds before the first question.
         :param log: told what changes and what fails, in the caller's own context.
         """
-        return await self.wait_with(Progress(watch, log), first_pause=first_pause)
+        # Not a coroutine around another: each wait would hold both.
+        return self.wait_with(Progress(watch, log), first_pause=first_pause)
 
     async def wait_with(self, progress: Progress, *, first_pause: float) -> str:
         """Do what :meth:`wait` does, with what is to be told of every answer and decides when it is the last.

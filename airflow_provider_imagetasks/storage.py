@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,15 +104,38 @@ def fetch_existing(path: ObjectStoragePath, target: Path) -> bool:
 
     :raises DownloadError: the filesystem does not answer.
     """
-    filesystem = _filesystem(path)
+    return _fetch(_filesystem(path), path.path, target, uri_of(path))
+
+
+def fetch_those_there(folder: ObjectStoragePath, names: Iterable[str], target: Path) -> Iterator[str]:
+    """Copy one file of a folder after the other to the same local file, and yield the names of those that are there.
+
+    :raises DownloadError: the filesystem does not answer.
+    """
+    # A path object for each name would cost more than to ask a local disk for it.
+    filesystem, path, uri = _filesystem(folder), folder.path.rstrip("/"), uri_of(folder).rstrip("/")
+    for name in names:
+        if _fetch(filesystem, f"{path}/{name}", target, f"{uri}/{name}"):
+            yield name
+
+
+def is_missing(folder: ObjectStoragePath) -> bool:
+    """Whether a folder is certainly not there; a filesystem that does not answer leaves that open."""
     try:
-        if not filesystem.isfile(path.path):
+        return not _filesystem(folder).exists(folder.path)
+    except Exception:  # noqa: BLE001 - whoever reads or writes there next says what is wrong
+        return False
+
+
+def _fetch(filesystem: AbstractFileSystem, path: str, target: Path, uri: str) -> bool:
+    try:
+        if not filesystem.isfile(path):
             return False
-        filesystem.get_file(path.path, str(target))
+        filesystem.get_file(path, str(target))
     except FileNotFoundError:
         return False
     except Exception as error:
-        raise DownloadError(f"{uri_of(path)} could not be read: {error}") from error
+        raise DownloadError(f"{uri} could not be read: {error}") from error
     return True
 
 

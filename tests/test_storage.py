@@ -10,6 +10,8 @@ from fsspec.implementations.local import LocalFileSystem
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError
 from airflow_provider_imagetasks.storage import (
     fetch_existing,
+    fetch_those_there,
+    is_missing,
     open_folder,
     put_in_place,
     require_known_scheme,
@@ -73,6 +75,29 @@ def test_what_is_not_there_is_told_from_what_is(source: Path, tmp_path: Path) ->
     assert fetch_existing(folder / "there.png", tmp_path / "copy") is True
     assert (tmp_path / "copy").read_bytes() == b"the picture"
     assert fetch_existing(folder / "not-there.png", tmp_path / "copy") is False
+
+
+def test_those_of_several_names_that_are_there_are_read_one_after_the_other(source: Path, tmp_path: Path) -> None:
+    folder = open_folder(str(tmp_path))
+    put_in_place(source, folder / "a.png")
+    put_in_place(b"another", folder / "a.jpg")
+    copy = tmp_path / "copy"
+
+    there = fetch_those_there(folder, ("a.gif", "a.png", "a.webp", "a.jpg"), copy)
+
+    assert [(name, copy.read_bytes()) for name in there] == [("a.png", b"the picture"), ("a.jpg", b"another")]
+
+
+def test_a_folder_is_missing_only_where_that_is_certain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = open_folder(str(tmp_path / "pictures"))
+    assert is_missing(folder) is True
+    assert is_missing(open_folder(str(tmp_path))) is False
+
+    def silent(*_: object) -> bool:
+        raise OSError("no answer")
+
+    monkeypatch.setattr(type(folder.fs), "exists", silent)
+    assert is_missing(folder) is False
 
 
 def test_a_scheme_that_nobody_knows_is_refused_when_the_dag_is_read() -> None:

@@ -20,7 +20,7 @@ from airflow_provider_imagetasks.downloads.filenames import check_filename, file
 from airflow_provider_imagetasks.downloads.shared_folder import fetch_shared
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, UnsafeResultError
 from airflow_provider_imagetasks.pictures import EXTENSIONS, Picture, UnusablePictureError, inspect_picture
-from airflow_provider_imagetasks.storage import fetch_existing, put_in_place, uri_of
+from airflow_provider_imagetasks.storage import fetch_those_there, is_missing, put_in_place, uri_of
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask
 
 if TYPE_CHECKING:
@@ -131,10 +131,13 @@ class PictureStore:
         self._decoders = threading.Semaphore(os.cpu_count() or 1)
         self._scratch = tempfile.TemporaryDirectory(prefix="imagetasks-")
         self._numbers = count()
+        self._is_new = False
 
     async def __aenter__(self) -> PictureStore:
         # How many threads Python starts goes by the processors; these mostly wait for storage.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(AT_THE_SAME_TIME))
+        # One question instead of several for each picture; a run's folder is often a new one.
+        self._is_new = await asyncio.to_thread(is_missing, self._folder)
         await self._fetcher.__aenter__()
         return self
 
@@ -152,7 +155,7 @@ class PictureStore:
         :param filename: name pattern, checked; where it holds the id, an intact file of that name is not fetched again.
         :param may_be_there: False spares the look for such files.
         """
-        look = may_be_there and holds_id(filename) and not self._overwrite
+        look = may_be_there and holds_id(filename) and not (self._overwrite or self._is_new)
         return await asyncio.gather(*(self._one(_Wanted(task, image, filename, look)) for image in task.images))
 
     async def _one(self, wanted: _Wanted) -> DownloadedFile | DownloadError:
@@ -190,16 +193,14 @@ class PictureStore:
             return await self._fetcher.fetch(image.url, local)
 
     def _already_there(self, wanted: _Wanted, local: Path) -> DownloadedFile | None:
-        for extension in EXTENSIONS:
-            path = self._path(wanted, extension)
-            if not fetch_existing(path, local):
-                continue
+        names = dict.fromkeys(_name(wanted, extension) for extension in EXTENSIONS)
+        for name in fetch_those_there(self._folder, names, local):
             try:
                 picture = inspect_picture(local, decode=False)
             except UnusablePictureError:
                 continue
-            if picture.extension == extension:
-                return self._file(wanted, picture, fetched=False)
+            if name == _name(wanted, picture.extension):
+                return _file(wanted, self._folder / name, picture, fetched=False)
         return None
 
     def _store(self, wanted: _Wanted, fetched: bytes | Path | None) -> DownloadedFile:
@@ -211,9 +212,10 @@ class PictureStore:
         except UnusablePictureError as error:
             error_class = DownloadError if error.damaged else UnsafeResultError
             raise error_class(f"Picture {image.index} is not what may be stored: {error}") from error
-        put_in_place(content, self._path(wanted, picture.extension))
+        path = self._folder / _name(wanted, picture.extension)
+        put_in_place(content, path)
         metrics.stored(wanted.task.service, picture.bytes)
-        return self._file(wanted, picture, fetched=True)
+        return _file(wanted, path, picture, fetched=True)
 
     def _inline(self, image: GeneratedImage) -> bytes:
         if image.data is None:
@@ -223,11 +225,16 @@ class PictureStore:
         except ValueError as error:
             raise UnsafeResultError(f"Picture {image.index} of the record cannot be read: {error}") from error
 
-    def _path(self, wanted: _Wanted, extension: str) -> ObjectStoragePath:
-        task, image = wanted.task, wanted.image
-        name = file_name(wanted.filename, image_task_id=task.id, index=image.index, extension=extension)
-        return self._folder / name
 
-    def _file(self, wanted: _Wanted, picture: Picture, *, fetched: bool) -> DownloadedFile:
-        uri, task, image = uri_of(self._path(wanted, picture.extension)), wanted.task, wanted.image
-        return DownloadedFile(uri=uri, image_task_id=task.id, index=image.index, picture=picture, fetched=fetched)
+def _name(wanted: _Wanted, extension: str) -> str:
+    return file_name(wanted.filename, image_task_id=wanted.task.id, index=wanted.image.index, extension=extension)
+
+
+def _file(wanted: _Wanted, path: ObjectStoragePath, picture: Picture, *, fetched: bool) -> DownloadedFile:
+    return DownloadedFile(
+        uri=uri_of(path),
+        image_task_id=wanted.task.id,
+        index=wanted.image.index,
+        picture=picture,
+        fetched=fetched,
+    )

@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_imagetasks.batch.progress import Counts
 from airflow_provider_imagetasks.batch.watching import BatchProgress
 from airflow_provider_imagetasks.connections import connection_poller
-from airflow_provider_imagetasks.triggers.cancellation import cancellation_explained
+from airflow_provider_imagetasks.triggers.cancellation import ExplainedCancellation
 from airflow_provider_imagetasks.triggers.image_task import SHORTEST_FIRST_PAUSE
 from airflow_provider_imagetasks.wait_log import WaitLog
 from airflow_provider_imagetasks.waiting import Watch
@@ -89,7 +89,7 @@ class ImageBatchTrigger(BaseTrigger):
         first_pause = max(self.poll_interval, SHORTEST_FIRST_PAUSE)
         waiting = asyncio.create_task(connection_poller(self.conn_id).wait_with(progress, first_pause=first_pause))
         try:
-            with cancellation_explained(self.log):
+            with ExplainedCancellation(self):
                 status = await self._watched(waiting, progress)
         finally:
             waiting.cancel()

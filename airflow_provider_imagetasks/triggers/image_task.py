@@ -8,7 +8,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_imagetasks.connections import connection_poller
-from airflow_provider_imagetasks.triggers.cancellation import cancellation_explained
+from airflow_provider_imagetasks.triggers.cancellation import ExplainedCancellation
 from airflow_provider_imagetasks.wait_log import WaitLog
 from airflow_provider_imagetasks.waiting import Watch
 
@@ -79,7 +79,7 @@ class ImageTaskTrigger(BaseTrigger):
             deadline=self.deadline,
             poll_interval=self.poll_interval,
         )
-        with cancellation_explained(self.log):
+        with ExplainedCancellation(self):
             status = await connection_poller(self.conn_id).wait(
                 watch,
                 first_pause=max(self.first_pause or self.poll_interval, SHORTEST_FIRST_PAUSE),
