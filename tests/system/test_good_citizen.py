@@ -28,6 +28,20 @@ PRODUCER, CONSUMER, APPROVAL = (
     "example_image_task_new_pictures",
     "example_image_task_approval",
 )
+BATCHES = """
+from airflow.sdk import DAG, AssetAlias
+from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
+
+common = {{"output_path": {folder!r}, "deferrable": True, "prices": {{"gpt-image-2": 0.5}}}}
+
+with DAG("kite_batch", schedule=None):
+    ImageBatchOperator(
+        task_id="make", prompts=["a kite", "a boat", "a tree"], outlets=[AssetAlias("kite_batch_pictures")], **common
+    )
+
+with DAG("kite_budget", schedule=None):
+    ImageBatchOperator(task_id="make", prompts=["one", "two", "three", "four"], max_cost=1.2, **common)
+"""
 SERVICE = (("service", "acedatacloud"),)
 
 
@@ -83,6 +97,17 @@ def airflow(
 def produced(airflow: AirflowDeployment) -> str:
     """The id of a run that announced its picture."""
     return airflow.api.run_dag(PRODUCER, timeout=180)
+
+
+@pytest.fixture(scope="module")
+def batches(airflow: AirflowDeployment, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A run of a batch that went through, and of one that was stopped by its budget, by the ids of their Dags."""
+    airflow.write_dag("kite_batch", BATCHES.format(folder=f"file://{tmp_path_factory.mktemp('batches')}"))
+    airflow.wait_for_dag("kite_budget")
+    runs = {dag_id: airflow.api.trigger_dag(dag_id) for dag_id in ("kite_batch", "kite_budget")}
+    for dag_id, run_id in runs.items():
+        airflow.api.wait_for_run(dag_id, run_id, timeout=180)
+    return runs
 
 
 def test_a_new_picture_starts_the_dag_that_waits_for_it(airflow: AirflowDeployment, produced: str) -> None:
@@ -141,8 +166,49 @@ def test_openlineage_gets_what_each_task_read_and_made(
             assert (facet["service"], facet["models"]) == ("acedatacloud", ["gpt-image-2"])
 
 
+def test_a_batch_announces_each_picture_and_tells_openlineage_its_files(
+    airflow: AirflowDeployment, batches: dict[str, str], lineage_file: Path
+) -> None:
+    api, run_id = airflow.api, batches["kite_batch"]
+    assert api.run_state("kite_batch", run_id) == "success", api.failure_report("kite_batch", run_id)
+    manifest = Path(urlsplit(api.xcom("kite_batch", run_id, "make")["manifest"]).path)
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    files = {file["sha256"]: urlsplit(file["uri"]).path for row in rows for file in row["files"]}
+    assert len(files) == 3
+
+    events = list(api.pages("/assets/events", "asset_events", source_run_id=run_id))
+    assert {event["extra"]["sha256"] for event in events} == set(files)
+    assert {event["extra"]["prompt"] for event in events} == {"a kite", "a boat", "a tree"}
+
+    def completed() -> dict[str, Any] | None:
+        lines = [json.loads(line) for line in lineage_file.read_text().splitlines() if line.strip()]
+        names = ((event["eventType"], event["job"]["name"]) for event in lines)
+        return next(
+            (line for line, name in zip(lines, names, strict=True) if name == ("COMPLETE", "kite_batch.make")), None
+        )
+
+    event = wait_until(completed, timeout=60, what="the lineage of the batch")
+    assert {output["name"] for output in event["outputs"]} == set(files.values())
+    assert event["run"]["facets"]["imageTasks"]["service"] == "acedatacloud"
+
+
+def test_a_batch_that_its_budget_stopped_says_what_it_spent(
+    airflow: AirflowDeployment, batches: dict[str, str], own_service: LocalImageServiceProcess
+) -> None:
+    api, run_id = airflow.api, batches["kite_budget"]
+    assert api.run_state("kite_budget", run_id) == "failed"
+    (task,) = api.task_instances("kite_budget", run_id, "make")
+
+    log = api.task_log("kite_budget", run_id, task)
+
+    assert "By the prices known 1.00 of it is spent, and row 2 would cost 0.50 more" in log
+    created = [entry["prompt"] for entry in own_service.stats()["created"]]
+    assert [created.count(prompt) for prompt in ("one", "two", "three", "four")] == [1, 1, 0, 0]
+
+
+@pytest.mark.usefixtures("produced", "batches")
 def test_statsd_gets_what_workers_and_the_triggerer_did(
-    produced: str, statsd: StatsdReceiver, own_service: LocalImageServiceProcess
+    statsd: StatsdReceiver, own_service: LocalImageServiceProcess
 ) -> None:
     counts = own_service.stats()["dialects"]["acedatacloud"]
 
