@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
@@ -69,7 +70,14 @@ def tls_context(account: Account) -> ssl.SSLContext | bool:
         import certifi
 
         bundle = certifi.where()
-    is_folder = Path(str(bundle)).is_dir()
+    path = Path(str(bundle))
+    return _context(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _context(bundle: Path, _changed_at: int) -> ssl.SSLContext:
+    """Read a CA bundle, which takes 20 ms; again where it has changed."""
+    is_folder = bundle.is_dir()
     return ssl.create_default_context(
         cafile=None if is_folder else str(bundle), capath=str(bundle) if is_folder else None
     )

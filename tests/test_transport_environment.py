@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 
 from airflow_provider_imagetasks import __version__
-from airflow_provider_imagetasks.environment import ca_bundle
+from airflow_provider_imagetasks.environment import ca_bundle, tls_context
 from airflow_provider_imagetasks.exceptions import (
     ImageTaskError,
     InvalidRequestError,
@@ -235,6 +238,17 @@ def test_a_missing_ca_bundle_is_named_by_its_variable(
 
     assert isinstance(error, ImageTaskError)
     assert name in error.message
+
+
+def test_a_ca_bundle_is_read_again_only_where_it_has_changed(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    shutil.copy(certifi.where(), bundle)
+    one = account("https://x.example", verify=str(bundle))
+
+    before = tls_context(one)
+    assert tls_context(one) is before
+    os.utime(bundle, ns=(1, 1))
+    assert tls_context(one) is not before
 
 
 def test_the_ca_bundle_is_the_connection_s_then_the_environment_s(

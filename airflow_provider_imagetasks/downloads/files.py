@@ -156,7 +156,10 @@ class PictureStore:
         :param may_be_there: False spares the look for such files.
         """
         look = may_be_there and holds_id(filename) and not (self._overwrite or self._is_new)
-        return await asyncio.gather(*(self._one(_Wanted(task, image, filename, look)) for image in task.images))
+        wanted = [_Wanted(task, image, filename, look) for image in task.images]
+        if len(wanted) == 1:
+            return [await self._one(wanted[0])]
+        return await asyncio.gather(*(self._one(one) for one in wanted))
 
     async def _one(self, wanted: _Wanted) -> DownloadedFile | DownloadError:
         task, image = wanted.task, wanted.image
