@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
+LARGEST_BYTES = 200 * 1024 * 1024
+"""Results above this are not fetched to their end."""
 LARGEST_PIXELS = 100_000_000
 """Pictures above this are refused before they are decoded: a small file can unpack to gigabytes."""
 _KINDS = {

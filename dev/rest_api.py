@@ -150,23 +150,25 @@ class AirflowRestApi:
         """Return the address of a run in the Airflow UI."""
         return f"{self.url}{_run_path(dag_id, run_id).replace('/dagRuns/', '/runs/')}"
 
-    def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float = 120) -> str:
-        """Wait for the end of a run and return how it ended."""
+    def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float = 120, interval: float = 0.5) -> str:
+        """Wait for the end of a run and return how it ended; ask for it every ``interval`` seconds."""
 
         def final_state() -> str | None:
             state = self.run_state(dag_id, run_id)
             return state if state in FINISHED_RUN_STATES else None
 
         try:
-            return wait_until(final_state, timeout=timeout, what=f"the end of {dag_id} {run_id}")
+            return wait_until(final_state, timeout=timeout, what=f"the end of {dag_id} {run_id}", interval=interval)
         except DeadlineExceededError as error:
             states = {task.label: task.state for task in self.task_instances(dag_id, run_id)}
             raise DeadlineExceededError(f"{error}; task instances: {states}") from None
 
-    def run_dag(self, dag_id: str, conf: Mapping[str, Any] | None = None, *, timeout: float = 120) -> str:
+    def run_dag(
+        self, dag_id: str, conf: Mapping[str, Any] | None = None, *, timeout: float = 120, interval: float = 0.5
+    ) -> str:
         """Start a run, wait for its success and return its id; raise with the failed tasks' logs otherwise."""
         run_id = self.trigger_dag(dag_id, conf)
-        if self.wait_for_run(dag_id, run_id, timeout=timeout) != "success":
+        if self.wait_for_run(dag_id, run_id, timeout=timeout, interval=interval) != "success":
             raise DagRunFailedError(self.failure_report(dag_id, run_id))
         return run_id
 

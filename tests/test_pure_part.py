@@ -34,6 +34,8 @@ PURE_MODULES = (
         for path in (ROOT / "airflow_provider_imagetasks" / "services").rglob("*.py")
     ),
 )
+READ_BY_EVERY_TASK = ("operators.image_task", "operators.image_batch", "sensors.image_task", "decorators.image_batch")
+"""What a Dag file imports, and so every process that runs one of its tasks."""
 ONE_PICTURE = """
 from airflow_provider_imagetasks.account import read_account
 from airflow_provider_imagetasks.services import get_service
@@ -104,3 +106,14 @@ def test_the_pure_modules_are_imported() -> None:
 
 def test_a_picture_is_submitted_and_waited_for() -> None:
     assert python(ONE_PICTURE) == "done"
+
+
+def test_to_read_a_dag_file_loads_no_http_client_and_no_picture_library() -> None:
+    imports = "\n".join(f"import airflow_provider_imagetasks.{name}" for name in READ_BY_EVERY_TASK)
+    program = (
+        f"import sys\n{imports}\nprint([name for name in ('aiohttp', 'requests', 'PIL', 'mcp') if name in sys.modules])"
+    )
+
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert finished.stdout.splitlines()[-1] == "[]"

@@ -32,6 +32,9 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.tasks import ImageTask
 from airflow_provider_imagetasks.waiting import failure
 
+LOOK_SECONDS = 1.0
+"""How often rows are looked through for those that ran out of time."""
+
 
 class RowEnds:
     """Decides about each row by what is known of it.
@@ -71,6 +74,7 @@ class RowEnds:
         """Why nothing more is submitted: no key, no balance or no budget, which holds for every further row too."""
         self.last_end = time.time()
         """Unix seconds when a row ended last."""
+        self._looked_at = 0.0
 
     def submitted(self, row: int) -> None:
         """Take in that this start submitted a row."""
@@ -117,7 +121,10 @@ class RowEnds:
 
     def end_overdue(self) -> None:
         """End rows that ran out of time, once the service has said that they still run."""
-        limit = time.time() - self._settings.timeout
+        now = time.time()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at, limit = now, now - self._settings.timeout
         intents = (self._state.open.get(row) for row in self._running)
         for intent in [one for one in intents if one is not None and (one.submitted_at or one.at) < limit]:
             error = ImageTaskTimeoutError(

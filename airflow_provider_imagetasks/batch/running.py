@@ -31,6 +31,8 @@ IDLE_SECONDS = 30.0
 REPORT_SECONDS = 5.0
 FLUSH_SECONDS = 5.0
 FLUSH_ROWS = 50
+GATHER_SECONDS = 0.25
+"""How long free places are gathered for a group that is not full."""
 STOPPED_ROWS = 1000
 """Rows that are written off at a time once nothing more is submitted."""
 _LONGEST_SLEEP = 0.5
@@ -68,6 +70,7 @@ class BatchRun:
         self._news = asyncio.Event()
         self._reported_at = self._flushed_at = time.time()
         self._asked_all_at: float | None = None
+        self._submitted_at = 0.0
         service, account = settings.service, settings.account
         self._api = open_async_transport(account)
         self._store = PictureStore(pictures, account)
@@ -187,12 +190,19 @@ class BatchRun:
                 WINDOW - len(self._state.open) - len(self._ends.delivering),
                 submissions.group_size,
             )
-            rows = self._hold(self._state.next_new(room)) if room > 0 else []
+            if not self._is_worth_a_group(room):
+                return
+            rows = self._hold(self._state.next_new(room))
             if not rows:
                 return
+            self._submitted_at = time.time()
             same, self._same = self._same & set(rows), self._same - set(rows)
             submissions.under_way += len(rows)
             self._spawn(submissions.submit(rows, self._api, same=same))
+
+    def _is_worth_a_group(self, room: int) -> bool:
+        """Whether to submit so many rows now: each group costs two writes, and places become free one by one."""
+        return room >= self._submissions.group_size or (room > 0 and time.time() - self._submitted_at >= GATHER_SECONDS)
 
     def _hold(self, rows: Sequence[int]) -> list[int]:
         """Hold those of the rows that may be submitted: as many as ``max_cost`` leaves money for, in their order."""

@@ -12,9 +12,9 @@ from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.downloads.addresses import ForbiddenAddressError, GuardedResolver, ResultAddresses
 from airflow_provider_imagetasks.environment import Proxies, tls_context
 from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
+from airflow_provider_imagetasks.pictures import LARGEST_BYTES
 from airflow_provider_imagetasks.transport import CONNECT_TIMEOUT, USER_AGENT
 
-LARGEST_BYTES = 200 * 1024 * 1024
 LONGEST_SECONDS = 600.0
 MOST_REDIRECTS = 5
 ATTEMPTS = 4

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_imagetasks import metrics
 from airflow_provider_imagetasks.account import Account
-from airflow_provider_imagetasks.downloads.fetching import Fetcher
 from airflow_provider_imagetasks.downloads.filenames import check_filename, file_name, holds_id
 from airflow_provider_imagetasks.downloads.shared_folder import fetch_shared
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, UnsafeResultError
@@ -125,6 +124,9 @@ class PictureStore:
         self._folder = folder
         self._overwrite = overwrite
         self._account = account
+        # Where pictures are fetched, and not wherever a Dag is read: the HTTP client takes 0.1 s to import.
+        from airflow_provider_imagetasks.downloads.fetching import Fetcher
+
         self._fetcher = Fetcher(account)
         self._slots = asyncio.Semaphore(AT_WORK)
         self._fetches = asyncio.Semaphore(AT_THE_SAME_TIME)

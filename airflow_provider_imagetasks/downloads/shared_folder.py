@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path, PurePosixPath
 
 from airflow_provider_imagetasks.account import Account
-from airflow_provider_imagetasks.downloads.fetching import LARGEST_BYTES
 from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
+from airflow_provider_imagetasks.pictures import LARGEST_BYTES
 
 
 def fetch_shared(path: str, target: Path, account: Account) -> None:

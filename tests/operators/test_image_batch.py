@@ -355,6 +355,20 @@ class TestDeferral:
 
 
 @ONE_SERVICE
+def test_places_that_become_free_one_by_one_are_filled_in_groups(
+    runner: TaskRunner, start: Start, image_service: LocalImageService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A place counts as taken until the pictures are stored, and they are stored one after the other.
+    monkeypatch.setattr(running, "WINDOW", 20)
+
+    start(prompts=[f"kite {number}" for number in range(80)])
+
+    assert len(created(image_service)) == 80
+    # Each takes two writes.
+    assert len(list(folder_of(runner).glob("intents-*"))) <= 20
+
+
+@ONE_SERVICE
 def test_dry_run_counts_and_estimates_and_writes_nothing(
     runner: TaskRunner, start: Start, image_service: LocalImageService, tmp_path: Path
 ) -> None:
