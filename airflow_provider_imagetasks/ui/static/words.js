@@ -25,9 +25,12 @@ const ERRORS = {
   UnsafeResultError: "The result was not safe to store",
 };
 
+// What our own code says more exactly than the class of the error.
+const CODES = { max_cost: "Not submitted: max_cost is reached" };
+
 const BILLED = { yes: "It was billed.", no: "It was not billed.", unknown: "It may have been billed." };
 
-export const errorTitle = (error) => ERRORS[error?.class] ?? error?.class ?? "It failed";
+export const errorTitle = (error) => CODES[error?.code] ?? ERRORS[error?.class] ?? error?.class ?? "It failed";
 export const billedWords = (error) => BILLED[error?.billed] ?? "";
 
 export function duration(seconds) {
