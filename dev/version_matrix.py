@@ -17,8 +17,9 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SUITES = {
-    # Flows, both transports, operators in Airflow's own task runner, and all else that starts no Airflow.
-    "unit and task runner": ("-m", "not system"),
+    # Flows, both transports, operators in Airflow's own task runner, and all else that starts no Airflow. They mostly
+    # wait, so several files run at a time.
+    "unit and task runner": ("-m", "not system", "-n", "4", "--dist", "loadfile"),
     # A whole Airflow runs every example Dag against the local image service.
     "example Dags": ("tests/system/test_example_dags.py",),
 }
