@@ -230,7 +230,8 @@ class BatchRecords:
             if outcome["status"] == SUCCEEDED:
                 continue
             error = outcome.get("error") or {}
-            if error.get("billed") == "no":
+            # Without an id it speaks of no submission, or of one whose intent says that it was not taken.
+            if error.get("billed") == "no" and outcome.get("image_task_id"):
                 self.spending.not_billed(row)
             failure = Failure(
                 number=name.number,

@@ -21,7 +21,9 @@ from airflow_provider_imagetasks.exceptions import (
     ContentPolicyError,
     DownloadError,
     ImageTaskError,
+    ImageTaskFailedError,
     InvalidRequestError,
+    QuotaExceededError,
     RateLimitError,
 )
 
@@ -88,6 +90,19 @@ def test_what_was_or_may_have_been_billed_is_spent_in_later_starts_too(batches: 
     # Row 1 was paid for, row 3 perhaps; rows 2 and 4 cost nothing.
     assert batches.start().spending.amount == 2
     assert batches.start(generation=1).spending.amount == 0
+
+
+def test_a_row_that_was_not_submitted_again_gives_nothing_back_of_what_it_cost_before(batches: Batches) -> None:
+    records = batches.start()
+    submitted(records, 1)
+    records.note(outcome(1, ImageTaskFailedError("it failed", billed="yes")))
+    records.flush()
+    again = batches.start(cleared_at=99)
+    assert again.state.stage(1) is Stage.NEW
+    again.note(outcome(1, QuotaExceededError("max_cost is reached", code="max_cost"), image_task_id=None))
+    again.flush()
+
+    assert batches.start().spending.amount == 1
 
 
 def test_an_id_is_taken_up_and_is_a_witness(batches: Batches) -> None:
