@@ -13,7 +13,7 @@ from airflow_provider_imagetasks.batch.decisions import FailureBudget, Life, nex
 from airflow_provider_imagetasks.batch.folder import REQUESTS_NAME, BatchFolder, Owner, require_owner
 from airflow_provider_imagetasks.batch.records import BatchRecords
 from airflow_provider_imagetasks.batch.requests_file import Asking, Frozen, FrozenRequests, RequestsSource, freeze
-from airflow_provider_imagetasks.batch.spending import Spending, in_words
+from airflow_provider_imagetasks.batch.spending import Spending, in_words, is_within
 from airflow_provider_imagetasks.batch.state import BatchState
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.identity import batch_identity
@@ -70,26 +70,27 @@ def check_rows(frozen: Frozen | Owner, wanted: Wanted, problems: list[str]) -> N
         )
 
 
-def check_cost(frozen: Frozen, wanted: Wanted) -> str | None:
+def check_cost(frozen: Frozen, wanted: Wanted, log: Any) -> None:
     """Refuse a batch whose cost nobody knows though it is limited, before anything is billed.
 
-    :returns: what becomes of a batch that would cost more than it may; None where it would not.
+    :param log: told what becomes of a batch that would cost more than it may.
     :raises InvalidRequestError: a price is missing.
     """
     if wanted.max_cost is None:
-        return None
+        return
     if frozen.cost is None:
         models = ", ".join(sorted(frozen.unpriced))
         raise InvalidRequestError(
             f"max_cost is set, and nobody published what a picture of {models} costs at "
             f"{wanted.asking.service.title}; say it with prices={{{sorted(frozen.unpriced)[0]!r}: ...}}, per picture"
         )
-    if frozen.cost <= wanted.max_cost * (1 + 1e-9):
-        return None
-    return (
-        f"The batch would cost some {in_words(frozen.cost)}, more than max_cost ({in_words(wanted.max_cost)}): rows "
-        "are submitted in their order until it is spent, and the rest fail unsubmitted"
-    )
+    if not is_within(frozen.cost, wanted.max_cost):
+        log.warning(
+            "The batch would cost some %s, more than max_cost (%s): rows are submitted in their order until it is "
+            "spent, and the rest fail unsubmitted.",
+            in_words(frozen.cost),
+            in_words(wanted.max_cost),
+        )
 
 
 def open_batch(
@@ -117,9 +118,7 @@ def open_batch(
         frozen = freeze(wanted.source, scratch / REQUESTS_NAME, wanted.asking)
         _say(frozen, log)
         check_rows(frozen, wanted, frozen.problems)
-        warning = check_cost(frozen, wanted)
-        if warning:
-            log.warning("%s.", warning)
+        check_cost(frozen, wanted, log)
         keep(state_store, {"output_path": wanted.output_path, "folder": folder.uri, "mark": mark})
         owner = _freeze(frozen, folder, slot, mark, scratch)
     else:

@@ -43,8 +43,7 @@ class Spending:
                 code=CODE,
                 retry_advice="Clear with prices for all models submits the rows that were not.",
             )
-        # A budget of ten pictures must do for ten, whatever their prices add up to in binary.
-        if self.amount + cost <= self.max_cost * (1 + 1e-9):
+        if is_within(self.amount + cost, self.max_cost):
             return None
         return QuotaExceededError(
             f"max_cost is {in_words(self.max_cost)}. By the prices known {in_words(self.amount)} of it is spent, and "
@@ -76,6 +75,12 @@ class Spending:
             self._counted[row] = counts
             cost = self._cost_of_row(row) or 0.0
             self.amount = max(0.0, self.amount + (cost if counts else -cost))
+
+
+def is_within(amount: float, max_cost: float) -> bool:
+    """Whether an amount may be spent."""
+    # A budget of ten pictures must do for ten, whatever their prices add up to in binary.
+    return amount <= max_cost * (1 + 1e-9)
 
 
 def in_words(amount: float) -> str:

@@ -269,9 +269,7 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
             unpriced,
         )
         check_rows(frozen, wanted, frozen.problems)
-        warning = check_cost(frozen, wanted)
-        if warning:
-            self.log.warning("%s.", warning)
+        check_cost(frozen, wanted, self.log)
         counts = {"total": frozen.total, "succeeded": 0, "failed": frozen.invalid}
         return {"manifest": None, **counts, "usage": None, "cost": frozen.cost, "dry_run": True}
 
