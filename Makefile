@@ -66,8 +66,8 @@ test-batch: $(VENV)/.installed ## Kill a batch of 1,000 three times in a real Ai
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_batch_killed.py $(ARGUMENTS)
 
 .PHONY: test-batch-airflow-3.1
-test-batch-airflow-3.1: $(VENV_3_1)/.installed ## Do the same on the newest Airflow 3.1; four minutes
-	@$(VENV_3_1)/bin/python -m pytest -m long tests/system/test_batch_killed.py $(ARGUMENTS)
+test-batch-airflow-3.1: .venv-3.1/.installed ## Do the same on the newest Airflow 3.1; four minutes
+	@.venv-3.1/bin/python -m pytest -m long tests/system/test_batch_killed.py $(ARGUMENTS)
 
 .PHONY: test-chaos
 test-chaos: $(VENV)/.installed ## Kill and cut submissions in a real Airflow and count what was paid; five minutes (WRITE_DOCS=1: docs/money.md)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,13 @@ def test_a_workflow_calls_targets_of_the_makefile(workflow: dict[str, Any]) -> N
 
     assert called
     assert called <= targets
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+def test_every_target_of_the_makefile_knows_how_to_make_what_it_needs(target: str) -> None:
+    plan = subprocess.run(["make", "--dry-run", *target.split()], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert plan.returncode == 0, plan.stderr
 
 
 def test_the_versions_are_those_that_have_constraints() -> None:
