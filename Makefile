@@ -70,7 +70,7 @@ test-batch-airflow-3.1: .venv-3.1/.installed ## Do the same on the newest Airflo
 	@.venv-3.1/bin/python -m pytest -m long tests/system/test_batch_killed.py $(ARGUMENTS)
 
 .PHONY: test-chaos
-test-chaos: $(VENV)/.installed ## Kill and cut submissions in a real Airflow and count what was paid; five minutes (WRITE_DOCS=1: docs/money.md)
+test-chaos: $(VENV)/.installed ## Kill and cut submissions in a real Airflow and count what was paid, with PostgreSQL; five minutes (WRITE_DOCS=1: docs/money.md)
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
 
 .PHONY: test-chaos-mcp

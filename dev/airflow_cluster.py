@@ -50,6 +50,7 @@ class AirflowCluster:
         self.redis = RedisServer()
         self.s3 = S3Server(bucket)
         self.airflow = AirflowDeployment(
+            database_url=self.postgresql.url(),
             dag_folders=dag_folders,
             environment={**self._settings(), OUTPUT_VARIABLE: self.output_path, **environment},
             parallelism=workers * concurrency * 2,
@@ -122,9 +123,9 @@ class AirflowCluster:
 
     def running_tasks(self, worker: str) -> list[dict[str, Any]]:
         """Return the task instances that a worker runs at this moment; those of its killed predecessor do not count."""
-        noted = self.postgresql.query(
+        noted = self.airflow.database.query(
             "SELECT dag_id, task_id, map_index, pid FROM task_instance"
-            " WHERE state = 'running' AND hostname = %(address)s ORDER BY dag_id, task_id, map_index",
+            " WHERE state = 'running' AND hostname = :address ORDER BY dag_id, task_id, map_index",
             {"address": self.address(worker)},
         )
         alive = set(self.airflow.components[worker].remaining_processes())
@@ -132,9 +133,9 @@ class AirflowCluster:
 
     def held_triggers(self, triggerer: str) -> int:
         """Return how many waits a triggerer holds at this moment; those of its predecessor do not count."""
-        (row,) = self.postgresql.query(
+        (row,) = self.airflow.database.query(
             "SELECT count(*) AS held FROM trigger JOIN job ON job.id = trigger.triggerer_id"
-            " WHERE job.hostname = %(address)s AND job.start_date >= %(started_at)s",
+            " WHERE job.hostname = :address AND job.start_date >= :started_at",
             {"address": self.address(triggerer), "started_at": self.airflow.started_at(triggerer)},
         )
         return int(row["held"])
@@ -144,7 +145,6 @@ class AirflowCluster:
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
             "AIRFLOW__CORE__HOSTNAME_CALLABLE": HOSTNAME_CALLABLE,
             VARIABLE: "127.0.0.1",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.postgresql.url(),
             "AIRFLOW__CELERY__BROKER_URL": self.redis.url,
             "AIRFLOW__CELERY__RESULT_BACKEND": self.postgresql.url("db+postgresql+psycopg2"),
             # How soon the work of a killed worker is given to another: minutes by default, seconds for a test.

@@ -22,6 +22,7 @@ from dev.airflow_settings import (
     airflow_settings,
     database_file,
     inherited_environment,
+    sqlite_url,
     write_password_file,
 )
 from dev.child_process import ChildProcess, stop_together
@@ -48,6 +49,8 @@ class AirflowDeployment:
     ``dag_folders`` are read beside ``dags_folder``, a scratch one that ``write_dag`` fills. ``environment`` is
     added to every component's (connections as ``AIRFLOW_CONN_...``, settings as ``AIRFLOW__...``).
     ``database_template`` is where a freshly migrated database is kept, and taken from the next time.
+    ``database_url`` is an empty database on a server, for tests in which much happens at once: SQLite lets one process
+    write at a time, and at times stands still for a minute. A file in the folder by default.
     ``components`` are the processes that it consists of; those of one machine by default.
     ``callback_secret`` has services call this Airflow back.
     """
@@ -61,6 +64,7 @@ class AirflowDeployment:
         parallelism: int = 4,
         prefer_usual_port: bool = False,
         database_template: Path | None = None,
+        database_url: str | None = None,
         components: Sequence[Component] = STANDALONE,
         callback_secret: str | None = None,
     ) -> None:
@@ -69,13 +73,15 @@ class AirflowDeployment:
         self.dags_folder = self.home / "dags"
         self.dags_folder.mkdir()
         self.login = AirflowLogin()
-        self._database_template = database_template
+        self._database_template = None if database_url else database_template
+        database_url = database_url or sqlite_url(self.home)
         api_port = choose_port(USUAL_API_PORT if prefer_usual_port else None)
         self.url = f"http://127.0.0.1:{api_port}"
         settings = airflow_settings(
             self.home,
             AirflowPorts(api_port, *choose_ports(2)),
             self.login,
+            database_url,
             {SCRATCH_BUNDLE: self.dags_folder, **(dag_folders or {})},
             parallelism,
         )
@@ -84,7 +90,7 @@ class AirflowDeployment:
             settings["AIRFLOW__IMAGETASKS__CALLBACK_SECRET"] = callback_secret
         self.environment = {**inherited_environment(), **settings, **(environment or {})}
         self.api = AirflowRestApi(self.url, self.login.user, self.login.password)
-        self.database = MetadataDatabase(database_file(self.home))
+        self.database = MetadataDatabase(database_url)
         self._layout = {component.name: component for component in components}
         self._components = {
             each.name: self._child(each.name, *each.arguments, environment=each.environment) for each in components
@@ -207,14 +213,14 @@ class AirflowDeployment:
 
     def _create_database(self, timeout: float) -> None:
         if self._database_template is not None and self._database_template.exists():
-            copy_database(self._database_template, self.database.path)
+            copy_database(self._database_template, database_file(self.home))
             return
         migration = self._child("migration", "db", "migrate")
         migration.start()
         if migration.wait(timeout) != 0:
             raise AirflowStartError(f"airflow db migrate failed\n{migration.log_tail()}")
         if self._database_template is not None:
-            copy_database(self.database.path, self._database_template)
+            copy_database(database_file(self.home), self._database_template)
 
     def _are_healthy(self, names: tuple[str, ...]) -> bool:
         try:

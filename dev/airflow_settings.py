@@ -29,7 +29,12 @@ class AirflowLogin:
 
 
 def airflow_settings(
-    home: Path, ports: AirflowPorts, login: AirflowLogin, dag_folders: Mapping[str, Path], parallelism: int
+    home: Path,
+    ports: AirflowPorts,
+    login: AirflowLogin,
+    database_url: str,
+    dag_folders: Mapping[str, Path],
+    parallelism: int,
 ) -> dict[str, str]:
     """Return the ``AIRFLOW__`` settings of a scratch Airflow whose files all lie under ``home``."""
     url = f"http://127.0.0.1:{ports.api}"
@@ -54,8 +59,7 @@ def airflow_settings(
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{login.user}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(password_file(home)),
-        # SQLite lets one process write at a time; a scheduler that waits for its turn for too long ends.
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database_file(home)}?timeout=60",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
         "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(ports.api),
@@ -107,5 +111,11 @@ def password_file(home: Path) -> Path:
 
 
 def database_file(home: Path) -> Path:
-    """Where the scratch Airflow keeps its metadata."""
+    """Where the scratch Airflow keeps its metadata unless it is given a server."""
     return home / "airflow.db"
+
+
+def sqlite_url(home: Path) -> str:
+    """Return the address of that file."""
+    # SQLite lets one process write at a time; a scheduler that waits for its turn for too long ends.
+    return f"sqlite:///{database_file(home)}?timeout=60"

@@ -20,6 +20,8 @@ TEST_TOOLS = ("hypothesis", "pytest", "pytest-asyncio", "pytest-timeout", "pytes
 
 # The package asks for the SDK's second major version, which is younger than the older Airflows.
 MCP_SDK = ("httpcore2", "httpx2", "mcp", "mcp-types", "truststore")
+# May be as young, but which version fits is up to the Starlette of each Airflow.
+YOUNG_DEPENDENCIES = ("sse-starlette",)
 
 
 def compile_pins(
@@ -39,9 +41,8 @@ def compile_pins(
     command += ["--no-emit-find-links", "--constraint", "-"]
     if newest_upload is not None:
         command += ["--exclude-newer", newest_upload]
-        command += [
-            option for tool in (*TEST_TOOLS, *MCP_SDK) for option in ("--exclude-newer-package", f"{tool}=2100-01-01")
-        ]
+        for name in (*TEST_TOOLS, *MCP_SDK, *YOUNG_DEPENDENCIES):
+            command += ["--exclude-newer-package", f"{name}=2100-01-01"]
     finished = subprocess.run(
         command, input="\n".join(constraints), cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=True
     )

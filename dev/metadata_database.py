@@ -1,13 +1,15 @@
-"""The SQLite database of a scratch Airflow: made once, copied for the next one, read by tests."""
+"""The metadata of a scratch Airflow: read by tests, and as an SQLite file made once and copied for the next one."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import NullPool, create_engine, text
 
 
 def copy_database(source: Path, target: Path) -> None:
@@ -17,16 +19,19 @@ def copy_database(source: Path, target: Path) -> None:
 
 
 class MetadataDatabase:
-    """What tests read straight from the tables, because no API shows it."""
+    """What tests read straight from the tables, because no API shows it.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    :param url: as Airflow's own setting has it.
+    """
 
-    def query(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
-        """Run one reading statement and return its rows."""
-        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=30)) as connection:
-            connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute(statement, parameters)]
+    def __init__(self, url: str) -> None:
+        # A connection that is kept would be cut when a test starts the server anew.
+        self._engine = create_engine(url, poolclass=NullPool)
+
+    def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Run one reading statement, with ``:name`` for each parameter, and return its rows."""
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(text(statement), parameters).mappings()]
 
     def trigger_rows(self, dag_id: str | None = None, run_id: str | None = None) -> list[dict[str, Any]]:
         """Return the triggers that deferred task instances wait for, their ``kwargs`` decoded, in map order."""

@@ -9,12 +9,15 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy.exc import OperationalError
 
 from dev.airflow_settings import inherited_environment
 from dev.child_process import ChildProcess
+from dev.metadata_database import MetadataDatabase
 from dev.ports import choose_port
 from dev.programs import find_program
 from dev.rest_api import wait_until
@@ -62,6 +65,15 @@ class PostgresqlServer:
         """Return the address of the database, its password included."""
         return f"{scheme}://{USER}:{self._password}@127.0.0.1:{self.port}/{DATABASE}"
 
+    def __enter__(self) -> Self:
+        self.create()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
     def create(self) -> None:
         """Set the database up, and start it."""
         password_file = self._folder / "password"
@@ -104,27 +116,12 @@ class PostgresqlServer:
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Run one reading statement and return its rows."""
-        import psycopg2
-        import psycopg2.extras
-
-        connection = psycopg2.connect(self.url("postgresql"), connect_timeout=10)
-        try:
-            with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
-                cursor.execute(statement, parameters)
-                return [dict(row) for row in cursor.fetchall()]
-        finally:
-            connection.close()
-
     def _answers(self) -> bool:
-        import psycopg2
-
         if not self.process.is_running:
             raise PostgresqlStartError(f"PostgreSQL ended:\n{self.process.log_tail()}")
         try:
-            self.query("SELECT 1")
-        except psycopg2.OperationalError:
+            MetadataDatabase(self.url()).query("SELECT 1")
+        except OperationalError:
             return False
         return True
 

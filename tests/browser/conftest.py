@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from dev.airflow_deployment import AirflowDeployment
+from dev.airflow_settings import database_file
 from dev.local_image_service import LocalImageServiceProcess
 from tests.browser.dags import BATCH, CATALOGUE, HOSTILE_PROMPT, ROWS
 
@@ -103,7 +104,7 @@ def write_thousand(deployment: AirflowDeployment, pictures: Path) -> None:
         rows.append(entry("submit", number, "image_task", {**told, "prompt": record["prompt"]}))
         rows.append(entry("wait", number, "return_value", {**record, "duration": 2.0, "images": []}))
         rows.append(entry("save", number, "return_value", files))
-    with closing(sqlite3.connect(deployment.database.path, timeout=60)) as connection, connection:
+    with closing(sqlite3.connect(database_file(deployment.home), timeout=60)) as connection, connection:
         connection.executemany(
             "INSERT INTO xcom (dag_run_id, task_id, map_index, key, dag_id, run_id, value, timestamp)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

@@ -20,6 +20,10 @@ TITLES = {
     "gpt_image_mcp": "GPT-Image MCP",
 }
 END = "<!-- end of outcomes -->"
+OR = " or "
+TWO_WAYS = {(NOTHING, "cleared_while_running")}
+"""Where Airflow goes one of two ways, by store and event: as after a Clear or as for a retry, whichever of its
+processes notices first that the cleared task has ended. Without a record, only a retry can be told from a new start."""
 
 
 def stores_of_this_airflow() -> tuple[str, ...]:
@@ -28,30 +32,33 @@ def stores_of_this_airflow() -> tuple[str, ...]:
     return (STATE_STORE,) if (int(major), int(minor)) >= (3, 3) else (LEDGER_PATH, NOTHING)
 
 
-def documented(store: str) -> dict[tuple[str, str], str]:
-    """Return the cells of a store's table, by service and the event's name."""
+def documented(store: str) -> dict[tuple[str, str], set[str]]:
+    """Return what may come of each event as a store's table says, by service and the event's name."""
     _, table, _ = _around(PAGE.read_text(), store)
     names = {event.title: event.name for event in EVENTS}
     services = {title: service for service, title in TITLES.items()}
     head, _line, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     cells = {}
     for title, *outcomes in rows:
-        cells.update({(services[name], names[title]): cell for name, cell in zip(head[1:], outcomes, strict=True)})
+        cells.update(
+            {(services[name], names[title]): set(cell.split(OR)) for name, cell in zip(head[1:], outcomes, strict=True)}
+        )
     return cells
 
 
 def write(store: str, observations: Mapping[tuple[str, str, str], Observation]) -> None:
     """Replace the table of a store by what was observed; the columns of services that were not stay."""
     known = documented(store)
-    known |= {
-        (service, event): observed.cell
-        for (kept_in, service, event), observed in observations.items()
-        if kept_in == store
-    }
-    known |= NEVER_SEEN
+    for (kept_in, service, event_name), observed in observations.items():
+        if kept_in != store:
+            continue
+        # Of two ways earlier runs saw the one that this did not.
+        before = known[service, event_name] if (store, event_name) in TWO_WAYS else set()
+        known[service, event_name] = before | {observed.cell}
+    known |= {key: {reason} for key, reason in NEVER_SEEN.items()}
     lines = ["| | " + " | ".join(TITLES[service] for service in SERVICES) + " |", "|---" * (1 + len(SERVICES)) + "|"]
     for event in EVENTS:
-        cells = [known[service, event.name] for service in SERVICES]
+        cells = [OR.join(sorted(known[service, event.name])) for service in SERVICES]
         lines.append(f"| {event.title} | {' | '.join(cells)} |")
     before, _, after = _around(PAGE.read_text(), store)
     PAGE.write_text("\n".join([before, *lines, after]))

@@ -119,8 +119,10 @@ def test_every_picture_is_there_exactly_once_whatever_is_killed(
     submitted = [entry["id"] for entry in stats["created"]]
     objects = dict(cluster.s3.objects())
     pictures = {key: found["id"] for key in objects if (found := PICTURE.search(key))}
-    tries = cluster.postgresql.query("SELECT try_number, count(*) FROM task_instance GROUP BY 1 ORDER BY 1")
-    interrupted = cluster.postgresql.query("SELECT hostname, count(*) FROM task_instance_history GROUP BY 1 ORDER BY 1")
+    tries = cluster.airflow.database.query("SELECT try_number, count(*) FROM task_instance GROUP BY 1 ORDER BY 1")
+    interrupted = cluster.airflow.database.query(
+        "SELECT hostname, count(*) FROM task_instance_history GROUP BY 1 ORDER BY 1"
+    )
     print(
         f"\n{director.kills} components killed, one frozen, PostgreSQL restarted; ended by themselves: {director.ended}"
     )

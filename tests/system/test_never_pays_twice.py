@@ -14,6 +14,7 @@ import pytest
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
+from dev.postgresql_server import PostgresqlServer
 from tests.system import money_table
 from tests.system.conftest import CHECKOUT
 from tests.system.money_cases import (
@@ -79,8 +80,14 @@ def image_service(orderly_termination: None) -> Iterator[LocalImageServiceProces
 
 
 @pytest.fixture(scope="module")
+def postgresql(orderly_termination: None) -> Iterator[PostgresqlServer]:
+    with PostgresqlServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def long_deployment(
-    image_service: LocalImageServiceProcess, airflow_database_template: Path
+    image_service: LocalImageServiceProcess, postgresql: PostgresqlServer
 ) -> Iterator[AirflowDeployment]:
     """An Airflow of its own, whose triggerers may be frozen and killed, with connections that soon lose patience."""
     connections = {
@@ -91,7 +98,7 @@ def long_deployment(
     # Soon enough that a worker which died together with its scheduler is missed within the test.
     missed_after = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60"}
     with AirflowDeployment(
-        environment={**connections, **missed_after}, parallelism=6, database_template=airflow_database_template
+        environment={**connections, **missed_after}, parallelism=6, database_url=postgresql.url()
     ) as deployment:
         yield deployment
 
@@ -158,7 +165,7 @@ def test_the_documentation_says_what_happens(
 ) -> None:
     observation = request.getfixturevalue(form).observations[store, service, event.name]
 
-    assert money_table.documented(store)[service, event.name] == observation.cell
+    assert observation.cell in money_table.documented(store)[service, event.name]
 
 
 @pytest.mark.long
