@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,12 +65,7 @@ def _unusable(output_path: str, scheme: str, reason: str) -> InvalidRequestError
 
 def uri_of(path: ObjectStoragePath) -> str:
     """Return the path as a URI; local ones with ``file://``."""
-    return f"file://{path.path}" if is_on_disk(path) else str(path)
-
-
-def is_on_disk(path: ObjectStoragePath) -> bool:
-    """Whether a path leads to the worker's own files."""
-    return (path.protocol or "") in _LOCAL_SCHEMES
+    return f"file://{path.path}" if (path.protocol or "") in _LOCAL_SCHEMES else str(path)
 
 
 def put_in_place(source: bytes | Path, target: ObjectStoragePath) -> None:
@@ -79,56 +73,23 @@ def put_in_place(source: bytes | Path, target: ObjectStoragePath) -> None:
 
     :raises DownloadError: it could not be written; nothing incomplete stays under the final name.
     """
+    filesystem = _filesystem(target)
     try:
-        if is_on_disk(target):
-            _put_on_disk(source, Path(target.path))
-        elif target.protocol in _APPEAR_WHEN_COMPLETE:
-            _write(_filesystem(target), source, target.path)
-        else:
-            _put_by_name(_filesystem(target), source, target.path)
+        if (target.protocol or "") in _APPEAR_WHEN_COMPLETE:
+            _write(filesystem, source, target.path)
+            return
+        folder, _, name = target.path.rpartition("/")
+        partial = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
+        filesystem.makedirs(folder, exist_ok=True)
+        try:
+            _write(filesystem, source, partial)
+            filesystem.mv(partial, target.path)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                filesystem.rm_file(partial)
+            raise
     except Exception as error:
         raise DownloadError(f"The picture could not be written to {uri_of(target)}: {error}") from error
-
-
-def _put_on_disk(source: bytes | Path, target: Path) -> None:
-    """Do without the filesystem layer, which asks the disk so much that downloads take longer."""
-    partial = target.with_name(_partial_name(target.name))
-    try:
-        try:
-            _write_on_disk(source, partial)
-        except FileNotFoundError:
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            _write_on_disk(source, partial)
-        partial.replace(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
-
-
-def _write_on_disk(source: bytes | Path, path: Path) -> None:
-    if isinstance(source, bytes):
-        path.write_bytes(source)
-    else:
-        shutil.copyfile(source, path)
-
-
-def _put_by_name(filesystem: AbstractFileSystem, source: bytes | Path, path: str) -> None:
-    """Write under another name first, where a file shows while it is being written."""
-    folder, _, name = path.rpartition("/")
-    partial = f"{folder}/{_partial_name(name)}"
-    filesystem.makedirs(folder, exist_ok=True)
-    try:
-        _write(filesystem, source, partial)
-        filesystem.mv(partial, path)
-    except BaseException:
-        with contextlib.suppress(Exception):
-            filesystem.rm_file(partial)
-        raise
-
-
-def _partial_name(name: str) -> str:
-    return f".{name}.{secrets.token_hex(4)}.part"
 
 
 def _write(filesystem: AbstractFileSystem, source: bytes | Path, path: str) -> None:

@@ -19,7 +19,7 @@ from airflow_provider_imagetasks.downloads.filenames import check_filename, file
 from airflow_provider_imagetasks.downloads.shared_folder import fetch_shared
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, UnsafeResultError
 from airflow_provider_imagetasks.pictures import EXTENSIONS, Picture, UnusablePictureError, inspect_picture
-from airflow_provider_imagetasks.storage import fetch_those_there, is_missing, is_on_disk, put_in_place, uri_of
+from airflow_provider_imagetasks.storage import fetch_those_there, is_missing, put_in_place, uri_of
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask
 
 if TYPE_CHECKING:
@@ -130,10 +130,7 @@ class PictureStore:
         self._fetcher = Fetcher(account)
         self._slots = asyncio.Semaphore(AT_WORK)
         self._fetches = asyncio.Semaphore(AT_THE_SAME_TIME)
-        processors = os.cpu_count() or 1
-        self._decoders = threading.Semaphore(processors)
-        # To hash and to write to a local disk is work for processors: more threads than those only hinder each other.
-        self._finishing = asyncio.Semaphore(max(2, processors) if is_on_disk(folder) else AT_THE_SAME_TIME)
+        self._decoders = threading.Semaphore(os.cpu_count() or 1)
         self._scratch = tempfile.TemporaryDirectory(prefix="imagetasks-")
         self._numbers = count()
         self._is_new = False
@@ -177,8 +174,7 @@ class PictureStore:
                     if kept is not None:
                         return kept
                 content = await self._fetched(image, local)
-                async with self._finishing:
-                    return await asyncio.to_thread(self._store, wanted, content)
+                return await asyncio.to_thread(self._store, wanted, content)
             except DownloadError as error:
                 error.image_task_id, error.service = task.id, task.service
                 return error

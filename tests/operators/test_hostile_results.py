@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
-from airflow_provider_imagetasks import storage
 from airflow_provider_imagetasks.downloads import fetching
 from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
@@ -149,7 +149,7 @@ def test_a_full_disk_is_an_error_that_a_retry_may_mend(
         if held == 1000:
             full.setattr(fetching, "_write", lambda _target, chunks, _written: write_to_a_full_device(chunks))
         else:
-            full.setattr(storage, "_write_on_disk", lambda source, _path: write_to_a_full_device([source]))
+            full.setattr(LocalFileSystem, "pipe_file", lambda _self, _path, value: write_to_a_full_device([value]))
         first = fetched("a kite")
     second = fetched("a kite")
 
