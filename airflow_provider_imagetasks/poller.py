@@ -19,18 +19,16 @@ from airflow_provider_imagetasks.exceptions import (
     ProtocolError,
     RateLimitError,
 )
-from airflow_provider_imagetasks.inline_ids import INLINE_PREFIX, task_from_inline_id
+from airflow_provider_imagetasks.inline_ids import INLINE_PREFIX
 from airflow_provider_imagetasks.polled_waits import PolledWait, Question
 from airflow_provider_imagetasks.polling_schedule import PollingSchedule
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.tasks import ImageTask
 from airflow_provider_imagetasks.wait_log import WaitLog
-from airflow_provider_imagetasks.waiting import Progress, Watch
+from airflow_provider_imagetasks.waiting import Progress, Watch, seconds_to_pause
 
 MOST_AT_ONCE = 32
 """Status requests of one account that are under way at the same time."""
-PAUSE_AFTER_429 = 5.0
-"""Seconds in which the account is left alone after a 429 that does not say how long."""
 LONGEST_LOOK_AWAY = 1.0
 """Seconds after which new deadlines are noticed while the connection is being looked up."""
 
@@ -221,25 +219,22 @@ class StatusPoller:
                 metrics.polled_from_loop(service.name)
                 tasks = {"": await self._session.run(service.read_by_trace_id(trace_id))}
             else:
-                tasks = _inline(ids, service)
-                remote = [image_task_id for image_task_id in ids if image_task_id not in tasks]
-                if remote:
+                if not all(image_task_id.startswith(INLINE_PREFIX) for image_task_id in ids):
                     metrics.polled_from_loop(service.name)
-                    tasks |= await self._session.run(service.read_batch(remote))
+                tasks = await self._session.run(service.read_tasks(ids))
         except ImageTaskError as error:
             self._failed(batch, error)
         except Exception as error:  # noqa: BLE001 - one request must not end everybody's waits
             self._failed(batch, ImageTaskError(f"{type(error).__name__}: {error}", retryable=True))
         else:
-            self._dispatch(batch, tasks, service)
+            self._dispatch(batch, tasks)
 
-    def _dispatch(self, batch: list[Question], tasks: dict[str, ImageTask], service: Service) -> None:
+    def _dispatch(self, batch: list[Question], tasks: dict[str, ImageTask]) -> None:
         now = time.time()
         news: dict[PolledWait, dict[str, ImageTask]] = {}
         for question in batch:
             image_task_id = question.image_task_id
-            found = tasks.get(image_task_id) or service.not_found(image_task_id)
-            news.setdefault(question.wait, {})[image_task_id] = found
+            news.setdefault(question.wait, {})[image_task_id] = tasks[image_task_id]
         for waiting, found_for_it in news.items():
             if not waiting.end.done():
                 waiting.refused = False
@@ -253,9 +248,7 @@ class StatusPoller:
     def _failed(self, batch: list[Question], error: ImageTaskError) -> None:
         now = time.time()
         if isinstance(error, RateLimitError):
-            self._session.pace.pause_until(
-                now + (error.retry_after if error.retry_after is not None else PAUSE_AFTER_429)
-            )
+            self._session.pace.pause_until(now + seconds_to_pause(error))
         if isinstance(error, AuthenticationError) and not batch[0].wait.refused:
             # The key may have been changed since the connection was read.
             self._session.read_anew()
@@ -283,14 +276,6 @@ class StatusPoller:
     def _again(self, question: Question, now: float) -> None:
         if not question.wait.end.done():
             self._schedule.add_after(question, question.wait.progress.watch.poll_interval, now=now)
-
-
-def _inline(ids: list[str], service: Service) -> dict[str, ImageTask]:
-    return {
-        image_task_id: task_from_inline_id(image_task_id, service.name)
-        for image_task_id in ids
-        if image_task_id.startswith(INLINE_PREFIX)
-    }
 
 
 _pollers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, StatusPoller]] = weakref.WeakKeyDictionary()

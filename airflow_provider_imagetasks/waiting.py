@@ -23,6 +23,8 @@ from airflow_provider_imagetasks.wait_log import Standing, WaitLog
 
 FAILED_READS = 5
 """Status requests in a row that may fail for one image task before the wait lets a worker say why."""
+PAUSE_AFTER_429 = 5.0
+"""Seconds in which the account is left alone after a 429 that does not say how long."""
 _NAMED = 10
 
 
@@ -57,6 +59,27 @@ class Watch:
     def is_settled(self, task: ImageTask, now: float) -> bool:
         """Whether nothing more will come of one: it is final, or not found after the grace period."""
         return task.state.is_final or task.is_lost(self.asked_at, now)
+
+
+def seconds_to_pause(error: RateLimitError) -> float:
+    """Return how long the account is left alone after a 429."""
+    return error.retry_after if error.retry_after is not None else PAUSE_AFTER_429
+
+
+def is_given_up(error: ImageTaskError, image_task_ids: Iterable[str], failures: dict[str, int]) -> bool:
+    """Take in that a status request failed, and return whether asking on is of no use. 429 only slows down.
+
+    :param image_task_ids: what it asked for. Each may fail so many times in a row: where they are asked for one by
+        one, a moment's trouble fails many requests.
+    :param failures: of each, how many in a row have failed; counted on. Whoever reads one takes it out.
+    """
+    if isinstance(error, RateLimitError):
+        return False
+    if not error.retryable:
+        return True
+    for image_task_id in image_task_ids:
+        failures[image_task_id] = failures.get(image_task_id, 0) + 1
+    return max(failures.values(), default=0) >= FAILED_READS
 
 
 class Progress:
@@ -94,18 +117,12 @@ class Progress:
         return None if self.pending else "done"
 
     def failed(self, error: ImageTaskError, image_task_ids: Iterable[str]) -> str | None:
-        """Take in that a status request failed, and return the end of the wait if this is it. 429 only slows down.
+        """Take in that a status request failed, and return the end of the wait if this is it.
 
-        :param image_task_ids: what it asked for. Each may fail so many times in a row: where they are asked for one
-            by one, a moment's trouble fails many requests.
+        :param image_task_ids: what it asked for.
         """
-        if not isinstance(error, RateLimitError):
-            if not error.retryable:
-                return "error"
-            for image_task_id in image_task_ids:
-                self._failures[image_task_id] = self._failures.get(image_task_id, 0) + 1
-            if max(self._failures.values(), default=0) >= FAILED_READS:
-                return "error"
+        if is_given_up(error, image_task_ids, self._failures):
+            return "error"
         self._log.failed(error)
         return None
 

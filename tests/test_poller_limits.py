@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks import poller as poller_module
+from airflow_provider_imagetasks import waiting
 from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.pacing import Pace
@@ -98,7 +98,7 @@ async def test_a_rate_limit_pauses_the_whole_account(serve: Callable[..., Script
 async def test_a_rate_limit_that_does_not_say_how_long_pauses_too(
     serve: Callable[..., ScriptedServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poller_module, "PAUSE_AFTER_429", 0.4)
+    monkeypatch.setattr(waiting, "PAUSE_AFTER_429", 0.4)
     server = serve(limited())
 
     assert await poller_of(server).wait(watch("a"), first_pause=0) == "done"

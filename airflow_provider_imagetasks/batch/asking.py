@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from airflow_provider_imagetasks import metrics
 from airflow_provider_imagetasks.account import Account
-from airflow_provider_imagetasks.exceptions import AuthenticationError, ImageTaskError, InvalidRequestError
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    ImageTaskError,
+    InvalidRequestError,
+    RateLimitError,
+)
 from airflow_provider_imagetasks.pacing import Pace
 from airflow_provider_imagetasks.polling_schedule import EARLIEST, PollingSchedule
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.wire import Flow, Result
 from airflow_provider_imagetasks.tasks import ImageTask
+from airflow_provider_imagetasks.wait_log import WaitLog
+from airflow_provider_imagetasks.waiting import is_given_up, seconds_to_pause
 
 AT_ONCE = 8
 """Status requests that are under way at the same time."""
@@ -33,9 +40,13 @@ class RunsFlows(Protocol):
 class StatusQuestions:
     """The open image tasks of a batch, and when each is asked for next. Never faster than ``query_rate``.
 
-    :param interval: seconds between two questions for an image task that has been running for long.
+    A question that failed is asked again, as often as in a wait on the triggerer.
+
+    :param interval: seconds between two questions for an image task that has been running for long, and after one that
+        failed.
     :param on_read: called with the row and its image task after each answer.
     :param on_failed: called with the row and the error where asking for it is of no use.
+    :param log: the task's.
     """
 
     def __init__(
@@ -46,11 +57,14 @@ class StatusQuestions:
         *,
         on_read: Callable[[int, ImageTask], None],
         on_failed: Callable[[int, ImageTaskError], None],
+        log: Any,
     ) -> None:
         self._service = service
         self._interval = interval
         self._on_read = on_read
         self._on_failed = on_failed
+        self._log = WaitLog(log)
+        self._failures: dict[str, int] = {}
         self._pace = Pace(account.query_rate or service.default_query_rate)
         self._schedule: PollingSchedule[tuple[int, int]] = PollingSchedule()
         self._wanted: dict[int, tuple[str, float, int]] = {}
@@ -68,7 +82,8 @@ class StatusQuestions:
 
     def drop(self, row: int) -> None:
         """Ask for it no more."""
-        self._wanted.pop(row, None)
+        if row in self._wanted:
+            self._failures.pop(self._wanted.pop(row)[0], None)
 
     def ask_all_now(self) -> None:
         """Ask for every one as soon as the rate allows."""
@@ -132,34 +147,48 @@ class StatusQuestions:
     async def _ask(self, transport: RunsFlows, rows: Sequence[int]) -> None:
         ids = {row: self._wanted[row][0] for row in rows if row in self._wanted}
         try:
-            try:
-                tasks = await transport.run(
-                    metrics.counted(self._service.get_tasks(list(ids.values())), self._service.name)
-                )
-            except ImageTaskError as error:
-                if error.retryable or isinstance(error, AuthenticationError):
-                    raise
-                if len(rows) > 1:
-                    # One of them may be what the service does not like.
-                    for row in ids:
-                        await self._ask(transport, [row])
-                    return
-                for row in ids:
-                    self._on_failed(row, error)
-                return
+            tasks = await transport.run(
+                metrics.counted(self._service.read_tasks(list(ids.values())), self._service.name)
+            )
+        except ImageTaskError as error:
+            await self._failed(transport, ids, error)
+            return
         finally:
             self._asking.difference_update(rows)
         for row, image_task_id in ids.items():
+            self._failures.pop(image_task_id, None)
             if row in self._wanted:
-                self._on_read(row, tasks.get(image_task_id) or self._service.not_found(image_task_id))
+                self._on_read(row, tasks[image_task_id])
         for row in rows:
             if row in self._wanted:
                 self._ask_later(row)
 
+    async def _failed(self, transport: RunsFlows, ids: Mapping[int, str], error: ImageTaskError) -> None:
+        if not error.retryable and not isinstance(error, AuthenticationError):
+            if len(ids) > 1:
+                # One of them may be what the service does not like.
+                for row in ids:
+                    await self._ask(transport, [row])
+            else:
+                for row in ids:
+                    self._on_failed(row, error)
+            return
+        if is_given_up(error, ids.values(), self._failures):
+            raise error
+        if isinstance(error, RateLimitError):
+            self._pace.pause_until(time.time() + seconds_to_pause(error))
+        self._log.failed(error)
+        for row in ids:
+            if row in self._wanted:
+                self._ask_after(row, self._interval)
+
     def _ask_later(self, row: int) -> None:
+        age = time.time() - self._wanted[row][1]
+        self._ask_after(row, min(self._interval, max(SHORTEST_INTERVAL, SHARE_OF_AGE * age)))
+
+    def _ask_after(self, row: int, interval: float) -> None:
         image_task_id, submitted_at, number = self._wanted[row]
         now = time.time()
-        interval = min(self._interval, max(SHORTEST_INTERVAL, SHARE_OF_AGE * (now - submitted_at)))
         self._wanted[row] = (image_task_id, submitted_at, number + 1)
         self._schedule.add((row, number + 1), due=now + interval, early=now + EARLIEST * interval)
         self._news.set()

@@ -81,6 +81,7 @@ class BatchRun:
             settings.poll_interval,
             on_read=self._was_read,
             on_failed=self._was_unreadable,
+            log=log,
         )
         self._ends = RowEnds(
             settings, records, requests, self._store, questions=self._questions, spawn=self._spawn, log=log

@@ -184,16 +184,28 @@ class Service(ABC):
     def get_tasks(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
         """Return image tasks by id, in groups of ``batch_size``, asking again where that helps; in the given order."""
         wanted = list(dict.fromkeys(image_task_ids))
+        found: dict[str, ImageTask] = {}
+        for start in range(0, len(wanted), self.batch_size):
+            group = wanted[start : start + self.batch_size]
+            found.update((yield from exchange.patiently(partial(self.read_tasks, group))))
+        return found
+
+    def read_tasks(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
+        """Ask once for at most ``batch_size`` image tasks, in the given order; ``inline:`` ids need no request. Free.
+
+        Unknown ones come as ``not_found``.
+        """
         found = {
             image_task_id: task_from_inline_id(image_task_id, self.name)
-            for image_task_id in wanted
+            for image_task_id in image_task_ids
             if image_task_id.startswith(INLINE_PREFIX)
         }
-        remote = [image_task_id for image_task_id in wanted if image_task_id not in found]
-        for start in range(0, len(remote), self.batch_size):
-            group = remote[start : start + self.batch_size]
-            found.update((yield from exchange.patiently(partial(self.read_batch, group))))
-        return {image_task_id: found.get(image_task_id) or self.not_found(image_task_id) for image_task_id in wanted}
+        remote = [image_task_id for image_task_id in image_task_ids if image_task_id not in found]
+        if remote:
+            found.update((yield from self.read_batch(remote)))
+        return {
+            image_task_id: found.get(image_task_id) or self.not_found(image_task_id) for image_task_id in image_task_ids
+        }
 
     def not_found(self, image_task_id: str, raw: Mapping[str, Any] | None = None) -> ImageTask:
         """Return what stands for an image task that the service does not know."""
