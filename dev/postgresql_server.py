@@ -66,7 +66,11 @@ class PostgresqlServer:
         return f"{scheme}://{USER}:{self._password}@127.0.0.1:{self.port}/{DATABASE}"
 
     def __enter__(self) -> Self:
-        self.create()
+        try:
+            self.create()
+        except BaseException:
+            self.remove()
+            raise
         return self
 
     def __exit__(

@@ -18,6 +18,7 @@ from airflow_provider_imagetasks import pytest_plugin
 
 if TYPE_CHECKING:
     from airflow_provider_imagetasks.local import LocalImageService
+    from tests.polled_accounts import Records
     from tests.task_runner import TaskRunner
 
 # The tests use the fixture that is shipped, whether or not their environment knows its entry point.
@@ -69,3 +70,17 @@ def runner(connection: dict[str, Any]) -> TaskRunner:
     from tests.task_runner import TaskRunner
 
     return TaskRunner(connections={"imagetasks_default": connection})
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy of the environment stands between a test and its server on loopback."""
+    monkeypatch.setenv("NO_PROXY", "*")
+
+
+@pytest.fixture
+def records() -> Records:
+    """Image tasks that a scripted server answers for."""
+    from tests.polled_accounts import Records
+
+    return Records()

@@ -28,14 +28,7 @@ INLINE = inline_id(
 )
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "*")
-
-
-@pytest.fixture
-def records() -> Records:
-    return Records()
+pytestmark = pytest.mark.usefixtures("no_proxy")
 
 
 @pytest.fixture

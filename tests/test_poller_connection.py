@@ -16,15 +16,7 @@ from airflow_provider_imagetasks.poller import StatusPoller
 from tests.polled_accounts import Records, SpokenLog, account, names, reader, until, watch
 from tests.scripted_server import ScriptedServer
 
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "*")
-
-
-@pytest.fixture
-def records() -> Records:
-    return Records()
+pytestmark = pytest.mark.usefixtures("no_proxy")
 
 
 @pytest.fixture

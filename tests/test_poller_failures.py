@@ -18,14 +18,7 @@ from tests.scripted_server import Hang, ReceivedRequest, Reply, ScriptedServer, 
 DOWN = Reply(b"try later", status=503)
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "*")
-
-
-@pytest.fixture
-def records() -> Records:
-    return Records()
+pytestmark = pytest.mark.usefixtures("no_proxy")
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ class RunsFlows(Protocol):
 class StatusQuestions:
     """The open image tasks of a batch, and when each is asked for next. Never faster than ``query_rate``.
 
-    A question that failed is asked again, as often as in a wait on the triggerer.
+    A question that failed is asked again, as often as in a wait on the triggerer. A refused key ends it.
 
     :param interval: seconds between two questions for an image task that has been running for long, and after one that
         failed.

@@ -24,14 +24,7 @@ DOWN = Reply(b"try later", status=503)
 INTERVAL = 0.02
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "*")
-
-
-@pytest.fixture
-def records() -> Records:
-    return Records()
+pytestmark = pytest.mark.usefixtures("no_proxy")
 
 
 class Asking:
