@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 import time
 
-from airflow_provider_imagetasks.account import Account
-from airflow_provider_imagetasks.downloads.files import download_images
-from airflow_provider_imagetasks.storage import open_folder
+from airflow_provider_imagetasks.files.object_storage import open_folder
+from airflow_provider_imagetasks.files.picture_store import download_images
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
 
 

@@ -14,7 +14,7 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 
 import pytest
 
-from airflow_provider_imagetasks import pytest_plugin
+from airflow_provider_imagetasks.local import pytest_plugin
 
 if TYPE_CHECKING:
     from airflow_provider_imagetasks.local import LocalImageService

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks import transport
-from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import Answer, Flow, Request, Result, ask
+from airflow_provider_imagetasks.transports import http as transport
 
 TRANSPORTS = ("requests", "aiohttp")
 KEY = "sk-nobody-may-see-this"

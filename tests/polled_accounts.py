@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_imagetasks.account import Account
-from airflow_provider_imagetasks.rates import Rate, Window
-from airflow_provider_imagetasks.wait_log import WaitLog
-from airflow_provider_imagetasks.waiting import Watch
+from airflow_provider_imagetasks.polling.wait_log import WaitLog
+from airflow_provider_imagetasks.polling.waiting import Watch
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.rates import Rate, Window
 from tests.scripted_server import ReceivedRequest, Reply, Step
 
 KEY = "sk-of-the-tests"

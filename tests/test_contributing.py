@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_imagetasks.account import read_account
+from airflow_provider_imagetasks.services.account import read_account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
-from airflow_provider_imagetasks.transport import RequestsTransport
+from airflow_provider_imagetasks.transports.http import RequestsTransport
 
 CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
 

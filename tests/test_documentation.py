@@ -17,10 +17,11 @@ import pytest
 from airflow.configuration import conf
 from airflow.sdk import DAG, Connection
 
-from airflow_provider_imagetasks import exceptions, storage
-from airflow_provider_imagetasks.connections import account_from
+from airflow_provider_imagetasks import exceptions
 from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.files import object_storage as storage
 from airflow_provider_imagetasks.hooks import connection_form
+from airflow_provider_imagetasks.hooks.connection import account_from
 from airflow_provider_imagetasks.provider_info import get_provider_info
 from airflow_provider_imagetasks.services import known_services
 

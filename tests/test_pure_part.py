@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_architecture import SOURCES, is_pure
+
 ROOT = Path(__file__).parents[1]
 NOTHING_BUT_PYTHON = """
 import sys
@@ -19,28 +21,18 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 """
-PURE_MODULES = (
-    "tasks",
-    "exceptions",
-    "account",
-    "rates",
-    "references",
-    "inline_ids",
-    "identity",
-    "waiting",
-    "wait_log",
-    *sorted(
-        ".".join(path.relative_to(ROOT / "airflow_provider_imagetasks").with_suffix("").parts).removesuffix(".__init__")
-        for path in (ROOT / "airflow_provider_imagetasks" / "services").rglob("*.py")
-    ),
-)
+PURE_MODULES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in SOURCES
+    if is_pure(path)
+]
 READ_BY_EVERY_TASK = ("operators.image_task", "operators.image_batch", "sensors.image_task", "decorators.image_batch")
 """What a Dag file imports, and so every process that runs one of its tasks."""
 ONE_PICTURE = """
-from airflow_provider_imagetasks.account import read_account
+from airflow_provider_imagetasks.services.account import read_account
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
-from airflow_provider_imagetasks.waiting import Watch, failure, wait
+from airflow_provider_imagetasks.polling.waiting import Watch, failure, wait
 from tests.flow_driver import NOW, drive, response
 
 TASKS_API = [
@@ -99,7 +91,7 @@ def test_the_process_of_these_tests_cannot_import_them() -> None:
 
 
 def test_the_pure_modules_are_imported() -> None:
-    code = "\n".join(f"import airflow_provider_imagetasks.{module}" for module in PURE_MODULES)
+    code = "\n".join(f"import {module}" for module in PURE_MODULES)
 
     assert python(f"{code}\nprint('done')") == "done"
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.batch.requests_file import RequestsSource
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
-from airflow_provider_imagetasks.rates import active_limit, parse_rate
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.rates import active_limit, parse_rate
 
 
 def rows_of(value: Any) -> RequestsSource:

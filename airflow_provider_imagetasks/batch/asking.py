@@ -7,21 +7,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from airflow_provider_imagetasks import metrics
-from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
     ImageTaskError,
     InvalidRequestError,
     RateLimitError,
 )
-from airflow_provider_imagetasks.pacing import Pace
-from airflow_provider_imagetasks.polling_schedule import EARLIEST, PollingSchedule
+from airflow_provider_imagetasks.observability import metrics
+from airflow_provider_imagetasks.polling.schedule import EARLIEST, PollingSchedule
+from airflow_provider_imagetasks.polling.wait_log import WaitLog
+from airflow_provider_imagetasks.polling.waiting import is_given_up, seconds_to_pause
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.pacing import Pace
 from airflow_provider_imagetasks.services.wire import Flow, Result
 from airflow_provider_imagetasks.tasks import ImageTask
-from airflow_provider_imagetasks.wait_log import WaitLog
-from airflow_provider_imagetasks.waiting import is_given_up, seconds_to_pause
 
 AT_ONCE = 8
 """Status requests that are under way at the same time."""

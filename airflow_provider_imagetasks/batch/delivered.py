@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_imagetasks.assets import MOST_EVENTS, Announcement, picture_extra
 from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
 from airflow_provider_imagetasks.batch.segments import read_json_lines
-from airflow_provider_imagetasks.lineage import MOST_DATASETS, Lineage, Made
+from airflow_provider_imagetasks.observability.assets import MOST_EVENTS, Announcement, picture_extra
+from airflow_provider_imagetasks.observability.lineage import MOST_DATASETS, Lineage, Made
 
 MOST_MODELS = 20
 

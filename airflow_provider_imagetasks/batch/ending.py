@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_imagetasks import exceptions
-from airflow_provider_imagetasks.batch.decisions import FailureBudget
 from airflow_provider_imagetasks.batch.manifest import Totals
-from airflow_provider_imagetasks.batch.opening import MANIFEST_NAME, OpenBatch
+from airflow_provider_imagetasks.batch.row_decisions import FailureBudget
+from airflow_provider_imagetasks.batch.start import MANIFEST_NAME, OpenBatch
 from airflow_provider_imagetasks.exceptions import Billed, ImageTaskError, ImageTaskFailedError
-from airflow_provider_imagetasks.storage import uri_of
+from airflow_provider_imagetasks.files.object_storage import uri_of
 
 
 def finish(batch: OpenBatch, scratch: Path, *, budget: FailureBudget) -> tuple[Totals, dict[str, Any]]:

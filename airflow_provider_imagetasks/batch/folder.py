@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_imagetasks.batch.decisions import Life
+from airflow_provider_imagetasks.batch.row_decisions import Life
 from airflow_provider_imagetasks.batch.segments import SCHEMA, SegmentName, json_line, read_name
 from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, InvalidRequestError
-from airflow_provider_imagetasks.storage import fetch_existing, open_folder, put_in_place, uri_of
+from airflow_provider_imagetasks.files.object_storage import fetch_existing, open_folder, put_in_place, uri_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath

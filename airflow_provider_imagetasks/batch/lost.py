@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from airflow_provider_imagetasks.batch.asking import RunsFlows
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.exceptions import UnknownOutcomeError
-from airflow_provider_imagetasks.ledger.reconciling import is_recognised, reconcile_group
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.submissions.reconciling import is_recognised, reconcile_group
 from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE, ImageTask, utc_moment
 
 GROUP = 49

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.batch.prices import cost_of
 from airflow_provider_imagetasks.batch.rows import Row, frozen_row, read_row
 from airflow_provider_imagetasks.batch.segments import json_line
-from airflow_provider_imagetasks.downloads.filenames import holds
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
+from airflow_provider_imagetasks.files.filenames import holds
+from airflow_provider_imagetasks.files.object_storage import fetch_existing, open_folder, uri_of
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.storage import fetch_existing, open_folder, uri_of
 from airflow_provider_imagetasks.tasks import ImageRequest
 
 LONGEST_LINE = 4 * 1024 * 1024

@@ -9,16 +9,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from airflow_provider_imagetasks import metrics
 from airflow_provider_imagetasks.batch.asking import StatusQuestions
+from airflow_provider_imagetasks.batch.batch_ledger import BatchRecords
 from airflow_provider_imagetasks.batch.manifest import outcome_row
 from airflow_provider_imagetasks.batch.prices import price_of
-from airflow_provider_imagetasks.batch.records import BatchRecords
 from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
 from airflow_provider_imagetasks.batch.rows import frozen_row
 from airflow_provider_imagetasks.batch.settings import BatchSettings
-from airflow_provider_imagetasks.downloads.filenames import pattern_for_row
-from airflow_provider_imagetasks.downloads.files import DownloadedFile, PictureStore
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
     DownloadError,
@@ -29,8 +26,11 @@ from airflow_provider_imagetasks.exceptions import (
     QuotaExceededError,
     UnsafeResultError,
 )
+from airflow_provider_imagetasks.files.filenames import pattern_for_row
+from airflow_provider_imagetasks.files.picture_store import DownloadedFile, PictureStore
+from airflow_provider_imagetasks.observability import metrics
+from airflow_provider_imagetasks.polling.waiting import failure
 from airflow_provider_imagetasks.tasks import ImageTask
-from airflow_provider_imagetasks.waiting import failure
 
 LOOK_SECONDS = 1.0
 """How often rows are looked through for those that ran out of time."""

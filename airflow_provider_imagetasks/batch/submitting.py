@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from airflow_provider_imagetasks import metrics
-from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.batch.asking import RunsFlows
-from airflow_provider_imagetasks.batch.records import BatchRecords
+from airflow_provider_imagetasks.batch.batch_ledger import BatchRecords
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError
-from airflow_provider_imagetasks.input_images import with_files_read
+from airflow_provider_imagetasks.files.input_images import with_files_read
+from airflow_provider_imagetasks.observability import metrics
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.submission_limits import SubmissionLimits
+from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
 
 AT_ONCE = 8

@@ -9,29 +9,29 @@ from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_imagetasks import metrics
-from airflow_provider_imagetasks.account import DEFAULT_CONN_ID, Account
-from airflow_provider_imagetasks.account_transport import open_async_transport, open_transport
-from airflow_provider_imagetasks.connections import (
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
+from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME
+from airflow_provider_imagetasks.files.input_images import with_files_read
+from airflow_provider_imagetasks.files.object_storage import open_folder
+from airflow_provider_imagetasks.files.picture_store import DownloadedFile, download_images
+from airflow_provider_imagetasks.hooks import connection_form
+from airflow_provider_imagetasks.hooks.connection import (
     CONNECTION_TYPE,
     aread_connection,
     connection_poller,
     read_connection,
 )
-from airflow_provider_imagetasks.downloads.filenames import DEFAULT_FILENAME
-from airflow_provider_imagetasks.downloads.files import DownloadedFile, download_images
-from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
-from airflow_provider_imagetasks.hooks import connection_form
-from airflow_provider_imagetasks.input_images import with_files_read
+from airflow_provider_imagetasks.observability import metrics
+from airflow_provider_imagetasks.polling.wait_log import WaitLog
+from airflow_provider_imagetasks.polling.waiting import Watch, failure, wait
 from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID, Account
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
 from airflow_provider_imagetasks.services.wire import Flow
-from airflow_provider_imagetasks.storage import open_folder
-from airflow_provider_imagetasks.submission_limits import SubmissionLimits
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
-from airflow_provider_imagetasks.transport import Transport
-from airflow_provider_imagetasks.wait_log import WaitLog
-from airflow_provider_imagetasks.waiting import Watch, failure, wait
+from airflow_provider_imagetasks.transports.http import Transport
+from airflow_provider_imagetasks.transports.selection import open_async_transport, open_transport
 
 Result = TypeVar("Result")
 LONGEST_KEY = 200

@@ -13,7 +13,20 @@ Nothing in this package imports Airflow.
 
 from __future__ import annotations
 
-from airflow_provider_imagetasks.local.records import TaskSummary
-from airflow_provider_imagetasks.local.running import LocalImageService
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_imagetasks.local.records import TaskSummary
+    from airflow_provider_imagetasks.local.running import LocalImageService
 
 __all__ = ["LocalImageService", "TaskSummary"]
+
+_HOMES = {"LocalImageService": "running", "TaskSummary": "records"}
+
+
+def __getattr__(name: str) -> Any:
+    # Late, since pytest imports this package for its plugin in every run where it is installed.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

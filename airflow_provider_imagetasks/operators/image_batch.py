@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_imagetasks.account import DEFAULT_CONN_ID
-from airflow_provider_imagetasks.airflow_errors import errors_for_airflow, errors_pushed
-from airflow_provider_imagetasks.assets import announce_pictures
 from airflow_provider_imagetasks.batch.arguments import file_of, rows_of, texts_in, with_limits
 from airflow_provider_imagetasks.batch.asking import poll_interval_for
-from airflow_provider_imagetasks.batch.decisions import read_failure_budget
 from airflow_provider_imagetasks.batch.delivered import Delivered
 from airflow_provider_imagetasks.batch.ending import failure_of, finish
-from airflow_provider_imagetasks.batch.opening import (
+from airflow_provider_imagetasks.batch.prices import read_max_cost, read_prices
+from airflow_provider_imagetasks.batch.progress import Counts, ProgressReport
+from airflow_provider_imagetasks.batch.requests_file import Asking, RequestsSource, freeze
+from airflow_provider_imagetasks.batch.row_decisions import read_failure_budget
+from airflow_provider_imagetasks.batch.run import BatchRun
+from airflow_provider_imagetasks.batch.settings import BatchSettings
+from airflow_provider_imagetasks.batch.spending import in_words
+from airflow_provider_imagetasks.batch.start import (
     MANIFEST_NAME,
     OpenBatch,
     Wanted,
@@ -32,20 +35,17 @@ from airflow_provider_imagetasks.batch.opening import (
     keep,
     open_batch,
 )
-from airflow_provider_imagetasks.batch.prices import read_max_cost, read_prices
-from airflow_provider_imagetasks.batch.progress import Counts, ProgressReport
-from airflow_provider_imagetasks.batch.requests_file import Asking, RequestsSource, freeze
-from airflow_provider_imagetasks.batch.running import BatchRun
-from airflow_provider_imagetasks.batch.settings import BatchSettings
-from airflow_provider_imagetasks.batch.spending import in_words
-from airflow_provider_imagetasks.batch.watching import wake_at
-from airflow_provider_imagetasks.downloads.filenames import DEFAULT_FILENAME, ROW_PLACEHOLDERS, check_filename
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, ProtocolError
+from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME, ROW_PLACEHOLDERS, check_filename
+from airflow_provider_imagetasks.files.object_storage import require_known_scheme
+from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_pushed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.ledger.submitting import OnUnknownOutcome, slot_of
-from airflow_provider_imagetasks.lineage import ReportsLineage
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
-from airflow_provider_imagetasks.storage import require_known_scheme
+from airflow_provider_imagetasks.observability.assets import announce_pictures
+from airflow_provider_imagetasks.observability.lineage import ReportsLineage
+from airflow_provider_imagetasks.polling.batch_wait import wake_at
+from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
+from airflow_provider_imagetasks.submissions.ledger import OnUnknownOutcome, slot_of
 from airflow_provider_imagetasks.triggers.image_batch import EVENT_STATUSES, PROGRESS_KEY, ImageBatchTrigger
 
 if TYPE_CHECKING:

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_imagetasks import callback_urls
-from airflow_provider_imagetasks.account import DEFAULT_CONN_ID
-from airflow_provider_imagetasks.airflow_errors import errors_for_airflow
-from airflow_provider_imagetasks.assets import Announcement, announce_pictures, picture_extra
-from airflow_provider_imagetasks.downloads.filenames import DEFAULT_FILENAME, check_filename
-from airflow_provider_imagetasks.downloads.files import DownloadedFile, download_images
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
+from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME, check_filename
+from airflow_provider_imagetasks.files.object_storage import open_folder, require_known_scheme
+from airflow_provider_imagetasks.files.picture_store import DownloadedFile, download_images
+from airflow_provider_imagetasks.hooks.errors import errors_for_airflow
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.ledger.stores import store_for
-from airflow_provider_imagetasks.ledger.submitting import OnUnknownOutcome, Submission, SubmissionSlot, slot_of
-from airflow_provider_imagetasks.lineage import Lineage, Made, ReportsLineage, gathered
+from airflow_provider_imagetasks.hooks.references import read_references
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
-from airflow_provider_imagetasks.references import read_references
-from airflow_provider_imagetasks.storage import open_folder, require_known_scheme
+from airflow_provider_imagetasks.observability.assets import Announcement, announce_pictures, picture_extra
+from airflow_provider_imagetasks.observability.lineage import Lineage, Made, ReportsLineage, gathered
+from airflow_provider_imagetasks.polling.waiting import combine, failure
+from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
+from airflow_provider_imagetasks.submissions import callback_urls
+from airflow_provider_imagetasks.submissions.ledger import OnUnknownOutcome, Submission, SubmissionSlot, slot_of
+from airflow_provider_imagetasks.submissions.stores import store_for
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, iso_time, prompt_excerpt
-from airflow_provider_imagetasks.waiting import combine, failure
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

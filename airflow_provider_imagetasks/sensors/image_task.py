@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue, conf
 
-from airflow_provider_imagetasks import callback_urls, metrics
-from airflow_provider_imagetasks.airflow_errors import errors_for_airflow, for_airflow
 from airflow_provider_imagetasks.exceptions import (
     ImageTaskError,
     ImageTaskTimeoutError,
@@ -18,14 +16,17 @@ from airflow_provider_imagetasks.exceptions import (
     ProtocolError,
     RateLimitError,
 )
+from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, for_airflow
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.lineage import Lineage, ReportsLineage
+from airflow_provider_imagetasks.hooks.references import ImageTaskReferences, read_references
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
-from airflow_provider_imagetasks.references import ImageTaskReferences, read_references
+from airflow_provider_imagetasks.observability import metrics
+from airflow_provider_imagetasks.observability.lineage import Lineage, ReportsLineage
+from airflow_provider_imagetasks.polling.wait_log import WaitLog
+from airflow_provider_imagetasks.polling.waiting import Watch, combine, failure
+from airflow_provider_imagetasks.submissions import callback_urls
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from airflow_provider_imagetasks.triggers.image_task import EVENT_STATUSES, FIRST_PAUSE_WITH_CALLBACKS, ImageTaskTrigger
-from airflow_provider_imagetasks.wait_log import WaitLog
-from airflow_provider_imagetasks.waiting import Watch, combine, failure
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -18,9 +18,9 @@ from airflow_provider_imagetasks.exceptions import (
     ProtocolError,
     ServiceUnavailableError,
 )
-from airflow_provider_imagetasks.rates import Rate, Window
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.fields import mapping, text
+from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.tasks_api import TasksApiService
 from airflow_provider_imagetasks.services.tool_answers import excerpt, tool_answer
 from airflow_provider_imagetasks.services.wire import Call, Flow, Response, ToolAnswer, ToolCall, ToolListing

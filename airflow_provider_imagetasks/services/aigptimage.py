@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from airflow_provider_imagetasks.rates import TIERS
 from airflow_provider_imagetasks.services.jobs_api import JobsApiService
+from airflow_provider_imagetasks.services.rates import TIERS
 
 
 class AiGptImage(JobsApiService):

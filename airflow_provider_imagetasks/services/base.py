@@ -8,11 +8,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
-from airflow_provider_imagetasks.inline_ids import INLINE_PREFIX, task_from_inline_id
-from airflow_provider_imagetasks.rates import Rate, Window
 from airflow_provider_imagetasks.services import exchange
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.inline_ids import INLINE_PREFIX, task_from_inline_id
+from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, ImageTask, TaskState
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import (
     ContentPolicyError,
     ImageTaskError,
@@ -21,11 +20,12 @@ from airflow_provider_imagetasks.exceptions import (
     ProtocolError,
     ServiceUnavailableError,
 )
-from airflow_provider_imagetasks.rates import Rate, Window
 from airflow_provider_imagetasks.services import exchange, gpt_image_texts
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.gpt_image_orders import checked_tool, start_arguments
 from airflow_provider_imagetasks.services.gpt_image_texts import JobError
+from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES
 from airflow_provider_imagetasks.services.tool_answers import REFUSING_CODES, excerpt, tool_answer
 from airflow_provider_imagetasks.services.wire import Flow, Response, ToolAnswer, ToolCall, ToolListing

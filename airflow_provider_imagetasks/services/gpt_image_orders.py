@@ -7,8 +7,8 @@ import re
 import uuid
 from typing import Any
 
-from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest
 
 TOOL_NAMES = ("generate_image", "edit_image", "transform_image")

@@ -13,10 +13,10 @@ from airflow_provider_imagetasks.exceptions import (
     QuotaExceededError,
     ServiceUnavailableError,
 )
-from airflow_provider_imagetasks.rates import TIERS
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.fields import number
 from airflow_provider_imagetasks.services.jobs_api import ERROR_CODES, JobsApiService
+from airflow_provider_imagetasks.services.rates import TIERS
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
 
 CREDIT_PATH = "/api/v1/chat/credit"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_imagetasks.rates import Rate, Window
+from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.tasks_api import TasksApiService
 
 

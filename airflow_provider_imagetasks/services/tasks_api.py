@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any, ClassVar
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, ProtocolError
-from airflow_provider_imagetasks.inline_ids import inline_id
 from airflow_provider_imagetasks.services import exchange, tasks_api_records
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import mapping, text
+from airflow_provider_imagetasks.services.inline_ids import inline_id
 from airflow_provider_imagetasks.services.tasks_api_errors import error_in, refusal
 from airflow_provider_imagetasks.services.wire import Call, Flow, Part, Request, Response
 from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, ImageTask, TaskState

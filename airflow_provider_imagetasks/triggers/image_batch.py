@@ -11,12 +11,12 @@ from airflow.providers.common.compat.sdk import XCom
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_imagetasks.batch.progress import Counts
-from airflow_provider_imagetasks.batch.watching import BatchProgress
-from airflow_provider_imagetasks.connections import connection_poller
+from airflow_provider_imagetasks.hooks.connection import connection_poller
+from airflow_provider_imagetasks.polling.batch_wait import BatchProgress
+from airflow_provider_imagetasks.polling.wait_log import WaitLog
+from airflow_provider_imagetasks.polling.waiting import Watch
 from airflow_provider_imagetasks.triggers.cancellation import ExplainedCancellation
 from airflow_provider_imagetasks.triggers.image_task import SHORTEST_FIRST_PAUSE
-from airflow_provider_imagetasks.wait_log import WaitLog
-from airflow_provider_imagetasks.waiting import Watch
 
 PROGRESS_KEY = "progress"
 PROGRESS_SECONDS = 10.0

@@ -7,10 +7,10 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_imagetasks.connections import connection_poller
+from airflow_provider_imagetasks.hooks.connection import connection_poller
+from airflow_provider_imagetasks.polling.wait_log import WaitLog
+from airflow_provider_imagetasks.polling.waiting import Watch
 from airflow_provider_imagetasks.triggers.cancellation import ExplainedCancellation
-from airflow_provider_imagetasks.wait_log import WaitLog
-from airflow_provider_imagetasks.waiting import Watch
 
 SHORTEST_FIRST_PAUSE = 10.0
 """Seconds between deferral and first poll: an event that comes while Airflow still writes down the deferral can make

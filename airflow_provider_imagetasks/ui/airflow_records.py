@@ -22,7 +22,7 @@ from airflow.utils.state import TaskInstanceState
 from sqlalchemy import Text, and_, cast, or_, select, update
 from sqlalchemy.orm import Session
 
-from airflow_provider_imagetasks.callback_urls import CallbackPlace
+from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace
 
 ANNOUNCEMENTS = ("image_task", "image_task_refused", "image_batch")
 """The XComs that say that pictures were asked for."""

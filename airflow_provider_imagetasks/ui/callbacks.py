@@ -22,7 +22,7 @@ import anyio
 import anyio.to_thread
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from airflow_provider_imagetasks.callback_urls import CallbackPlace, read_token
+from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace, read_token
 from airflow_provider_imagetasks.ui import airflow_records as records
 
 LARGEST_BODY = 256 * 1024

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from airflow_provider_imagetasks.pictures import UnusablePictureError, peek_picture
+from airflow_provider_imagetasks.files.pictures import UnusablePictureError, peek_picture
 from airflow_provider_imagetasks.ui.permissions import MayReadDag
 from airflow_provider_imagetasks.ui.picture_links import PictureLinks
 from airflow_provider_imagetasks.ui.roots import Location, locate

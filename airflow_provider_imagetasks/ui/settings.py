@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_imagetasks.callback_urls import callback_secret
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.submissions.callback_urls import callback_secret
 from airflow_provider_imagetasks.ui.roots import Location, read_roots
 
 _log = logging.getLogger(__name__)

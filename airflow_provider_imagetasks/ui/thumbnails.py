@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from airflow_provider_imagetasks.pictures import UnusablePictureError, peek_picture
+from airflow_provider_imagetasks.files.pictures import UnusablePictureError, peek_picture
 from airflow_provider_imagetasks.ui.roots import Location
 from airflow_provider_imagetasks.ui.stored_files import opened
 

@@ -10,13 +10,13 @@ from itertools import pairwise
 
 import pytest
 
-from airflow_provider_imagetasks.account_transport import open_async_transport
 from airflow_provider_imagetasks.batch.asking import StatusQuestions
 from airflow_provider_imagetasks.exceptions import AuthenticationError, ImageTaskError, ServiceUnavailableError
-from airflow_provider_imagetasks.inline_ids import inline_id
+from airflow_provider_imagetasks.polling.waiting import FAILED_READS
 from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.inline_ids import inline_id
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
-from airflow_provider_imagetasks.waiting import FAILED_READS
+from airflow_provider_imagetasks.transports.selection import open_async_transport
 from tests.polled_accounts import Records, account, names, until
 from tests.scripted_server import Reply, ScriptedServer, Step
 

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.account import Account
-from airflow_provider_imagetasks.batch.decisions import Life
+from airflow_provider_imagetasks.batch.batch_ledger import BatchRecords
 from airflow_provider_imagetasks.batch.folder import BatchFolder, Owner
-from airflow_provider_imagetasks.batch.opening import STATE_KEY
-from airflow_provider_imagetasks.batch.records import BatchRecords
 from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
+from airflow_provider_imagetasks.batch.row_decisions import Life
 from airflow_provider_imagetasks.batch.spending import Spending
+from airflow_provider_imagetasks.batch.start import STATE_KEY
 from airflow_provider_imagetasks.batch.state import BatchState, Stage
-from airflow_provider_imagetasks.identity import batch_identity
-from airflow_provider_imagetasks.ledger.submitting import SubmissionSlot
 from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.submissions.identity import batch_identity
+from airflow_provider_imagetasks.submissions.ledger import SubmissionSlot
 from airflow_provider_imagetasks.triggers.image_batch import EVENT_STATUSES
 
 FOLDERS = sorted(Path(__file__).parent.glob("written_by_*/batch"))

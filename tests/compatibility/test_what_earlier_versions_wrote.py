@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 
 from airflow_provider_imagetasks import __version__
-from airflow_provider_imagetasks.account import Account, read_account
-from airflow_provider_imagetasks.inline_ids import INLINE_PREFIX, task_from_inline_id
-from airflow_provider_imagetasks.ledger.decisions import decide
-from airflow_provider_imagetasks.ledger.records import SubmissionRecord, fingerprint, read_record
-from airflow_provider_imagetasks.ledger.stores import STATE_KEY, FileStore, TaskStateStore
-from airflow_provider_imagetasks.ledger.submitting import SubmissionSlot
-from airflow_provider_imagetasks.references import read_references
+from airflow_provider_imagetasks.hooks.references import read_references
 from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
 from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.account import Account, read_account
+from airflow_provider_imagetasks.services.inline_ids import INLINE_PREFIX, task_from_inline_id
+from airflow_provider_imagetasks.submissions.decisions import decide
+from airflow_provider_imagetasks.submissions.ledger import SubmissionSlot
+from airflow_provider_imagetasks.submissions.records import SubmissionRecord, fingerprint, read_record
+from airflow_provider_imagetasks.submissions.stores import STATE_KEY, FileStore, TaskStateStore
 from airflow_provider_imagetasks.tasks import ImageRequest
 from airflow_provider_imagetasks.triggers.image_task import EVENT_STATUSES, ImageTaskTrigger
 from tests.task_runner import TaskRunner

@@ -6,9 +6,9 @@ import pytest
 from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 from packaging.version import Version
 
-from airflow_provider_imagetasks.account import read_account
 from airflow_provider_imagetasks.hooks import connection_form
 from airflow_provider_imagetasks.services import known_services
+from airflow_provider_imagetasks.services.account import read_account
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.callback_urls import CallbackPlace, read_token
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
 from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
+from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace, read_token
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
 from tests.task_runner import TaskRunner
 

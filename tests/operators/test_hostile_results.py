@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from airflow_provider_imagetasks.downloads import fetching
 from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
+from airflow_provider_imagetasks.files import fetching
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator

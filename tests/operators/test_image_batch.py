@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from airflow_provider_imagetasks.batch import lost, running
+from airflow_provider_imagetasks.batch import lost
+from airflow_provider_imagetasks.batch import run as running
+from airflow_provider_imagetasks.batch.batch_ledger import BatchRecords
 from airflow_provider_imagetasks.batch.folder import BatchFolder
-from airflow_provider_imagetasks.batch.records import BatchRecords
 from airflow_provider_imagetasks.batch.submitting import Submissions
 from airflow_provider_imagetasks.exceptions import ContentPolicyError, InvalidRequestError, UnknownOutcomeError
 from airflow_provider_imagetasks.local import LocalImageService
@@ -174,7 +175,7 @@ class TestTries:
     def test_a_picture_that_could_not_be_fetched_is_fetched_by_a_retry_and_not_paid_again(
         self, runner: TaskRunner, start: Start, image_service: LocalImageService, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("airflow_provider_imagetasks.downloads.fetching.FIRST_PAUSE", 0.01)
+        monkeypatch.setattr("airflow_provider_imagetasks.files.fetching.FIRST_PAUSE", 0.01)
         first = start(prompts=["a kite [file-500=4]"])
         assert first.state == "up_for_retry"
         assert manifest(runner)[0]["error"]["class"] == "DownloadError"

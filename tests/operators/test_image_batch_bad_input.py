@@ -12,9 +12,9 @@ import pytest
 
 from airflow_provider_imagetasks.batch.folder import BatchFolder
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
-from airflow_provider_imagetasks.identity import batch_identity
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
+from airflow_provider_imagetasks.submissions.identity import batch_identity
 from tests.task_runner import DAG_ID, RUN_ID, Outcome, TaskRunner
 
 Start = Callable[..., Outcome]

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from airflow_provider_imagetasks.batch import running
+from airflow_provider_imagetasks.batch import run as running
 from airflow_provider_imagetasks.exceptions import QuotaExceededError
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator

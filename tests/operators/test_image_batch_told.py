@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 from airflow.sdk import Asset, AssetAlias
 
-from airflow_provider_imagetasks import lineage
 from airflow_provider_imagetasks.batch import delivered
-from airflow_provider_imagetasks.batch.records import BatchRecords
-from airflow_provider_imagetasks.lineage import Lineage
+from airflow_provider_imagetasks.batch.batch_ledger import BatchRecords
+from airflow_provider_imagetasks.observability import lineage
+from airflow_provider_imagetasks.observability.lineage import Lineage
 from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
 from tests.statsd_receiver import StatsdReceiver, initialize, set_up_airflow
 from tests.task_runner import Outcome, TaskRunner

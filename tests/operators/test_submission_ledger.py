@@ -10,11 +10,12 @@ import pytest
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, ServiceUnavailableError, UnknownOutcomeError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.ledger import reconciling, submitting
-from airflow_provider_imagetasks.ledger.stores import FileStore, NoStore, store_for
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators import image_task as operators
 from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
+from airflow_provider_imagetasks.submissions import ledger as submitting
+from airflow_provider_imagetasks.submissions import reconciling
+from airflow_provider_imagetasks.submissions.stores import FileStore, NoStore, store_for
 from tests.conftest import BY_URL
 from tests.task_runner import Outcome, TaskRunner
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
     ImageTaskError,
@@ -14,6 +13,7 @@ from airflow_provider_imagetasks.exceptions import (
     ServiceUnavailableError,
     UnknownOutcomeError,
 )
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.acedatacloud_mcp import AceDataCloudMcp
 from airflow_provider_imagetasks.services.exchange import ATTEMPTS
 from airflow_provider_imagetasks.services.wire import ToolCall

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import (
     ContentPolicyError,
     ImageTaskError,
@@ -17,6 +16,7 @@ from airflow_provider_imagetasks.exceptions import (
     ServiceUnavailableError,
     UnknownOutcomeError,
 )
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.exchange import ATTEMPTS
 from airflow_provider_imagetasks.services.gpt_image_mcp import GptImageMcp
 from airflow_provider_imagetasks.services.wire import ToolCall

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
     InvalidRequestError,
     ProtocolError,
     UnknownOutcomeError,
 )
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.kie import Kie
 from airflow_provider_imagetasks.services.wire import Response
 from airflow_provider_imagetasks.tasks import ImageRequest, TaskState

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.tasks_api import TasksApiService
 from airflow_provider_imagetasks.services.wire import Part, Request

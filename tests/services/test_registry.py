@@ -6,8 +6,8 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from airflow_provider_imagetasks import services
-from airflow_provider_imagetasks.account import Account
 from airflow_provider_imagetasks.services import ENTRY_POINT_GROUP, get_service, known_services
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.tasks_api import TasksApiService
 from airflow_provider_imagetasks.tasks import ImageRequest

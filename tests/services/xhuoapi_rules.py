@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_imagetasks.account import Account, read_account
 from airflow_provider_imagetasks.exceptions import (
     ContentPolicyError,
     ImageTaskError,
@@ -12,6 +11,7 @@ from airflow_provider_imagetasks.exceptions import (
     QuotaExceededError,
     UnknownOutcomeError,
 )
+from airflow_provider_imagetasks.services.account import Account, read_account
 from airflow_provider_imagetasks.services.wire import Response
 from airflow_provider_imagetasks.services.xhuoapi import XHuoApi
 from airflow_provider_imagetasks.tasks import ImageRequest, TaskState

@@ -13,9 +13,9 @@ from typing import Any
 import requests
 
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.ledger.submitting import Submission
 from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
 from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
+from airflow_provider_imagetasks.submissions.ledger import Submission
 
 
 class KilledSubmitOperator(ImageTaskSubmitOperator):

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import requests
 
-from airflow_provider_imagetasks.callback_urls import CallbackPlace, sign
 from airflow_provider_imagetasks.local import LocalImageService
+from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace, sign
 from dev.airflow_deployment import AirflowDeployment
 from dev.rest_api import wait_until
 

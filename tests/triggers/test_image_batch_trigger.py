@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.batch import watching
-from airflow_provider_imagetasks.batch.watching import BatchProgress, wake_at
 from airflow_provider_imagetasks.exceptions import ImageTaskFailedError
+from airflow_provider_imagetasks.polling import batch_wait as watching
+from airflow_provider_imagetasks.polling.batch_wait import BatchProgress, wake_at
+from airflow_provider_imagetasks.polling.wait_log import WaitLog
+from airflow_provider_imagetasks.polling.waiting import Watch
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from airflow_provider_imagetasks.triggers import image_batch
 from airflow_provider_imagetasks.triggers.image_batch import ImageBatchTrigger
-from airflow_provider_imagetasks.wait_log import WaitLog
-from airflow_provider_imagetasks.waiting import Watch
 
 ARGUMENTS: dict[str, Any] = {
     "conn_id": "c",

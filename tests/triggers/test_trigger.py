@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks import connections
+from airflow_provider_imagetasks.hooks import connection as connections
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.tasks import ImageRequest

@@ -14,7 +14,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from airflow_provider_imagetasks.callback_urls import CallbackPlace, sign
+from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace, sign
 from airflow_provider_imagetasks.ui import callbacks
 from airflow_provider_imagetasks.ui.callbacks import LARGEST_BODY, callback_routes, signed_task_id
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from airflow_provider_imagetasks.pictures import UnusablePictureError
+from airflow_provider_imagetasks.files.pictures import UnusablePictureError
 from airflow_provider_imagetasks.ui.roots import Location, locate, read_roots
 from airflow_provider_imagetasks.ui.thumbnails import EDGE, PixelBudget, Thumbnails
 

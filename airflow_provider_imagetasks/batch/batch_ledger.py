@@ -1,0 +1,265 @@
+"""The ledger of a batch: intents before submissions, ids right after, outcomes as they come."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_imagetasks.batch.folder import LIFE_NAME, BatchFolder
+from airflow_provider_imagetasks.batch.manifest import SUCCEEDED, Totals, manifest_row
+from airflow_provider_imagetasks.batch.row_decisions import Action, Failure, Life, after_failure
+from airflow_provider_imagetasks.batch.segments import (
+    Intent,
+    SegmentName,
+    intents_content,
+    json_line,
+    read_intents,
+    read_json_lines,
+)
+from airflow_provider_imagetasks.batch.spending import Spending
+from airflow_provider_imagetasks.batch.state import BatchState
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
+from airflow_provider_imagetasks.services.account import Account
+
+RECENT_SECONDS = 120.0
+"""How far back submissions of an earlier start count against the account's rate."""
+_READ_AT_ONCE = 16
+
+
+class BatchRecords:
+    """Keeps what happens to rows, first in the folder, then in memory.
+
+    Its methods block; those that write may be called from several threads.
+
+    :param life: this start's, already written to the folder.
+    :param scratch: a local folder, for a copy of the outcomes.
+    :param spending: told of every submission that is found on record.
+    """
+
+    def __init__(
+        self,
+        folder: BatchFolder,
+        life: Life,
+        state: BatchState,
+        scratch: Path,
+        account: Account,
+        spending: Spending,
+    ) -> None:
+        self.folder = folder
+        self.life = life
+        self.state = state
+        self.spending = spending
+        self.recent: list[float] = []
+        """When earlier starts submitted lately, in Unix seconds."""
+        self.witness: tuple[int, int] | None = None
+        """Row and attempt of a submission that certainly was taken."""
+        self._account = account
+        self._lock = threading.Lock()
+        self._next_number = 0
+        self._unwritten: list[bytes] = []
+        self._once_written: list[Callable[[], None]] = []
+        self._outcomes = (scratch / "outcomes").open("w+b")
+        self._outcome_at = array("q", [-1]) * state.total
+        self._foreign: set[int] = set()
+
+    def load(self) -> None:
+        """Read what earlier starts left, and so what is to be done with each row.
+
+        :raises InvalidRequestError: rows are open that were submitted with another connection.
+        :raises ImageTaskError: it cannot be read.
+        """
+        now = time.time()
+        for name, content in self._contents():
+            self._next_number = max(self._next_number, name.number + 1)
+            try:
+                if name.kind == "intents":
+                    self._read_intents(content, now)
+                else:
+                    self._read_outcomes(name, content, now)
+            except (ValueError, KeyError, IndexError) as error:
+                raise ImageTaskError(
+                    f"{self.folder.uri}/{name} cannot be understood: {error}", code="batch_folder", billed="unknown"
+                ) from error
+        self._require_same_connection()
+        self.recent.sort()
+        opened = next(iter(self.state.witnesses()), None)
+        if opened is not None:
+            self.witness = (opened.index, opened.attempt)
+
+    def intend(self, rows: Sequence[int], *, same: set[int]) -> tuple[SegmentName, list[Intent]]:
+        """Write down that rows are about to be submitted. When this returns, that outlives the process.
+
+        :param same: rows of which the last submission is made over again.
+        :raises ImageTaskError: another start has taken over, or nothing can be written; nothing may be submitted.
+        """
+        self.require_latest_start()
+        now = time.time()
+        with self._lock:
+            name = self._new_name("intents")
+            intents = [Intent(index=row, attempt=self.state.attempt_of(row, same=row in same), at=now) for row in rows]
+        self._write_intents(name, intents)
+        return name, intents
+
+    def settle(self, name: SegmentName, intents: Sequence[Intent]) -> None:
+        """Write down what became of the submissions of a group."""
+        self._write_intents(name, intents)
+
+    def note(self, outcome: dict[str, Any], once_written: Callable[[], None] | None = None) -> None:
+        """Note the end of a row; :meth:`flush` writes it down. Until then a restart reads the image task once more.
+
+        :param once_written: called when it is written down, and so does not come again.
+        """
+        line = json_line(outcome)
+        self._remember(outcome["index"], line)
+        with self._lock:
+            self._unwritten.append(line)
+            if once_written is not None:
+                self._once_written.append(once_written)
+        self.state.over(outcome["index"], succeeded=outcome["status"] == SUCCEEDED)
+
+    @property
+    def unwritten(self) -> int:
+        """How many outcomes are not written down."""
+        return len(self._unwritten)
+
+    def flush(self) -> None:
+        """Write down the outcomes that are not yet.
+
+        :raises ImageTaskError: another start has taken over, or nothing can be written.
+        """
+        if not self._unwritten:
+            return
+        self.require_latest_start()
+        with self._lock:
+            lines, self._unwritten = self._unwritten, []
+            calls, self._once_written = self._once_written, []
+            name = self._new_name("outcomes")
+        try:
+            self.folder.write(str(name), b"".join(lines))
+        except BaseException:
+            with self._lock:
+                self._unwritten = lines + self._unwritten
+                self._once_written = calls + self._once_written
+            raise
+        for call in calls:
+            call()
+
+    def require_latest_start(self) -> None:
+        """Stop where another start of the same batch has begun since: two must not submit.
+
+        :raises ImageTaskError: one has.
+        """
+        latest = self.folder.life()
+        if latest is None or latest.start != self.life.start:
+            raise ImageTaskError(
+                f"Another start of this task works on the batch (as {self.folder.uri}/{LIFE_NAME} says), so this one "
+                "stops. Airflow took this one for dead, or the task was cleared while it ran",
+                billed="no",
+                code="replaced",
+            )
+
+    def write_manifest(self, target: Path) -> Totals:
+        """Write the manifest to a local file, in the order of the rows, and return what it comes to."""
+        totals = Totals()
+        with target.open("wb") as file:
+            for offset in self._outcome_at:
+                if offset < 0:
+                    continue
+                self._outcomes.seek(offset)
+                outcome = json.loads(self._outcomes.readline())
+                totals.add(outcome)
+                file.write(json_line(manifest_row(outcome)))
+        return totals
+
+    def finished(self, how: str) -> None:
+        """Write down that this life is over.
+
+        :param how: ``"success"`` or ``"failed"``.
+        """
+        self.life = replace(self.life, finished=how)
+        self.folder.write_life(self.life)
+
+    def close(self) -> None:
+        """Let the local copy go."""
+        self._outcomes.close()
+
+    def _new_name(self, kind: Any) -> SegmentName:
+        name = SegmentName(self.life.generation, self._next_number, kind)
+        self._next_number += 1
+        return name
+
+    def _write_intents(self, name: SegmentName, intents: Sequence[Intent]) -> None:
+        content = intents_content(intents, conn_id=self._account.conn_id, base_url=self._account.base_url)
+        self.folder.write(str(name), content)
+
+    def _contents(self) -> Iterator[tuple[SegmentName, bytes]]:
+        names = self.folder.segments(self.life.generation)
+        with ThreadPoolExecutor(_READ_AT_ONCE) as threads:
+            for start in range(0, len(names), _READ_AT_ONCE):
+                group = names[start : start + _READ_AT_ONCE]
+                contents = threads.map(lambda name: self.folder.read(str(name)), group)
+                yield from ((name, content or b"") for name, content in zip(group, contents, strict=True))
+
+    def _read_intents(self, content: bytes, now: float) -> None:
+        head, intents = read_intents(content)
+        for intent in intents:
+            self.state.opened(intent)
+            self.spending.submitted(intent)
+            if intent.submitted_at and intent.submitted_at > now - RECENT_SECONDS:
+                self.recent.append(intent.submitted_at)
+            if intent.image_task_id:
+                self.witness = (intent.index, intent.attempt)
+        rows = {intent.index for intent in intents}
+        if (head.get("conn_id"), head.get("base_url")) == (self._account.conn_id, self._account.base_url):
+            self._foreign -= rows
+        else:
+            self._foreign |= rows
+
+    def _read_outcomes(self, name: SegmentName, content: bytes, now: float) -> None:
+        for outcome in read_json_lines(content):
+            row = outcome["index"]
+            self._remember(row, json_line(outcome))
+            self.state.over(row, succeeded=outcome["status"] == SUCCEEDED)
+            if outcome["status"] == SUCCEEDED:
+                continue
+            error = outcome.get("error") or {}
+            # Without an id it speaks of no submission, or of one whose intent says that it was not taken.
+            if error.get("billed") == "no" and outcome.get("image_task_id"):
+                self.spending.not_billed(row)
+            failure = Failure(
+                number=name.number,
+                error_class=str(error.get("class")),
+                billed=str(error.get("billed")),
+                retryable=bool(outcome.get("retryable")),
+                has_id=bool(outcome.get("image_task_id")),
+            )
+            self._reopen(row, after_failure(failure, self.life), outcome.get("image_task_id"), now)
+
+    def _reopen(self, row: int, action: Action, image_task_id: str | None, now: float) -> None:
+        if action is Action.SUBMIT:
+            self.state.renewed(row)
+        elif action in (Action.REATTACH, Action.REATTACH_ELSE_SUBMIT):
+            attempt = self.state.attempt_of(row, same=True)
+            self.state.opened(Intent(index=row, attempt=attempt, at=now, image_task_id=image_task_id, submitted_at=now))
+            if action is Action.REATTACH_ELSE_SUBMIT:
+                self.state.else_submit.add(row)
+
+    def _remember(self, row: int, line: bytes) -> None:
+        self._outcome_at[row] = self._outcomes.seek(0, 2)
+        self._outcomes.write(line)
+
+    def _require_same_connection(self) -> None:
+        foreign = self._foreign & self.state.open.keys()
+        if foreign:
+            raise InvalidRequestError(
+                f"{len(foreign)} rows of this batch were submitted with another connection or Host, and are not over. "
+                f"Undo the change of connection {self._account.conn_id!r}, then Clear",
+                billed="unknown",
+            )

@@ -1,0 +1,134 @@
+"""Decides where results may be fetched from: their URLs come from outside, and run inside a company's network."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from airflow_provider_imagetasks.exceptions import UnsafeResultError
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.transports.environment import Proxies
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class ForbiddenAddressError(OSError):
+    """A host name leads to an address that results may not come from."""
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is reachable for everybody: not private, loopback, link-local, metadata or reserved."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    return all(ip.is_global and not ip.is_multicast for ip in (parsed, *_embedded(parsed)))
+
+
+def _embedded(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
+    """Return the IPv4 addresses that an IPv6 address stands for."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return []
+    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    if address in _NAT64:
+        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return [ip for ip in found if ip is not None]
+
+
+class ResultAddresses:
+    """What a connection allows for results. Asked for every URL, after every redirect, and for every address.
+
+    :param account: ``download_hosts`` limits the hosts; ``allow_private_hosts`` allows private addresses. The
+        connection's own host and port are always allowed.
+    :param proxies: what the environment said when the session began; None reads it now.
+    """
+
+    def __init__(self, account: Account, proxies: Proxies | None = None) -> None:
+        self._account = account
+        self._proxies = proxies or Proxies(account)
+        self._own = _endpoint(urlsplit(account.base_url))
+
+    def check(self, url: str) -> None:
+        """Check a URL before anything is asked of its host.
+
+        :raises UnsafeResultError: it may not be fetched.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = _endpoint(parts)
+        except ValueError as error:
+            raise UnsafeResultError(f"The result's address cannot be read: {error}") from error
+        if parts.scheme not in ("http", "https") or not host:
+            raise UnsafeResultError(f"The result is at a {parts.scheme or 'strange'}: address, not at a web address")
+        if (host, port) == self._own:
+            return
+        hosts = self._account.download_hosts
+        if hosts and not any(host == allowed or host.endswith(f".{allowed}") for allowed in hosts):
+            raise UnsafeResultError(
+                f"The result is on {host}, which is not among the connection's download_hosts ({', '.join(hosts)})"
+            )
+        if not hosts and not self._account.allow_private_hosts and self._proxies.of(url):
+            raise UnsafeResultError(
+                f"The result is on {host} and goes through a proxy, which hides the address it leads to. List the "
+                "hosts that results come from in the connection's download_hosts"
+            )
+        if _is_address(host) and not self.allows(host, port, host):
+            raise UnsafeResultError(_forbidden(host, host))
+
+    def allows(self, host: str, port: int, address: str) -> bool:
+        """Whether a connection may be made to ``address``, found for ``host``."""
+        return self._account.allow_private_hosts or (host.lower(), port) == self._own or is_public(address)
+
+
+class GuardedResolver(AbstractResolver):
+    """Looks up host names, and refuses those of which any address is forbidden.
+
+    The connection is then made to what was checked, without another look-up in between.
+    """
+
+    def __init__(self, addresses: ResultAddresses) -> None:
+        self._addresses = addresses
+        self._resolver = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Return the addresses of ``host``.
+
+        :raises ForbiddenAddressError: one of them may not be connected to.
+        """
+        found = await self._resolver.resolve(host, port, family)
+        for entry in found:
+            if not self._addresses.allows(host, port, entry["host"]):
+                raise ForbiddenAddressError(_forbidden(host, entry["host"]))
+        return found
+
+    async def close(self) -> None:
+        """Release the resolver."""
+        await self._resolver.close()
+
+
+def _endpoint(parts: SplitResult) -> tuple[str, int]:
+    return (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _forbidden(host: str, address: str) -> str:
+    leads = f", which leads to {address}" if address != host else ""
+    return (
+        f"The result is on {host}{leads}: an address inside a network, not a public one. If results do come from "
+        "there, set the connection's allow_private_hosts to true"
+    )

@@ -1,0 +1,245 @@
+"""Stores the pictures of image tasks: what is there intact stays, the rest is fetched, verified, put in place."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, UnsafeResultError
+from airflow_provider_imagetasks.files.filenames import check_filename, file_name, holds_id
+from airflow_provider_imagetasks.files.object_storage import fetch_those_there, is_missing, put_in_place, uri_of
+from airflow_provider_imagetasks.files.pictures import EXTENSIONS, Picture, UnusablePictureError, inspect_picture
+from airflow_provider_imagetasks.files.shared_folder import fetch_shared
+from airflow_provider_imagetasks.observability import metrics
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+AT_THE_SAME_TIME = 16
+"""Pictures that are fetched at the same time."""
+AT_WORK = 2 * AT_THE_SAME_TIME
+"""Pictures that are fetched, verified or stored at the same time: the most that lie on the worker's disk at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadedFile:
+    """A picture in its place.
+
+    :param uri: where it is.
+    :param index: its position in the image task, from 0.
+    :param fetched: False where it was already there.
+    """
+
+    uri: str
+    image_task_id: str
+    index: int
+    picture: Picture
+    fetched: bool
+
+    def as_xcom(self) -> dict[str, Any]:
+        """Return ``{uri, sha256, bytes, width, height, media_type, image_task_id, index}``."""
+        return {
+            "uri": self.uri,
+            "sha256": self.picture.sha256,
+            "bytes": self.picture.bytes,
+            "width": self.picture.width,
+            "height": self.picture.height,
+            "media_type": self.picture.media_type,
+            "image_task_id": self.image_task_id,
+            "index": self.index,
+        }
+
+
+def download_images(
+    tasks: Sequence[ImageTask], folder: ObjectStoragePath, *, filename: str, overwrite: bool, account: Account
+) -> tuple[list[DownloadedFile], list[DownloadError]]:
+    """Store all pictures of finished image tasks, several at a time. Free, and safe to repeat.
+
+    :param filename: name pattern; where it holds the id, an intact file of that name is not fetched again.
+    :param overwrite: fetch again what is there.
+    :param account: the connection that the image tasks were read with.
+    :returns: what is in place, in the order of the image tasks, and what could not be stored.
+    :raises InvalidRequestError: the pattern cannot be used; nothing was fetched.
+    """
+    check_filename(filename)
+    _require_distinct_names(tasks, filename)
+    # A thread of its own, since the caller's may be running an event loop.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        results = thread.submit(asyncio.run, _download_all(tasks, folder, filename, overwrite, account)).result()
+    files = [result for result in results if isinstance(result, DownloadedFile)]
+    return files, [result for result in results if isinstance(result, DownloadError)]
+
+
+async def _download_all(
+    tasks: Sequence[ImageTask], folder: ObjectStoragePath, filename: str, overwrite: bool, account: Account
+) -> list[DownloadedFile | DownloadError]:
+    async with PictureStore(folder, account, overwrite=overwrite) as store:
+        stored = await asyncio.gather(*(store.store(task, filename) for task in tasks))
+    return [result for results in stored for result in results]
+
+
+def _require_distinct_names(tasks: Sequence[ImageTask], filename: str) -> None:
+    owners: dict[str, str] = {}
+    for task in tasks:
+        for image in task.images:
+            name = file_name(filename, image_task_id=task.id, index=image.index, extension="x")
+            if name in owners:
+                missing = "{index}" if owners[name] == task.id else "{image_task_id}"
+                raise InvalidRequestError(
+                    f"filename {filename!r} gives several pictures one name; add {missing}", image_task_id=task.id
+                )
+            owners[name] = task.id
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One picture, the pattern of its name, and whether a file of that name may be it."""
+
+    task: ImageTask
+    image: GeneratedImage
+    filename: str
+    may_be_there: bool
+
+
+class PictureStore:
+    """Brings pictures into one folder. Network on the event loop; decoding and storage in threads.
+
+    An asynchronous context manager; it replaces the default executor of the running event loop.
+
+    :param account: the connection that the image tasks are read with.
+    :param overwrite: fetch again what is there intact, also where the name holds the id.
+    """
+
+    def __init__(self, folder: ObjectStoragePath, account: Account, *, overwrite: bool = False) -> None:
+        self._folder = folder
+        self._overwrite = overwrite
+        self._account = account
+        # Where pictures are fetched, and not wherever a Dag is read: the HTTP client takes 0.1 s to import.
+        from airflow_provider_imagetasks.files.fetching import Fetcher
+
+        self._fetcher = Fetcher(account)
+        self._slots = asyncio.Semaphore(AT_WORK)
+        self._fetches = asyncio.Semaphore(AT_THE_SAME_TIME)
+        self._decoders = threading.Semaphore(os.cpu_count() or 1)
+        self._scratch = tempfile.TemporaryDirectory(prefix="imagetasks-")
+        self._numbers = count()
+        self._is_new = False
+
+    async def __aenter__(self) -> PictureStore:
+        # How many threads Python starts goes by the processors; these mostly wait for storage.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(AT_THE_SAME_TIME))
+        # One question instead of several for each picture; a run's folder is often a new one.
+        self._is_new = await asyncio.to_thread(is_missing, self._folder)
+        await self._fetcher.__aenter__()
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        try:
+            await self._fetcher.__aexit__()
+        finally:
+            self._scratch.cleanup()
+
+    async def store(
+        self, task: ImageTask, filename: str, *, may_be_there: bool = True
+    ) -> list[DownloadedFile | DownloadError]:
+        """Store all pictures of a finished image task. Free, and safe to repeat.
+
+        :param filename: name pattern, checked; where it holds the id, an intact file of that name is not fetched again.
+        :param may_be_there: False spares the look for such files.
+        """
+        look = may_be_there and holds_id(filename) and not (self._overwrite or self._is_new)
+        wanted = [_Wanted(task, image, filename, look) for image in task.images]
+        if len(wanted) == 1:
+            return [await self._one(wanted[0])]
+        return await asyncio.gather(*(self._one(one) for one in wanted))
+
+    async def _one(self, wanted: _Wanted) -> DownloadedFile | DownloadError:
+        task, image = wanted.task, wanted.image
+        local = Path(self._scratch.name) / str(next(self._numbers))
+        async with self._slots:
+            content: bytes | Path | None = local
+            try:
+                if wanted.may_be_there:
+                    kept = await asyncio.to_thread(self._already_there, wanted, local)
+                    if kept is not None:
+                        return kept
+                content = await self._fetched(image, local)
+                return await asyncio.to_thread(self._store, wanted, content)
+            except DownloadError as error:
+                error.image_task_id, error.service = task.id, task.service
+                return error
+            except OSError as error:
+                return DownloadError(
+                    f"Picture {image.index} could not be stored for a while on the worker's disk: {error}",
+                    image_task_id=task.id,
+                    service=task.service,
+                )
+            finally:
+                if content is local:
+                    await asyncio.to_thread(local.unlink, missing_ok=True)
+
+    async def _fetched(self, image: GeneratedImage, local: Path) -> bytes | Path | None:
+        if image.path:
+            await asyncio.to_thread(fetch_shared, image.path, local, self._account)
+            return local
+        if not image.url:
+            return None
+        async with self._fetches:
+            return await self._fetcher.fetch(image.url, local)
+
+    def _already_there(self, wanted: _Wanted, local: Path) -> DownloadedFile | None:
+        names = dict.fromkeys(_name(wanted, extension) for extension in EXTENSIONS)
+        for name in fetch_those_there(self._folder, names, local):
+            try:
+                picture = inspect_picture(local, decode=False)
+            except UnusablePictureError:
+                continue
+            if name == _name(wanted, picture.extension):
+                return _file(wanted, self._folder / name, picture, fetched=False)
+        return None
+
+    def _store(self, wanted: _Wanted, fetched: bytes | Path | None) -> DownloadedFile:
+        image = wanted.image
+        content = self._inline(image) if fetched is None else fetched
+        try:
+            with self._decoders:
+                picture = inspect_picture(content, decode=False)
+        except UnusablePictureError as error:
+            error_class = DownloadError if error.damaged else UnsafeResultError
+            raise error_class(f"Picture {image.index} is not what may be stored: {error}") from error
+        path = self._folder / _name(wanted, picture.extension)
+        put_in_place(content, path)
+        metrics.stored(wanted.task.service, picture.bytes)
+        return _file(wanted, path, picture, fetched=True)
+
+    def _inline(self, image: GeneratedImage) -> bytes:
+        if image.data is None:
+            raise UnsafeResultError(f"Picture {image.index} has neither an address nor a content")
+        try:
+            return image.content()
+        except ValueError as error:
+            raise UnsafeResultError(f"Picture {image.index} of the record cannot be read: {error}") from error
+
+
+def _name(wanted: _Wanted, extension: str) -> str:
+    return file_name(wanted.filename, image_task_id=wanted.task.id, index=wanted.image.index, extension=extension)
+
+
+def _file(wanted: _Wanted, path: ObjectStoragePath, picture: Picture, *, fetched: bool) -> DownloadedFile:
+    return DownloadedFile(
+        uri=uri_of(path),
+        image_task_id=wanted.task.id,
+        index=wanted.image.index,
+        picture=picture,
+        fetched=fetched,
+    )

@@ -1,0 +1,129 @@
+"""Reads Airflow connections: on a worker, and on a triggerer's event loop once per account."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection, conf
+
+from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.polling.poller import StatusPoller, status_poller
+from airflow_provider_imagetasks.services import get_service, known_services
+from airflow_provider_imagetasks.services.account import Account, read_account, service_name
+
+CONNECTION_TYPE = "imagetasks"
+CACHE_SECONDS = 300.0
+
+
+def account_from(connection: Connection, conn_id: str) -> Account:
+    """Check a connection and return what it says.
+
+    :raises InvalidRequestError: names the field that is wrong.
+    :raises AuthenticationError: there is no key.
+    """
+    extra = _extra(connection, conn_id)
+    service = get_service(service_name(conn_id, extra, known_services()))
+    return read_account(
+        conn_id=conn_id,
+        service=service.name,
+        default_base_url=service.default_base_url,
+        requires_key=service.requires_key,
+        host=_host(connection),
+        key=connection.password,
+        extra=extra,
+        is_tool_server=service.is_tool_server,
+        allow_commands=conf.getboolean("imagetasks", "allow_stdio_commands", fallback=False),
+    )
+
+
+def read_connection(conn_id: str) -> Account:
+    """Read a connection where blocking is allowed.
+
+    :raises InvalidRequestError: there is none of that id, or a field is wrong.
+    """
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise _unknown(conn_id) from error
+    return account_from(connection, conn_id)
+
+
+_Cache = dict[str, tuple[float, "asyncio.Task[Account]"]]
+_accounts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Cache] = weakref.WeakKeyDictionary()
+
+
+async def aread_connection(conn_id: str, *, fresh: bool = False) -> Account:
+    """Read a connection on an event loop: one look-up serves everybody who asks there within five minutes.
+
+    :param fresh: look it up anew, because what is remembered was refused.
+    :raises InvalidRequestError: there is none of that id, or a field is wrong; not remembered.
+    """
+    cache = _accounts.setdefault(asyncio.get_running_loop(), {})
+    known = cache.get(conn_id)
+    if known is None or fresh or time.monotonic() - known[0] > CACHE_SECONDS:
+        # A task of its own, so that a trigger that is cancelled does not take the look-up from the others.
+        known = (time.monotonic(), asyncio.create_task(_look_up(conn_id)))
+        cache[conn_id] = known
+    try:
+        return await asyncio.shield(known[1])
+    except Exception:
+        if cache.get(conn_id) is known:
+            del cache[conn_id]
+        raise
+
+
+def connection_poller(conn_id: str) -> StatusPoller:
+    """Return the status poller that all waits of a connection share in the running event loop."""
+    return status_poller(conn_id, lambda fresh: aread_connection(conn_id, fresh=fresh))
+
+
+async def _look_up(conn_id: str) -> Account:
+    try:
+        connection = await get_async_connection(conn_id)
+    except AirflowNotFoundException:
+        # `dag.test()` cannot read a connection of the metadata database asynchronously: it says "not found".
+        try:
+            connection = await asyncio.to_thread(BaseHook.get_connection, conn_id)
+        except AirflowNotFoundException as error:
+            raise _unknown(conn_id) from error
+    return account_from(connection, conn_id)
+
+
+def _unknown(conn_id: str) -> InvalidRequestError:
+    # Airflow says "not found" also where its API or a secrets backend could not be asked, so a retry is worth it.
+    return InvalidRequestError(
+        f"Airflow has no connection {conn_id!r}, or could not look it up. Create it in the Airflow UI (type 'Image "
+        f"tasks'), or set the environment variable AIRFLOW_CONN_{conn_id.upper()} where tasks and triggers run",
+        retryable=True,
+        retry_advice="A retry looks again.",
+    )
+
+
+def _extra(connection: Connection, conn_id: str) -> Mapping[str, Any]:
+    """Return the extra fields, without ``extra_dejson``, which would block an event loop to mask them."""
+    if connection.conn_type and connection.conn_type != CONNECTION_TYPE:
+        raise InvalidRequestError(
+            f"Connection {conn_id!r} is of the type {connection.conn_type!r}; the type must be {CONNECTION_TYPE!r}"
+        )
+    try:
+        extra = json.loads(connection.extra or "{}")
+    except ValueError as error:
+        raise InvalidRequestError(f"Extra of connection {conn_id!r} is not JSON: {error}") from error
+    if not isinstance(extra, dict):
+        raise InvalidRequestError(f"Extra of connection {conn_id!r} must be a JSON object")
+    return extra
+
+
+def _host(connection: Connection) -> str | None:
+    """Return the base URL that a connection names; its parts are apart where it came from a URI."""
+    host = connection.host
+    if not host or "://" in host:
+        return host
+    scheme = connection.schema if connection.schema in ("http", "https") else "https"
+    return f"{scheme}://{host}:{connection.port}" if connection.port else f"{scheme}://{host}"

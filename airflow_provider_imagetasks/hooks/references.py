@@ -1,0 +1,139 @@
+"""What operators accept as "an image task": an id, a dict that this package pushed, or any sequence of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
+
+LONGEST_ID = 16_384
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTaskReference:
+    """Points to one image task.
+
+    :param id: the service's id.
+    :param conn_id: the connection that a dict of ours names; likewise ``service``.
+    :param submitted_at: Unix seconds of the submission, where a dict of ours says so.
+    """
+
+    id: str
+    conn_id: str | None = None
+    service: str | None = None
+    submitted_at: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTaskReferences:
+    """What an ``image_task_id`` argument held.
+
+    :param items: in the given order, at least one.
+    :param is_sequence: whether the result is to be a list.
+    """
+
+    items: tuple[ImageTaskReference, ...]
+    is_sequence: bool
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids in the given order."""
+        return tuple(item.id for item in self.items)
+
+    def conn_id(self, explicit: str | None) -> str:
+        """Return the connection to use: the explicit one, else the one that the dicts name, else the default.
+
+        :raises InvalidRequestError: the dicts name several.
+        """
+        if explicit:
+            return explicit
+        named = {item.conn_id for item in self.items if item.conn_id}
+        if len(named) > 1:
+            raise InvalidRequestError(
+                f"image_task_id holds image tasks of several connections ({', '.join(sorted(named))}); use one Airflow "
+                "task per connection"
+            )
+        return named.pop() if named else DEFAULT_CONN_ID
+
+    def require_service(self, service: str, conn_id: str) -> None:
+        """Refuse image tasks that a dict says were submitted at another service.
+
+        :raises InvalidRequestError: names both services.
+        """
+        for item in self.items:
+            if item.service and item.service != service:
+                raise InvalidRequestError(
+                    f"The image task was submitted at {item.service}, but connection {conn_id!r} is for {service}; set "
+                    "conn_id to the connection that it was submitted with",
+                    image_task_id=item.id,
+                )
+
+
+def read_references(value: Any) -> ImageTaskReferences:
+    """Check what an ``image_task_id`` argument holds after rendering.
+
+    :raises InvalidRequestError: it is empty, or not something that this package pushed.
+    """
+    if isinstance(value, str | Mapping):
+        return ImageTaskReferences(items=(_reference(value),), is_sequence=False)
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        items = tuple(_reference(entry) for entry in value)
+        if not items:
+            raise InvalidRequestError("image_task_id is an empty sequence; there is no image task to work on")
+        return ImageTaskReferences(items=items, is_sequence=True)
+    raise InvalidRequestError(
+        f"image_task_id is {_shown(value)}; give an id, the XCom of a submit task or sensor, or a list of them"
+    )
+
+
+def _reference(value: Any) -> ImageTaskReference:
+    if isinstance(value, str):
+        return ImageTaskReference(id=_checked_id(value))
+    if not isinstance(value, Mapping):
+        raise InvalidRequestError(f"image_task_id holds {_shown(value)}, where an id or a dict with one is expected")
+    if not isinstance(value.get("id"), str) or "service" not in value:
+        raise InvalidRequestError(
+            f"image_task_id is a dict that this package did not push (its keys: {', '.join(map(str, value))[:120]}); "
+            "give the output of a submit task or sensor"
+        )
+    return ImageTaskReference(
+        id=_checked_id(value["id"]),
+        conn_id=_optional_text(value.get("conn_id")),
+        service=_optional_text(value.get("service")),
+        submitted_at=_unix_seconds(value.get("submitted_at") or value.get("created_at")),
+    )
+
+
+def _checked_id(value: str) -> str:
+    stripped = value.strip()
+    if not stripped or stripped in ("None", "null"):
+        raise InvalidRequestError(
+            f"image_task_id is {value!r}: the task that should have submitted pushed no id. Was it skipped, or is "
+            "do_xcom_push off?"
+        )
+    if stripped[0] in "[{" or any(character.isspace() for character in stripped) or len(stripped) > LONGEST_ID:
+        raise InvalidRequestError(
+            f"image_task_id is the text {_shown(stripped)}, which is no id; pass `submit.output` instead of a "
+            "template, or set render_template_as_native_obj=True on the Dag"
+        )
+    return stripped
+
+
+def _optional_text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _unix_seconds(value: Any) -> float | None:
+    try:
+        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,1 @@
+"""Metrics, assets and lineage of image tasks."""

@@ -1,0 +1,1 @@
+"""Status questions: how they are asked, and when a wait is over."""

@@ -1,0 +1,98 @@
+"""The connection, session and pace that many status requests of one account share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.pacing import Pace
+from airflow_provider_imagetasks.services.wire import Flow, Result
+from airflow_provider_imagetasks.transports.http import AsyncTransport
+from airflow_provider_imagetasks.transports.selection import open_async_transport
+
+ACCOUNT_SECONDS = 300.0
+"""After so long the connection is read again, for a key that was changed."""
+
+ReadAccount = Callable[[bool], Awaitable[Account]]
+"""Reads the connection; True asks for it anew, past any memory of it."""
+
+
+class AccountSession:
+    """Opens when it is first needed, and again when the connection has changed.
+
+    :param read_account: reads the connection.
+    """
+
+    def __init__(self, read_account: ReadAccount) -> None:
+        self._read_account = read_account
+        self._account: Account | None = None
+        self._read_again_at = 0.0
+        self._refused = False
+        self._transport: AsyncTransport | None = None
+        self._asking: set[asyncio.Task[object]] = set()
+        self.pace = Pace(None)
+
+    @property
+    def query_rate(self) -> str:
+        """The ceiling for status requests, in words."""
+        return str(self._account.query_rate) if self._account else "?"
+
+    def known_service(self, now: float) -> Service | None:
+        """Return the account's service where the connection need not be read for it and the session is open.
+
+        :param now: Unix seconds.
+        """
+        if self._account is None or self._refused or now >= self._read_again_at:
+            return None
+        return get_service(self._account.service)
+
+    async def service(self, now: float) -> Service:
+        """Read the connection and return the account's service, with the session open.
+
+        :param now: Unix seconds.
+        :raises Exception: whatever keeps the connection from being read.
+        """
+        # Once known, only a look-up past every memory of it tells whether it changed.
+        account = await self._read_account(self._refused or self._account is not None)
+        self._refused, self._read_again_at = False, now + ACCOUNT_SECONDS
+        await self._use(account)
+        return get_service(account.service)
+
+    def read_anew(self) -> None:
+        """Have the connection read again before the next request, since its key was refused."""
+        self._refused = True
+
+    async def run(self, flow: Flow[Result]) -> Result:
+        """Drive a flow over the session."""
+        task = asyncio.current_task()
+        if self._transport is None or task is None:
+            raise RuntimeError("the session is not open")
+        self._asking.add(task)
+        try:
+            return await self._transport.run(flow)
+        finally:
+            self._asking.discard(task)
+
+    async def close(self) -> None:
+        """Close the session."""
+        transport, self._transport, self._account = self._transport, None, None
+        if transport is not None:
+            await transport.__aexit__()
+
+    async def _use(self, account: Account) -> None:
+        if not account.query_rate:
+            account = account.with_query_rate(get_service(account.service).default_query_rate)
+        if account == self._account:
+            return
+        # What is under way ends on the session that it began on.
+        await asyncio.gather(*self._asking, return_exceptions=True)
+        await self.close()
+        transport = open_async_transport(account)
+        await transport.__aenter__()
+        self._account, self._transport = account, transport
+        # What was asked over a session that was closed meanwhile counts on.
+        if account.query_rate != self.pace.rate:
+            self.pace = Pace(account.query_rate, paused_until=self.pace.paused_until)

@@ -1,0 +1,113 @@
+"""Keeps the submissions of one process within what an account allows, rather than being refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.pacing import Pace
+from airflow_provider_imagetasks.services.wire import Flow, Sleep, pause
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
+
+Say = Callable[[str], None]
+
+
+class SubmissionLimits:
+    """What one process has submitted with one account. It knows nothing of other processes: for those, use a pool.
+
+    :param account: its ``submit_rate`` and ``max_active_tasks`` are kept; those that it does not set are no limit.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._pace = Pace(account.submit_rate)
+        self._active: dict[str, float] = {}
+        """When each image task that may still be running was submitted, in Unix seconds."""
+
+    def submit(
+        self, request: ImageRequest, service: Service, *, key: str | None, say: Say = lambda _text: None
+    ) -> Flow[ImageTask]:
+        """Wait until the account allows another image task, then submit it.
+
+        :param request: completed.
+        :param key: identifies this submission.
+        :param say: told why it waits.
+        :raises ImageTaskError: as ``Service.submit`` does.
+        """
+        try:
+            yield from self._wait_for_room(service, say)
+        except ImageTaskError as error:
+            # That was a question about others: nothing has been submitted yet.
+            error.billed = "no"
+            raise
+        task = yield from self.submit_within_rate(request, service, key=key, say=say)
+        if not task.state.is_final:
+            self._active[task.id] = task.created_at or (yield from pause(0))
+        return task
+
+    def submit_within_rate(
+        self, request: ImageRequest, service: Service, *, key: str | None, say: Say = lambda _text: None
+    ) -> Flow[ImageTask]:
+        """Submit as soon as ``submit_rate`` allows it, for a caller that counts running image tasks by itself.
+
+        Several of these flows may run at the same time. What the service asks one of them to wait for, all wait for,
+        and a request that is made again counts again.
+
+        :raises ImageTaskError: as ``Service.submit`` does.
+        """
+        flow = service.submit(request, key=key)
+        yield from self._wait_for_rate(say)
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, Sleep) and step.seconds > 0:
+                    now = yield from pause(0)
+                    self._pace.pause_until(now + step.seconds)
+                    yield from pause(step.seconds)
+                    step = flow.send((yield from self._wait_for_rate(say)))
+                else:
+                    step = flow.send((yield step))
+        except StopIteration as end:
+            task: ImageTask = end.value
+            return task
+
+    def next_at(self) -> float:
+        """Return the Unix time from which the rate allows another submission; it may lie in the past."""
+        return self._pace.next_at()
+
+    def submitted_before(self, moments: Iterable[float]) -> None:
+        """Count what another process submitted with the account.
+
+        :param moments: Unix seconds, in order.
+        """
+        for moment in moments:
+            self._pace.count(moment)
+
+    def _wait_for_rate(self, say: Say) -> Flow[float]:
+        """Wait for the next place within the rate, and take it: between the look and the count nothing else runs."""
+        now = yield from pause(0)
+        while (seconds := self._pace.next_at() - now) > 0:
+            say(f"The account's submit_rate is {self._account.submit_rate}: waiting {seconds:.1f} s to submit")
+            now = yield from pause(seconds)
+        self._pace.count(now)
+        return now
+
+    def _wait_for_room(self, service: Service, say: Say) -> Flow[None]:
+        most = self._account.max_active_tasks
+        said = False
+        while most is not None and len(self._active) >= most:
+            tasks = yield from service.get_tasks(list(self._active))
+            now = yield from pause(0)
+            self._active = {
+                name: self._active[name]
+                for name, task in tasks.items()
+                if not (task.state.is_final or task.is_lost(self._active[name], now))
+            }
+            if len(self._active) < most:
+                return
+            if not said:
+                said = True
+                say(f"{len(self._active)} image tasks of this process are running (max_active_tasks): waiting for one")
+            yield from pause(self._account.poll_interval or service.poll_interval)

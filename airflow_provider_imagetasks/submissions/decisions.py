@@ -1,0 +1,66 @@
+"""Decides what a start of a submit task does, from what the ledger holds. Pure; its table of cases is its test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_provider_imagetasks.submissions.records import SubmissionRecord
+
+
+@dataclass(frozen=True)
+class Submit:
+    """Submit: nothing was, or a person wants it anew.
+
+    :param generation: which of the submissions of this task instance it is.
+    """
+
+    generation: int
+
+
+@dataclass(frozen=True)
+class Reattach:
+    """Hand on the image task that was submitted before."""
+
+    record: SubmissionRecord
+
+
+@dataclass(frozen=True)
+class Reconcile:
+    """Find out at the service what became of an intent that nobody knows the outcome of."""
+
+    record: SubmissionRecord
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Do nothing: what is asked for now is not what was submitted before."""
+
+    record: SubmissionRecord
+
+
+Decision = Submit | Reattach | Reconcile | Refuse
+
+
+def decide(record: SubmissionRecord | None, *, fingerprint: str, max_tries: int) -> Decision:
+    """Return what to do.
+
+    A Clear is told from a retry by ``max_tries``, which only a Clear of a finished task instance raises. A Clear of a
+    running one counts as a retry.
+
+    :param record: what the ledger holds; None where it holds nothing.
+    :param fingerprint: of what is asked for now.
+    :param max_tries: the task instance's today.
+    """
+    if record is None:
+        return Submit(generation=0)
+    is_retry = record.max_tries == max_tries
+    is_same = record.fingerprint == fingerprint
+    if record.image_task_id:
+        if is_retry:
+            return Reattach(record) if is_same else Refuse(record)
+        # Cleared before the id was handed on, it is resumed; otherwise a person wants a new picture.
+        return Reattach(record) if is_same and not record.finished else Submit(generation=record.generation + 1)
+    if not is_retry and record.reported_unknown:
+        # The error said what to look at, and that Clear submits.
+        return Submit(generation=record.generation + 1)
+    return Reconcile(record)

@@ -1,0 +1,251 @@
+"""Runs flows: with requests in workers, with aiohttp in triggerers. Nothing here knows a service's protocol.
+
+Both treat the environment alike: proxies come from the environment's variables and the CA bundle from
+``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE`` or ``SSL_CERT_FILE``, unless the connection's ``trust_env`` is false;
+``.netrc`` is never read; redirects are never followed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from http.cookiejar import DefaultCookiePolicy
+from importlib import import_module
+from typing import TYPE_CHECKING, Self
+
+from airflow_provider_imagetasks import __version__
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.wire import Answer, Call, Flow, NoResponse, Request, Response, Result, Sleep
+from airflow_provider_imagetasks.transports.environment import Proxies, ca_bundle, tls_context
+from airflow_provider_imagetasks.transports.failures import AnswerTooLargeError, may_have_left, reason_of
+from airflow_provider_imagetasks.transports.redaction import hidden_forms, without_secrets
+
+if TYPE_CHECKING:
+    import aiohttp
+    import requests
+
+USER_AGENT = f"airflow-provider-imagetasks/{__version__}"
+CONNECT_TIMEOUT = 10.0
+_CHUNK = 64 * 1024
+LARGEST_ANSWER = 256 * 1024 * 1024
+"""Bytes; the largest answers hold ten pictures in base64."""
+
+
+def _headers(account: Account, request: Request) -> dict[str, str]:
+    headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **request.headers}
+    if account.key:
+        headers["Authorization"] = f"Bearer {account.key}"
+    return headers
+
+
+class Transport(ABC):
+    """Runs flows on the calling thread. Use it as a context manager.
+
+    ``requests`` counts the requests that it has made so far.
+    """
+
+    requests = 0
+
+    @abstractmethod
+    def __enter__(self) -> Self: ...
+
+    @abstractmethod
+    def __exit__(self, *exception: object) -> None: ...
+
+    def run(self, flow: Flow[Result]) -> Result:
+        """Drive ``flow`` to its end and return its result, or raise its error."""
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, Sleep):
+                    time.sleep(max(0.0, step.seconds))
+                    step = flow.send(time.time())
+                else:
+                    step = flow.send(self._answer(step))
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+    @abstractmethod
+    def _answer(self, call: Call) -> Answer:
+        """Make one call and say what came of it; never raise for what a service or the way to it does."""
+
+
+class AsyncTransport(ABC):
+    """Runs flows in the running event loop. Use it as an asynchronous context manager.
+
+    ``requests`` counts the requests that it has made so far.
+    """
+
+    requests = 0
+
+    @abstractmethod
+    async def __aenter__(self) -> Self: ...
+
+    @abstractmethod
+    async def __aexit__(self, *exception: object) -> None: ...
+
+    async def run(self, flow: Flow[Result]) -> Result:
+        """Drive ``flow`` to its end and return its result, or raise its error."""
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, Sleep):
+                    await asyncio.sleep(max(0.0, step.seconds))
+                    step = flow.send(time.time())
+                else:
+                    step = flow.send(await self._answer(step))
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+    @abstractmethod
+    async def _answer(self, call: Call) -> Answer:
+        """Make one call and say what came of it; never raise for what a service or the way to it does."""
+
+
+class RequestsTransport(Transport):
+    """Runs flows on the calling thread, over one session of requests."""
+
+    def __init__(self, account: Account) -> None:
+        import requests
+
+        self._account = account
+        self._proxies = Proxies(account)
+        self._session = requests.Session()
+        # The environment is read by Proxies and ca_bundle; requests itself would also let .netrc replace our key.
+        self._session.trust_env = False
+        self._session.verify = ca_bundle(account)
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._session.close()
+
+    def _answer(self, call: Call) -> Answer:
+        import requests
+        import urllib3
+
+        request = _http_request(call)
+        self.requests += 1
+        url = self._account.base_url + request.path
+        proxy = self._proxies.of(url)
+        try:
+            response = self._session.request(
+                request.method,
+                url,
+                json=request.body if not request.parts else None,
+                data=request.form if request.parts else None,
+                files=_requests_files(request) if request.parts else None,
+                params=request.parameters,
+                headers=_headers(self._account, request),
+                proxies={"http": proxy, "https": proxy} if proxy else None,
+                timeout=(CONNECT_TIMEOUT, self._account.request_timeout),
+                allow_redirects=False,
+                stream=True,
+            )
+            with response:
+                content = _received(response, time.monotonic() + self._account.request_timeout)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, AnswerTooLargeError) as error:
+            return NoResponse(reason=reason_of(error), may_have_left=may_have_left(error), at=time.time())
+        return _response(self._account, response.status_code, response.headers, content)
+
+
+class AiohttpTransport(AsyncTransport):
+    """Runs flows in the running event loop, over one session of aiohttp."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._proxies = Proxies(account)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        # The first import of aiohttp takes some 300 ms, the CA bundle 20 ms more: too long for a shared loop.
+        aiohttp = await asyncio.to_thread(import_module, "aiohttp")
+        context = await asyncio.to_thread(tls_context, self._account)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=context),
+            timeout=aiohttp.ClientTimeout(total=self._account.request_timeout, sock_connect=CONNECT_TIMEOUT),
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _answer(self, call: Call) -> Answer:
+        import aiohttp
+
+        request = _http_request(call)
+        if self._session is None:
+            raise RuntimeError("the transport is not open; use it in 'async with'")
+        self.requests += 1
+        url = self._account.base_url + request.path
+        try:
+            async with self._session.request(
+                request.method,
+                url,
+                json=request.body if not request.parts else None,
+                data=_aiohttp_form(request) if request.parts else None,
+                params=request.parameters,
+                headers=_headers(self._account, request),
+                proxy=self._proxies.of(url),
+                allow_redirects=False,
+            ) as response:
+                content = bytearray()
+                async for chunk in response.content.iter_any():
+                    content += chunk
+                    if len(content) > LARGEST_ANSWER:
+                        raise AnswerTooLargeError
+        except (aiohttp.ClientError, TimeoutError, AnswerTooLargeError) as error:
+            return NoResponse(reason=reason_of(error), may_have_left=may_have_left(error), at=time.time())
+        return _response(self._account, response.status, response.headers, bytes(content))
+
+
+def _http_request(call: Call) -> Request:
+    if not isinstance(call, Request):
+        raise TypeError(f"{type(call).__name__} is not an HTTP request: its service has to say is_tool_server")
+    return call
+
+
+def _received(response: requests.Response, deadline: float) -> bytes:
+    """Read a whole answer; requests itself would bound only the pauses in it, and not its size."""
+    import requests
+
+    content = bytearray()
+    while chunk := response.raw.read1(_CHUNK, decode_content=True):
+        content += chunk
+        if len(content) > LARGEST_ANSWER:
+            raise AnswerTooLargeError
+        if time.monotonic() > deadline:
+            raise requests.ReadTimeout
+    return bytes(content)
+
+
+def _response(account: Account, status: int, headers: Mapping[str, str], content: bytes) -> Response:
+    """Return an answer without the key, which some services repeat in their error messages."""
+    fields = {name.lower(): value for name, value in headers.items()}
+    for form in hidden_forms(account.key):
+        fields = {name: value.replace(form, "***") for name, value in fields.items()}
+    return Response(status=status, headers=fields, content=without_secrets(content, [account.key]), at=time.time())
+
+
+def _requests_files(request: Request) -> list[tuple[str, tuple[str, bytes, str]]]:
+    return [(part.name, (part.file.name, part.file.content, part.file.media_type)) for part in request.parts]
+
+
+def _aiohttp_form(request: Request) -> aiohttp.FormData:
+    import aiohttp
+
+    form = aiohttp.FormData(default_to_multipart=True)
+    for name, value in request.form.items():
+        form.add_field(name, value)
+    for part in request.parts:
+        form.add_field(part.name, part.file.content, filename=part.file.name, content_type=part.file.media_type)
+    return form

@@ -1,0 +1,193 @@
+"""The HTTP below an MCP session: the package's own rules, and failures that do not take the whole session along.
+
+The SDK would end a session when one of its requests fails, and keep of an HTTP error only that there was one. Here
+every failure becomes a JSON-RPC error for the request that it belongs to, with the facts as its data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx2
+
+from airflow_provider_imagetasks import __version__
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.transports.environment import Proxies, tls_context
+from airflow_provider_imagetasks.transports.http import CONNECT_TIMEOUT, LARGEST_ANSWER, USER_AGENT
+from airflow_provider_imagetasks.transports.redaction import without_secrets
+
+FAILURE = "imagetasks"
+"""Under this name the data of an error holds what this module knows of it."""
+ERROR_CODE = -32000
+CLIENT_NAME, CLIENT_VERSION = "airflow-provider-imagetasks", __version__
+SHORT_TIMEOUT = 5.0
+"""Seconds for messages whose answer nobody waits for: notifications, the end of a session."""
+_EXCERPT = 4096
+_NEVER_LEFT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+    httpx2.LocalProtocolError,
+    httpx2.InvalidURL,
+)
+
+
+def make_client(account: Account) -> httpx2.AsyncClient:
+    """Return the HTTP client of one MCP session; reads the CA bundle from a file.
+
+    :raises InvalidRequestError: the environment's proxy or the CA bundle cannot be used.
+    """
+    headers = {"User-Agent": USER_AGENT}
+    if account.key:
+        headers["Authorization"] = f"Bearer {account.key}"
+    inner = httpx2.AsyncHTTPTransport(
+        verify=tls_context(account), proxy=Proxies(account).of(account.base_url), trust_env=False
+    )
+    return httpx2.AsyncClient(
+        headers=headers,
+        transport=GuardedHttp(account, inner),
+        timeout=httpx2.Timeout(account.request_timeout, connect=CONNECT_TIMEOUT),
+        trust_env=False,
+        follow_redirects=False,
+    )
+
+
+class GuardedHttp(httpx2.AsyncBaseTransport):
+    """Makes the requests of one MCP session.
+
+    :param inner: what really makes them.
+    """
+
+    def __init__(self, account: Account, inner: httpx2.AsyncBaseTransport) -> None:
+        self._key = account.key
+        self._inner = inner
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._inner.aclose()
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Make a request, and answer in the server's place where it does not answer as it should."""
+        message_id = _message_id(request)
+        if request.method == "GET" and "last-event-id" not in request.headers:
+            # A stream for what the server wants of us, which is nothing.
+            return httpx2.Response(405, request=request)
+        if message_id is None:
+            return await self._without_answer(request)
+        try:
+            response = await self._inner.handle_async_request(request)
+            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if 200 <= response.status_code < 300 and kind == "text/event-stream":
+                return self._streamed(request, response)
+            content = await self._content(response)
+        except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, OSError) as error:
+            left = not isinstance(error, _NEVER_LEFT)
+            return _failure(request, message_id, {"reason": _reason(error, left), "may_have_left": left})
+        if not 200 <= response.status_code < 300 or kind != "application/json" or not _is_message(content):
+            return _failure(request, message_id, _http_answer(response, content))
+        return httpx2.Response(response.status_code, headers=_kept(response), content=content, request=request)
+
+    async def _without_answer(self, request: httpx2.Request) -> httpx2.Response:
+        try:
+            async with asyncio.timeout(SHORT_TIMEOUT):
+                response = await self._inner.handle_async_request(request)
+                if request.method == "GET":
+                    return self._streamed(request, response)
+                await self._content(response)
+        except (httpx2.HTTPError, httpx2.StreamError, OSError):
+            pass
+        # Whoever ends a session does not mind that it is gone already.
+        return httpx2.Response(204 if request.method == "DELETE" else 202, request=request)
+
+    async def _content(self, response: httpx2.Response) -> bytes:
+        content = bytearray()
+        try:
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > LARGEST_ANSWER:
+                    raise httpx2.ReadError("the answer was too large")
+        finally:
+            await response.aclose()
+        return without_secrets(bytes(content), [self._key])
+
+    def _streamed(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
+        return httpx2.Response(
+            response.status_code,
+            headers=_kept(response),
+            stream=_WholeLines(response, self._key),
+            request=request,
+        )
+
+
+class _WholeLines(httpx2.AsyncByteStream):
+    """Passes on a stream of events line by line, without the key, and no more than an answer may have."""
+
+    def __init__(self, response: httpx2.Response, key: str | None) -> None:
+        self._response = response
+        self._key = key
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        received, held = 0, b""
+        async for chunk in self._response.aiter_bytes():
+            received += len(chunk)
+            if received > LARGEST_ANSWER:
+                raise httpx2.ReadError("the answer was too large")
+            lines, newline, held = (held + chunk).rpartition(b"\n")
+            if newline:
+                yield without_secrets(lines + newline, [self._key])
+        if held:
+            yield without_secrets(held, [self._key])
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+def _message_id(request: httpx2.Request) -> Any:
+    """Return the id of the JSON-RPC request that an HTTP request carries, None where it carries none."""
+    if request.method != "POST":
+        return None
+    message = json.loads(request.content)
+    return message.get("id") if isinstance(message, dict) and "method" in message else None
+
+
+def _is_message(content: bytes) -> bool:
+    try:
+        message = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(message, dict) and message.get("jsonrpc") == "2.0"
+
+
+def _kept(response: httpx2.Response) -> dict[str, str]:
+    """Return the headers that an MCP client has a use for; the body is decoded already, and cookies are not kept."""
+    kept = ("content-type", "mcp-session-id", "mcp-protocol-version")
+    return {name: response.headers[name] for name in kept if name in response.headers}
+
+
+def _http_answer(response: httpx2.Response, content: bytes) -> Mapping[str, Any]:
+    telling = ("retry-after", "location")
+    return {
+        "status": response.status_code,
+        "headers": {name: response.headers[name] for name in telling if name in response.headers},
+        "content": content[:_EXCERPT].decode("utf-8", "replace"),
+    }
+
+
+def _failure(request: httpx2.Request, message_id: Any, facts: Mapping[str, Any]) -> httpx2.Response:
+    error = {"code": ERROR_CODE, "message": "no answer", "data": {FAILURE: facts}}
+    return httpx2.Response(503, json={"jsonrpc": "2.0", "id": message_id, "error": error}, request=request)
+
+
+def _reason(error: Exception, left: bool) -> str:
+    if isinstance(error, httpx2.TimeoutException):
+        return "the answer took too long" if left else "it took too long to connect"
+    root: BaseException = error
+    while (cause := root.__cause__ or root.__context__) is not None:
+        root = cause
+    detail = getattr(root, "strerror", None) or type(error).__name__
+    return f"{'the connection was cut' if left else 'no connection'} ({detail})"

@@ -1,0 +1,291 @@
+"""One session with an MCP server, for any number of flows in one event loop: opened when needed, again when lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import mcp_types as types
+from mcp.client.session import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
+
+from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.wire import Answer, NoResponse, ToolAnswer, ToolCall, ToolListing
+from airflow_provider_imagetasks.transports.http import LARGEST_ANSWER
+from airflow_provider_imagetasks.transports.mcp.guarded_http import (
+    CLIENT_NAME,
+    CLIENT_VERSION,
+    SHORT_TIMEOUT,
+    make_client,
+)
+from airflow_provider_imagetasks.transports.mcp.results import excerpt, failure_of, innermost, said, text_of, tools_of
+from airflow_provider_imagetasks.transports.mcp.server_process import ServerProcess
+from airflow_provider_imagetasks.transports.redaction import without_secrets
+
+_GONE_SESSION_STATUSES = (400, 404)
+"""How servers and bridges refuse a session id that they no longer know; the call was not made."""
+
+
+class SessionLostError(Exception):
+    """The server does not know the session any more, and did not make the call."""
+
+
+@dataclass
+class _Open:
+    """A session that is open.
+
+    :param tools: the names of the server's tools.
+    :param owner: the task that opened it and that closes it: the SDK's scopes must be left where they were entered.
+    :param closing: set to have it closed.
+    """
+
+    session: ClientSession
+    tools: frozenset[str]
+    owner: asyncio.Task[None]
+    closing: asyncio.Event
+
+
+class ToolServerSession:
+    """Makes the calls of any number of flows; use it from one event loop, and close it there.
+
+    :param account: says where the server is, or how it is started. One that was started is not started again: what it
+        had begun died with it.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._process = ServerProcess(account) if account.server_command else None
+        self._opening = asyncio.Lock()
+        self._open: _Open | None = None
+        self._not_opened_at: tuple[float, Exception] | None = None
+        self._secrets = self._process.secrets if self._process else (account.key,)
+
+    @property
+    def server(self) -> str:
+        """Where the server is, for messages."""
+        command = self._account.server_command
+        return f"the MCP server {command.command!r}" if command else f"the MCP server {self._account.base_url}"
+
+    async def perform(self, call: ToolCall | ToolListing) -> Answer:
+        """Make one call and say what came of it; never raises for what the server does."""
+        for attempt in (1, 2):
+            try:
+                opened = await self._opened()
+            except _NotOpenedError as error:
+                return error.answer
+            try:
+                return await self._perform(call, opened)
+            except SessionLostError as error:
+                await self._close(opened)
+                if attempt == 2:
+                    return self._no_response(f"it refuses every session ({error})", call, may_have_left=False)
+        raise AssertionError("the second attempt returns")
+
+    async def close(self) -> None:
+        """End the session, and a server that was started for it."""
+        async with self._opening:
+            if self._open is not None:
+                await self._close(self._open)
+
+    async def _perform(self, call: ToolCall | ToolListing, opened: _Open) -> Answer:
+        if isinstance(call, ToolListing):
+            return self._answer(call, json.dumps(sorted(opened.tools)))
+        if call.tool not in opened.tools:
+            has = ", ".join(sorted(opened.tools)[:20]) or "none"
+            return self._answer(call, f"it has no such tool (it has {has})", code=types.METHOD_NOT_FOUND)
+        request = types.CallToolRequest(
+            params=types.CallToolRequestParams(name=call.tool, arguments=dict(call.arguments))
+        )
+        try:
+            # Not by call_tool, which checks the answer against the tool's schema, when the money is spent already.
+            result = await opened.session.send_request(
+                request, types.CallToolResult, request_read_timeout_seconds=self._account.request_timeout
+            )
+        except MCPError as error:
+            return await self._error_answer(error, call, opened)
+        except ValidationError:
+            return self._http_answer({"status": 200, "headers": {}, "content": "no result of a tool"}, call)
+        except (RuntimeError, OSError) as error:
+            await self._close(opened)
+            return self._no_response(f"the session broke ({type(error).__name__})", call, may_have_left=True)
+        return self._answer(call, text_of(result), is_error=bool(result.is_error))
+
+    async def _error_answer(self, error: MCPError, call: ToolCall, opened: _Open) -> Answer:
+        failure = failure_of(error)
+        if failure is not None and "status" in failure:
+            if failure["status"] in _GONE_SESSION_STATUSES and "session" in failure["content"].lower():
+                raise SessionLostError(f"HTTP {failure['status']}")
+            return self._http_answer(failure, call)
+        if failure is not None:
+            return self._no_response(failure["reason"], call, may_have_left=failure["may_have_left"])
+        if error.code == types.CONNECTION_CLOSED:
+            await self._close(opened)
+            words = self._process.last_words() if self._process else ""
+            return self._no_response(f"the connection was cut{words}", call, may_have_left=True)
+        if error.code == types.REQUEST_TIMEOUT:
+            return self._no_response("the answer took too long", call, may_have_left=True)
+        return self._answer(call, error.message, code=error.code)
+
+    def _answer(
+        self, call: ToolCall | ToolListing, text: str, *, is_error: bool = False, code: int | None = None
+    ) -> Answer:
+        return ToolAnswer(
+            content=without_secrets(text.encode("utf-8", "replace"), self._secrets),
+            at=time.time(),
+            server=self.server,
+            tool=call.tool if isinstance(call, ToolCall) else "tools/list",
+            is_error=is_error or code is not None,
+            code=code,
+        )
+
+    def _http_answer(self, failure: Mapping[str, Any], call: ToolCall | None) -> Answer:
+        return ToolAnswer(
+            status=failure["status"],
+            headers=failure["headers"],
+            content=failure["content"].encode(),
+            at=time.time(),
+            server=self.server,
+            tool=call.tool if call else "initialize",
+            from_tool=False,
+        )
+
+    def _no_response(self, reason: str, call: ToolCall | ToolListing, *, may_have_left: bool) -> NoResponse:
+        what = f"{call.tool} at {self.server}" if isinstance(call, ToolCall) else self.server
+        shown = without_secrets(f"{what}: {reason}".encode("utf-8", "replace"), self._secrets).decode()
+        return NoResponse(reason=shown, may_have_left=may_have_left, at=time.time())
+
+    async def _opened(self) -> _Open:
+        """Return the open session; open one where there is none.
+
+        :raises _NotOpenedError: there is none to be had now.
+        """
+        asked_at = time.monotonic()
+        async with self._opening:
+            if self._open is not None and not self._open.owner.done():
+                return self._open
+            if self._not_opened_at is not None and self._not_opened_at[0] >= asked_at:
+                # Whoever queued behind a vain attempt shares what came of it.
+                raise self._not_opened_at[1]
+            if self._process is not None and self._process.was_started:
+                raise _NotOpenedError(self._none("it was started for one session, and has ended"))
+            opened: asyncio.Future[_Open] = asyncio.get_running_loop().create_future()
+            # In a context of its own: it outlives whoever calls first, and logs for all of them.
+            owner = asyncio.create_task(self._own(opened), context=contextvars.Context())
+            try:
+                self._open = await asyncio.shield(opened)
+            except asyncio.CancelledError:
+                owner.cancel()
+                raise
+            except Exception as error:
+                self._not_opened_at = (time.monotonic(), error)
+                raise
+            return self._open
+
+    async def _own(self, opened: asyncio.Future[_Open]) -> None:
+        """Open the session, keep it until it is to be closed, and close it."""
+        closing = asyncio.Event()
+        try:
+            async with self._connected() as session:
+                owner = asyncio.current_task()
+                if owner is None:
+                    raise RuntimeError("a session is opened by a task")
+                async with asyncio.timeout(self._account.request_timeout):
+                    await session.initialize()
+                    tools = await tools_of(session)
+                if not opened.done():
+                    opened.set_result(_Open(session, tools, owner, closing))
+                await closing.wait()
+        except asyncio.CancelledError:
+            opened.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits; the SDK raises groups of anything
+            if not opened.done():
+                opened.set_exception(self._not_opened(innermost(error)))
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[ClientSession]:
+        if self._process is not None:
+            streams: AbstractAsyncContextManager[Any] = self._process.started()
+            client = None
+        else:
+            client = await asyncio.to_thread(make_client, self._account)
+            streams = streamable_http_client(
+                self._account.base_url, http_client=client, max_sse_event_size=LARGEST_ANSWER
+            )
+        info = types.Implementation(name=CLIENT_NAME, version=CLIENT_VERSION)
+        try:
+            async with streams as (receiving, sending), ClientSession(receiving, sending, client_info=info) as session:
+                yield session
+        finally:
+            if client is not None:
+                await client.aclose()
+
+    def _not_opened(self, error: BaseException) -> Exception:
+        """Return what tells a caller why there is no session."""
+        if isinstance(error, ImageTaskError):
+            return error
+        failure = failure_of(error) if isinstance(error, MCPError) else None
+        if failure is not None and "status" in failure:
+            return _NotOpenedError(self._refused(failure))
+        if failure is not None:
+            return _NotOpenedError(self._lost(failure["reason"]))
+        if isinstance(error, TimeoutError):
+            reason = f"no session within {self._account.request_timeout:g} s"
+            return _NotOpenedError(self._none(reason) if self._process else self._lost(reason))
+        if self._process is not None:
+            return _NotOpenedError(self._none(f"it opened no session ({said(error)})"))
+        code = error.code if isinstance(error, MCPError) else types.INVALID_REQUEST
+        return _NotOpenedError(self._none(f"no session: {said(error)}", code))
+
+    def _none(self, reason: str, code: int = types.INVALID_REQUEST) -> Answer:
+        """Return the answer where there is no session, and where asking again does not help."""
+        words = self._process.last_words() if self._process else ""
+        return ToolAnswer(
+            content=without_secrets(f"{reason}{words}".encode("utf-8", "replace"), self._secrets),
+            at=time.time(),
+            server=self.server,
+            tool="initialize",
+            is_error=True,
+            code=code,
+        )
+
+    def _lost(self, reason: str) -> NoResponse:
+        shown = without_secrets(f"{self.server}: {reason}".encode("utf-8", "replace"), self._secrets).decode()
+        return NoResponse(reason=shown, may_have_left=False, at=time.time())
+
+    def _refused(self, failure: Mapping[str, Any]) -> Answer:
+        """Return the answer to the opening of a session: whatever it was, no call has been made."""
+        if failure["status"] >= 500 or failure["status"] in (303, 408):
+            return self._lost(f"HTTP {failure['status']} when the session was to be opened")
+        if 200 <= failure["status"] < 300:
+            return self._none(f"it is no MCP server: {excerpt(failure['content'])}")
+        return self._http_answer(failure, None)
+
+    async def _close(self, opened: _Open) -> None:
+        if self._open is opened:
+            self._open = None
+        opened.closing.set()
+        # Bounded below by the SDK's and our own time limits; a caller that is cancelled does not stop it.
+        await asyncio.wait({opened.owner}, timeout=3 * SHORT_TIMEOUT)
+        if not opened.owner.done():
+            opened.owner.cancel()
+
+
+class _NotOpenedError(Exception):
+    """There is no session now.
+
+    :param answer: what to tell the flow.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer

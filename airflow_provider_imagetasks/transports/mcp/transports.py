@@ -1,0 +1,77 @@
+"""Transports for services that are MCP servers, for workers and for event loops: both use the same session."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.wire import Answer, Call, Request
+from airflow_provider_imagetasks.transports.http import AsyncTransport, Transport
+from airflow_provider_imagetasks.transports.mcp.sdk import load_sessions
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
+
+    from airflow_provider_imagetasks.transports.mcp.session import ToolServerSession
+
+
+class AsyncToolTransport(AsyncTransport):
+    """Runs flows in the running event loop, over one MCP session that opens with the first call."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._session: ToolServerSession | None = None
+
+    async def __aenter__(self) -> Self:
+        sessions = await asyncio.to_thread(load_sessions)
+        self._session = sessions.ToolServerSession(self._account)
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _answer(self, call: Call) -> Answer:
+        return await self.perform(call)
+
+    async def perform(self, call: Call) -> Answer:
+        """Make one call and say what came of it."""
+        if self._session is None:
+            raise RuntimeError("the transport is not open; use it in 'async with'")
+        if isinstance(call, Request):
+            raise TypeError("an HTTP request is no tool call: its service must not say is_tool_server")
+        self.requests += 1
+        return await self._session.perform(call)
+
+
+class ToolTransport(Transport):
+    """Runs flows on the calling thread; the session lives on an event loop in a thread of its own."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._open = ExitStack()
+        self._portal: BlockingPortal | None = None
+        self._transport: AsyncToolTransport | None = None
+
+    def __enter__(self) -> Self:
+        load_sessions()
+        from anyio.from_thread import start_blocking_portal
+
+        with ExitStack() as opening:
+            self._portal = opening.enter_context(start_blocking_portal())
+            self._transport = opening.enter_context(
+                self._portal.wrap_async_context_manager(AsyncToolTransport(self._account))
+            )
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._open.__exit__(*exception)  # type: ignore[arg-type]
+
+    def _answer(self, call: Call) -> Answer:
+        if self._portal is None or self._transport is None:
+            raise RuntimeError("the transport is not open; use it in 'with'")
+        self.requests += 1
+        return self._portal.call(self._transport.perform, call)

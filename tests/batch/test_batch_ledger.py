@@ -1,0 +1,212 @@
+"""What a start reads of what earlier ones left, and what it keeps itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_imagetasks.batch.batch_ledger import BatchRecords
+from airflow_provider_imagetasks.batch.folder import BatchFolder
+from airflow_provider_imagetasks.batch.manifest import manifest_row, outcome_row
+from airflow_provider_imagetasks.batch.row_decisions import Life
+from airflow_provider_imagetasks.batch.spending import Spending
+from airflow_provider_imagetasks.batch.state import BatchState, Stage
+from airflow_provider_imagetasks.exceptions import (
+    ContentPolicyError,
+    DownloadError,
+    ImageTaskError,
+    ImageTaskFailedError,
+    InvalidRequestError,
+    QuotaExceededError,
+    RateLimitError,
+)
+from airflow_provider_imagetasks.services.account import Account
+
+ACCOUNT = Account(conn_id="c", service="easel", base_url="https://easel.example")
+
+
+class Batches:
+    """Starts of one batch, one after another."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.folder = BatchFolder(f"file://{path}/pictures", "batch")
+        self.number = 0
+        self.begun: list[BatchRecords] = []
+
+    def start(self, *, account: Account = ACCOUNT, **life: Any) -> BatchRecords:
+        self.number += 1
+        begun = Life(**{"generation": 0, "max_tries": 2, "start": str(self.number), **life})
+        self.folder.write_life(begun)
+        scratch = self.path / f"scratch-{self.number}"
+        scratch.mkdir()
+        spending = Spending(10, max_cost=5, cost_of_row=lambda row: 1.0)
+        records = BatchRecords(self.folder, begun, BatchState(10), scratch, account, spending)
+        self.begun.append(records)
+        records.load()
+        return records
+
+
+@pytest.fixture
+def batches(tmp_path: Path) -> Iterator[Batches]:
+    starts = Batches(tmp_path)
+    yield starts
+    for records in starts.begun:
+        records.close()
+
+
+def outcome(row: int, error: ImageTaskError | None = None, image_task_id: str | None = "an-id") -> dict[str, Any]:
+    return outcome_row({"index": row, "prompt": "p", "id": None}, image_task_id=image_task_id, error=error)
+
+
+def submitted(records: BatchRecords, *rows: int) -> None:
+    name, intents = records.intend(rows, same=set())
+    records.settle(name, [replace(one, image_task_id=f"id-{one.index}", submitted_at=one.at) for one in intents])
+
+
+def test_an_intent_outlives_the_process_without_an_answer(batches: Batches) -> None:
+    batches.start().intend([1, 2], same=set())
+
+    state = batches.start().state
+    assert sorted(state.open) == [1, 2]
+    assert all(intent.image_task_id is None for intent in state.open.values())
+    assert state.next_new(99) == [0, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_what_was_or_may_have_been_billed_is_spent_in_later_starts_too(batches: Batches) -> None:
+    records = batches.start()
+    submitted(records, 1, 2)
+    name, intents = records.intend([3, 4], same=set())
+    records.settle(name, [intents[0], replace(intents[1], taken=False)])
+    records.note(outcome(1))
+    records.note(outcome(2, ContentPolicyError("refused late", billed="no")))
+    records.flush()
+
+    # Row 1 was paid for, row 3 perhaps; rows 2 and 4 cost nothing.
+    assert batches.start().spending.amount == 2
+    assert batches.start(generation=1).spending.amount == 0
+
+
+def test_a_row_that_was_not_submitted_again_gives_nothing_back_of_what_it_cost_before(batches: Batches) -> None:
+    records = batches.start()
+    submitted(records, 1)
+    records.note(outcome(1, ImageTaskFailedError("it failed", billed="yes")))
+    records.flush()
+    again = batches.start(cleared_at=99)
+    assert again.state.stage(1) is Stage.NEW
+    again.note(outcome(1, QuotaExceededError("max_cost is reached", code="max_cost"), image_task_id=None))
+    again.flush()
+
+    assert batches.start().spending.amount == 1
+
+
+def test_an_id_is_taken_up_and_is_a_witness(batches: Batches) -> None:
+    submitted(batches.start(), 4)
+
+    records = batches.start()
+    assert records.state.open[4].image_task_id == "id-4"
+    assert records.witness == (4, 0)
+    assert len(records.recent) == 1
+
+
+def test_what_was_definitely_refused_is_new_again_under_another_attempt(batches: Batches) -> None:
+    first = batches.start()
+    name, intents = first.intend([0], same=set())
+    first.settle(name, [replace(intents[0], taken=False)])
+
+    state = batches.start().state
+    assert state.stage(0) is Stage.NEW
+    assert state.attempt_of(0, same=False) == 1
+    assert state.attempt_of(0, same=True) == 0
+
+
+def test_the_latest_word_on_a_row_counts(batches: Batches) -> None:
+    first = batches.start()
+    submitted(first, 0, 1)
+    first.note(outcome(0))
+    first.note(outcome(1, ContentPolicyError("no")))
+    first.flush()
+    second = batches.start(cleared_at=2)
+    assert second.state.next_new(99)[0] == 1
+    submitted(second, 1)
+
+    third = batches.start(cleared_at=2)
+    assert third.state.stage(0) is Stage.SUCCEEDED
+    assert third.state.open[1].attempt == 1
+    assert (third.state.counts.succeeded, third.state.counts.submitted) == (1, 2)
+
+
+def test_failures_are_repeated_by_what_the_start_is_about(batches: Batches) -> None:
+    first = batches.start()
+    first.note(outcome(0, RateLimitError("later"), None))
+    first.note(outcome(1, ContentPolicyError("no"), None))
+    first.note(outcome(2, DownloadError("cut")))
+    first.flush()
+
+    retried = batches.start(retried_at=1).state
+    assert [retried.stage(row).name for row in range(3)] == ["NEW", "FAILED", "OPEN"]
+    assert retried.open[2].image_task_id == "an-id"
+    cleared = batches.start(cleared_at=1).state
+    assert [cleared.stage(row).name for row in range(3)] == ["NEW", "NEW", "OPEN"]
+
+
+def test_another_generation_begins_from_nothing(batches: Batches) -> None:
+    submitted(batches.start(), 0)
+
+    assert not batches.start(generation=1).state.open
+
+
+def test_rows_that_run_at_another_account_are_not_looked_for_at_this_one(batches: Batches) -> None:
+    submitted(batches.start(), 0)
+    other = Account(conn_id="c", service="easel", base_url="https://other.example")
+
+    with pytest.raises(InvalidRequestError, match="another connection"):
+        batches.start(account=other)
+
+
+def test_a_start_that_was_replaced_may_not_submit(batches: Batches) -> None:
+    old = batches.start()
+    batches.start()
+
+    with pytest.raises(ImageTaskError, match="Another start"):
+        old.intend([0], same=set())
+
+
+def test_a_start_that_was_replaced_writes_over_nothing(batches: Batches) -> None:
+    old = batches.start()
+    new = batches.start()
+    new.note(outcome(0))
+    new.flush()
+    old.note(outcome(1))
+
+    with pytest.raises(ImageTaskError, match="Another start"):
+        old.flush()
+    assert batches.start().state.stage(0) is Stage.SUCCEEDED
+
+
+def test_a_damaged_segment_stops_the_start(batches: Batches) -> None:
+    batches.start().intend([0], same=set())
+    batches.folder.write("intents-0-000000.jsonl", b'{"schema": 1}\n{"ind')
+
+    with pytest.raises(ImageTaskError, match="cannot be understood"):
+        batches.start()
+
+
+def test_the_manifest_has_every_row_that_is_over_in_their_order(batches: Batches, tmp_path: Path) -> None:
+    first = batches.start()
+    first.note(outcome(7))
+    first.note(outcome(2, ContentPolicyError("no"), None))
+    first.flush()
+    second = batches.start()
+    second.note(outcome(5))
+    totals = second.write_manifest(tmp_path / "manifest")
+
+    lines = [json.loads(line) for line in (tmp_path / "manifest").read_text().splitlines()]
+    assert [line["index"] for line in lines] == [2, 5, 7]
+    assert list(lines[0]) == list(manifest_row({}))
+    assert (totals.succeeded, totals.failed, totals.classes) == (2, 1, {"ContentPolicyError": 1})

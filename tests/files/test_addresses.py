@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_imagetasks.exceptions import UnsafeResultError
+from airflow_provider_imagetasks.files.addresses import (
+    ForbiddenAddressError,
+    GuardedResolver,
+    ResultAddresses,
+    is_public,
+)
+from airflow_provider_imagetasks.services.account import Account
+
+MakeAccount = Callable[..., Account]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "127.8.9.10",
+        "10.0.0.5",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.100.100.200",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "::",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fd00:ec2::254",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::a00:1",
+        "2002:7f00:1::",
+        "ff02::1",
+    ],
+)
+def test_addresses_inside_a_network_are_not_public(address: str) -> None:
+    assert is_public(address) is False
+
+
+@pytest.mark.parametrize(
+    "address", ["93.184.216.34", "8.8.8.8", "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::808:808"]
+)
+def test_addresses_of_the_internet_are(address: str) -> None:
+    assert is_public(address) is True
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://example.com/a.png",
+        "gopher://example.com/",
+        "data:image/png;base64,AAAA",
+        "//example.com/a.png",
+        "a.png",
+        "",
+        "https://",
+        "http://[broken/a.png",
+        "http://example.com:99999/a.png",
+        "http://127.0.0.1/a.png",
+        "http://169.254.169.254/latest/meta-data/",
+        "https://[::1]/a.png",
+        "https://[::ffff:10.0.0.1]/a.png",
+    ],
+)
+def test_what_is_no_public_web_address_is_refused(account: MakeAccount, url: str) -> None:
+    with pytest.raises(UnsafeResultError):
+        ResultAddresses(account()).check(url)
+
+
+@pytest.mark.parametrize("url", ["https://cdn.example.com/a.png", "http://8.8.8.8/a.png"])
+def test_any_public_host_may_hold_results(account: MakeAccount, url: str) -> None:
+    ResultAddresses(account()).check(url)
+
+    assert ResultAddresses(account()).allows("cdn.example.com", 443, "93.184.216.34")
+
+
+def test_private_addresses_are_allowed_where_the_connection_says_so(account: MakeAccount) -> None:
+    addresses = ResultAddresses(account(allow_private_hosts=True))
+
+    addresses.check("http://10.0.0.5/a.png")
+
+    assert addresses.allows("minio.internal", 9000, "10.0.0.5")
+
+
+def test_the_connections_own_host_and_port_need_no_permission_but_another_port_does(account: MakeAccount) -> None:
+    addresses = ResultAddresses(account(base_url="http://127.0.0.1:8750/acedatacloud"))
+
+    addresses.check("http://127.0.0.1:8750/files/a.png")
+
+    with pytest.raises(UnsafeResultError, match="allow_private_hosts"):
+        addresses.check("http://127.0.0.1:8751/files/a.png")
+
+
+def test_download_hosts_limits_hosts_to_the_listed_and_their_subdomains(account: MakeAccount) -> None:
+    addresses = ResultAddresses(account(download_hosts=("example.net",)))
+
+    addresses.check("https://example.net/a.png")
+    addresses.check("https://eu.cdn.example.net/a.png")
+
+    for host in ("example.org", "badexample.net", "example.net.evil.org"):
+        with pytest.raises(UnsafeResultError, match="download_hosts"):
+            addresses.check(f"https://{host}/a.png")
+
+
+def test_behind_a_proxy_results_are_refused_unless_their_hosts_are_listed(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.internal:3128")
+
+    with pytest.raises(UnsafeResultError, match="download_hosts"):
+        ResultAddresses(account()).check("https://cdn.example.com/a.png")
+    ResultAddresses(account(download_hosts=("cdn.example.com",))).check("https://cdn.example.com/a.png")
+    ResultAddresses(account(trust_env=False)).check("https://cdn.example.com/a.png")
+
+
+@pytest.fixture
+def resolving(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make every host name resolve to the given addresses."""
+
+    def to(*found: str) -> None:
+        def getaddrinfo(_host: Any, port: int, *_more: Any, **_options: Any) -> list[Any]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    return to
+
+
+async def test_a_name_that_leads_inside_the_network_is_refused_before_a_connection_is_made(
+    account: MakeAccount, resolving: Callable[..., None]
+) -> None:
+    resolving("10.0.0.5")
+
+    with pytest.raises(ForbiddenAddressError, match=r"cdn.example.com, which leads to 10.0.0.5"):
+        await GuardedResolver(ResultAddresses(account())).resolve("cdn.example.com", 443)
+
+
+async def test_one_forbidden_address_among_public_ones_is_enough(
+    account: MakeAccount, resolving: Callable[..., None]
+) -> None:
+    resolving("93.184.216.34", "169.254.169.254")
+
+    with pytest.raises(ForbiddenAddressError):
+        await GuardedResolver(ResultAddresses(account())).resolve("cdn.example.com", 443)
+
+
+async def test_a_public_name_is_connected_to_by_the_address_that_was_checked(
+    account: MakeAccount, resolving: Callable[..., None]
+) -> None:
+    resolving("93.184.216.34")
+
+    found = await GuardedResolver(ResultAddresses(account())).resolve("cdn.example.com", 443)
+
+    assert [entry["host"] for entry in found] == ["93.184.216.34"]

@@ -1,0 +1,107 @@
+"""The shipped fixture, as a project finds it that has nothing but docs/testing.md."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_imagetasks.local import LocalImageService
+
+TESTING = Path(__file__).parents[2] / "docs" / "testing.md"
+
+
+def pytest_in(folder: Path, *arguments: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "PYTEST_"))}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    finished = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return finished.stdout
+
+
+def test_pytest_finds_it_by_an_entry_point() -> None:
+    found = {point.value for point in importlib.metadata.entry_points(group="pytest11") if point.name == "imagetasks"}
+
+    assert found == {"airflow_provider_imagetasks.local.pytest_plugin"}
+
+
+def test_a_run_that_does_not_ask_for_it_imports_next_to_nothing() -> None:
+    program = (
+        "import sys, pytest; before = set(sys.modules); import airflow_provider_imagetasks.local.pytest_plugin\n"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    ours = ["airflow_provider_imagetasks", "airflow_provider_imagetasks.local"]
+    assert finished.stdout.strip() == str([*ours, "airflow_provider_imagetasks.local.pytest_plugin"])
+
+
+def test_a_fixture_of_the_same_name_wins(tmp_path: Path) -> None:
+    (tmp_path / "test_own.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture\n"
+        "def image_service():\n"
+        "    return 'mine'\n"
+        "def test_it(image_service):\n"
+        "    assert image_service == 'mine'\n"
+    )
+
+    assert "1 passed" in pytest_in(tmp_path)
+
+
+def test_a_connection_says_which_service_and_where(image_service: LocalImageService) -> None:
+    connection = json.loads(image_service.connection("kie", max_active_tasks=2))
+
+    assert connection["conn_type"] == "imagetasks"
+    assert connection["host"] == f"{image_service.url}/kie"
+    assert connection["extra"] == {"service": "kie", "max_active_tasks": 2}
+
+
+def test_a_service_that_it_does_not_speak_for_is_named(image_service: LocalImageService) -> None:
+    with pytest.raises(ValueError, match=r"'dalle'; known are local, acedatacloud"):
+        image_service.connection("dalle")
+
+
+def test_what_one_test_did_the_next_does_not_see(tmp_path: Path) -> None:
+    one = (
+        "import json, urllib.request\n"
+        "def test_{}(image_service):\n"
+        "    assert image_service.tasks == []\n"
+        "    request = urllib.request.Request(\n"
+        "        image_service.url + '/acedatacloud/openai/images/generations', method='POST',\n"
+        "        data=json.dumps({{'prompt': 'kite', 'model': 'm', 'async': True}}).encode(),\n"
+        "        headers={{'Content-Type': 'application/json'}})\n"
+        "    urllib.request.urlopen(request).read()\n"
+        "    assert len(image_service.tasks) == 1\n"
+    )
+    (tmp_path / "test_two.py").write_text(one.format("first") + one.format("second"))
+
+    assert "2 passed" in pytest_in(tmp_path)
+
+
+@pytest.mark.system
+@pytest.mark.timeout(300)
+def test_the_project_of_the_documentation_passes_its_tests(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", TESTING.read_text(), re.DOTALL)
+    assert [name for name, _ in blocks] == ["dags/kites.py", "conftest.py", "test_kites.py"]
+    for name, content in blocks:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+
+    output = pytest_in(tmp_path)
+
+    assert "2 passed" in output, output

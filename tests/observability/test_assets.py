@@ -1,0 +1,138 @@
+"""What a download announces to Airflow, in the message with which Airflow's own task runner ends the task."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from airflow.sdk import Asset, AssetAlias
+
+from airflow_provider_imagetasks.observability import assets
+from airflow_provider_imagetasks.observability.assets import picture_extra, stable_uri
+from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
+from tests.conftest import BY_URL
+from tests.task_runner import Outcome, TaskRunner
+
+ALIAS = AssetAlias("pictures")
+FILE = {
+    "uri": "s3://a_connection@bucket/kites/1-0.png",
+    "sha256": "0" * 64,
+    "bytes": 70_000,
+    "width": 512,
+    "height": 512,
+    "media_type": "image/png",
+    "image_task_id": "1",
+    "index": 0,
+}
+
+
+def extra(**fields: Any) -> dict[str, Any]:
+    return picture_extra(FILE, **{"service": "kie", "model": "m", "prompt": "a kite", "usage": None, **fields})
+
+
+def save(runner: TaskRunner, output_folder: str, outlets: list[Any], prompt: str, n: int = 1) -> Outcome:
+    runner.run(lambda: ImageTaskSubmitOperator(task_id="submit", prompt=prompt, options={"n": n}))
+    found = runner.xcoms[("submit", "return_value")]
+    return runner.run(
+        lambda: ImageTaskDownloadOperator(
+            task_id="save", image_task_id=found, output_path=output_folder, outlets=outlets
+        )
+    )
+
+
+def test_an_alias_gets_an_event_for_each_picture_whose_uri_is_the_asset(
+    runner: TaskRunner, output_folder: str, service_name: str
+) -> None:
+    outcome = save(runner, output_folder, [ALIAS], "a red kite", n=1)
+
+    (file,) = runner.xcoms[("save", "return_value")]["files"]
+    (event,) = outcome.message.outlet_events
+    assert event["source_alias_name"] == "pictures"
+    assert event["dest_asset_key"]["uri"] == file["uri"]
+    assert event["extra"].items() >= file.items()
+    assert (event["extra"]["service"], event["extra"]["prompt"]) == (service_name, "a red kite")
+    # The texts of the GPT-Image server do not name the model.
+    assert event["extra"]["model"] or service_name == "gpt_image_mcp"
+
+
+@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+def test_two_pictures_of_an_image_task_are_two_events(runner: TaskRunner, output_folder: str) -> None:
+    outcome = save(runner, output_folder, [ALIAS], "a red kite", n=2)
+
+    uris = [event["dest_asset_key"]["uri"] for event in outcome.message.outlet_events]
+    assert uris == [file["uri"] for file in runner.xcoms[("save", "return_value")]["files"]]
+    assert len(set(uris)) == 2
+
+
+def test_an_asset_gets_one_event_that_lists_the_pictures(runner: TaskRunner, output_folder: str) -> None:
+    outcome = save(runner, output_folder, [Asset("all_kites")], "a red kite")
+
+    (file,) = runner.xcoms[("save", "return_value")]["files"]
+    (event,) = outcome.message.outlet_events
+    assert event["dest_asset_key"]["name"] == "all_kites"
+    assert (event["extra"]["count"], event["extra"]["bytes"]) == (1, file["bytes"])
+    assert event["extra"]["pictures"][0]["sha256"] == file["sha256"]
+
+
+@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+def test_what_is_listed_and_announced_is_bounded(
+    runner: TaskRunner, output_folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assets, "MOST_EVENTS", 2)
+    monkeypatch.setattr(assets, "MOST_LISTED", 1)
+
+    outcome = save(runner, output_folder, [ALIAS, Asset("all_kites")], "a red kite", n=3)
+
+    announced = [event for event in outcome.message.outlet_events if "source_alias_name" in event]
+    (summary,) = (event["extra"] for event in outcome.message.outlet_events if "source_alias_name" not in event)
+    assert len(announced) == 2
+    assert (summary["count"], len(summary["pictures"])) == (3, 1)
+
+
+@BY_URL
+def test_nothing_is_announced_where_the_download_fails(runner: TaskRunner, output_folder: str) -> None:
+    outcome = save(runner, output_folder, [ALIAS], "a red kite [file-404]")
+
+    assert outcome.state != "success"
+    assert not getattr(outcome.message, "outlet_events", None)
+
+
+def test_the_uri_names_no_connection() -> None:
+    assert extra()["uri"] == "s3://bucket/kites/1-0.png"
+
+
+@pytest.mark.parametrize(
+    ("uri", "stable"),
+    [
+        ("s3://connection@bucket/kites/a.png", "s3://bucket/kites/a.png"),
+        ("s3://bucket/why?/a.png", "s3://bucket/why?/a.png"),
+        ("file:///data/run@noon/a.png", "file:///data/run@noon/a.png"),
+        ("https://user:password@cdn.example/a.png?X-Amz-Signature=1#top", "https://cdn.example/a.png"),
+        ("https://cdn.example?token=1", "https://cdn.example"),
+    ],
+)
+def test_a_stable_uri_has_neither_credentials_nor_signature(uri: str, stable: str) -> None:
+    assert stable_uri(uri) == stable
+
+
+def test_an_event_stays_small_whatever_the_service_says() -> None:
+    wordy = extra(prompt="\U0001fa81" * 5_000, usage={"details": "x" * 5_000})
+
+    assert len(json.dumps(wordy)) < 5_000
+
+
+@pytest.mark.parametrize("usage", [{"credits": float("nan")}, {"credits": object()}])
+def test_a_usage_that_is_not_json_is_left_out(usage: dict[str, Any]) -> None:
+    assert extra(usage=usage)["usage"] is None
+
+
+def test_a_name_that_airflow_would_misread_is_quoted() -> None:
+    asset = assets._asset_of("file:///data/why?/ärger #1.png")
+
+    assert asset is not None
+    assert asset.uri == "file:///data/why%3F/%C3%A4rger%20%231.png"
+
+
+def test_a_name_that_airflow_does_not_take_is_passed_over() -> None:
+    assert assets._asset_of("file:///" + "a" * 2_000) is None

@@ -1,0 +1,142 @@
+"""What OpenLineage is told of a run of each operator, written by its own file transport."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_imagetasks.observability import lineage
+from airflow_provider_imagetasks.observability.lineage import Lineage, Made, gathered
+from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
+from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
+from tests.task_runner import TaskRunner
+
+
+def written(made: Lineage, folder: Path) -> dict[str, Any]:
+    """Send it through the provider's extractor format and the client's own file transport, and read the line."""
+    from openlineage.client import OpenLineageClient
+    from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
+    from openlineage.client.transport.file import FileConfig, FileTransport
+
+    facets = made.as_openlineage()
+    target = folder / "lineage.json"
+    client = OpenLineageClient(transport=FileTransport(FileConfig(log_file_path=str(target), append=True)))
+    client.emit(
+        RunEvent(
+            eventType=RunState.COMPLETE,
+            eventTime=datetime.now(tz=UTC).isoformat(),
+            run=Run(runId=str(uuid.uuid4()), facets=facets.run_facets),
+            job=Job(namespace="default", name="dag.task"),
+            producer="https://example.com",
+            inputs=facets.inputs,
+            outputs=facets.outputs,
+        )
+    )
+    client.close()
+    event: dict[str, Any] = json.loads(target.read_text().splitlines()[-1])
+    return event
+
+
+def datasets(event: dict[str, Any], side: str) -> list[tuple[str, str]]:
+    return [(dataset["namespace"], dataset["name"]) for dataset in event[side]]
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[Lineage]:
+    """The lineage of each operator that ran, in the order in which they ended."""
+    seen: list[Lineage] = []
+    for operator in (ImageTaskSubmitOperator, ImageTaskSensor, ImageTaskDownloadOperator):
+        real = operator.execute
+
+        def execute(self: Any, context: Any, real: Any = real) -> Any:
+            result = real(self, context)
+            assert self.lineage is not None
+            seen.append(self.lineage)
+            return result
+
+        monkeypatch.setattr(operator, "execute", execute)
+    return seen
+
+
+@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+def test_files_lead_back_to_the_reference_pictures(
+    runner: TaskRunner, kept: list[Lineage], output_folder: str, tmp_path: Path
+) -> None:
+    runner.run(
+        lambda: ImageTaskSubmitOperator(
+            task_id="submit", prompt="a red kite", images=["https://cdn.example/a.png?X-Amz-Signature=secret"]
+        )
+    )
+    found = runner.xcoms[("submit", "return_value")]
+    runner.run(lambda: ImageTaskSensor(task_id="wait", image_task_id=found))
+    runner.run(lambda: ImageTaskDownloadOperator(task_id="save", image_task_id=found, output_path=output_folder))
+    submit, wait, save = (written(made, tmp_path) for made in kept)
+
+    (file,) = runner.xcoms[("save", "return_value")]["files"]
+    image_task = ("imagetasks://acedatacloud", found)
+    assert (datasets(submit, "inputs"), datasets(submit, "outputs")) == (
+        [("https://cdn.example", "a.png")],
+        [image_task],
+    )
+    assert (datasets(wait, "inputs"), datasets(wait, "outputs")) == ([image_task], [])
+    assert datasets(save, "inputs") == [image_task]
+    assert datasets(save, "outputs") == [("file", file["uri"].removeprefix("file://"))]
+    statistics = save["outputs"][0]["outputFacets"]["outputStatistics"]
+    assert (statistics["size"], statistics["fileCount"]) == (file["bytes"], 1)
+    for event in (submit, wait, save):
+        facet = event["run"]["facets"]["imageTasks"]
+        assert (facet["service"], facet["models"], facet["imageTaskCount"]) == ("acedatacloud", ["gpt-image-2"], 1)
+    assert "secret" not in json.dumps([submit, wait, save])
+
+
+def test_many_files_are_named_by_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lineage, "MOST_DATASETS", 2)
+    files = [Made(uri=f"s3://conn@bucket/kites/{number}.png", size=10) for number in range(3)]
+
+    event = written(
+        Lineage(
+            service="kie",
+            models=["m"],
+            image_task_ids=["a", "b", "c"],
+            files=gathered(files, "s3://conn@bucket/kites/"),
+        ),
+        tmp_path,
+    )
+
+    assert datasets(event, "outputs") == [("s3://bucket", "kites/")]
+    statistics = event["outputs"][0]["outputFacets"]["outputStatistics"]
+    assert (statistics["size"], statistics["fileCount"]) == (30, 3)
+    assert len(event["inputs"]) == 2
+    assert event["run"]["facets"]["imageTasks"]["imageTaskCount"] == 3
+
+
+def test_an_id_that_is_a_whole_record_is_named_by_its_hash(tmp_path: Path) -> None:
+    made = Lineage(service="xhuoapi", models=[], image_task_ids=["inline:" + "A" * 5_000])
+
+    ((_, name),) = datasets(written(made, tmp_path), "inputs")
+
+    assert name.startswith("inline:")
+    assert len(name) < 50
+
+
+def test_a_task_that_did_not_get_so_far_has_none() -> None:
+    task = ImageTaskSubmitOperator(task_id="submit", prompt="a red kite")
+
+    assert task.get_openlineage_facets_on_complete(None) is None
+
+
+def test_openlineage_is_imported_only_when_it_asks() -> None:
+    program = (
+        "import sys, airflow_provider_imagetasks.operators.image_task, airflow_provider_imagetasks.sensors.image_task\n"
+        "print([name for name in sys.modules if name.startswith('openlineage')])"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert finished.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,255 @@
+"""Each operator's metrics, sent by Airflow's own statsd logger to a UDP port; and the table that lists them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_imagetasks.exceptions import ContentPolicyError, QuotaExceededError, UnknownOutcomeError
+from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.local import LocalImageService
+from airflow_provider_imagetasks.observability import metrics
+from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
+from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
+from tests.statsd_receiver import StatsdReceiver, initialize, set_up_airflow
+from tests.task_runner import TaskRunner
+
+TABLE = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+
+@pytest.fixture
+def statsd(monkeypatch: pytest.MonkeyPatch) -> Iterator[StatsdReceiver]:
+    with StatsdReceiver() as receiver:
+        with monkeypatch.context() as patch:
+            set_up_airflow(patch, receiver)
+            yield receiver
+        initialize()
+
+
+@pytest.fixture
+def of_service(service_name: str) -> tuple[tuple[str, str], ...]:
+    return (("service", service_name),)
+
+
+def submit(**arguments: Any) -> ImageTaskSubmitOperator:
+    return ImageTaskSubmitOperator(**{"task_id": "submit", "prompt": "a red kite", **arguments})
+
+
+def wait(runner: TaskRunner, **arguments: Any) -> ImageTaskSensor:
+    found = runner.xcoms[("submit", "return_value")]
+    return ImageTaskSensor(**{"task_id": "wait", "image_task_id": found, "poll_interval": 1, **arguments})
+
+
+def test_one_run_of_each_operator(
+    runner: TaskRunner, statsd: StatsdReceiver, of_service: Any, service_name: str, output_folder: str
+) -> None:
+    runner.run(submit)
+    assert runner.run(lambda: wait(runner)).state == "success"
+    image_task = runner.xcoms[("wait", "return_value")]
+    saved = runner.run(
+        lambda: ImageTaskDownloadOperator(task_id="save", image_task_id=image_task, output_path=output_folder)
+    )
+    assert saved.state == "success"
+
+    (file,) = runner.xcoms[("save", "return_value")]["files"]
+    assert statsd.totals("submitted") == {of_service: 1}
+    assert statsd.totals("succeeded") == {of_service: 1}
+    # The GPT-Image server is asked for the status of a job, then for its result.
+    assert statsd.totals("polls") == {of_service: 4 if service_name == "gpt_image_mcp" else 2}
+    assert statsd.totals("pictures") == {of_service: 1}
+    assert statsd.totals("bytes") == {of_service: file["bytes"]}
+    # It does not tell, in any time zone that is known, when a job began.
+    kinds = {received.kind for received in statsd.all() if received.name == "imagetasks.run_time"}
+    assert kinds == (set() if service_name == "gpt_image_mcp" else {"ms"})
+    assert {received.name for received in statsd.all()} <= {metric.name for metric in metrics.METRICS}
+
+
+def test_every_metric_has_the_tags_that_it_is_documented_with(statsd: StatsdReceiver) -> None:
+    done = ImageTask(
+        id="1",
+        service="kie",
+        state=TaskState.SUCCEEDED,
+        created_at=10.0,
+        finished_at=17.5,
+        duration=5.0,
+        usage={"credits": 6, "total_tokens": 900},
+    )
+    metrics.submitted("kie")
+    metrics.not_submitted("kie", ContentPolicyError("no"))
+    metrics.not_submitted("kie", UnknownOutcomeError("?"))
+    metrics.ended(done, None)
+    metrics.ended(done, ContentPolicyError("no"))
+    metrics.polled("kie", 3)
+    metrics.stored("kie", 70_000)
+    metrics.cost("kie", 0.03)
+
+    sent = {received.name: received for received in statsd.all()}
+    assert {name: [tag for tag, _ in received.tags] for name, received in sent.items()} == {
+        metric.name: sorted(metric.tags) for metric in metrics.METRICS
+    }
+    kinds = {"counter": "c", "timer": "ms"}
+    assert {name: received.kind for name, received in sent.items()} == {
+        metric.name: kinds[metric.kind] for metric in metrics.METRICS
+    }
+    assert (sent["imagetasks.queue_time"].value, sent["imagetasks.run_time"].value) == (2500, 5000)
+    assert (sent["imagetasks.usage.credits"].value, sent["imagetasks.usage.tokens"].value) == (6, 900)
+    assert sent["imagetasks.cost"].value == 0.03
+
+
+def test_the_table_lists_the_metrics_that_there_are() -> None:
+    rows = re.findall(r"^\| `([\w.]+)` \| (\w+) \| ((?:`\w+`(?:, )?)+) \|", TABLE.read_text(), re.MULTILINE)
+
+    listed = [(name, kind, tuple(re.findall(r"\w+", tags))) for name, kind, tags in rows]
+    assert listed == [(metric.name, metric.kind, metric.tags) for metric in metrics.METRICS]
+
+
+@pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi", "aigptimage", "kie"], indirect=True)
+def test_a_refusal_is_counted_by_its_class(runner: TaskRunner, statsd: StatsdReceiver, service_name: str) -> None:
+    outcome = runner.run(lambda: submit(prompt="a red kite [no-credit]"))
+
+    assert isinstance(outcome.error, QuotaExceededError)
+    assert statsd.totals("refused") == {(("error", "QuotaExceededError"), ("service", service_name)): 1}
+    assert statsd.totals("submitted") == {}
+
+
+def test_a_failed_image_task_is_counted_by_its_class(
+    runner: TaskRunner, statsd: StatsdReceiver, service_name: str
+) -> None:
+    runner.run(lambda: submit(prompt="a red kite [fail]"))
+    runner.run(lambda: wait(runner))
+
+    assert statsd.totals("failed") == {(("error", "ImageTaskFailedError"), ("service", service_name)): 1}
+    assert statsd.totals("succeeded") == {}
+
+
+@pytest.mark.parametrize("service_name", ["kie"], indirect=True)
+def test_an_unknown_outcome_is_counted(runner: TaskRunner, statsd: StatsdReceiver, service_name: str) -> None:
+    runner.run(lambda: submit(prompt="a red kite [cut-after]"))
+
+    assert sum(statsd.totals("unknown_outcome").values()) == 1
+
+
+def test_a_retry_that_hands_on_what_was_submitted_before_counts_nothing(
+    runner: TaskRunner, statsd: StatsdReceiver, of_service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__LEDGER_PATH", f"file://{tmp_path}/ledger")
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageTaskSubmitOperator, "_pushed", broken)
+        assert runner.run(submit, try_number=1).state != "success"
+    assert runner.run(submit, try_number=2).state == "success"
+
+    assert statsd.totals("submitted") == {of_service: 1}
+
+
+@pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi"], indirect=True)
+def test_a_submission_that_was_cut_off_and_found_again_is_counted_once(
+    runner: TaskRunner, statsd: StatsdReceiver, of_service: Any
+) -> None:
+    assert runner.run(lambda: submit(prompt="a red kite [cut-after=1]")).state == "success"
+
+    assert statsd.totals("submitted") == {of_service: 1}
+    assert statsd.totals("unknown_outcome") == {}
+
+
+def test_a_second_download_of_what_is_there_counts_nothing(
+    runner: TaskRunner, statsd: StatsdReceiver, of_service: Any, output_folder: str
+) -> None:
+    runner.run(submit)
+    found = runner.xcoms[("submit", "return_value")]
+    for _ in range(2):
+        runner.run(lambda: ImageTaskDownloadOperator(task_id="save", image_task_id=found, output_path=output_folder))
+
+    assert statsd.totals("pictures") == {of_service: 1}
+
+
+def test_the_hook_counts_what_it_submits_and_waits_for(
+    connection: dict[str, Any], statsd: StatsdReceiver, of_service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_COUNTED", json.dumps({"conn_type": "imagetasks", **connection}))
+    hook = ImageTaskHook("counted")
+
+    hook.wait(hook.submit(ImageRequest(prompt="a red kite")).id, poll_interval=1)
+
+    assert statsd.totals("submitted") == {of_service: 1}
+    assert statsd.totals("succeeded") == {of_service: 1}
+
+
+@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+async def test_the_polls_of_an_event_loop_are_sent_by_another_thread(
+    connection: dict[str, Any], image_service: LocalImageService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    counted = threading.Event()
+
+    class SlowStats:
+        @staticmethod
+        def incr(name: str, *_: Any, **__: Any) -> None:
+            if name == "imagetasks.polls":
+                threads.append(threading.current_thread().name)
+                counted.set()
+
+        timing = incr
+
+    monkeypatch.setenv("AIRFLOW_CONN_COUNTED", json.dumps({"conn_type": "imagetasks", **connection}))
+    hook = ImageTaskHook("counted")
+    found = await asyncio.to_thread(lambda: hook.submit(ImageRequest(prompt="a red kite")).id)
+    monkeypatch.setattr(metrics, "_airflow_stats", lambda: SlowStats)
+
+    await hook.await_task(found, poll_interval=1)
+
+    assert await asyncio.to_thread(counted.wait, 10)
+    assert set(threads) == {"imagetasks-metrics"}
+
+
+def test_a_forked_process_sends_its_own(statsd: StatsdReceiver) -> None:
+    metrics.polled_from_loop("kie")
+    child = os.fork()
+    if not child:
+        metrics.polled_from_loop("kie", 2)
+        metrics._left_behind().join()
+        os._exit(0)
+    os.waitpid(child, 0)
+    metrics._left_behind().join()
+
+    assert statsd.totals("polls") == {(("service", "kie"),): 3}
+
+
+def broken(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("broken")
+
+
+def of_nobody() -> Any:
+    return types.SimpleNamespace(incr=broken, timing=broken)
+
+
+@pytest.mark.parametrize("stats", [broken, of_nobody])
+def test_metrics_that_do_not_work_fail_nothing(
+    runner: TaskRunner, stats: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, output_folder: str
+) -> None:
+    monkeypatch.setattr(metrics, "_airflow_stats", stats)
+
+    assert runner.run(submit).state == "success"
+    assert runner.run(lambda: wait(runner)).state == "success"
+    found = runner.xcoms[("submit", "return_value")]
+    save = runner.run(lambda: ImageTaskDownloadOperator(task_id="save", image_task_id=found, output_path=output_folder))
+    assert save.state == "success"
+
+
+def test_a_triggerer_s_metrics_are_those_of_airflow_s_own_components(monkeypatch: pytest.MonkeyPatch) -> None:
+    components = pytest.importorskip("airflow.observability.stats", reason="Airflow 3.1 has one set of metrics")
+    tasks = pytest.importorskip("airflow.sdk.observability.stats")
+
+    assert metrics._airflow_stats() is tasks.Stats
+    monkeypatch.setitem(sys.modules, "airflow.jobs.triggerer_job_runner", types.ModuleType("it"))
+    assert metrics._airflow_stats() is components.Stats

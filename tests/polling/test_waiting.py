@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from airflow_provider_imagetasks.exceptions import (
+    ContentPolicyError,
+    ImageTaskError,
+    ImageTaskFailedError,
+    ImageTaskNotFoundError,
+    ImageTaskTimeoutError,
+    RateLimitError,
+    ServiceUnavailableError,
+)
+from airflow_provider_imagetasks.polling.waiting import FAILED_READS, Watch, combine, failure, wait
+from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
+from airflow_provider_imagetasks.services.wire import Flow, Request, ask
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
+from tests.flow_driver import NOW, DrivenFlow, drive, response
+
+ANSWER = response({})
+
+
+class ScriptedService(AceDataCloud):
+    """Answers each status request with the next entry: the word for every image task, or an error to raise."""
+
+    def __init__(self, *readings: str | ImageTaskError) -> None:
+        self._readings = list(readings)
+
+    def get_tasks(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
+        yield from ask(Request(method="GET", path="/"))
+        reading = self._readings.pop(0)
+        if isinstance(reading, ImageTaskError):
+            raise reading
+        return {image_task_id: task(reading, image_task_id) for image_task_id in image_task_ids}
+
+
+def task(state: str, image_task_id: str = "task-1", **fields: Any) -> ImageTask:
+    return ImageTask(id=image_task_id, service="acedatacloud", state=TaskState(state), **fields)
+
+
+def watch(
+    *, deadline: float = 3600, asked: float = 0, interval: float = 10, ids: tuple[str, ...] = ("task-1",)
+) -> Watch:
+    return Watch(
+        image_task_ids=ids, trace_id=None, asked_at=NOW + asked, deadline=NOW + deadline, poll_interval=interval
+    )
+
+
+def waited(*readings: str | ImageTaskError, first_pause: float = 20, **fields: Any) -> DrivenFlow:
+    flow = wait(watch(**fields), ScriptedService(*readings), first_pause=first_pause)
+    return drive(flow, *[ANSWER] * len(readings))
+
+
+def down() -> ImageTaskError:
+    return ServiceUnavailableError("no luck")
+
+
+@pytest.mark.parametrize("final", ["succeeded", "failed"])
+def test_a_wait_ends_when_the_image_task_is_final(final: str) -> None:
+    assert waited("running", "running", final).result == "done"
+
+
+def test_a_wait_for_several_ends_with_the_last_of_them() -> None:
+    one_runs = [task("succeeded"), task("running")]
+
+    assert not watch().is_over(one_runs, NOW)
+    assert watch().is_over([task("succeeded"), task("failed")], NOW)
+
+
+def test_the_first_question_comes_after_the_first_pause() -> None:
+    assert waited("succeeded", first_pause=20).pauses == [20]
+
+
+def test_every_branch_pauses_a_jittered_interval() -> None:
+    driven = waited("running", down(), RateLimitError("slowly"), "not_found", "succeeded")
+
+    assert len(driven.pauses) == 5
+    assert all(8 <= seconds <= 10 for seconds in driven.pauses[1:])
+
+
+def test_a_wait_ends_at_its_deadline_without_a_last_question() -> None:
+    driven = waited("running", "running", deadline=25, first_pause=10)
+
+    assert driven.result == "deadline"
+    assert sum(driven.pauses) == pytest.approx(25)
+    assert (len(driven.requests), len(driven.pauses)) == (2, 3)
+
+
+def test_a_wait_whose_deadline_has_passed_asks_nothing() -> None:
+    driven = waited(deadline=-1)
+
+    assert (driven.result, driven.requests, driven.pauses) == ("deadline", [], [])
+
+
+def test_the_deadline_is_kept_although_the_first_pause_is_longer() -> None:
+    driven = waited(deadline=5, first_pause=60)
+
+    assert (driven.result, driven.requests, driven.pauses) == ("deadline", [], [5])
+
+
+def test_not_found_is_not_yet_for_a_minute() -> None:
+    driven = waited("not_found", "not_found", first_pause=30, interval=40)
+
+    assert driven.result == "done"
+    assert len(driven.requests) == 2
+
+
+def test_the_grace_counts_from_the_submission() -> None:
+    assert waited("not_found", asked=-100).result == "done"
+    assert waited("not_found", "succeeded", asked=0).result == "done"
+
+
+@pytest.mark.parametrize(("age", "over"), [(0, False), (59.9, False), (60, True), (600, True)])
+def test_the_grace_is_sixty_seconds(age: float, over: bool) -> None:
+    assert watch().is_over([task("not_found")], NOW + age) is over
+
+
+def test_failed_questions_are_forgiven_until_they_are_five_in_a_row() -> None:
+    assert waited(*[down() for _ in range(FAILED_READS)]).result == "error"
+    forgiven = [down() for _ in range(FAILED_READS - 1)]
+    assert waited(*forgiven, "running", *forgiven, "succeeded").result == "done"
+
+
+def test_an_error_that_no_retry_mends_ends_the_wait_at_once() -> None:
+    assert waited(ImageTaskFailedError("no luck")).result == "error"
+
+
+def test_a_rate_limit_only_slows_the_wait_down() -> None:
+    limits = [RateLimitError("slowly", retry_after=90) for _ in range(2 * FAILED_READS)]
+
+    driven = waited(*limits, "succeeded")
+
+    assert driven.result == "done"
+    assert driven.pauses[1:] == [90] * 2 * FAILED_READS
+
+
+def test_a_rate_limit_shorter_than_the_interval_changes_nothing() -> None:
+    assert waited(RateLimitError("slowly", retry_after=1), "succeeded").pauses[1] >= 8
+
+
+def test_a_rate_limit_does_not_outlast_the_deadline() -> None:
+    driven = waited(RateLimitError("slowly", retry_after=9000), deadline=100, first_pause=20)
+
+    assert (driven.result, driven.pauses) == ("deadline", [20, 80])
+
+
+def test_a_wait_by_trace_id_looks_it_up() -> None:
+    by_trace_id = Watch(image_task_ids=(), trace_id="mine", asked_at=NOW, deadline=NOW + 100, poll_interval=10)
+
+    driven = drive(by_trace_id.read(AceDataCloud()), response({"id": "task-1"}))
+
+    assert driven.requests[0].body == {"action": "retrieve", "trace_id": "mine"}
+    assert [found.id for found in driven.result] == ["task-1"]
+
+
+def test_the_records_come_in_the_order_of_the_ids_also_twice() -> None:
+    ids = ("b", "a", "b")
+
+    driven = drive(watch(ids=ids).read(AceDataCloud()), response({"items": [{"id": "a"}, {"id": "b"}]}))
+
+    assert [found.id for found in driven.result] == list(ids)
+
+
+def why(found: ImageTask) -> ImageTaskError | None:
+    return failure(found, service=AceDataCloud(), conn_id="mine")
+
+
+def test_success_is_no_failure() -> None:
+    assert why(task("succeeded")) is None
+
+
+def test_the_service_s_own_error_is_the_failure() -> None:
+    refused = ContentPolicyError("no kites")
+
+    assert why(task("failed", error=refused)) is refused
+
+
+def test_what_is_not_found_asks_for_connection_and_age() -> None:
+    error = why(task("not_found", trace_id="t-1"))
+
+    assert type(error) is ImageTaskNotFoundError
+    assert "'mine'" in error.message
+    assert "older than the service keeps" in error.message
+    assert (error.image_task_id, error.trace_id, error.service) == ("task-1", "t-1", "acedatacloud")
+
+
+def test_what_still_runs_may_still_be_billed() -> None:
+    error = why(task("running", raw_state="mixing-the-paint"))
+
+    assert type(error) is ImageTaskTimeoutError
+    assert "mixing-the-paint" in error.message
+    assert "billed" in error.message
+    assert (error.billed, error.retryable) == ("unknown", False)
+
+
+def combined(*failures: ImageTaskError, total: int = 5, retryable: bool = False) -> ImageTaskError:
+    return combine(failures, total, rest="the others are in XCom 'image_tasks'", retryable=retryable)
+
+
+def test_one_failure_of_one_is_itself() -> None:
+    error = ContentPolicyError("no kites")
+
+    assert combined(error, total=1) is error
+
+
+def test_failures_of_the_same_kind_keep_their_class_and_cost() -> None:
+    error = combined(*(ContentPolicyError("no kites.", image_task_id=name, service="local") for name in ("a", "b")))
+
+    assert type(error) is ContentPolicyError
+    assert "2 of 5" in error.message
+    assert "a: no kites; b: no kites" in error.message
+    assert "the others are in XCom 'image_tasks'" in error.message
+    assert (error.billed, error.retryable, error.service) == ("no", False, "local")
+
+
+def test_failures_of_different_kinds_are_a_failure_of_unknown_cost() -> None:
+    error = combined(ContentPolicyError("no kites"), ImageTaskTimeoutError("too late"), RateLimitError("slowly"))
+
+    assert type(error) is ImageTaskFailedError
+    assert (error.billed, error.retryable) == ("unknown", False)
+
+
+def test_a_rate_limit_in_a_sequence_is_combined_too() -> None:
+    error = combined(RateLimitError("slowly"), RateLimitError("slowly"), retryable=True)
+
+    assert type(error) is RateLimitError
+    assert error.retryable is True
+
+
+@pytest.mark.parametrize("retryable", [True, False])
+def test_the_advice_is_that_of_a_failure_which_fits(retryable: bool) -> None:
+    failures = [ContentPolicyError("no", retry_advice="Other words."), RateLimitError("no", retry_advice="Try again.")]
+
+    error = combined(*failures, retryable=retryable)
+
+    assert error.retry_advice == ("Try again." if retryable else "Other words.")
+
+
+def test_only_ten_failures_are_named() -> None:
+    error = combined(
+        *(ImageTaskFailedError("no luck", image_task_id=f"task-{number}") for number in range(25)), total=30
+    )
+
+    assert "task-9:" in error.message
+    assert "task-10:" not in error.message
+    assert "and 15 more" in error.message

@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_imagetasks.exceptions import AuthenticationError, InvalidRequestError
+from airflow_provider_imagetasks.services.account import Account, ServerCommand, is_loopback, read_account, service_name
+from airflow_provider_imagetasks.services.rates import Rate, Window
+
+KEY = "sk-nobody-may-see-this"
+DEFAULT_URL = "https://api.acedata.cloud"
+
+
+def read(*, host: str | None = None, key: str | None = KEY, requires_key: bool = True, **extra: Any) -> Account:
+    return read_account(
+        conn_id="mine",
+        service="acedatacloud",
+        default_base_url=DEFAULT_URL,
+        requires_key=requires_key,
+        host=host,
+        key=key,
+        extra=extra,
+    )
+
+
+def test_a_connection_with_a_key_alone_is_enough() -> None:
+    account = read()
+
+    assert account == Account(conn_id="mine", service="acedatacloud", base_url=DEFAULT_URL, key=KEY)
+    assert (account.request_timeout, account.poll_interval, account.verify, account.trust_env) == (60, None, True, True)
+
+
+def test_the_key_is_never_shown() -> None:
+    assert KEY not in repr(read())
+    assert KEY not in str(read())
+
+
+def test_fields_may_come_as_text_from_the_form() -> None:
+    account = read(
+        poll_interval="15",
+        request_timeout="2.5",
+        max_active_tasks="3",
+        submit_rate="20/10s",
+        query_rate="aigptimage:free",
+        allow_private_hosts="True",
+        trust_env="false",
+        verify="false",
+        download_hosts="CDN.example, pictures.example",
+        default_model=" gpt-image-2 ",
+        callback_url="https://me.example/done",
+    )
+
+    assert (account.poll_interval, account.request_timeout, account.max_active_tasks) == (15.0, 2.5, 3)
+    assert account.submit_rate == Rate((Window(20, 10),))
+    assert account.query_rate == Rate((Window(2, 1), Window(60, 60)))
+    assert (account.allow_private_hosts, account.trust_env, account.verify) == (True, False, False)
+    assert account.download_hosts == ("cdn.example", "pictures.example")
+    assert (account.default_model, account.callback_url) == ("gpt-image-2", "https://me.example/done")
+
+
+def test_fields_may_come_as_json_from_a_file() -> None:
+    account = read(
+        poll_interval=15,
+        max_active_tasks=3.0,
+        trust_env=True,
+        verify="/etc/ssl/own.pem",
+        download_hosts=["Cdn.example"],
+    )
+
+    assert (account.poll_interval, account.max_active_tasks) == (15.0, 3)
+    assert (account.trust_env, account.verify, account.download_hosts) == (True, "/etc/ssl/own.pem", ("cdn.example",))
+
+
+@pytest.mark.parametrize("nothing", [None, "", "  "])
+def test_an_empty_field_is_as_good_as_none(nothing: Any) -> None:
+    names = ("callback_url", "default_model", "poll_interval", "request_timeout", "submit_rate", "query_rate")
+    more = ("max_active_tasks", "download_hosts", "allow_private_hosts", "verify", "trust_env")
+
+    assert read(host=nothing, **dict.fromkeys((*names, *more), nothing)) == read()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fix"),
+    [
+        ("callback_url", "me.example", "https://"),
+        ("callback_url", 5, "text"),
+        ("default_model", ["gpt-image-2"], "text"),
+        ("poll_interval", "soon", "a number of at least 1"),
+        ("poll_interval", 0.5, "a number of at least 1"),
+        ("poll_interval", True, "a number of at least 1"),
+        ("poll_interval", "nan", "a number of at least 1"),
+        ("poll_interval", {}, "a number of at least 1"),
+        ("request_timeout", "inf", "a number of at least 1"),
+        ("request_timeout", -1, "a number of at least 1"),
+        pytest.param("request_timeout", 10**400, "a number of at least 1", id="request_timeout-too-large"),
+        ("max_active_tasks", 0, "a number of at least 1"),
+        ("max_active_tasks", "2.5", "a whole number"),
+        ("submit_rate", "fast", "20/10s"),
+        ("submit_rate", 5, "text"),
+        ("query_rate", "aigptimage:gold", "aigptimage:free"),
+        ("download_hosts", 5, "a list of host names"),
+        ("download_hosts", ["cdn.example", None], "a list of host names"),
+        ("allow_private_hosts", "yes", "true or false"),
+        ("trust_env", 1, "true or false"),
+        ("verify", 1, "true, false or the path"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_fix(field: str, value: Any, fix: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        read(**{field: value})
+
+    message = str(caught.value)
+    assert f"Extra field '{field}' of connection 'mine'" in message
+    assert fix in message
+    assert caught.value.billed == "no"
+    assert KEY not in message
+
+
+@pytest.mark.parametrize("missing", [None, "", "   ", "\n"])
+def test_a_missing_key_is_named_with_its_place(missing: str | None) -> None:
+    with pytest.raises(AuthenticationError, match=r"'mine' has no API key.*Password"):
+        read(key=missing)
+
+
+def test_a_service_without_keys_needs_none() -> None:
+    assert read(key=None, requires_key=False).key is None
+
+
+def test_a_key_is_used_without_the_blanks_around_it() -> None:
+    assert read(key=f" {KEY}\n").key == KEY
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\r\nX-Evil: 1", f"Bearer {KEY}", f"{KEY}é", f"{KEY}\u200b", f"{KEY}\0"])
+def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(key: str) -> None:
+    with pytest.raises(AuthenticationError, match="Password") as caught:
+        read(key=key)
+
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "base_url"),
+    [
+        ("api.example", "https://api.example"),
+        ("https://api.example/", "https://api.example"),
+        ("https://api.example/v1/", "https://api.example/v1"),
+        ("  https://api.example:8443  ", "https://api.example:8443"),
+        ("HTTPS://api.example", "https://api.example"),
+        ("http://127.0.0.1:8750/acedatacloud", "http://127.0.0.1:8750/acedatacloud"),
+        ("http://localhost:8750", "http://localhost:8750"),
+        ("http://[::1]:8750", "http://[::1]:8750"),
+        ("https://bücher.example", "https://bücher.example"),
+    ],
+)
+def test_host_is_a_base_url(host: str, base_url: str) -> None:
+    assert read(host=host).base_url == base_url
+
+
+@pytest.mark.parametrize(
+    ("host", "problem"),
+    [
+        ("ftp://api.example", "https://"),
+        ("file:///etc/passwd", "https://"),
+        ("http://api.example", "allow_private_hosts"),
+        ("http://10.0.0.5", "allow_private_hosts"),
+        ("https://", "no host name"),
+        ("https:///v1", "no host name"),
+        ("https://my host", "host name"),
+        ("https://a..example", "host name"),
+        (f"https://{'a' * 70}.example", "host name"),
+        ("https://api.example:99999", "base URL"),
+        ("https://api.example:eighty", "base URL"),
+        ("https://[::1", "base URL"),
+        (f"https://me:{KEY}@api.example", "Password"),
+        (f"https://{KEY}@api.example", "Password"),
+        (f"https://api.example/?key={KEY}", "query"),
+        (f"https://api.example/#{KEY}", "fragment"),
+    ],
+)
+def test_a_malformed_host_is_refused_with_an_example(host: str, problem: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        read(host=host)
+
+    message = str(caught.value)
+    assert message.startswith("Host ")
+    assert "connection 'mine'" in message
+    assert problem in message
+    assert DEFAULT_URL in message
+    assert KEY not in message
+
+
+def test_plain_http_is_possible_inside_one_s_own_network() -> None:
+    assert read(host="http://10.0.0.5", allow_private_hosts=True).base_url == "http://10.0.0.5"
+
+
+@pytest.mark.parametrize("host", ["localhost", "api.localhost", "127.0.0.1", "127.8.8.8", "::1"])
+def test_this_machine_is_loopback(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["localhost.example", "10.0.0.5", "0.0.0.0", "notlocalhost", "fe80::1", ""])
+def test_others_are_not(host: str) -> None:
+    assert not is_loopback(host)
+
+
+def test_the_service_is_one_that_is_installed() -> None:
+    assert service_name("mine", {"service": " local "}, ("acedatacloud", "local")) == "local"
+
+
+@pytest.mark.parametrize("extra", [{}, {"service": None}, {"service": ""}, {"service": 5}, {"service": ["local"]}])
+def test_a_missing_service_is_named_with_the_choices(extra: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError, match=r"'mine' has no service.*'service' to one of acedatacloud, local"):
+        service_name("mine", extra, ("acedatacloud", "local"))
+
+
+def test_an_unknown_service_is_named_with_the_choices() -> None:
+    with pytest.raises(InvalidRequestError, match=r"'dall-e'.*'service'; choose one of acedatacloud, local"):
+        service_name("mine", {"service": "dall-e"}, ("acedatacloud", "local"))
+
+
+@given(
+    host=st.none() | st.text(max_size=20) | st.text(max_size=20).map(lambda text: f"https://{text}"),
+    field=st.sampled_from(("poll_interval", "max_active_tasks", "query_rate", "verify", "download_hosts", "trust_env")),
+    value=st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+        max_leaves=3,
+    ),
+)
+@settings(max_examples=300, deadline=None, database=None)
+def test_whatever_a_connection_holds_it_is_read_or_refused(host: str | None, field: str, value: Any) -> None:
+    with suppress(InvalidRequestError):
+        account = read(host=host, **{field: value})
+        assert account.base_url.startswith(("https://", "http://"))
+
+
+def read_tool_server(**fields: Any) -> Account:
+    usual = {"conn_id": "mine", "service": "gpt_image_mcp", "default_base_url": "http://127.0.0.1:8096/mcp"}
+    return read_account(
+        **{**usual, "requires_key": False, "host": None, "key": None, "is_tool_server": True, "extra": {}, **fields}
+    )
+
+
+@pytest.mark.parametrize("host", ["https://mcp.example/mcp", "https://mcp.example/mcp/", "https://mcp.example/a/b/"])
+def test_the_address_of_an_mcp_server_is_taken_as_it_is(host: str) -> None:
+    assert read_tool_server(host=host).base_url == host
+    assert read(host=host).base_url == host.rstrip("/")
+
+
+def test_an_mcp_server_may_be_started_where_that_is_allowed() -> None:
+    extra = {"command": "node", "args": ["a.js", "--b"], "env": {"TOKEN": KEY}}
+    account = read_tool_server(extra=extra, allow_commands=True)
+
+    assert account.server_command == ServerCommand(command="node", args=("a.js", "--b"), env=(("TOKEN", KEY),))
+    assert KEY not in repr(account)
+    assert isinstance(hash(account), int)
+
+
+def test_the_fields_of_an_mcp_server_may_come_as_text_from_the_form() -> None:
+    extra = {
+        "command": "node",
+        "args": '["a.js"]',
+        "env": '{"A": "b"}',
+        "output_dir": "/srv/images/",
+        "path_map": '{"/srv/images": "/mnt/images/"}',
+    }
+    account = read_tool_server(extra=extra, allow_commands=True)
+
+    assert account.server_command == ServerCommand(command="node", args=("a.js",), env=(("A", "b"),))
+    assert (account.output_dir, account.path_map) == ("/srv/images", (("/srv/images", "/mnt/images"),))
+
+
+def test_a_command_is_refused_where_connections_may_not_start_anything() -> None:
+    with pytest.raises(InvalidRequestError, match="allow_stdio_commands"):
+        read_tool_server(extra={"command": "node"})
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"args": "a.js"},
+        {"args": [1]},
+        {"args": {"a": "b"}},
+        {"env": ["A=b"]},
+        {"env": {"A": 1}},
+        {"env": {"TOKEN": ["sk-nobody-may-see-this"]}},
+        {"output_dir": "images"},
+        {"output_dir": ["/images"]},
+        {"path_map": {"/srv": "mnt"}},
+        {"path_map": "/srv:/mnt"},
+    ],
+)
+def test_a_field_of_an_mcp_server_that_is_wrong_is_named(extra: dict[str, Any]) -> None:
+    (name,) = extra
+
+    with pytest.raises(InvalidRequestError, match=f"'{name}'") as raised:
+        read_tool_server(extra={"command": "node", **extra}, allow_commands=True)
+    assert KEY not in str(raised.value)

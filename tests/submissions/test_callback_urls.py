@@ -1,0 +1,83 @@
+"""The URL by which a service wakes a task: off by default, signed, and masked by Airflow's logs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.submissions.callback_urls import (
+    CallbackPlace,
+    callback_secret,
+    callback_url_for,
+    read_token,
+    sign,
+)
+
+SECRET = "a secret of sufficient length"
+PLACE = CallbackPlace(conn_id="kie", dag_id="kites", run_id="a run/é", task_id="group.submit", map_index=7)
+
+
+@pytest.fixture
+def set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__CALLBACK_BASE_URL", "https://airflow.example.com/team/")
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__CALLBACK_SECRET", SECRET)
+
+
+def test_a_token_says_which_submission_it_is_about() -> None:
+    assert read_token(sign(PLACE, SECRET), SECRET) == PLACE
+
+
+def test_the_same_submission_has_the_same_url_on_every_try() -> None:
+    assert sign(PLACE, SECRET) == sign(replace(PLACE), SECRET)
+
+
+def test_airflow_s_logs_mask_a_token() -> None:
+    from airflow._shared.logging.structlog import JWT_PATTERN
+
+    assert JWT_PATTERN.sub("***", f"POST /imagetasks/callback/{sign(PLACE, SECRET)} HTTP/1.1") == (
+        "POST /imagetasks/callback/*** HTTP/1.1"
+    )
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "eyJ",
+        sign(PLACE, "another secret of some length"),
+        sign(PLACE, SECRET)[:-1],
+        "A" + sign(PLACE, SECRET),
+        sign(replace(PLACE, map_index=8), SECRET).partition(".")[0] + "." + sign(PLACE, SECRET).partition(".")[2],
+        sign(PLACE, SECRET) + "é",
+        sign(PLACE, SECRET) + "x" * 5000,
+    ],
+)
+def test_a_token_that_is_not_ours_is_not_read(token: str) -> None:
+    assert read_token(token, SECRET) is None
+
+
+@pytest.mark.usefixtures("set_up")
+def test_the_url_lies_under_the_base_url() -> None:
+    url = callback_url_for(PLACE)
+
+    assert url == f"https://airflow.example.com/team/imagetasks/callback/{sign(PLACE, SECRET)}"
+
+
+@pytest.mark.parametrize("missing", ["BASE_URL", "SECRET"])
+@pytest.mark.usefixtures("set_up")
+def test_callbacks_are_off_unless_both_options_are_set(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    monkeypatch.delenv(f"AIRFLOW__IMAGETASKS__CALLBACK_{missing}")
+
+    assert callback_url_for(PLACE) is None
+    assert callback_secret() is None
+
+
+@pytest.mark.parametrize(("option", "value"), [("BASE_URL", "airflow.example.com"), ("SECRET", "short")])
+@pytest.mark.usefixtures("set_up")
+def test_an_option_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, option: str, value: str) -> None:
+    monkeypatch.setenv(f"AIRFLOW__IMAGETASKS__CALLBACK_{option}", value)
+
+    with pytest.raises(InvalidRequestError, match=f"callback_{option.lower()}"):
+        callback_url_for(PLACE)

@@ -1,0 +1,437 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    ImageTaskError,
+    InvalidRequestError,
+    ProtocolError,
+    RateLimitError,
+    ServiceUnavailableError,
+    UnknownOutcomeError,
+)
+from airflow_provider_imagetasks.local import LocalImageService
+from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.wire import Flow, Request, Response, ToolAnswer, ToolCall, ask
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
+from airflow_provider_imagetasks.transports.selection import open_async_transport, open_transport
+from tests.scripted_server import CutAfterReading, CutBeforeReading, Hang, ReceivedRequest, Reply, ScriptedServer, Step
+from tests.tool_server_by_hand import ToolServer, says
+
+KEY = "sk-nobody-may-see-this"
+SERVICE = get_service("acedatacloud_mcp")
+TASK_ID = "0b6c2c4e-1111-4222-8333-444444444444"
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait before a free request is made again."""
+    monkeypatch.setattr("airflow_provider_imagetasks.services.exchange._pause_before_next", _at_once)
+
+
+def _at_once(error: ImageTaskError, attempt: int, attempts: int) -> float | None:
+    return 0.0 if error.retryable and attempt < attempts else None
+
+
+def account(url: str, **fields: Any) -> Account:
+    return Account(
+        **{
+            "conn_id": "mine",
+            "service": "acedatacloud_mcp",
+            "base_url": url,
+            "key": KEY,
+            "request_timeout": 2,
+            **fields,
+        }
+    )
+
+
+def submission() -> Flow[ImageTask]:
+    return SERVICE.submit(ImageRequest(prompt="a red kite", model="gpt-image-2"), key="derived")
+
+
+def outcome(flow: Flow[Any], account: Account) -> Any:
+    """Return what a flow came to: its result, or its error, which never holds the key."""
+
+    async def in_loop() -> Any:
+        async with open_async_transport(account) as transport:
+            return await transport.run(flow)
+
+    found: Any
+    try:
+        found = asyncio.run(in_loop())
+    except ImageTaskError as error:
+        found = error
+    assert KEY not in str(found)
+    return found
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as scripted:
+        yield scripted
+
+
+def against(server: ScriptedServer, tool_server: ToolServer, flow: Flow[Any], **fields: Any) -> Any:
+    server.otherwise = tool_server
+    return outcome(flow, account(f"{server.url}/mcp", **fields))
+
+
+def test_the_key_is_sent_and_no_session_is_assumed(server: ScriptedServer) -> None:
+    tools = ToolServer(says({"task_id": TASK_ID}))
+
+    assert against(server, tools, submission()).id == TASK_ID
+
+    assert tools.methods == ["initialize", "notifications/initialized", "tools/list", "tools/call"]
+    assert {request.headers["Authorization"] for request in server.requests} == {f"Bearer {KEY}"}
+    assert {request.path for request in server.requests} == {"/mcp"}
+
+
+def test_both_transports_do_the_same(server: ScriptedServer) -> None:
+    server.otherwise = ToolServer(says({"task_id": TASK_ID}))
+
+    with open_transport(account(f"{server.url}/mcp")) as transport:
+        assert transport.run(submission()).id == TASK_ID
+        assert transport.run(submission()).id == TASK_ID
+    assert server.otherwise.methods.count("initialize") == 1  # type: ignore[attr-defined]
+
+
+def test_a_stream_of_events_is_an_answer_too(server: ScriptedServer) -> None:
+    def stream(request: ReceivedRequest) -> Step:
+        step = tools(request)
+        if request.body and request.body["method"] == "tools/call" and isinstance(step, Reply):
+            event = f"event: message\r\ndata: {json.dumps(step.body)}\r\n\r\n".encode()
+            return Reply(event, headers={"Content-Type": "text/event-stream"})
+        return step
+
+    tools = ToolServer(says({"task_id": TASK_ID}))
+    server.otherwise = stream
+
+    assert outcome(submission(), account(f"{server.url}/mcp")).id == TASK_ID
+
+
+def test_a_host_that_is_no_mcp_server_is_named_and_nothing_was_billed(server: ScriptedServer) -> None:
+    for step in (
+        Reply(b"<html>Welcome</html>", headers={"Content-Type": "text/html"}),
+        Reply({"hello": "world"}, headers={"Content-Type": "application/json"}),
+        Reply({"detail": "Not Found"}, status=404),
+        Reply(status=405),
+    ):
+        server.otherwise = lambda _request, step=step: step
+        error = outcome(submission(), account(f"{server.url}/mcp"))
+
+        assert isinstance(error, InvalidRequestError), step
+        assert error.billed == "no"
+        assert f"{server.url}/mcp" in error.message
+
+
+def test_a_server_without_the_tool_is_named_with_what_it_has(server: ScriptedServer) -> None:
+    error = against(server, ToolServer(says(""), tools=("list_files",)), submission())
+
+    assert isinstance(error, InvalidRequestError)
+    assert error.billed == "no"
+    assert all(words in error.message for words in ("openai_generate_image", f"{server.url}/mcp", "list_files"))
+    assert "tools/call" not in server.otherwise.methods  # type: ignore[union-attr,attr-defined]
+
+
+def test_the_connection_test_names_missing_tools(server: ScriptedServer) -> None:
+    error = against(server, ToolServer(says(""), tools=("openai_get_task",)), SERVICE.check_connection())
+
+    assert isinstance(error, InvalidRequestError)
+    assert "openai_edit_image" in error.message
+
+
+def test_a_refused_key_is_an_authentication_error(server: ScriptedServer) -> None:
+    server.otherwise = lambda _request: Reply({"error": f"invalid_token {KEY}"}, status=401)
+
+    error = outcome(submission(), account(f"{server.url}/mcp"))
+
+    assert isinstance(error, AuthenticationError)
+    assert error.billed == "no"
+
+
+def test_a_server_that_is_down_is_not_billed_and_worth_a_retry() -> None:
+    with ScriptedServer() as gone:
+        url = gone.url
+
+    error = outcome(submission(), account(f"{url}/mcp"))
+
+    assert isinstance(error, ServiceUnavailableError)
+    assert (error.billed, error.retryable) == ("no", True)
+    assert f"{url}/mcp" in error.message
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_a_server_error_before_the_call_is_not_billed(server: ScriptedServer, status: int) -> None:
+    server.otherwise = lambda _request: Reply(b"<html>Bad Gateway</html>", status=status)
+
+    error = outcome(submission(), account(f"{server.url}/mcp"))
+
+    assert isinstance(error, ServiceUnavailableError)
+    assert error.billed == "no"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(CutBeforeReading(), id="reset"),
+        pytest.param(CutAfterReading(), id="cut"),
+        pytest.param(CutAfterReading(sent=b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"), id="cut-in-the-answer"),
+        pytest.param(
+            CutAfterReading(sent=b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 99\r\n\r\nid"),
+            id="cut-in-a-stream",
+        ),
+        pytest.param(Hang(), id="no-answer"),
+        pytest.param(Reply({"error": "bad gateway"}, status=502), id="502"),
+        pytest.param(Reply(b"{", headers={"Content-Type": "application/json"}), id="half-a-document"),
+        pytest.param(Reply(b"<html>", headers={"Content-Type": "text/html"}), id="a-page"),
+        pytest.param(Reply(status=202), id="202"),
+        pytest.param(Reply({"jsonrpc": "2.0", "id": 77, "result": {}}), id="an-answer-to-something-else"),
+    ],
+)
+def test_a_call_that_left_and_has_no_answer_is_an_unknown_outcome_and_not_made_again(
+    server: ScriptedServer, step: Step
+) -> None:
+    error = against(server, ToolServer(step), submission(), request_timeout=1)
+
+    assert isinstance(error, UnknownOutcomeError), error
+    assert error.billed == "unknown"
+    assert "openai_generate_image" in error.message
+    assert server.otherwise.methods.count("tools/call") <= 1  # type: ignore[union-attr,attr-defined]
+
+
+def test_a_429_is_waited_for_as_long_as_the_server_wants(server: ScriptedServer) -> None:
+    step = Reply({"error": "slow down"}, status=429, headers={"Retry-After": "7"})
+
+    error = against(server, ToolServer(step), SERVICE.read_one(TASK_ID))
+
+    assert isinstance(error, RateLimitError)
+    assert error.retry_after == 7
+
+
+def test_a_redirect_is_not_followed(server: ScriptedServer) -> None:
+    with ScriptedServer(otherwise=lambda _request: Reply(status=200)) as elsewhere:
+        server.otherwise = lambda _request: Reply(status=307, headers={"Location": f"{elsewhere.url}/mcp/"})
+
+        error = outcome(submission(), account(f"{server.url}/mcp"))
+
+        assert elsewhere.requests == []
+    assert isinstance(error, ProtocolError)
+    assert error.billed == "no"
+    assert "set the connection's Host" in error.message
+
+
+def test_a_session_that_the_server_forgot_is_opened_again_and_the_call_made_once(server: ScriptedServer) -> None:
+    forgotten = Reply(
+        {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "Session not found"}}, status=404
+    )
+    tools = ToolServer(forgotten, says({"task_id": TASK_ID}), session_id="first")
+
+    assert against(server, tools, submission()).id == TASK_ID
+
+    assert tools.methods.count("initialize") == 2
+    assert tools.methods.count("tools/call") == 2
+
+
+def test_a_server_that_forgets_every_session_is_not_asked_for_ever(server: ScriptedServer) -> None:
+    forgotten = Reply({"error": {"message": "Bad Request: No valid session ID provided"}}, status=400)
+    tools = ToolServer(forgotten, session_id="first")
+
+    error = against(server, tools, SERVICE.read_one(TASK_ID))
+
+    assert isinstance(error, ServiceUnavailableError)
+    assert tools.methods.count("tools/call") == 2
+
+
+def test_one_failed_call_does_not_end_the_calls_of_others(server: ScriptedServer) -> None:
+    def step(request: ReceivedRequest) -> Step:
+        arguments = (request.body or {}).get("params", {}).get("arguments", {})
+        if arguments.get("id") == "cut":
+            return CutAfterReading()
+        return ToolServer(says({"id": TASK_ID, "finished_at": None}))(request)
+
+    async def together() -> list[Any]:
+        async with open_async_transport(account(f"{server.url}/mcp")) as transport:
+            ids = ["cut" if number % 2 else "fine" for number in range(8)]
+            flows = [transport.run(SERVICE.read_one(image_task_id)) for image_task_id in ids]
+            return await asyncio.gather(*flows, return_exceptions=True)
+
+    server.otherwise = step
+    results = asyncio.run(together())
+
+    assert [isinstance(result, ServiceUnavailableError) for result in results] == [False, True] * 4
+    assert [request.body["method"] for request in server.requests if request.body].count("initialize") == 1
+
+
+def test_many_who_find_the_server_down_share_one_attempt(server: ScriptedServer) -> None:
+    async def together() -> list[Any]:
+        async with open_async_transport(account(f"{server.url}/mcp")) as transport:
+            flows = [transport.run(SERVICE.read_one(TASK_ID)) for _ in range(20)]
+            return await asyncio.gather(*flows, return_exceptions=True)
+
+    server.otherwise = lambda _request: Reply(status=503)
+    results = asyncio.run(together())
+
+    assert all(isinstance(result, ServiceUnavailableError) for result in results)
+    assert len(server.requests) == 1
+
+
+def test_the_key_is_not_in_what_the_server_repeats(server: ScriptedServer) -> None:
+    error = against(
+        server, ToolServer(says({"error": "Authentication Error", "message": f"bad key {KEY}"})), submission()
+    )
+
+    assert isinstance(error, AuthenticationError)
+    assert "bad key ***" in error.message
+
+
+def test_a_cookie_is_not_kept(server: ScriptedServer) -> None:
+    def with_cookie(request: ReceivedRequest) -> Step:
+        step = tools(request)
+        return Reply(step.body, step.status, {**step.headers, "Set-Cookie": "a=b"}) if isinstance(step, Reply) else step
+
+    tools = ToolServer(says({"task_id": TASK_ID}))
+    server.otherwise = with_cookie
+    outcome(submission(), account(f"{server.url}/mcp"))
+
+    assert not any("Cookie" in request.headers for request in server.requests)
+
+
+def test_a_proxy_of_the_environment_is_used_unless_the_connection_says_otherwise(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedServer(otherwise=ToolServer(says({"task_id": TASK_ID}))) as proxy:
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("http_proxy", proxy.url)
+        server.otherwise = ToolServer(says({"task_id": TASK_ID}))
+        inside = account("http://mcp.example/mcp", allow_private_hosts=True)
+
+        assert outcome(submission(), inside).id == TASK_ID
+        assert {request.target for request in proxy.requests} == {"http://mcp.example/mcp"}
+        assert outcome(submission(), account(f"{server.url}/mcp", trust_env=False)).id == TASK_ID
+        assert len(server.requests) == len(proxy.requests)
+
+
+def test_a_missing_ca_bundle_is_named() -> None:
+    error = outcome(submission(), account("https://mcp.example/mcp", verify="/nowhere/ca.pem"))
+
+    assert isinstance(error, InvalidRequestError)
+    assert "/nowhere/ca.pem" in error.message
+
+
+def test_an_http_request_is_no_tool_call(server: ScriptedServer) -> None:
+    with pytest.raises(TypeError, match="is_tool_server"):
+        outcome(ask(Request(method="GET", path="/")), account(server.url))
+    with (
+        open_transport(account(server.url, service="acedatacloud")) as transport,
+        pytest.raises(TypeError, match="is_tool_server"),
+    ):
+        transport.run(ask(ToolCall(tool="a")))
+
+
+def test_an_answer_without_text_is_read_from_its_structure(server: ScriptedServer) -> None:
+    structured = Reply({"content": [], "structuredContent": {"result": json.dumps({"task_id": TASK_ID})}})
+
+    assert against(server, ToolServer(structured), submission()).id == TASK_ID
+
+
+def test_the_sdk_is_asked_for_by_name_where_it_is_missing() -> None:
+    code = """
+import sys
+sys.modules["mcp"] = sys.modules["mcp_types"] = None
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.transports.selection import open_transport
+account = Account(conn_id="mine", service="acedatacloud_mcp", base_url="http://127.0.0.1:1/mcp", key="k")
+try:
+    open_transport(account).__enter__()
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    said = run_python(code)
+
+    assert said.startswith("InvalidRequestError")
+    assert "pip install 'airflow-provider-imagetasks[mcp]'" in said
+    assert "It was not billed" in said
+
+
+def test_nothing_but_a_call_imports_the_sdk() -> None:
+    code = """
+import sys
+import airflow_provider_imagetasks.hooks.image_task
+import airflow_provider_imagetasks.operators.image_task
+import airflow_provider_imagetasks.sensors.image_task
+import airflow_provider_imagetasks.triggers.image_task
+import airflow_provider_imagetasks.provider_info as info
+info.get_provider_info()
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.transports.selection import open_transport
+from airflow_provider_imagetasks.local import LocalImageService
+from airflow_provider_imagetasks.services import get_service, known_services
+for name in known_services():
+    get_service(name)
+with LocalImageService(latency=0) as local:
+    url = f"{local.url}/acedatacloud"
+    with open_transport(Account(conn_id="c", service="acedatacloud", base_url=url, key="k" * 9)) as transport:
+        print(transport.run(get_service("acedatacloud").check_connection()))
+print([name for name in sys.modules if name.split(".")[0] in ("mcp", "mcp_types", "httpx2")])
+"""
+    assert run_python(code).splitlines()[-1] == "[]"
+
+
+def run_python(code: str) -> str:
+    completed = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "AIRFLOW__CORE__UNIT_TEST_MODE": "True"},
+    )
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout.strip()
+
+
+async def test_a_session_dropped_in_a_wait_is_opened_again() -> None:
+    with LocalImageService(latency=0.3) as first:
+        port = int(first.url.rpartition(":")[2])
+        async with open_async_transport(account(f"{first.url}/mcp/acedatacloud")) as transport:
+            assert (await transport.run(SERVICE.read_one(TASK_ID))).state is TaskState.NOT_FOUND
+            await asyncio.to_thread(first.stop)
+            with pytest.raises(ServiceUnavailableError):
+                await transport.run(SERVICE.read_one(TASK_ID))
+            with LocalImageService(latency=0, port=port):
+                assert (await transport.run(SERVICE.read_one(TASK_ID))).state is TaskState.NOT_FOUND
+
+
+async def test_a_caller_that_is_cancelled_leaves_the_session_to_the_others() -> None:
+    with LocalImageService(latency=0) as local:
+        async with open_async_transport(account(f"{local.url}/mcp/acedatacloud", request_timeout=10)) as transport:
+            task = await transport.run(SERVICE.submit(ImageRequest(prompt="[poll-hang]", model="gpt-image-2")))
+            hanging = asyncio.create_task(transport.run(SERVICE.read_one(task.id)))
+            await asyncio.sleep(0.1)
+            hanging.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await hanging
+
+            assert (await transport.run(SERVICE.read_one(TASK_ID))).state is TaskState.NOT_FOUND
+
+
+def test_an_answer_is_a_response_with_the_words_of_the_tool(server: ScriptedServer) -> None:
+    answer = against(server, ToolServer(says("hello")), ask(ToolCall(tool="openai_get_task")))
+
+    assert isinstance(answer, ToolAnswer)
+    assert isinstance(answer, Response)
+    assert (answer.text, answer.tool, answer.is_error) == ("hello", "openai_get_task", False)

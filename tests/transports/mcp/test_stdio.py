@@ -1,0 +1,306 @@
+"""A connection that starts its own MCP server: a real process over stdio, for one session."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from airflow_provider_imagetasks.exceptions import (
+    ImageTaskError,
+    ImageTaskTimeoutError,
+    InvalidRequestError,
+    ServiceUnavailableError,
+    UnknownOutcomeError,
+)
+from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
+from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
+from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
+from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.account import Account, ServerCommand
+from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
+from airflow_provider_imagetasks.transports.selection import open_async_transport, open_transport
+from tests.task_runner import TaskRunner
+
+SERVICE = get_service("gpt_image_mcp")
+KEY = "sk-of-openai-nobody-may-see"
+SMALL = {"n": 2, "size": "64x64"}
+ARGUMENTS = ("-m", "airflow_provider_imagetasks.local.stdio", "--latency", "0.2")
+
+
+def account(folder: Path, *arguments: str, command: str = sys.executable, **fields: Any) -> Account:
+    return Account(
+        **{
+            "conn_id": "mine",
+            "service": "gpt_image_mcp",
+            "base_url": "",
+            "key": KEY,
+            "request_timeout": 20,
+            "output_dir": str(folder),
+            "server_command": ServerCommand(command=command, args=arguments or ARGUMENTS),
+            **fields,
+        }
+    )
+
+
+def submission(account: Account, prompt: str = "a red kite") -> Any:
+    request = ImageRequest(prompt=prompt, options={"size": "64x64"})
+    return SERVICE.submit(SERVICE.complete(request, account))
+
+
+def failure(account: Account) -> ImageTaskError:
+    with open_transport(account) as transport, pytest.raises(ImageTaskError) as raised:
+        transport.run(submission(account))
+    assert KEY not in str(raised.value)
+    return raised.value
+
+
+@pytest.fixture
+def hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageTaskHook:
+    """A hook whose connection starts its own server, where that is allowed."""
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__ALLOW_STDIO_COMMANDS", "True")
+    return made_hook(connection(tmp_path), monkeypatch)
+
+
+def connection(folder: Path, **extra: Any) -> dict[str, Any]:
+    fields = {"service": "gpt_image_mcp", "command": sys.executable, "args": list(ARGUMENTS), **extra}
+    return {"password": KEY, "extra": {"output_dir": str(folder), "request_timeout": 20, **fields}}
+
+
+def made_hook(connection: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> ImageTaskHook:
+    import json
+
+    value = json.dumps({"conn_type": "imagetasks", **connection})
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", value)
+    return ImageTaskHook("mine")
+
+
+def servers() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if "local.stdio" in command_of(child)]
+
+
+def command_of(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def test_one_session_submits_waits_and_collects(hook: ImageTaskHook, tmp_path: Path) -> None:
+    with hook.session():
+        tasks = [hook.submit(ImageRequest(prompt=f"kite {number}", options=SMALL)) for number in range(3)]
+        finished = [hook.wait(task.id, timeout=30, poll_interval=0.1) for task in tasks]
+        files = [file for task in finished for file in hook.download(task, f"file://{tmp_path}/kept")]
+
+    assert len({file.uri for file in files}) == 6
+    assert all(Path(file.uri.removeprefix("file://")).stat().st_size == file.picture.bytes for file in files)
+
+
+def test_the_server_ends_with_the_session(hook: ImageTaskHook) -> None:
+    with hook.session():
+        hook.submit(ImageRequest(prompt="[never]"))
+        assert len(servers()) == 1
+
+    assert servers() == []
+
+
+def test_a_job_that_was_left_behind_runs_for_ever_and_the_wait_says_so(hook: ImageTaskHook) -> None:
+    with hook.session():
+        left = hook.submit(ImageRequest(prompt="[latency=2]"))
+    with hook.session(), pytest.raises(ImageTaskTimeoutError) as raised:
+        hook.wait(left.id, timeout=3, poll_interval=0.5)
+
+    assert "restarted meanwhile" in str(raised.value)
+    assert "running" in str(raised.value)
+
+
+def test_without_a_session_the_hook_refuses(hook: ImageTaskHook) -> None:
+    with pytest.raises(InvalidRequestError, match="ImageBatchOperator"):
+        hook.submit(ImageRequest(prompt="a red kite"))
+    with pytest.raises(InvalidRequestError, match="ImageBatchOperator"):
+        asyncio.run(hook.aget_task("0b6c2c4e-1111-4222-8333-444444444444"))
+
+
+def test_the_connection_test_starts_nothing(hook: ImageTaskHook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.Popen", None)
+    monkeypatch.setattr("asyncio.create_subprocess_exec", None)
+
+    good, said = hook.test_connection()
+
+    assert good
+    assert "does not start" in said
+
+
+def test_a_command_is_refused_unless_the_configuration_allows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = made_hook(connection(tmp_path), monkeypatch)
+
+    with pytest.raises(InvalidRequestError, match="allow_stdio_commands"):
+        _ = hook.account
+    assert hook.test_connection()[0] is False
+
+
+@pytest.mark.parametrize(
+    "make_task",
+    [
+        pytest.param(lambda: ImageTaskSubmitOperator(task_id="a", prompt="a kite"), id="submit"),
+        pytest.param(lambda: ImageTaskSensor(task_id="a", image_task_id="some-id"), id="sensor"),
+        pytest.param(lambda: ImageTaskSensor(task_id="a", image_task_id="some-id", deferrable=True), id="deferrable"),
+    ],
+)
+def test_operator_and_sensor_refuse_with_what_to_do(
+    make_task: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__ALLOW_STDIO_COMMANDS", "True")
+    runner = TaskRunner(connections={"imagetasks_default": connection(tmp_path)})
+
+    outcome = runner.run(make_task)
+
+    assert outcome.state == "failed"
+    assert isinstance(outcome.error, InvalidRequestError)
+    assert "deferrable=False" in str(outcome.error)
+    assert "set Host" in str(outcome.error)
+
+
+def batch(folder: Path, **arguments: Any) -> ImageBatchOperator:
+    prompts = [f"kite {number}" for number in range(4)]
+    arguments = {"output_path": f"file://{folder}/kept", "options": {"size": "64x64"}, **arguments}
+    return ImageBatchOperator(task_id="a", prompts=prompts, **arguments)
+
+
+def test_a_batch_submits_waits_and_collects_in_one_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__ALLOW_STDIO_COMMANDS", "True")
+    runner = TaskRunner(connections={"imagetasks_default": connection(tmp_path / "server")})
+
+    outcome = runner.run(lambda: batch(tmp_path, deferrable=False))
+
+    assert outcome.state == "success", outcome.error
+    assert runner.xcoms["a", "return_value"]["succeeded"] == 4
+    assert len(list((tmp_path / "kept").glob("*.png"))) == 4
+    assert servers() == []
+
+
+def test_a_batch_that_would_defer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__ALLOW_STDIO_COMMANDS", "True")
+    runner = TaskRunner(connections={"imagetasks_default": connection(tmp_path)})
+
+    outcome = runner.run(lambda: batch(tmp_path, deferrable=True))
+
+    assert (outcome.state, isinstance(outcome.error, InvalidRequestError)) == ("failed", True)
+    assert "deferrable=False" in str(outcome.error)
+    assert servers() == []
+
+
+def test_a_command_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    error = failure(account(tmp_path, command="/no/such/program"))
+
+    assert isinstance(error, InvalidRequestError)
+    assert error.billed == "no"
+    assert "/no/such/program" in error.message
+
+
+def test_the_last_words_of_a_server_that_ends_at_once_are_in_the_error(tmp_path: Path) -> None:
+    code = "import os, sys; sys.exit('no luck today, ' + os.environ['OPENAI_API_KEY'])"
+    error = failure(account(tmp_path, "-c", code))
+
+    assert isinstance(error, InvalidRequestError)
+    assert error.billed == "no"
+    assert "no luck today, ***" in error.message
+
+
+def test_a_server_without_a_key_says_so(tmp_path: Path) -> None:
+    error = failure(account(tmp_path, key=None))
+
+    assert "OPENAI_API_KEY environment variable is required" in error.message
+    assert error.billed == "no"
+
+
+def test_a_program_that_says_something_else_is_no_server(tmp_path: Path) -> None:
+    started = time.monotonic()
+    error = failure(account(tmp_path, "-c", "print('hello'); input(); input()", request_timeout=2))
+
+    assert isinstance(error, InvalidRequestError)
+    assert error.billed == "no"
+    assert "no session within 2 s" in error.message
+    assert time.monotonic() - started < 15
+
+
+async def test_a_server_that_dies_in_the_session_is_not_started_again(tmp_path: Path) -> None:
+    mine = account(tmp_path)
+    async with open_async_transport(mine) as transport:
+        task = await transport.run(submission(mine, "[never]"))
+        (process,) = servers()
+        process.kill()
+        await asyncio.to_thread(process.wait, 10)
+
+        with pytest.raises(ServiceUnavailableError):
+            await transport.run(SERVICE.read_one(task.id))
+        with pytest.raises(InvalidRequestError, match="has ended"):
+            await transport.run(SERVICE.read_one(task.id))
+        with pytest.raises(InvalidRequestError) as raised:
+            await transport.run(submission(mine))
+        assert raised.value.billed == "no"
+    assert servers() == []
+
+
+async def test_a_server_that_dies_during_a_start_leaves_an_unknown_outcome(tmp_path: Path) -> None:
+    code = """
+import json, os, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message["method"] == "tools/call":
+        sys.stderr.write("out of memory"); sys.stderr.flush(); os._exit(9)
+    if message["method"] == "initialize":
+        result = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "x", "version": "1"}}
+    else:
+        result = {"tools": [{"name": "start_generation_job", "inputSchema": {"type": "object"}}]}
+    if "id" in message:
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+"""
+    mine = account(tmp_path, "-c", code)
+    async with open_async_transport(mine) as transport:
+        with pytest.raises(UnknownOutcomeError) as raised:
+            await transport.run(submission(mine))
+
+    assert raised.value.billed == "unknown"
+    assert "out of memory" in raised.value.message
+    assert "start_generation_job" in raised.value.message
+
+
+def test_the_key_is_handed_over_and_nothing_else_of_the_worker_s_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "secret of Airflow's")
+    code = "import json, os, sys; sys.exit(json.dumps(sorted(os.environ)))"
+    command = ServerCommand(command=sys.executable, args=("-c", code), env=(("MINE", "1"),))
+    said = failure(account(tmp_path, server_command=command)).message
+
+    assert '"MINE"' in said
+    assert '"OPENAI_API_KEY"' in said
+    assert '"OPENAI_IMAGE_OUTPUT_DIR"' in said
+    assert "AIRFLOW__" not in said
+
+
+def test_several_at_once_share_the_one_server(tmp_path: Path) -> None:
+    mine = account(tmp_path)
+
+    async def together() -> list[TaskState]:
+        async with open_async_transport(mine) as transport:
+            tasks = await asyncio.gather(*(transport.run(submission(mine, f"kite {n}")) for n in range(10)))
+            assert len(servers()) == 1
+            while True:
+                found = await asyncio.gather(*(transport.run(SERVICE.read_one(task.id)) for task in tasks))
+                if all(task.state.is_final for task in found):
+                    return [task.state for task in found]
+
+    assert asyncio.run(together()) == [TaskState.SUCCEEDED] * 10
+    assert len([name for name in os.listdir(tmp_path) if name.endswith(".png")]) == 10  # noqa: PTH208
