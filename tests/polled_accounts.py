@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_imagetasks.polling.poller import StatusPoller
 from airflow_provider_imagetasks.polling.wait_log import WaitLog
 from airflow_provider_imagetasks.polling.waiting import Watch
 from airflow_provider_imagetasks.services.account import Account
@@ -75,6 +76,11 @@ class AccountReader:
 
 def reader(*found: Any) -> AccountReader:
     return AccountReader(found)
+
+
+def poller_for(reading: AccountReader) -> StatusPoller:
+    """Return a poller that asks at once, without gathering those who begin in the same moment."""
+    return StatusPoller(reading, gathering_seconds=0)
 
 
 class SpokenLog(WaitLog):

@@ -32,6 +32,7 @@ ONE_PICTURE = """
 from airflow_provider_imagetasks.services.account import read_account
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
+from airflow_provider_imagetasks.polling.status_requests import pace_of, read_all
 from airflow_provider_imagetasks.polling.waiting import Watch, failure, wait
 from tests.flow_driver import NOW, drive, response
 
@@ -61,9 +62,9 @@ for name, answers in {"acedatacloud": TASKS_API, "aigptimage": JOBS_API, "local"
     request = service.complete(ImageRequest(prompt="a red kite"), account)
     submitted = drive(service.submit(request, key="derived"), answers[0]).result
     watch = Watch(image_task_ids=(submitted.id,), trace_id=None, asked_at=NOW, deadline=NOW + 600, poll_interval=10)
-    waited = drive(wait(watch, service, first_pause=10), *answers[1:])
+    waited = drive(wait(watch, service, pace_of(account, service), first_pause=10), *answers[1:])
     assert (waited.result, len(waited.requests)) == ("done", 3), waited
-    (task,) = drive(watch.read(service), answers[-1]).result
+    (task,) = drive(read_all(service, pace_of(account, service), watch.asked_for), answers[-1]).result.values()
     assert task.state is TaskState.SUCCEEDED
     assert task.images[0].url == "https://x.example/a.png"
     assert failure(task, service=service, conn_id="mine") is None

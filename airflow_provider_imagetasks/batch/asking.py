@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from airflow_provider_imagetasks.exceptions import (
@@ -15,8 +15,8 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.schedule import EARLIEST, PollingSchedule
+from airflow_provider_imagetasks.polling.status_requests import FAILED_READS, seconds_to_pause
 from airflow_provider_imagetasks.polling.wait_log import WaitLog
-from airflow_provider_imagetasks.polling.waiting import is_given_up, seconds_to_pause
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.pacing import Pace
@@ -148,7 +148,7 @@ class StatusQuestions:
         ids = {row: self._wanted[row][0] for row in rows if row in self._wanted}
         try:
             tasks = await transport.run(
-                metrics.counted(self._service.read_tasks(list(ids.values())), self._service.name)
+                metrics.counted(self._service.read_tasks_once(list(ids.values())), self._service.name)
             )
         except ImageTaskError as error:
             await self._failed(transport, ids, error)
@@ -192,6 +192,21 @@ class StatusQuestions:
         self._wanted[row] = (image_task_id, submitted_at, number + 1)
         self._schedule.add((row, number + 1), due=now + interval, early=now + EARLIEST * interval)
         self._news.set()
+
+
+def is_given_up(error: ImageTaskError, image_task_ids: Iterable[str], failures: dict[str, int]) -> bool:
+    """Take in that a status request failed, and return whether asking on is of no use. 429 only slows down.
+
+    :param image_task_ids: what it asked for.
+    :param failures: of each, how many in a row have failed; counted on. Whoever reads one takes it out.
+    """
+    if isinstance(error, RateLimitError):
+        return False
+    if not error.retryable:
+        return True
+    for image_task_id in image_task_ids:
+        failures[image_task_id] = failures.get(image_task_id, 0) + 1
+    return max(failures.values(), default=0) >= FAILED_READS
 
 
 def poll_interval_for(argument: float | None, account: Account, service: Service) -> float:

@@ -13,7 +13,6 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection, conf
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
-from airflow_provider_imagetasks.polling.poller import StatusPoller, status_poller
 from airflow_provider_imagetasks.services import get_service, known_services
 from airflow_provider_imagetasks.services.account import Account, read_account, service_name
 
@@ -76,11 +75,6 @@ async def aread_connection(conn_id: str, *, fresh: bool = False) -> Account:
         if cache.get(conn_id) is known:
             del cache[conn_id]
         raise
-
-
-def connection_poller(conn_id: str) -> StatusPoller:
-    """Return the status poller that all waits of a connection share in the running event loop."""
-    return status_poller(conn_id, lambda fresh: aread_connection(conn_id, fresh=fresh))
 
 
 async def _look_up(conn_id: str) -> Account:

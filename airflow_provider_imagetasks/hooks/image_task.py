@@ -18,15 +18,17 @@ from airflow_provider_imagetasks.hooks import connection_form
 from airflow_provider_imagetasks.hooks.connection import (
     CONNECTION_TYPE,
     aread_connection,
-    connection_poller,
     read_connection,
 )
 from airflow_provider_imagetasks.observability import metrics
+from airflow_provider_imagetasks.polling.poller import StatusPoller, status_poller
+from airflow_provider_imagetasks.polling.status_requests import pace_of, read_all
 from airflow_provider_imagetasks.polling.wait_log import WaitLog
 from airflow_provider_imagetasks.polling.waiting import Watch, failure, wait
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID, Account
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.pacing import Pace
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
@@ -35,6 +37,8 @@ from airflow_provider_imagetasks.transports.selection import open_async_transpor
 
 Result = TypeVar("Result")
 LONGEST_KEY = 200
+LONG_READ_SECONDS = 10.0
+"""A read that takes longer than this, because of ``query_rate``, is announced in the log."""
 _submission_limits: dict[Account, SubmissionLimits] = {}
 
 
@@ -191,11 +195,30 @@ class ImageTaskHook(BaseHook):
 
         :raises ValueError: both or neither are given.
         """
-        return self._read(_reading(image_task_id, trace_id))
+        ids = _asked_for(image_task_id, trace_id)
+        return self.read(ids, trace_id=trace_id)[ids[0]]
 
     def get_tasks(self, ids: Sequence[str]) -> dict[str, ImageTask]:
-        """Return image tasks by id, in as few requests as the service allows; free."""
-        return self._read(lambda service: service.get_tasks(ids))
+        """Return image tasks by id, in as few requests as the service allows, within ``query_rate``; free."""
+        return self.read(ids)
+
+    def read(
+        self,
+        ids: Sequence[str],
+        *,
+        trace_id: str | None = None,
+        enough: Callable[[ImageTask], bool] = lambda _task: False,
+    ) -> dict[str, ImageTask]:
+        """Do what :meth:`get_tasks` does, for the sensor.
+
+        :param ids: ``[""]`` stands for ``trace_id``.
+        :param enough: ends it early where it is true of an answer; the others are then left out.
+        """
+        pace = pace_of(self.account, self.service)
+        seconds = pace.seconds_for(len(ids) / self.service.batch_size)
+        if seconds > LONG_READ_SECONDS:
+            self.log.info("To read %s image tasks may take %.0f s: query_rate is %s.", len(ids), seconds, pace.rate)
+        return self._read(lambda service: read_all(service, pace, ids, trace_id=trace_id, enough=enough))
 
     def list_tasks(self, **filters: Any) -> list[ImageTask]:
         """Return the account's image tasks, by the service's own filters (AceDataCloud's ``retrieve_batch``); free."""
@@ -218,7 +241,13 @@ class ImageTaskHook(BaseHook):
         :raises ImageTaskError: why it failed.
         """
         watch = self._watch(self.account, image_task_id, timeout, poll_interval)
-        return self._outcome(self._read(lambda service: _wait_and_read(watch, service)), self.service)
+        pace = pace_of(self.account, self.service)
+
+        def wait_and_read(service: Service) -> Flow[ImageTask]:
+            yield from wait(watch, service, pace, first_pause=0, log=WaitLog(self.log))
+            return (yield from read_all(service, pace, [image_task_id]))[image_task_id]
+
+        return self._outcome(self._read(wait_and_read), self.service)
 
     def download(
         self,
@@ -243,24 +272,30 @@ class ImageTaskHook(BaseHook):
 
     async def aget_task(self, image_task_id: str | None = None, *, trace_id: str | None = None) -> ImageTask:
         """Do what :meth:`get_task` does, on an event loop."""
-        return await self._arun(_reading(image_task_id, trace_id))
+        ids = _asked_for(image_task_id, trace_id)
+        return (await self._aread(ids, trace_id))[ids[0]]
 
     async def aget_tasks(self, ids: Sequence[str]) -> dict[str, ImageTask]:
         """Do what :meth:`get_tasks` does, on an event loop."""
-        return await self._arun(lambda service: service.get_tasks(ids))
+        return await self._aread(ids)
 
     async def alist_tasks(self, **filters: Any) -> list[ImageTask]:
         """Do what :meth:`list_tasks` does, on an event loop."""
-        return await self._arun(lambda service: service.list_tasks(**filters))
+        return await self._arun(lambda service, _pace: service.list_tasks(**filters))
 
     async def await_task(
         self, image_task_id: str, *, timeout: float = 3600, poll_interval: float | None = None
     ) -> ImageTask:
         """Do what :meth:`wait` does, on an event loop; waits there for one connection share their requests."""
-        account = await aread_connection(self.conn_id)
+        account = self._account = await aread_connection(self.conn_id)
+        self.require_lasting_server()
         watch = self._watch(account, image_task_id, timeout, poll_interval)
-        await connection_poller(self.conn_id).wait(watch, first_pause=0, log=WaitLog(self.log))
+        await self.poller().wait(watch, first_pause=0, log=WaitLog(self.log))
         return self._outcome(await self.aget_task(image_task_id), get_service(account.service))
+
+    def poller(self) -> StatusPoller:
+        """Return the status poller that all waits of the connection share in the running event loop."""
+        return status_poller(self.conn_id, lambda fresh: aread_connection(self.conn_id, fresh=fresh))
 
     def _run(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
         return self.run(flow_of(self.service))
@@ -273,15 +308,18 @@ class ImageTaskHook(BaseHook):
             finally:
                 metrics.polled(self.service.name, transport.requests - before)
 
-    async def _arun(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
-        account = await aread_connection(self.conn_id)
-        self._account = account
+    async def _aread(self, ids: Sequence[str], trace_id: str | None = None) -> dict[str, ImageTask]:
+        return await self._arun(lambda service, pace: read_all(service, pace, ids, trace_id=trace_id))
+
+    async def _arun(self, flow_of: Callable[[Service, Pace], Flow[Result]]) -> Result:
+        account = self._account = await aread_connection(self.conn_id)
         self.require_lasting_server()
+        service = get_service(account.service)
         async with open_async_transport(account) as transport:
             try:
-                return await transport.run(flow_of(get_service(account.service)))
+                return await transport.run(flow_of(service, pace_of(account, service)))
             finally:
-                metrics.polled_from_loop(account.service, transport.requests)
+                metrics.polled(service.name, transport.requests)
 
     def _watch(self, account: Account, image_task_id: str, timeout: float, poll_interval: float | None) -> Watch:
         now = time.time()
@@ -301,16 +339,10 @@ class ImageTaskHook(BaseHook):
         return task
 
 
-def _reading(image_task_id: str | None, trace_id: str | None) -> Callable[[Service], Flow[ImageTask]]:
+def _asked_for(image_task_id: str | None, trace_id: str | None) -> list[str]:
+    """Return what to ask for, by id; ``""`` stands for the trace id."""
     if image_task_id and trace_id:
         raise ValueError("give image_task_id or trace_id, not both: where both reach the service, trace_id wins")
-    if image_task_id:
-        return lambda service: service.get_task(image_task_id)
-    if trace_id:
-        return lambda service: service.get_task_by_trace_id(trace_id)
-    raise ValueError("give image_task_id or trace_id")
-
-
-def _wait_and_read(watch: Watch, service: Service) -> Flow[ImageTask]:
-    yield from wait(watch, service, first_pause=0)
-    return (yield from watch.read(service))[0]
+    if not image_task_id and not trace_id:
+        raise ValueError("give image_task_id or trace_id")
+    return [image_task_id or ""]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,18 +12,14 @@ from airflow_provider_imagetasks.exceptions import (
     ImageTaskFailedError,
     ImageTaskNotFoundError,
     ImageTaskTimeoutError,
-    RateLimitError,
 )
-from airflow_provider_imagetasks.polling.schedule import EARLIEST
+from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests, read_once
 from airflow_provider_imagetasks.polling.wait_log import Standing, WaitLog
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.pacing import Pace
 from airflow_provider_imagetasks.services.wire import Flow, pause
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 
-FAILED_READS = 5
-"""Status requests in a row that may fail for one image task before the wait lets a worker say why."""
-PAUSE_AFTER_429 = 5.0
-"""Seconds in which the account is left alone after a 429 that does not say how long."""
 _NAMED = 10
 
 
@@ -45,41 +40,18 @@ class Watch:
     deadline: float
     poll_interval: float
 
-    def read(self, service: Service) -> Flow[list[ImageTask]]:
-        """Ask for the present state of everything that is waited for, in the given order."""
-        if not self.image_task_ids:
-            return [(yield from service.get_task_by_trace_id(self.trace_id or ""))]
-        tasks = yield from service.get_tasks(self.image_task_ids)
-        return [tasks[image_task_id] for image_task_id in self.image_task_ids]
+    @property
+    def asked_for(self) -> tuple[str, ...]:
+        """The ids to ask for, in the given order; ``""`` stands for the trace id."""
+        return self.image_task_ids or ("",)
 
-    def is_over(self, tasks: Iterable[ImageTask], now: float) -> bool:
-        """Whether nothing more will come: each one is final, or not found after the grace period."""
-        return all(self.is_settled(task, now) for task in tasks)
+    def is_over(self, tasks: Sequence[ImageTask], now: float) -> bool:
+        """Whether nothing more will come: all are there, and each one is final, or not found after the grace period."""
+        return len(tasks) == len(self.asked_for) and all(self.is_settled(task, now) for task in tasks)
 
     def is_settled(self, task: ImageTask, now: float) -> bool:
         """Whether nothing more will come of one: it is final, or not found after the grace period."""
         return task.state.is_final or task.is_lost(self.asked_at, now)
-
-
-def seconds_to_pause(error: RateLimitError) -> float:
-    """Return how long the account is left alone after a 429."""
-    return error.retry_after if error.retry_after is not None else PAUSE_AFTER_429
-
-
-def is_given_up(error: ImageTaskError, image_task_ids: Iterable[str], failures: dict[str, int]) -> bool:
-    """Take in that a status request failed, and return whether asking on is of no use. 429 only slows down.
-
-    :param image_task_ids: what it asked for. Each may fail so many times in a row: where they are asked for one by
-        one, a moment's trouble fails many requests.
-    :param failures: of each, how many in a row have failed; counted on. Whoever reads one takes it out.
-    """
-    if isinstance(error, RateLimitError):
-        return False
-    if not error.retryable:
-        return True
-    for image_task_id in image_task_ids:
-        failures[image_task_id] = failures.get(image_task_id, 0) + 1
-    return max(failures.values(), default=0) >= FAILED_READS
 
 
 class Progress:
@@ -91,21 +63,19 @@ class Progress:
     :param log: told what is read and what fails.
     """
 
-    __slots__ = ("_distinct", "_failures", "_log", "_standings", "pending", "watch")
+    __slots__ = ("_distinct", "_log", "_standings", "pending", "watch")
 
     def __init__(self, watch: Watch, log: WaitLog | None = None) -> None:
         self.watch = watch
-        self.pending = dict.fromkeys(watch.image_task_ids or ("",))
+        self.pending = dict.fromkeys(watch.asked_for)
         """The ids that are still to be asked for, in the given order; ``""`` stands for the trace id."""
         self._log = log or WaitLog()
         self._standings: dict[str, Standing] = {}
         self._distinct = len(self.pending)
-        self._failures: dict[str, int] = {}
 
     def saw(self, tasks: Mapping[str, ImageTask], now: float) -> str | None:
         """Take in what was read, by id, and return the end of the wait if this is it."""
         for image_task_id, task in tasks.items():
-            self._failures.pop(image_task_id, None)
             # Not the record itself, which would be kept for as long as the wait goes on.
             self._standings[image_task_id] = Standing(
                 image_task_id or task.id, task.trace_id, task.state, task.raw_state
@@ -116,18 +86,8 @@ class Progress:
             self._log.read(list(self._standings.values()))
         return None if self.pending else "done"
 
-    def failed(self, error: ImageTaskError, image_task_ids: Iterable[str]) -> str | None:
-        """Take in that a status request failed, and return the end of the wait if this is it.
-
-        :param image_task_ids: what it asked for.
-        """
-        if is_given_up(error, image_task_ids, self._failures):
-            return "error"
-        self._log.failed(error)
-        return None
-
-    def put_off(self, error: ImageTaskError) -> None:
-        """Say that nothing could be asked; that is not the service's failure, and does not count as one."""
+    def failed(self, error: ImageTaskError) -> None:
+        """Say that nothing could be read this time; the wait goes on."""
         self._log.failed(error)
 
     def stretched(self, rate: str, seconds: float) -> None:
@@ -135,37 +95,42 @@ class Progress:
         self._log.stretched(rate, self.watch.poll_interval, seconds)
 
 
-def wait(watch: Watch, service: Service, *, first_pause: float, log: WaitLog | None = None) -> Flow[str]:
+def wait(watch: Watch, service: Service, pace: Pace, *, first_pause: float, log: WaitLog | None = None) -> Flow[str]:
     """Ask until everything is over, and return why the wait ended: ``"done"``, ``"deadline"`` or ``"error"``.
 
+    :param pace: of the account's status requests.
     :param first_pause: seconds before the first question.
     :param log: told what is read and what fails.
     """
-    progress = Progress(watch, log)
-    seconds = first_pause
+    progress, requests = Progress(watch, log), StatusRequests[Question](pace)
     now = yield from pause(0)
-    while now < watch.deadline:
-        now = yield from pause(min(seconds, watch.deadline - now))
-        if now >= watch.deadline:
-            break
-        seconds = watch.poll_interval * random.uniform(EARLIEST, 1.0)
+    for image_task_id in progress.pending:
+        question = Question(image_task_id, trace_id=watch.trace_id, interval=watch.poll_interval)
+        requests.ask(question, due=now + first_pause)
+    while (moment := requests.next_at()) is not None and now < watch.deadline:
+        if moment > now:
+            now = yield from pause(min(moment, watch.deadline) - now)
+            continue
+        group = [question for question, _ in requests.take(now, service)]
         try:
-            tasks = yield from _read(watch, list(progress.pending), service)
+            tasks = yield from read_once(service, group)
         except ImageTaskError as error:
-            end = progress.failed(error, progress.pending)
-            seconds = max(seconds, getattr(error, "retry_after", None) or 0.0)
-        else:
             now = yield from pause(0)
-            end = progress.saw(tasks, now)
+            meaning = requests.failed(group, error, now)
+            if meaning.given_up:
+                return "error"
+            if meaning.put_off:
+                progress.failed(error)
+            continue
+        now = yield from pause(0)
+        requests.answered(group)
+        end = progress.saw(tasks, now)
         if end:
             return end
+        for question in group:
+            if question.image_task_id in progress.pending:
+                requests.ask_again(question, now)
     return "deadline"
-
-
-def _read(watch: Watch, pending: list[str], service: Service) -> Flow[dict[str, ImageTask]]:
-    if not watch.image_task_ids:
-        return {"": (yield from service.get_task_by_trace_id(watch.trace_id or ""))}
-    return (yield from service.get_tasks(pending))
 
 
 def failure(task: ImageTask, *, service: Service, conn_id: str) -> ImageTaskError | None:

@@ -96,7 +96,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
             if not self.deferrable:
                 return self._execute_in_worker(context, question)
             watch = question.watch(deadline=time.time() + self.timeout)
-            tasks = question.ask(watch)
+            tasks = question.ask(watch, until_unfinished=True)
             if watch.is_over(tasks, time.time()):
                 return self._result(tasks, question, context)
             self._defer(watch, question)
@@ -274,13 +274,17 @@ class _Question:
             poll_interval=self.poll_interval,
         )
 
-    def ask(self, watch: Watch) -> list[ImageTask]:
-        """Read the present state of everything, and say what changed."""
-        with self.hook.get_conn() as transport:
-            try:
-                self.latest = transport.run(watch.read(self.hook.service))
-            finally:
-                metrics.polled(self.hook.service.name, transport.requests)
+    def ask(self, watch: Watch, *, until_unfinished: bool = False) -> list[ImageTask]:
+        """Read the present state of everything, and say what changed.
+
+        :param until_unfinished: whether the first that is not over ends it: the triggerer will ask for all of them, and
+            a worker would only be held for as long as ``query_rate`` takes.
+        """
+        is_unfinished = (
+            (lambda task: not watch.is_settled(task, time.time())) if until_unfinished else (lambda _task: False)
+        )
+        found = self.hook.read(watch.asked_for, trace_id=watch.trace_id, enough=is_unfinished)
+        self.latest = [found[image_task_id] for image_task_id in watch.asked_for if image_task_id in found]
         self._log.read(self.latest)
         return self.latest
 

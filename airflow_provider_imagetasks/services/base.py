@@ -42,6 +42,8 @@ class Service(ABC):
     """Ceiling for status requests of an account whose connection names none."""
     batch_size: ClassVar[int] = 1
     """How many image tasks one status request can ask for."""
+    requests_per_read: ClassVar[int] = 1
+    """How many requests to the service one status question makes."""
     finds_by_trace_id: ClassVar[bool] = False
     repeats_submit_by_key: ClassVar[bool] = False
     """Whether a submission made again with the same key returns the same image task, at no further cost."""
@@ -187,10 +189,10 @@ class Service(ABC):
         found: dict[str, ImageTask] = {}
         for start in range(0, len(wanted), self.batch_size):
             group = wanted[start : start + self.batch_size]
-            found.update((yield from exchange.patiently(partial(self.read_tasks, group))))
+            found.update((yield from exchange.patiently(partial(self.read_tasks_once, group))))
         return found
 
-    def read_tasks(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
+    def read_tasks_once(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
         """Ask once for at most ``batch_size`` image tasks, in the given order; ``inline:`` ids need no request. Free.
 
         Unknown ones come as ``not_found``.

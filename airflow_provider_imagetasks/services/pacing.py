@@ -40,3 +40,7 @@ class Pace:
     def pause_until(self, moment: float) -> None:
         """Make no request before ``moment``, which a service asked for."""
         self.paused_until = max(self.paused_until, moment)
+
+    def seconds_for(self, requests: float) -> float:
+        """Return how long so many requests take at least, in seconds."""
+        return max((requests / made.maxlen * seconds for seconds, made in self._windows if made.maxlen), default=0.0)

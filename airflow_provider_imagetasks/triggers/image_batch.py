@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
 
 from airflow.providers.common.compat.sdk import XCom
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_imagetasks.batch.progress import Counts
-from airflow_provider_imagetasks.hooks.connection import connection_poller
 from airflow_provider_imagetasks.polling.batch_wait import BatchProgress
 from airflow_provider_imagetasks.polling.wait_log import WaitLog
-from airflow_provider_imagetasks.polling.waiting import Watch
-from airflow_provider_imagetasks.triggers.cancellation import ExplainedCancellation
-from airflow_provider_imagetasks.triggers.image_task import SHORTEST_FIRST_PAUSE
+from airflow_provider_imagetasks.triggers.base import ExplainedCancellation, ImageTaskTriggerBase
 
 PROGRESS_KEY = "progress"
 PROGRESS_SECONDS = 10.0
@@ -26,11 +22,8 @@ FRESH_SECONDS = 60.0
 EVENT_STATUSES = ("done", "deadline", "error", "ripe")
 
 
-class ImageBatchTrigger(BaseTrigger):
+class ImageBatchTrigger(ImageTaskTriggerBase):
     """Ask for the image tasks of a batch, then fire one event ``{status}``; keep XCom ``progress`` fresh meanwhile.
-
-    Its arguments are stored in clear in Airflow's database, and rows of older versions must stay readable: ids, names
-    and numbers only.
 
     :param conn_id: the connection to read with.
     :param image_task_ids: what the batch waits for, at most 500.
@@ -40,6 +33,17 @@ class ImageBatchTrigger(BaseTrigger):
     :param wake_at: fires once so many are over.
     :param counts: ``{total, submitted, succeeded, failed}`` of the batch at deferral.
     """
+
+    class_path = "airflow_provider_imagetasks.triggers.image_batch.ImageBatchTrigger"
+    serialized_fields = (
+        "conn_id",
+        "image_task_ids",
+        "deadline",
+        "poll_interval",
+        "asked_at",
+        "wake_at",
+        "counts",
+    )
 
     def __init__(
         self,
@@ -61,33 +65,10 @@ class ImageBatchTrigger(BaseTrigger):
         self.wake_at = wake_at
         self.counts = dict(counts)
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments, as plain JSON."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "conn_id": self.conn_id,
-                "image_task_ids": self.image_task_ids,
-                "deadline": self.deadline,
-                "poll_interval": self.poll_interval,
-                "asked_at": self.asked_at,
-                "wake_at": self.wake_at,
-                "counts": self.counts,
-            },
-        )
-
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one event whose status is one of ``done``, ``ripe``, ``deadline`` and ``error``."""
-        watch = Watch(
-            image_task_ids=tuple(self.image_task_ids),
-            trace_id=None,
-            asked_at=self.asked_at,
-            deadline=self.deadline,
-            poll_interval=self.poll_interval,
-        )
-        progress = BatchProgress(watch, WaitLog(self.log), wake_at=self.wake_at)
-        first_pause = max(self.poll_interval, SHORTEST_FIRST_PAUSE)
-        waiting = asyncio.create_task(connection_poller(self.conn_id).wait_with(progress, first_pause=first_pause))
+        progress = BatchProgress(self.watch, WaitLog(self.logger()), wake_at=self.wake_at)
+        waiting = asyncio.create_task(self.poller.wait_with(progress, first_pause=self.first_question_after()))
         try:
             with ExplainedCancellation(self):
                 status = await self._watched(waiting, progress)

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_imagetasks.batch.asking import StatusQuestions
 from airflow_provider_imagetasks.exceptions import AuthenticationError, ImageTaskError, ServiceUnavailableError
-from airflow_provider_imagetasks.polling.waiting import FAILED_READS
+from airflow_provider_imagetasks.polling.status_requests import FAILED_READS
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.inline_ids import inline_id
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
 import sys
-import threading
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +15,6 @@ import pytest
 
 from airflow_provider_imagetasks.exceptions import ContentPolicyError, QuotaExceededError, UnknownOutcomeError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
 from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
@@ -183,33 +180,6 @@ def test_the_hook_counts_what_it_submits_and_waits_for(
 
     assert statsd.totals("submitted") == {of_service: 1}
     assert statsd.totals("succeeded") == {of_service: 1}
-
-
-@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
-async def test_the_polls_of_an_event_loop_are_sent_by_another_thread(
-    connection: dict[str, Any], image_service: LocalImageService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    threads: list[str] = []
-    counted = threading.Event()
-
-    class SlowStats:
-        @staticmethod
-        def incr(name: str, *_: Any, **__: Any) -> None:
-            if name == "imagetasks.polls":
-                threads.append(threading.current_thread().name)
-                counted.set()
-
-        timing = incr
-
-    monkeypatch.setenv("AIRFLOW_CONN_COUNTED", json.dumps({"conn_type": "imagetasks", **connection}))
-    hook = ImageTaskHook("counted")
-    found = await asyncio.to_thread(lambda: hook.submit(ImageRequest(prompt="a red kite")).id)
-    monkeypatch.setattr(metrics, "_airflow_stats", lambda: SlowStats)
-
-    await hook.await_task(found, poll_interval=1)
-
-    assert await asyncio.to_thread(counted.wait, 10)
-    assert set(threads) == {"imagetasks-metrics"}
 
 
 def test_a_forked_process_sends_its_own(statsd: StatsdReceiver) -> None:

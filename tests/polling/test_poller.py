@@ -18,7 +18,7 @@ from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.inline_ids import inline_id
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState
 from airflow_provider_imagetasks.transports.http import AiohttpTransport, RequestsTransport
-from tests.polled_accounts import Records, SpokenLog, account, names, reader, until, watch
+from tests.polled_accounts import Records, SpokenLog, account, names, poller_for, reader, until, watch
 from tests.scripted_server import ScriptedServer
 
 INLINE = inline_id(
@@ -40,7 +40,7 @@ def server(records: Records) -> Iterator[ScriptedServer]:
 @pytest.fixture
 def poller(server: ScriptedServer) -> StatusPoller:
     """A poller of an account with batch status."""
-    return StatusPoller(reader(account(server.url)))
+    return poller_for(reader(account(server.url)))
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ async def test_the_groups_stay_full_from_one_question_to_the_next(poller: Status
 async def test_a_service_without_batch_status_is_asked_for_one_at_a_time(
     server: ScriptedServer, records: Records
 ) -> None:
-    poller = StatusPoller(reader(account(server.url, service="kie")))
+    poller = poller_for(reader(account(server.url, service="kie")))
 
     ends = await asyncio.gather(*(poller.wait(watch(name), first_pause=0) for name in names(70)))
 
@@ -105,7 +105,7 @@ async def test_an_id_that_nobody_knows_does_not_hurt_the_others(
     server: ScriptedServer, records: Records, service: str
 ) -> None:
     records.unknown = {"id-7"}
-    poller = StatusPoller(reader(account(server.url, service=service)))
+    poller = poller_for(reader(account(server.url, service=service)))
 
     unknown = asyncio.create_task(poller.wait(watch("id-7"), first_pause=0))
     others = await asyncio.gather(*(poller.wait(watch(name), first_pause=0) for name in names(50) if name != "id-7"))
@@ -195,7 +195,7 @@ async def test_a_wait_that_comes_while_the_session_closes_is_not_lost(
             await super().__aexit__(*exception)
 
     monkeypatch.setattr(account_session, "open_async_transport", Slow)
-    poller = StatusPoller(reader(account(server.url)))
+    poller = poller_for(reader(account(server.url)))
     assert await poller.wait(watch("a"), first_pause=0) == "done"
     await closing.wait()
 
@@ -237,7 +237,7 @@ async def test_a_trace_id_is_looked_up_alone(poller: StatusPoller, server: Scrip
 
 
 async def test_a_trace_id_at_a_service_without_them_ends_only_its_own_wait(server: ScriptedServer) -> None:
-    poller = StatusPoller(reader(account(server.url, service="kie")))
+    poller = poller_for(reader(account(server.url, service="kie")))
 
     ends = await asyncio.gather(
         poller.wait(watch(trace_id="order-17"), first_pause=0), poller.wait(watch("a"), first_pause=0)
@@ -286,7 +286,7 @@ async def test_it_waits_for_pictures_of_the_local_service(image_service: LocalIm
         ids = [transport.run(get_service(service).submit(request)).id for request in requests]
     started = time.monotonic()
 
-    ends = await asyncio.gather(*(StatusPoller(reader(mine)).wait(watch(name), first_pause=0) for name in ids))
+    ends = await asyncio.gather(*(poller_for(reader(mine)).wait(watch(name), first_pause=0) for name in ids))
 
     assert ends == ["done"] * len(ids)
     assert time.monotonic() - started < 5

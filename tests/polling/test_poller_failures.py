@@ -9,10 +9,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-from airflow_provider_imagetasks.polling import poller as poller_module
 from airflow_provider_imagetasks.polling.poller import StatusPoller
-from airflow_provider_imagetasks.polling.waiting import FAILED_READS
-from tests.polled_accounts import Records, SpokenLog, account, names, reader, watch
+from airflow_provider_imagetasks.polling.status_requests import FAILED_READS, MOST_AT_ONCE
+from tests.polled_accounts import Records, SpokenLog, account, names, poller_for, reader, watch
 from tests.scripted_server import Hang, ReceivedRequest, Reply, ScriptedServer, Step
 
 DOWN = Reply(b"try later", status=503)
@@ -37,10 +36,10 @@ def serve(records: Records) -> Iterator[Callable[..., ScriptedServer]]:
 
 
 def poller_of(server: ScriptedServer, **fields: Any) -> StatusPoller:
-    return StatusPoller(reader(account(server.url, **fields)))
+    return poller_for(reader(account(server.url, **fields)))
 
 
-def broken_schedule(now: float, most: int) -> NoReturn:
+def broken_queue(now: float, service: object) -> NoReturn:
     raise LookupError("nobody knows what is due")
 
 
@@ -93,7 +92,7 @@ async def test_a_deadline_strikes_in_time_although_requests_hang(serve: Callable
     assert set(ends) == {"deadline"}
     assert 0.35 < time.monotonic() - started < 2
     # No more of them hang at the same time than the poller makes at all.
-    assert len(server.requests) <= poller_module.MOST_AT_ONCE
+    assert len(server.requests) <= MOST_AT_ONCE
 
 
 async def test_a_deadline_that_has_passed_strikes_without_a_question(serve: Callable[..., ScriptedServer]) -> None:
@@ -127,7 +126,7 @@ async def test_an_error_of_the_poller_s_own_ends_the_waits_and_the_next_one_work
 ) -> None:
     poller = poller_of(serve())
     with monkeypatch.context() as broken:
-        broken.setattr(poller._schedule, "take", broken_schedule)
+        broken.setattr(poller._requests, "take", broken_queue)
         ends = await asyncio.wait_for(
             asyncio.gather(*(poller.wait(watch(name), first_pause=0) for name in names(3))), 5
         )
@@ -150,7 +149,7 @@ async def test_a_wait_that_comes_while_the_poller_fails_does_not_hang(
         await real()
 
     monkeypatch.setattr(poller._session, "close", close)
-    monkeypatch.setattr(poller._schedule, "take", broken_schedule)
+    monkeypatch.setattr(poller._requests, "take", broken_queue)
     first = asyncio.create_task(poller.wait(watch("a"), first_pause=0))
     await closing.wait()
     late = asyncio.create_task(poller.wait(watch("b"), first_pause=0))

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_imagetasks.local import LocalImageService
-from airflow_provider_imagetasks.polling import waiting
 from airflow_provider_imagetasks.polling.poller import StatusPoller
-from airflow_provider_imagetasks.polling.waiting import FAILED_READS
+from airflow_provider_imagetasks.polling.status_requests import FAILED_READS
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.pacing import Pace
 from airflow_provider_imagetasks.services.rates import Rate, Window
-from tests.polled_accounts import Records, SpokenLog, account, names, reader, until, watch
+from tests.polled_accounts import Records, SpokenLog, account, names, poller_for, reader, until, watch
 from tests.scripted_server import ReceivedRequest, Reply, ScriptedServer, Step
 
 DOWN = Reply(b"try later", status=503)
@@ -49,7 +48,7 @@ def rate(count: int, seconds: float) -> Rate:
 
 
 def poller_of(server: ScriptedServer, **fields: Any) -> StatusPoller:
-    return StatusPoller(reader(account(server.url, **fields)))
+    return poller_for(reader(account(server.url, **fields)))
 
 
 def busiest(moments: list[float], seconds: float) -> int:
@@ -86,17 +85,6 @@ async def test_a_rate_limit_pauses_the_whole_account(serve: Callable[..., Script
     assert set(ends) == {"done"}
     assert server.requests[1].at - server.requests[0].at > 0.35
     assert len(server.requests) == 2
-
-
-async def test_a_rate_limit_that_does_not_say_how_long_pauses_too(
-    serve: Callable[..., ScriptedServer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(waiting, "PAUSE_AFTER_429", 0.4)
-    server = serve(limited())
-
-    assert await poller_of(server).wait(watch("a"), first_pause=0) == "done"
-
-    assert server.requests[1].at - server.requests[0].at > 0.35
 
 
 async def test_rate_limits_cost_no_failures_and_are_not_said_to_be_ours(serve: Callable[..., ScriptedServer]) -> None:
@@ -160,7 +148,7 @@ async def test_the_rate_holds_although_the_connection_is_looked_up_slowly(
         await asyncio.sleep(0.25)
         return account(server.url, service="kie", query_rate=rate(2, 0.25))
 
-    poller = StatusPoller(reader(slowly))
+    poller = poller_for(reader(slowly))
 
     await asyncio.gather(*(poller.wait(watch(name), first_pause=0) for name in names(4)))
 
@@ -171,7 +159,7 @@ async def test_the_rate_holds_although_the_connection_is_looked_up_slowly(
 async def test_the_local_service_s_own_limit_is_not_hit() -> None:
     with LocalImageService(latency=0, query_limit="5/0.3s", record_delay=0) as service:
         fields = {"service": "aigptimage", "query_rate": rate(5, 0.45)}
-        poller = StatusPoller(reader(account(f"{service.url}/aigptimage", **fields)))
+        poller = poller_for(reader(account(f"{service.url}/aigptimage", **fields)))
         await asyncio.gather(*(poller.wait(watch(name, seconds=1, interval=0.2), first_pause=0) for name in names(12)))
         counts = service.stats()["dialects"]["aigptimage"]
 

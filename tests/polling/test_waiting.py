@@ -14,8 +14,10 @@ from airflow_provider_imagetasks.exceptions import (
     RateLimitError,
     ServiceUnavailableError,
 )
-from airflow_provider_imagetasks.polling.waiting import FAILED_READS, Watch, combine, failure, wait
+from airflow_provider_imagetasks.polling.status_requests import FAILED_READS, PAUSE_AFTER_429
+from airflow_provider_imagetasks.polling.waiting import Watch, combine, failure, wait
 from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
+from airflow_provider_imagetasks.services.pacing import Pace
 from airflow_provider_imagetasks.services.wire import Flow, Request, ask
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from tests.flow_driver import NOW, DrivenFlow, drive, response
@@ -29,7 +31,7 @@ class ScriptedService(AceDataCloud):
     def __init__(self, *readings: str | ImageTaskError) -> None:
         self._readings = list(readings)
 
-    def get_tasks(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
+    def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
         yield from ask(Request(method="GET", path="/"))
         reading = self._readings.pop(0)
         if isinstance(reading, ImageTaskError):
@@ -50,7 +52,7 @@ def watch(
 
 
 def waited(*readings: str | ImageTaskError, first_pause: float = 20, **fields: Any) -> DrivenFlow:
-    flow = wait(watch(**fields), ScriptedService(*readings), first_pause=first_pause)
+    flow = wait(watch(**fields), ScriptedService(*readings), Pace(None), first_pause=first_pause)
     return drive(flow, *[ANSWER] * len(readings))
 
 
@@ -64,10 +66,11 @@ def test_a_wait_ends_when_the_image_task_is_final(final: str) -> None:
 
 
 def test_a_wait_for_several_ends_with_the_last_of_them() -> None:
-    one_runs = [task("succeeded"), task("running")]
+    several = watch(ids=("a", "b"))
 
-    assert not watch().is_over(one_runs, NOW)
-    assert watch().is_over([task("succeeded"), task("failed")], NOW)
+    assert not several.is_over([task("succeeded"), task("running")], NOW)
+    assert not several.is_over([task("succeeded")], NOW)
+    assert several.is_over([task("succeeded"), task("failed")], NOW)
 
 
 def test_the_first_question_comes_after_the_first_pause() -> None:
@@ -75,9 +78,9 @@ def test_the_first_question_comes_after_the_first_pause() -> None:
 
 
 def test_every_branch_pauses_a_jittered_interval() -> None:
-    driven = waited("running", down(), RateLimitError("slowly"), "not_found", "succeeded")
+    driven = waited("running", down(), "not_found", "succeeded")
 
-    assert len(driven.pauses) == 5
+    assert len(driven.pauses) == 4
     assert all(8 <= seconds <= 10 for seconds in driven.pauses[1:])
 
 
@@ -137,8 +140,9 @@ def test_a_rate_limit_only_slows_the_wait_down() -> None:
     assert driven.pauses[1:] == [90] * 2 * FAILED_READS
 
 
-def test_a_rate_limit_shorter_than_the_interval_changes_nothing() -> None:
-    assert waited(RateLimitError("slowly", retry_after=1), "succeeded").pauses[1] >= 8
+@pytest.mark.parametrize(("retry_after", "seconds"), [(1, 1), (None, PAUSE_AFTER_429)])
+def test_a_rate_limit_is_over_when_the_service_says_so(retry_after: float | None, seconds: float) -> None:
+    assert waited(RateLimitError("slowly", retry_after=retry_after), "succeeded").pauses[1] == seconds
 
 
 def test_a_rate_limit_does_not_outlast_the_deadline() -> None:
@@ -149,19 +153,14 @@ def test_a_rate_limit_does_not_outlast_the_deadline() -> None:
 
 def test_a_wait_by_trace_id_looks_it_up() -> None:
     by_trace_id = Watch(image_task_ids=(), trace_id="mine", asked_at=NOW, deadline=NOW + 100, poll_interval=10)
+    finished = response(
+        {"id": "task-1", "finished_at": 5.5, "response": {"data": [{"url": "https://x.example/a.png"}]}}
+    )
 
-    driven = drive(by_trace_id.read(AceDataCloud()), response({"id": "task-1"}))
+    driven = drive(wait(by_trace_id, AceDataCloud(), Pace(None), first_pause=0), finished)
 
+    assert driven.result == "done"
     assert driven.requests[0].body == {"action": "retrieve", "trace_id": "mine"}
-    assert [found.id for found in driven.result] == ["task-1"]
-
-
-def test_the_records_come_in_the_order_of_the_ids_also_twice() -> None:
-    ids = ("b", "a", "b")
-
-    driven = drive(watch(ids=ids).read(AceDataCloud()), response({"items": [{"id": "a"}, {"id": "b"}]}))
-
-    assert [found.id for found in driven.result] == list(ids)
 
 
 def why(found: ImageTask) -> ImageTaskError | None:

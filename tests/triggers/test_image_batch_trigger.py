@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_imagetasks.exceptions import ImageTaskFailedError
+from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.polling import batch_wait as watching
 from airflow_provider_imagetasks.polling.batch_wait import BatchProgress, wake_at
 from airflow_provider_imagetasks.polling.wait_log import WaitLog
@@ -121,7 +122,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 async def started(monkeypatch: pytest.MonkeyPatch, trigger: ImageBatchTrigger) -> tuple[Poller, asyncio.Task[Any]]:
     poller = Poller()
-    monkeypatch.setattr(image_batch, "connection_poller", lambda _conn_id: poller)
+    monkeypatch.setattr(ImageTaskHook, "poller", lambda _hook: poller)
     event = asyncio.create_task(anext(trigger.run()))
     await until(lambda: poller.progress)
     return poller, event

@@ -12,7 +12,7 @@ from airflow_provider_imagetasks.hooks import connection as connections
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.tasks import ImageRequest
-from airflow_provider_imagetasks.triggers import image_task as trigger_module
+from airflow_provider_imagetasks.triggers import base as trigger_module
 from airflow_provider_imagetasks.triggers.image_task import ImageTaskTrigger
 from tests.conftest import DIALECT_PATHS
 
@@ -86,7 +86,7 @@ async def test_it_fires_at_the_deadline(submitted: Callable[..., str]) -> None:
 
 
 async def test_a_status_request_that_hangs_does_not_outlive_the_deadline(submitted: Callable[..., str]) -> None:
-    trigger = make(submitted("[poll-hang]"), seconds=0.3)
+    trigger = make(submitted("[poll-hang]"), seconds=1.5)
 
     (event,) = await events(trigger)
 

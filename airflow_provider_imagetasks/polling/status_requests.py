@@ -1,0 +1,310 @@
+"""The one engine for status questions: what is asked for next, with whom, how often, and what a failure means.
+
+A triggerer's waits, a batch's rows and the reads of a worker all ask through it; they say only what, how often, and
+what is done with the answer. Pure: :class:`StatusRequests` is told the time. :func:`read_all` drives it as a flow,
+:class:`~airflow_provider_imagetasks.polling.requests_under_way.RequestsUnderWay` on an event loop.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Generic, TypeVar
+
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    ImageTaskError,
+    QuotaExceededError,
+    RateLimitError,
+)
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE
+from airflow_provider_imagetasks.services.inline_ids import INLINE_PREFIX
+from airflow_provider_imagetasks.services.pacing import Pace
+from airflow_provider_imagetasks.services.wire import Flow, pause
+from airflow_provider_imagetasks.tasks import ImageTask
+
+MOST_AT_ONCE = 32
+"""Status requests of one account that are under way at the same time."""
+FAILED_READS = 5
+"""Status requests in a row that may fail for one image task before it is given up."""
+PAUSE_AFTER_429 = 5.0
+"""Seconds in which the account is left alone after a 429 that does not say how long."""
+EARLIEST = 0.8
+"""Share of the interval after which an image task may be asked for to fill a request; after all of it, it has to be."""
+
+
+class Question:
+    """One image task that is asked for.
+
+    :param image_task_id: empty where only the trace id is known.
+    :param trace_id: asked for where there is no id; never together with others.
+    :param interval: seconds between two questions; None for one that is asked until it is answered once, with growing
+        pauses after failures.
+    """
+
+    __slots__ = ("alone", "failures", "image_task_id", "interval", "refused", "trace_id", "turn")
+
+    def __init__(self, image_task_id: str, *, trace_id: str | None = None, interval: float | None = None) -> None:
+        self.image_task_id = image_task_id
+        self.trace_id = trace_id
+        self.interval = interval
+        self.alone = not image_task_id
+        """Whether it must not be asked for together with others."""
+        self.failures = 0
+        """How often in a row asking for it has failed."""
+        self.refused = False
+        """Whether the key was refused since the last answer."""
+        self.turn = 0
+        """Which of its places in the queue counts; the others are passed over."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody still waits for an answer."""
+        return self.turn >= 0
+
+    def interval_at(self, _now: float) -> float:
+        """Return the seconds until it is asked for again after an answer."""
+        return self.interval or 0.0
+
+    def drop(self) -> None:
+        """Ask for it no more."""
+        self.turn = -1
+
+
+Asked = TypeVar("Asked", bound=Question)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure(Generic[Asked]):
+    """What the failure of a status request means.
+
+    :param given_up: asking for these on is of no use.
+    :param put_off: these are asked for again later. Those that are in neither are asked for again at once, in another
+        way: one by one, or with the connection read anew.
+    """
+
+    given_up: Sequence[Asked] = ()
+    put_off: Sequence[Asked] = ()
+
+
+class StatusRequests(Generic[Asked]):
+    """The questions of one account by the time at which they have to be asked; never faster than its ``query_rate``.
+
+    The longest overdue come first, so that none starves, and take along those that are nearly due. One failure policy:
+
+    - 429 leaves the account alone for as long as the service wants, and counts against nobody who waits.
+    - A refused key is tried once more with the connection read anew.
+    - A group that is refused is asked for one by one, within the pace, to find the one that the service does not like.
+    - Any other failure may happen ``FAILED_READS`` times in a row to one image task, where a retry may help.
+
+    :param pace: the account's, shared by everybody who asks with it.
+    :param most_at_once: requests that may be under way at the same time.
+    :param rereads_key: whether the connection is read anew where its key is refused.
+    """
+
+    def __init__(self, pace: Pace, *, most_at_once: int = MOST_AT_ONCE, rereads_key: bool = False) -> None:
+        self.pace = pace
+        self.under_way = 0
+        self._most_at_once = most_at_once
+        self._rereads_key = rereads_key
+        self._queue: list[tuple[float, int, float, Asked]] = []
+        self._turn = 0
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def ask(self, question: Asked, *, due: float, early: float | None = None) -> None:
+        """Put a question in the queue; an earlier place of it counts no more.
+
+        :param due: Unix time at which it has to be asked.
+        :param early: Unix time from which it may be asked to fill a request; None means not before ``due``.
+        """
+        self._turn += 1
+        question.turn = self._turn
+        heappush(self._queue, (due, self._turn, due if early is None else early, question))
+
+    def ask_again(self, question: Asked, now: float) -> None:
+        """Ask again 0.8 to 1.0 of its interval later, spread at random."""
+        interval = question.interval_at(now)
+        self.ask(question, due=now + interval * random.uniform(0.9, 1.0), early=now + interval * EARLIEST)
+
+    def next_at(self) -> float | None:
+        """Return the Unix time of the next request; None where there is none, or too many are under way."""
+        due = self.next_due()
+        return None if due is None or self.under_way >= self._most_at_once else max(due, self.pace.next_at())
+
+    def next_due(self) -> float | None:
+        """Return the Unix time at which a question is due next, whatever the pace allows."""
+        while self._queue and not self._counts(self._queue[0]):
+            heappop(self._queue)
+        return self._queue[0][0] if self._queue else None
+
+    def take(self, now: float, service: Service) -> list[tuple[Asked, float]]:
+        """Take out what the next request asks for, and count the request; nothing before it may be made.
+
+        :returns: questions with the seconds by which the pace held each back.
+        """
+        moment = self.next_at()
+        if moment is None or moment > now:
+            return []
+        held_back_until = self.pace.free_at()
+        taken: list[tuple[Asked, float]] = []
+        while self._queue and len(taken) < service.batch_size and self._queue[0][2] <= now:
+            entry = self._queue[0]
+            due, _, _, question = entry
+            if self._counts(entry):
+                # Whatever made the service refuse it in company must not hurt the others again.
+                if taken and (question.alone or taken[0][0].alone):
+                    break
+                taken.append((question, held_back_until - due))
+            heappop(self._queue)
+        for _ in range(requests_for([question for question, _ in taken], service)):
+            self.pace.count(now)
+        self.under_way += 1
+        return taken
+
+    def clear(self) -> None:
+        """Forget every question."""
+        self._queue.clear()
+
+    def take_all(self) -> list[Asked]:
+        """Take every question out of the queue, because nobody can be asked now."""
+        taken = [entry[3] for entry in self._queue if self._counts(entry)]
+        self._queue.clear()
+        return taken
+
+    def answered(self, questions: Iterable[Asked]) -> None:
+        """Note that a request was answered; whoever asked says which of its questions are asked again."""
+        self.under_way -= 1
+        for question in questions:
+            question.failures, question.refused = 0, False
+            # Whoever made the service refuse its company is found; without it the others go together again.
+            question.alone = not question.image_task_id
+
+    def failed(self, questions: Sequence[Asked], error: ImageTaskError, now: float) -> Failure[Asked]:
+        """Note that a request failed, put its questions back in the queue, and return what that means."""
+        self.under_way -= 1
+        if isinstance(error, RateLimitError):
+            self.pace.pause_until(now + seconds_to_pause(error))
+        if isinstance(error, AuthenticationError) and self._rereads_key:
+            return self._refused(questions, now)
+        is_about_account = isinstance(error, AuthenticationError | QuotaExceededError)
+        if len(questions) > 1 and not error.retryable and not is_about_account:
+            for question in questions:
+                question.alone = True
+                self.ask(question, due=now)
+            return Failure()
+        given_up: list[Asked] = []
+        put_off: list[Asked] = []
+        for question in questions:
+            if not question.is_wanted:
+                continue
+            if _is_given_up(question, error):
+                given_up.append(question)
+                continue
+            put_off.append(question)
+            if isinstance(error, RateLimitError):
+                self.ask(question, due=now)
+            elif question.interval is None:
+                self.ask(question, due=now + 2 ** (question.failures - 1) + random.uniform(0, 1))
+            else:
+                self.ask_again(question, now)
+        return Failure(given_up, put_off)
+
+    def _refused(self, questions: Sequence[Asked], now: float) -> Failure[Asked]:
+        given_up = [question for question in questions if question.refused and question.is_wanted]
+        for question in questions:
+            if not question.refused:
+                # The key may have been changed since the connection was read.
+                question.refused = True
+                self.ask(question, due=now)
+        return Failure(given_up)
+
+    def _counts(self, entry: tuple[float, int, float, Asked]) -> bool:
+        return entry[3].turn == entry[1] and entry[3].is_wanted
+
+
+def seconds_to_pause(error: RateLimitError) -> float:
+    """Return how long the account is left alone after a 429."""
+    return error.retry_after if error.retry_after is not None else PAUSE_AFTER_429
+
+
+def _is_given_up(question: Question, error: ImageTaskError) -> bool:
+    """Count a failure, and return whether asking on is of no use."""
+    if not error.retryable:
+        return True
+    if isinstance(error, RateLimitError):
+        if question.interval is not None:
+            # Whoever waits has a deadline.
+            return False
+        if seconds_to_pause(error) > LONGEST_PAUSE:
+            return True
+    question.failures += 1
+    return question.failures >= FAILED_READS
+
+
+def requests_for(questions: Iterable[Question], service: Service) -> int:
+    """Return how many requests one question for these makes; ``inline:`` ids are the record, and need none."""
+    needs_none = all(question.image_task_id.startswith(INLINE_PREFIX) for question in questions)
+    return 0 if needs_none else service.requests_per_read
+
+
+def read_once(service: Service, questions: Sequence[Question]) -> Flow[dict[str, ImageTask]]:
+    """Make one status request; by id, ``""`` for a trace id. Free."""
+    first = questions[0]
+    if not first.image_task_id:
+        return {"": (yield from service.read_by_trace_id(first.trace_id or ""))}
+    return (yield from service.read_tasks_once(list(dict.fromkeys(question.image_task_id for question in questions))))
+
+
+def read_all(
+    service: Service,
+    pace: Pace,
+    image_task_ids: Iterable[str],
+    *,
+    trace_id: str | None = None,
+    enough: Callable[[ImageTask], bool] = lambda _task: False,
+) -> Flow[dict[str, ImageTask]]:
+    """Ask for image tasks until each has been answered once, group by group within the pace. Free.
+
+    :param image_task_ids: in this order they are returned; ``[""]`` stands for ``trace_id``.
+    :param enough: ends it early where it is true of an answer: the others are then left out.
+    :raises ImageTaskError: one of them cannot be read; a retry asks for all again.
+    """
+    wanted = list(dict.fromkeys(image_task_ids))
+    requests, found = StatusRequests[Question](pace), dict[str, ImageTask]()
+    now = yield from pause(0)
+    for image_task_id in wanted:
+        requests.ask(Question(image_task_id, trace_id=trace_id), due=now)
+    while (moment := requests.next_at()) is not None:
+        if moment > now:
+            now = yield from pause(moment - now)
+            continue
+        group = [question for question, _ in requests.take(now, service)]
+        try:
+            tasks = yield from read_once(service, group)
+        except ImageTaskError as error:
+            now = yield from pause(0)
+            if requests.failed(group, error, now).given_up:
+                raise
+        else:
+            now = yield from pause(0)
+            requests.answered(group)
+            found.update(tasks)
+            if any(enough(task) for task in tasks.values()):
+                break
+    return {image_task_id: found[image_task_id] for image_task_id in wanted if image_task_id in found}
+
+
+_paces: dict[Account, Pace] = {}
+
+
+def pace_of(account: Account, service: Service) -> Pace:
+    """Return the pace of status requests that everybody in this process shares who asks with an account."""
+    if account not in _paces:
+        _paces[account] = Pace(account.query_rate or service.default_query_rate)
+    return _paces[account]

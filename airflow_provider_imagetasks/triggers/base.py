@@ -1,0 +1,105 @@
+"""What both triggers share: how they are stored, what they wait for, and what they say when they are stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, ClassVar
+
+from airflow.triggers.base import BaseTrigger
+
+from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.polling.poller import StatusPoller
+from airflow_provider_imagetasks.polling.status_requests import EARLIEST
+from airflow_provider_imagetasks.polling.waiting import Watch
+
+SHORTEST_FIRST_PAUSE = 10.0
+"""Seconds between deferral and first poll: an event that comes while Airflow still writes down the deferral can make
+it fail the task."""
+
+
+class ImageTaskTriggerBase(BaseTrigger):
+    """A wait for image tasks of one connection on the triggerer. It only reads.
+
+    Arguments are stored in clear in Airflow's database, and rows of older versions must stay readable: ids, names and
+    numbers only, and a class path that never changes.
+    """
+
+    class_path: ClassVar[str]
+    """What Airflow's database names the trigger by."""
+    serialized_fields: ClassVar[tuple[str, ...]]
+    """The arguments, which are attributes of the same names."""
+    left_out_if_none: ClassVar[frozenset[str]] = frozenset()
+    """Arguments that older versions do not know, stored only where they say something."""
+
+    conn_id: str
+    image_task_ids: list[str]
+    deadline: float
+    poll_interval: float
+    asked_at: float
+    trace_id: str | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments, as plain JSON."""
+        values = {name: getattr(self, name) for name in self.serialized_fields}
+        return self.class_path, {
+            name: value for name, value in values.items() if value is not None or name not in self.left_out_if_none
+        }
+
+    @property
+    def watch(self) -> Watch:
+        """What is waited for, and until when."""
+        return Watch(
+            image_task_ids=tuple(self.image_task_ids),
+            trace_id=self.trace_id,
+            asked_at=self.asked_at,
+            deadline=self.deadline,
+            poll_interval=self.poll_interval,
+        )
+
+    @property
+    def poller(self) -> StatusPoller:
+        """The status poller that all waits of the connection share in this triggerer."""
+        return ImageTaskHook(self.conn_id).poller()
+
+    def first_question_after(self, seconds: float | None = None) -> float:
+        """Return the seconds until the first question has to be asked; the poller may ask at 0.8 of it.
+
+        :param seconds: before which it must not be asked; None takes what ``poll_interval`` allows.
+        """
+        earliest = self.poll_interval * EARLIEST if seconds is None else seconds
+        return max(earliest, SHORTEST_FIRST_PAUSE) / EARLIEST
+
+
+class ExplainedCancellation:
+    """A line in the task's log that says why a wait ends, where it is cancelled from outside.
+
+    Leaving it raises ``asyncio.CancelledError`` without the message that it came with. Thousands are open at a time, so
+    it is no generator.
+
+    :param trigger: the one that waits.
+    """
+
+    __slots__ = ("_trigger",)
+
+    def __init__(self, trigger: BaseTrigger) -> None:
+        self._trigger = trigger
+
+    def __enter__(self) -> None:
+        """Begin to wait."""
+
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the wait.
+
+        :raises asyncio.CancelledError: it was cancelled.
+        """
+        if not isinstance(error, asyncio.CancelledError):
+            return
+        self._trigger.log.info(
+            "This triggerer stops asking: a callback woke the task, it was ended or cleared, another triggerer took "
+            "the wait over, or this one shuts down. What was submitted goes on at the service."
+        )
+        # By the message of the cancellation Airflow would log a user's action, which it often was not.
+        raise asyncio.CancelledError from None

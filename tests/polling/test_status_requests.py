@@ -1,0 +1,414 @@
+"""The engine for status questions, told the time: what it asks for, how often, and what it makes of failures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    ImageTaskError,
+    InvalidRequestError,
+    QuotaExceededError,
+    RateLimitError,
+    ServiceUnavailableError,
+)
+from airflow_provider_imagetasks.polling.status_requests import (
+    EARLIEST,
+    FAILED_READS,
+    PAUSE_AFTER_429,
+    Question,
+    StatusRequests,
+    read_all,
+)
+from airflow_provider_imagetasks.services.aigptimage import AiGptImage
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.pacing import Pace
+from airflow_provider_imagetasks.services.rates import Rate, Window
+from airflow_provider_imagetasks.services.wire import Flow, Request, ask
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
+from tests.flow_driver import NOW, DrivenFlow, drive, response
+
+
+class Grouping(AiGptImage):
+    """A service that can be asked for some image tasks at once; says what each question finds.
+
+    :param readings: a word for all of them, or an error; the last one for ever.
+    """
+
+    def __init__(self, size: int, *readings: str | ImageTaskError) -> None:
+        self.batch_size = size  # type: ignore[misc]
+        self.asked: list[list[str]] = []
+        self._readings = list(readings or ["running"])
+
+    def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
+        yield from ask(Request(method="GET", path="/"))
+        self.asked.append(list(image_task_ids))
+        reading = self._readings.pop(0) if len(self._readings) > 1 else self._readings[0]
+        if isinstance(reading, ImageTaskError):
+            raise reading
+        return {name: ImageTask(id=name, service=self.name, state=TaskState(reading)) for name in image_task_ids}
+
+
+def no_limit() -> Pace:
+    return Pace(None)
+
+
+def limited(count: int, seconds: float) -> Pace:
+    return Pace(Rate((Window(count, seconds),)))
+
+
+class Asking:
+    """An engine with questions that are due so many seconds from now, and may be asked from so many on."""
+
+    def __init__(self, *due: float | tuple[float, float], pace: Pace | None = None, rereads_key: bool = False) -> None:
+        self.requests = StatusRequests[Question](pace or no_limit(), rereads_key=rereads_key)
+        self.questions = [Question(str(number), interval=10) for number in range(len(due))]
+        for question, moment in zip(self.questions, due, strict=True):
+            late, early = moment if isinstance(moment, tuple) else (moment, moment)
+            self.requests.ask(question, due=NOW + late, early=NOW + early)
+
+    def take(self, after: float = 0.0, most: int = 50) -> list[str]:
+        return [question.image_task_id for question, _ in self.requests.take(NOW + after, Grouping(most))]
+
+    def fail(self, error: ImageTaskError, after: float = 0.0, most: int = 50) -> tuple[list[str], list[str]]:
+        """Let what is due fail; return whom that gave up, and whom it put off."""
+        taken = [question for question, _ in self.requests.take(NOW + after, Grouping(most))]
+        failure = self.requests.failed(taken, error, NOW + after)
+        given_up, put_off = failure.given_up, failure.put_off
+        return sorted(one.image_task_id for one in given_up), sorted(one.image_task_id for one in put_off)
+
+
+def down() -> ImageTaskError:
+    return ServiceUnavailableError("no luck")
+
+
+# What is asked for next.
+
+
+def test_nothing_is_asked_where_nobody_asks() -> None:
+    assert (Asking().requests.next_at(), Asking().take()) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("due", "after", "most", "taken"),
+    [
+        ([10], 9.9, 50, []),
+        ([10], 10, 50, ["0"]),
+        ([-1, -30, -2], 0, 2, ["1", "2"]),
+        ([0, 0, 0], 0, 50, ["0", "1", "2"]),
+        ([0, (1, -1), (2, 0.5)], 0, 50, ["0", "1"]),
+        ([(1, -1)], 0, 50, []),
+        ([0, 0.1], 0, 50, ["0"]),
+    ],
+    ids=[
+        "not before it is due",
+        "when it is due",
+        "the longest overdue first",
+        "in their order where they are due together",
+        "along with who is nearly due",
+        "not without somebody who is due",
+        "and nobody too early",
+    ],
+)
+def test_who_is_due_is_asked_for(
+    due: list[float | tuple[float, float]], after: float, most: int, taken: list[str]
+) -> None:
+    assert Asking(*due).take(after, most) == taken
+
+
+def test_a_request_asks_for_no_more_than_the_service_takes() -> None:
+    many = Asking(*(-float(number) for number in range(120)))
+
+    assert [len(many.take()) for _ in range(4)] == [50, 50, 20, 0]
+
+
+def test_no_more_requests_are_under_way_than_may_be() -> None:
+    requests = StatusRequests[Question](no_limit(), most_at_once=2)
+    for number in range(3):
+        requests.ask(Question(str(number), interval=10), due=NOW)
+    first, _second = (requests.take(NOW, Grouping(1)) for _ in range(2))
+
+    assert requests.next_at() is None
+    requests.answered([question for question, _ in first])
+    assert len(requests.take(NOW, Grouping(1))) == 1
+
+
+def test_a_question_that_is_asked_anew_or_dropped_loses_its_place() -> None:
+    asking = Asking(0, 0, 0)
+    asking.requests.ask(asking.questions[0], due=NOW + 5)
+    asking.questions[1].drop()
+
+    assert asking.take() == ["2"]
+    assert asking.requests.next_at() == NOW + 5
+
+
+def test_the_pace_is_kept_and_those_it_holds_back_are_told() -> None:
+    asking = Asking(0, 0, 0, pace=limited(1, 10))
+
+    assert asking.take(most=2) == ["0", "1"]
+    assert asking.take() == []
+    moment = asking.requests.next_at()
+    assert moment is not None
+    assert NOW + 10 <= moment <= NOW + 11
+    ((_, late),) = asking.requests.take(moment, Grouping(2))
+    assert late == pytest.approx(moment - NOW)
+
+
+def test_a_trace_id_is_asked_for_alone() -> None:
+    asking = Asking(-3, 0)
+    asking.requests.ask(Question("", trace_id="mine", interval=10), due=NOW - 1)
+
+    assert [asking.take() for _ in range(3)] == [["0"], [""], ["1"]]
+
+
+@pytest.mark.parametrize("interval", [0.01, 10.0, 60.0])
+def test_the_next_question_comes_after_nine_tenths_of_the_interval_to_all_of_it(interval: float) -> None:
+    requests = StatusRequests[Question](no_limit())
+    for number in range(200):
+        requests.ask_again(Question(str(number), interval=interval), NOW)
+
+    assert requests.take(NOW + interval * 0.89, Grouping(200)) == []
+    due = [requests.next_due()]
+    while requests.take(NOW + interval, Grouping(1)):
+        requests.under_way = 0
+        due.append(requests.next_due())
+    moments = [moment for moment in due if moment is not None]
+    assert all(NOW + interval * 0.9 <= moment <= NOW + interval for moment in moments)
+    assert len(set(moments)) > 100
+
+
+@pytest.mark.parametrize(("ago", "taken"), [(10 * EARLIEST + 0.01, True), (10 * EARLIEST - 0.01, False)])
+def test_a_request_is_filled_with_those_for_whom_four_fifths_of_the_interval_have_passed(
+    ago: float, taken: bool
+) -> None:
+    asking = Asking(0)
+    asking.requests.ask_again(Question("nearly", interval=10), NOW - ago)
+
+    assert ("nearly" in asking.take()) is taken
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.floats(0, 20),
+            st.integers(1, 5),
+            st.lists(st.tuples(st.floats(-5, 30), st.floats(0, 10)), max_size=4),
+        ),
+        min_size=1,
+        max_size=25,
+    )
+)
+@settings(max_examples=200, deadline=None, database=None)
+def test_a_request_is_never_too_large_too_early_or_without_cause(
+    steps: list[tuple[float, int, list[tuple[float, float]]]],
+) -> None:
+    requests = StatusRequests[Question](no_limit(), most_at_once=1_000)
+    inside: dict[str, tuple[float, float]] = {}
+    now, number = NOW, 0
+    for passed, most, added in steps:
+        now += passed
+        for due_in, earlier in added:
+            number += 1
+            question = Question(str(number), interval=10)
+            requests.ask(question, due=now + due_in, early=now + due_in - earlier)
+            inside[question.image_task_id] = (now + due_in, now + due_in - earlier)
+        first_due = min((due for due, _early in inside.values()), default=None)
+        taken = requests.take(now, Grouping(most))
+        assert len(taken) <= most
+        assert bool(taken) is (first_due is not None and first_due <= now)
+        for question, _ in taken:
+            assert inside.pop(question.image_task_id)[1] <= now
+        overdue = [due for due, _early in inside.values() if due <= now]
+        assert not overdue or len(taken) == most
+
+
+@given(waits=st.integers(1, 40), most=st.integers(1, 7), every=st.floats(0.05, 3), interval=st.floats(0.5, 10))
+@settings(max_examples=60, deadline=None, database=None)
+def test_nobody_starves_although_the_rate_does_not_reach(waits: int, most: int, every: float, interval: float) -> None:
+    requests, asked, now = StatusRequests[Question](no_limit()), Counter[str](), NOW
+    for number in range(waits):
+        requests.ask(Question(str(number), interval=interval), due=NOW)
+    last = {str(number): NOW for number in range(waits)}
+    round_of_all = -(-waits // most) * every
+    for _ in range(300):
+        taken = [question for question, _ in requests.take(now, Grouping(most))]
+        if taken:
+            requests.answered(taken)
+        for question in taken:
+            name = question.image_task_id
+            assert now - last[name] <= interval + round_of_all + every + 1e-6
+            assert asked[name] == 0 or now - last[name] >= interval * EARLIEST - 1e-6
+            asked[name], last[name] = asked[name] + 1, now
+            requests.ask_again(question, now)
+        now += every
+    assert min(asked[name] for name in last) >= int(300 * every / (interval + round_of_all + every))
+
+
+@pytest.mark.parametrize("interval", [10.0, 60.0])
+def test_waits_that_begin_within_seconds_of_each_other_are_asked_in_full_groups(interval: float) -> None:
+    requests, service, now = StatusRequests[Question](limited(1_000, 1)), Grouping(50), NOW
+    for number in range(500):
+        begun = NOW + number * 2 / 500
+        question = Question(str(number), interval=interval)
+        requests.ask(question, due=begun + interval / EARLIEST, early=begun + interval)
+
+    groups = []
+    while now < NOW + 2 * interval:
+        moment = requests.next_at()
+        if moment is None:
+            break
+        now = max(now, moment)
+        taken = [question for question, _ in requests.take(now, service)]
+        requests.answered(taken)
+        groups.append(len(taken))
+
+    assert groups == [50] * 10
+
+
+# What a failure means.
+
+
+def test_a_failed_request_is_made_again_until_it_has_failed_five_times_in_a_row() -> None:
+    asking = Asking(0, 0)
+
+    failures = [asking.fail(down(), after=20 * number) for number in range(FAILED_READS)]
+
+    assert failures == [([], ["0", "1"])] * (FAILED_READS - 1) + [(["0", "1"], [])]
+
+
+def test_an_answer_forgives_what_failed_before() -> None:
+    asking = Asking(0)
+    for number in range(3 * FAILED_READS):
+        after = 20.0 * number
+        if number % FAILED_READS == FAILED_READS - 1:
+            taken = [question for question, _ in asking.requests.take(NOW + after, Grouping(50))]
+            asking.requests.answered(taken)
+            asking.requests.ask_again(taken[0], NOW + after)
+        else:
+            assert asking.fail(down(), after) == ([], ["0"])
+
+
+def test_a_failure_counts_against_those_who_were_asked_for() -> None:
+    asking = Asking(*[0.0] * 20)
+
+    assert all(asking.fail(down(), most=1)[0] == [] for _ in range(20))
+
+
+@pytest.mark.parametrize(("retry_after", "seconds"), [(90, 90), (None, PAUSE_AFTER_429)])
+def test_a_rate_limit_pauses_everybody_and_counts_against_nobody(retry_after: float | None, seconds: float) -> None:
+    asking = Asking(0, 0)
+    after = 0.0
+    for _ in range(2 * FAILED_READS):
+        assert asking.fail(RateLimitError("slowly", retry_after=retry_after), after, most=1)[0] == []
+        after += seconds
+        assert asking.requests.next_at() == NOW + after
+
+
+def test_a_group_that_is_refused_is_asked_for_one_by_one_within_the_pace() -> None:
+    asking = Asking(0, 0, 0, pace=limited(1, 1))
+
+    assert asking.fail(InvalidRequestError("no luck")) == ([], [])
+
+    moments = []
+    for _ in range(3):
+        moment = asking.requests.next_at()
+        assert moment is not None
+        moments.append(moment)
+        assert len(asking.take(after=moment - NOW)) == 1
+    assert [later - earlier >= 1 for earlier, later in zip([NOW, *moments], moments, strict=False)] == [True] * 3
+
+
+def test_the_one_that_the_service_does_not_like_is_given_up_and_the_others_go_together_again() -> None:
+    asking = Asking(0, 0, 0)
+    asking.fail(InvalidRequestError("no luck"))
+
+    assert asking.fail(InvalidRequestError("no luck")) == (["0"], [])
+    for _ in range(2):
+        taken = [question for question, _ in asking.requests.take(NOW, Grouping(50))]
+        asking.requests.answered(taken)
+        asking.requests.ask_again(taken[0], NOW)
+    assert sorted(asking.take(after=10)) == ["1", "2"]
+
+
+def test_what_is_wrong_with_the_account_is_wrong_for_all_of_a_group() -> None:
+    assert Asking(0, 0).fail(QuotaExceededError("no balance")) == (["0", "1"], [])
+
+
+def test_a_refused_key_is_tried_once_more_where_the_connection_is_read_anew() -> None:
+    asking = Asking(0, 0, rereads_key=True)
+
+    assert asking.fail(AuthenticationError("who?")) == ([], [])
+    assert asking.requests.next_at() == NOW
+    assert asking.fail(AuthenticationError("who?")) == (["0", "1"], [])
+
+
+def test_a_refused_key_is_given_up_where_it_stays_the_same() -> None:
+    assert Asking(0, 0).fail(AuthenticationError("who?")) == (["0", "1"], [])
+
+
+def test_nobody_is_given_up_who_does_not_wait_any_more() -> None:
+    asking = Asking(0)
+    ((question, _),) = asking.requests.take(NOW, Grouping(50))
+    question.drop()
+
+    assert asking.requests.failed([question], InvalidRequestError("no luck"), NOW).given_up == []
+
+
+# The reads of a worker.
+
+
+def read(service: Service, *ids: str, pace: Pace | None = None, answers: int) -> DrivenFlow:
+    return drive(read_all(service, pace or no_limit(), ids), *[response({})] * answers)
+
+
+def test_a_worker_reads_group_by_group_and_gets_them_in_its_own_order() -> None:
+    service = Grouping(2, "succeeded")
+
+    driven = read(service, "c", "a", "b", "a", answers=2)
+
+    assert service.asked == [["c", "a"], ["b"]]
+    assert list(driven.result) == ["c", "a", "b"]
+    assert driven.pauses == []
+
+
+def test_five_hundred_ids_at_a_service_of_one_id_a_request_are_read_within_its_rate() -> None:
+    driven = read(Grouping(1), *map(str, range(500)), pace=limited(8, 1), answers=500)
+
+    assert sum(driven.pauses) == pytest.approx(500 / 8, rel=0.05)
+
+
+def test_a_failed_read_of_a_worker_is_made_again_with_growing_pauses() -> None:
+    driven = read(Grouping(50, *[down()] * 4, "running"), "a", answers=5)
+
+    assert driven.error is None
+    assert [int(seconds) for seconds in driven.pauses] == [1, 2, 4, 8]
+
+
+@pytest.mark.parametrize(
+    ("error", "requests"),
+    [
+        (down(), FAILED_READS),
+        (InvalidRequestError("no luck"), 1),
+        (AuthenticationError("who?"), 1),
+        (RateLimitError("slowly", retry_after=1), FAILED_READS),
+        (RateLimitError("come back tomorrow", retry_after=3_600), 1),
+    ],
+    ids=["down", "refused", "key", "again and again too fast", "for longer than a worker waits"],
+)
+def test_a_read_that_cannot_be_made_fails_with_its_error(error: ImageTaskError, requests: int) -> None:
+    driven = read(Grouping(50, error), "a", answers=requests)
+
+    assert driven.error is error
+
+
+def test_a_read_ends_with_the_first_answer_that_is_enough() -> None:
+    service = Grouping(2)
+
+    driven = drive(read_all(service, no_limit(), "abcdef", enough=lambda task: task.id == "d"), *[response({})] * 2)
+
+    assert list(driven.result) == ["a", "b", "c", "d"]
