@@ -7,16 +7,24 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.beginnings import START_SECONDS, TOGETHER, measure_beginnings
 from benchmarks.downloads import compare_downloads
 from benchmarks.query_rate import measure_query_rate
 from benchmarks.report import conditions, download_table, insert, rate_table, verdict_table, wait_table
 from benchmarks.scale import FULL, QUICK, Scale
-from benchmarks.targets import Verdict, download_verdicts, growth_verdicts, rate_verdicts, wait_verdicts
+from benchmarks.targets import (
+    Verdict,
+    beginning_verdict,
+    download_verdicts,
+    growth_verdicts,
+    rate_verdicts,
+    wait_verdicts,
+)
 from benchmarks.waits import compare_waits, many_waits
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 _WHOLE, _QUICK = "python -m benchmarks --write", "python -m benchmarks --quick"
-PARTS = ("waits", "rate", "downloads")
+PARTS = ("waits", "beginnings", "rate", "downloads")
 
 
 def say(what: str) -> None:
@@ -32,6 +40,9 @@ def measure(scale: Scale, parts: tuple[str, ...]) -> tuple[list[Verdict], list[s
         waits, many = compare_waits(scale, say), many_waits(scale, say)
         verdicts += [*wait_verdicts(waits), *growth_verdicts(many, waits)]
         tables.append(wait_table(waits, many))
+    if "beginnings" in parts:
+        say(f"{TOGETHER} waits that begin within {START_SECONDS:.0f} s")
+        verdicts.append(beginning_verdict(measure_beginnings()))
     if "rate" in parts:
         say(f"{scale.limited_waits} waits at a service without batch status")
         rate = measure_query_rate(scale)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from benchmarks.beginnings import MOST_REQUESTS, START_SECONDS, TOGETHER, BeginningFigures
 from benchmarks.downloads import DownloadFigures
 from benchmarks.figures import WaitFigures
 from benchmarks.pictures import PictureKind
@@ -73,6 +74,16 @@ def rate_verdicts(rate: RateFigures) -> Iterator[Verdict]:
         reached=f"{rate.fewest} to {rate.most}",
         target="differ by at most one",
         met=rate.fewest >= 1 and rate.most - rate.fewest <= 1,
+    )
+
+
+def beginning_verdict(beginnings: BeginningFigures) -> Verdict:
+    """Judge the first questions of waits that begin together."""
+    return Verdict(
+        what=f"{TOGETHER} waits that begin within {START_SECONDS:.0f} s: requests until each was asked for",
+        reached=f"{beginnings.requests}" if beginnings.asked == TOGETHER else f"{beginnings.asked} asked for",
+        target=f"at most {MOST_REQUESTS}",
+        met=beginnings.asked == TOGETHER and beginnings.requests <= MOST_REQUESTS,
     )
 
 
