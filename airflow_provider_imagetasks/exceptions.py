@@ -1,4 +1,21 @@
-"""What can go wrong with an image task. The classes are API: retry policies and ``except`` match on them.
+"""Errors of image tasks. The classes are API: retry policies and ``except`` match on them.
+
+A star marks those that a retry may mend::
+
+    ImageTaskError
+      + AuthenticationError
+      + QuotaExceededError
+      + InvalidRequestError
+      + ContentPolicyError
+      + RateLimitError *
+      + ServiceUnavailableError *
+      + ProtocolError *
+      + UnknownOutcomeError
+      + ImageTaskFailedError
+      + ImageTaskNotFoundError
+      + ImageTaskTimeoutError
+      + DownloadError *
+          + UnsafeResultError
 
 Every error says what happened, to which image task, whether it was billed and what a retry will do, because
 whoever reads it in a task log usually did not write the Dag.
@@ -25,7 +42,8 @@ class ImageTaskError(Exception):
     :param trace_id: the correlation id that the service's support asks for, where one is known.
     :param service: name of the service, as in the connection.
     :param code: the service's own error code.
-    :param billed: whether the picture in question was charged; None takes the class's default.
+    :param billed: whether the picture in question was charged; None takes the class's default. What fails to be read
+        is ``"unknown"``, whatever the class: the picture may be paid for.
     :param retryable: whether the same Airflow task may succeed when it is tried again unchanged; None takes the
         class's default. Where False, Airflow is told not to use the retries that are left.
     :param retry_advice: what a retry or a Clear does; None takes the class's default.

@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_imagetasks.exceptions import UnknownOutcomeError
 from airflow_provider_imagetasks.services.account import read_account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
 from airflow_provider_imagetasks.transports.http import RequestsTransport
+from tests.flow_driver import drive, response
 
 CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
 
@@ -21,6 +23,14 @@ def shown_service() -> Service:
     exec(compile(block, str(CONTRIBUTING), "exec"), namespace)
     service: Service = namespace["Easel"]()
     return service
+
+
+def test_the_service_shown_does_not_take_a_strange_answer_for_a_submission() -> None:
+    request = ImageRequest(prompt="a kite", model="easel-1")
+
+    for answer in (response({}, status=404), response({"status": "queued"}), response({"id": "", "status": "queued"})):
+        error = drive(shown_service().submit(request), answer).error
+        assert type(error) is UnknownOutcomeError
 
 
 def test_the_service_shown_submits_and_reads(requests_mock: Any) -> None:

@@ -19,7 +19,7 @@ from airflow_provider_imagetasks.polling.status_requests import FAILED_READS, se
 from airflow_provider_imagetasks.polling.wait_log import WaitLog
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.pacing import Pace
+from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.wire import Flow, Result
 from airflow_provider_imagetasks.tasks import ImageTask
 

@@ -42,7 +42,7 @@ def _embedded(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
 
 
 class ResultAddresses:
-    """What a connection allows for results. Asked for every URL, after every redirect, and for every address.
+    """The addresses that a connection allows for results: asked for every URL, every redirect and every address found.
 
     :param account: ``download_hosts`` limits the hosts; ``allow_private_hosts`` allows private addresses. The
         connection's own host and port are always allowed.

@@ -13,7 +13,7 @@ DEFAULT_FILENAME = "{image_task_id}-{index}.{ext}"
 LONGEST_NAME = 200
 _PLACEHOLDERS = ("image_task_id", "index", "ext")
 ROW_PLACEHOLDERS = ("row", "id")
-"""What names in a batch may hold besides: the row's position in the batch, and the id that the row gives itself."""
+"""Placeholders of names in a batch besides: the row's position in the batch, and the id that the row gives itself."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 

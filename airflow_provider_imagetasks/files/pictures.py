@@ -35,7 +35,7 @@ class UnusablePictureError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """What a file turned out to be.
+    """A file that turned out to be a picture.
 
     :param sha256: of the file, as hexadecimal digits.
     :param bytes: its size.
@@ -55,7 +55,7 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class PeekedPicture:
-    """What the header of a picture says.
+    """The header of a picture.
 
     :param format: Pillow's name of the kind.
     :param width: in pixels, as ``height``.

@@ -28,7 +28,7 @@ from airflow_provider_imagetasks.polling.waiting import Watch, failure, wait
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID, Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.pacing import Pace
+from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
@@ -302,11 +302,11 @@ class ImageTaskHook(BaseHook):
 
     def _read(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
         with self._transport() as transport:
-            before = transport.requests
+            before = transport.requests_made
             try:
                 return transport.run(flow_of(self.service))
             finally:
-                metrics.polled(self.service.name, transport.requests - before)
+                metrics.polled(self.service.name, transport.requests_made - before)
 
     async def _aread(self, ids: Sequence[str], trace_id: str | None = None) -> dict[str, ImageTask]:
         return await self._arun(lambda service, pace: read_all(service, pace, ids, trace_id=trace_id))
@@ -319,7 +319,7 @@ class ImageTaskHook(BaseHook):
             try:
                 return await transport.run(flow_of(service, pace_of(account, service)))
             finally:
-                metrics.polled(service.name, transport.requests)
+                metrics.polled(service.name, transport.requests_made)
 
     def _watch(self, account: Account, image_task_id: str, timeout: float, poll_interval: float | None) -> Watch:
         now = time.time()

@@ -16,6 +16,8 @@ from airflow_provider_imagetasks.tasks import prompt_excerpt
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+_log = logging.getLogger(__name__)
+
 MOST_EVENTS = 1_000
 """Pictures that one task announces one by one: each is an asset and an event in Airflow's database."""
 MOST_LISTED = 20
@@ -104,7 +106,7 @@ def announce_pictures(context: Context, outlets: Sequence[Any], announcement: An
             if asset is not None:
                 event.add(asset, extra=dict(picture))
         if announcement.count > MOST_EVENTS:
-            _log().warning(
+            _log.warning(
                 "%s pictures are stored, and the first %s are announced to the asset alias %r. All of them are in %s",
                 announcement.count,
                 MOST_EVENTS,
@@ -128,9 +130,5 @@ def _asset_of(uri: str) -> Asset | None:
         # A question mark in a file's name would read as a query, and MySQL takes only ASCII.
         return Asset(uri=quote(uri, safe=":/@!$&'()*+,;=~%"))
     except ValueError as error:
-        _log().warning("%s is stored, but cannot be announced as an asset: %s", uri, error)
+        _log.warning("%s is stored, but cannot be announced as an asset: %s", uri, error)
         return None
-
-
-def _log() -> logging.Logger:
-    return logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""What a task read and made, for OpenLineage. Nothing of it is imported before OpenLineage itself asks.
+"""Lineage of image tasks, for OpenLineage. Nothing of it is imported before OpenLineage itself asks.
 
 A submission reads its reference pictures and makes an image task; a download reads the image task and makes files. So
 files lead back to reference pictures over the image task between them.
@@ -45,7 +45,7 @@ def gathered(files: Sequence[Made], folder: str) -> Sequence[Made]:
 
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """What one run of a task read and made.
+    """The lineage of one run of a task: what it read and made.
 
     :param service: name of the service.
     :param models: the models in use, each once.
@@ -113,7 +113,7 @@ def _names(uri: str) -> tuple[str, str]:
 
 
 class ReportsLineage:
-    """What an operator derives from to tell OpenLineage what it did, once it has set ``lineage``."""
+    """A base of operators that tell OpenLineage what they did, once they have set ``lineage``."""
 
     lineage: Lineage | None = None
 

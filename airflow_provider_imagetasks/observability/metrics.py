@@ -1,4 +1,4 @@
-"""What Airflow's metrics are told of image tasks. Nothing that goes wrong here fails a task or stops a wait.
+"""The metrics of image tasks that Airflow is told. Nothing that goes wrong here fails a task or stops a wait.
 
 ``docs/metrics.md`` lists them for those who watch them.
 """
@@ -6,10 +6,7 @@
 from __future__ import annotations
 
 import logging
-import os
-import queue
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,9 +17,6 @@ from typing import Any, Literal
 from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError, public_class_name
 from airflow_provider_imagetasks.services.wire import Flow, Request, Result
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
-
-MOST_WAITING = 10_000
-"""Counts that an event loop may be ahead of the thread that sends them."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,19 +49,8 @@ TOKENS = Metric(name="imagetasks.usage.tokens", kind="counter")
 COST = Metric(name="imagetasks.cost", kind="counter")
 
 METRICS = (
-    SUBMITTED,
-    REFUSED,
-    UNKNOWN_OUTCOME,
-    SUCCEEDED,
-    FAILED,
-    POLLS,
-    PICTURES,
-    BYTES,
-    QUEUE_TIME,
-    RUN_TIME,
-    CREDITS,
-    TOKENS,
-    COST,
+    *(SUBMITTED, REFUSED, UNKNOWN_OUTCOME, SUCCEEDED, FAILED, POLLS, PICTURES, BYTES),
+    *(QUEUE_TIME, RUN_TIME, CREDITS, TOKENS, COST),
 )
 """All there are."""
 
@@ -111,7 +94,7 @@ def ended(task: ImageTask, error: ImageTaskError | None) -> None:
             _count(metric, amount, service=task.service)
 
 
-def polled(service: str, requests: int) -> None:
+def polled(service: str, requests: int = 1) -> None:
     """Count status requests."""
     if requests:
         _count(POLLS, requests, service=service)
@@ -134,15 +117,6 @@ def counted(flow: Flow[Result], service: str) -> Flow[Result]:
         if isinstance(step, Request):
             polled(service, 1)
         answer = yield step
-
-
-def polled_from_loop(service: str, requests: int = 1) -> None:
-    """Count status requests without touching the network on the event loop that made them."""
-    try:
-        _left_behind().put_nowait(lambda: polled(service, requests))
-    except queue.Full:
-        # The counts are late by so much that something is wrong with the metrics; the wait is not to suffer.
-        _log.debug("A count of a status request is dropped: the metrics do not keep up")
 
 
 def stored(service: str, size: int) -> None:
@@ -187,32 +161,3 @@ def _safely(send: Callable[[], object]) -> None:
         send()
     except Exception as error:  # noqa: BLE001 - a picture that is paid for must not fail for a number
         _log.debug("A metric could not be sent", exc_info=error)
-
-
-_queue: queue.Queue[Callable[[], None]] | None = None
-_queue_lock = threading.Lock()
-
-
-def _left_behind() -> queue.Queue[Callable[[], None]]:
-    """Return what a thread of this process sends one by one; it is started with the first."""
-    global _queue  # noqa: PLW0603 - one for the process
-    with _queue_lock:
-        if _queue is None:
-            _queue = queue.Queue(MOST_WAITING)
-            threading.Thread(target=_send_for_ever, args=(_queue,), name="imagetasks-metrics", daemon=True).start()
-        return _queue
-
-
-def _begin_anew() -> None:
-    """Forget the parent's thread, which a forked process does not have."""
-    global _queue, _queue_lock
-    _queue, _queue_lock = None, threading.Lock()
-
-
-os.register_at_fork(after_in_child=_begin_anew)
-
-
-def _send_for_ever(counts: queue.Queue[Callable[[], None]]) -> None:
-    while True:
-        _safely(counts.get())
-        counts.task_done()

@@ -80,7 +80,7 @@ class RequestsUnderWay(Generic[Asked]):
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _ask(self, service: Service, questions: Sequence[Asked]) -> None:
-        metrics.polled(service.name, requests_for(questions, service))
+        metrics.polled(service.name, min(1, requests_for(questions, service)))
         try:
             tasks = await self._run(read_once(service, questions))
         except asyncio.CancelledError:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.pacing import Pace
+from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.wire import Flow, Result
 from airflow_provider_imagetasks.transports.http import AsyncTransport
 from airflow_provider_imagetasks.transports.selection import open_async_transport

@@ -23,7 +23,7 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE
 from airflow_provider_imagetasks.services.inline_ids import INLINE_PREFIX
-from airflow_provider_imagetasks.services.pacing import Pace
+from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.wire import Flow, pause
 from airflow_provider_imagetasks.tasks import ImageTask
 

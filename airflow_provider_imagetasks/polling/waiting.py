@@ -16,7 +16,7 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests, read_once
 from airflow_provider_imagetasks.polling.wait_log import Standing, WaitLog
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.pacing import Pace
+from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.wire import Flow, pause
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 

@@ -280,10 +280,11 @@ class _Question:
         :param until_unfinished: whether the first that is not over ends it: the triggerer will ask for all of them, and
             a worker would only be held for as long as ``query_rate`` takes.
         """
-        is_unfinished = (
-            (lambda task: not watch.is_settled(task, time.time())) if until_unfinished else (lambda _task: False)
-        )
-        found = self.hook.read(watch.asked_for, trace_id=watch.trace_id, enough=is_unfinished)
+
+        def is_enough(task: ImageTask) -> bool:
+            return until_unfinished and not watch.is_settled(task, time.time())
+
+        found = self.hook.read(watch.asked_for, trace_id=watch.trace_id, enough=is_enough)
         self.latest = [found[image_task_id] for image_task_id in watch.asked_for if image_task_id in found]
         self._log.read(self.latest)
         return self.latest

@@ -1,4 +1,4 @@
-"""What a connection says: which service, where, with which key, and how to behave there. Pure data."""
+"""The account that a connection stands for: service, address, key, and how to behave there. Pure data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_REQUEST_TIMEOUT = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class ServerCommand:
-    """How an MCP server is started over stdio.
+    """The command that starts an MCP server over stdio.
 
     :param command: the program.
     :param env: further environment variables, by name; they may hold keys.

@@ -67,25 +67,21 @@ class ConnectionFields:
             raise self._wrong(key, "a whole number")
         return int(number) if number is not None else None
 
-    def flag(self, key: str, *, default: bool) -> bool:
+    def flag(self, key: str, *, default: bool, wanted: str = "true or false") -> bool:
         """Return a truth value."""
         value = self._value(key)
         if value is None:
             return default
-        flag = {"true": True, "false": False}.get(str(value).strip().lower())
-        if flag is None:
-            raise self._wrong(key, "true or false")
-        return flag
+        if str(value).strip().lower() not in ("true", "false"):
+            raise self._wrong(key, wanted)
+        return str(value).strip().lower() == "true"
 
     def flag_or_path(self, key: str) -> bool | str:
         """Return a truth value, or the text that is none."""
         value = self._value(key)
-        if value is None:
-            return True
-        flag = {"true": True, "false": False}.get(str(value).strip().lower())
-        if flag is None and not isinstance(value, str):
-            raise self._wrong(key, "true, false or the path of a CA bundle")
-        return flag if flag is not None else str(value)
+        if isinstance(value, str) and value.strip().lower() not in ("true", "false"):
+            return value
+        return self.flag(key, default=True, wanted="true, false or the path of a CA bundle")
 
     def names(self, key: str) -> tuple[str, ...]:
         """Return host names in lower case, from a list or separated by commas."""

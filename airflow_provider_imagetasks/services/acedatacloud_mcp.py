@@ -18,12 +18,11 @@ from airflow_provider_imagetasks.exceptions import (
     ProtocolError,
     ServiceUnavailableError,
 )
-from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.fields import mapping, text
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.tasks_api import TasksApiService
-from airflow_provider_imagetasks.services.tool_answers import excerpt, tool_answer
-from airflow_provider_imagetasks.services.wire import Call, Flow, Response, ToolAnswer, ToolCall, ToolListing
+from airflow_provider_imagetasks.services.tool_answers import require_tools, tool_answer
+from airflow_provider_imagetasks.services.wire import Call, Flow, Response, ToolAnswer, ToolCall, excerpt
 from airflow_provider_imagetasks.tasks import ImageRequest
 
 TOOLS = {
@@ -46,7 +45,7 @@ FAILED_CALLS = frozenset(
 )
 """The server asked the API in vain, or does not say what the API answered: a 400, a 429, a 500 or nothing at all."""
 _WRONG_ARGUMENTS = re.compile(r"\AInput validation error|validation errors? for \w*Arguments")
-"""What the SDK on the server's side says before it calls a tool. (An *output* validation error comes after that.)"""
+"""The words of the SDK on the server's side before it calls a tool. (An *output* validation error comes after that.)"""
 
 
 class AceDataCloudMcp(TasksApiService):
@@ -76,20 +75,8 @@ class AceDataCloudMcp(TasksApiService):
 
     def check_connection(self) -> Flow[str]:
         """Ask which tools the server has, then for an empty batch, which needs the key."""
-        names = yield from exchange.patiently(self._tools)
-        missing = sorted(set(TOOLS.values()) - set(names))
-        if missing:
-            raise InvalidRequestError(
-                f"There is an MCP server, and it has no tool {', '.join(missing)}: is Host that of {self.title}?",
-                service=self.name,
-            )
+        yield from require_tools(TOOLS.values(), service=self.name, title=self.title)
         return (yield from super().check_connection())
-
-    def _tools(self) -> Flow[list[str]]:
-        return (yield from exchange.read(ToolListing(), self._names, service=self.name))
-
-    def _names(self, response: Response) -> list[str]:
-        return list(json.loads(tool_answer(response, service=self.name).text))
 
     def _object(self, response: Response) -> Mapping[str, Any]:
         """Return the object that a tool's text holds, or raise the error that it tells of."""

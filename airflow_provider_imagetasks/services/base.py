@@ -1,4 +1,4 @@
-"""What every service offers. One subclass per service; a family of protocols shares one class between them."""
+"""The contract of a service. One subclass per service; a family of protocols shares one class between them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, ImageTask
 class Service(ABC):
     """A protocol, written once as flows: generators that yield requests and are sent answers, without I/O.
 
-    The class attributes say what the service is and what it can do.
+    The class attributes say what the service is and what it can do. What is called ``read_...`` asks once; what is
+    called ``get_...``, ``find_...`` or ``list_...`` asks again where that helps.
     """
 
     name: ClassVar[str]
-    """What the connection's ``service`` field holds."""
+    """The value of the connection's field ``service``."""
     title: ClassVar[str]
-    """What people call it."""
+    """The name that people know it by."""
     default_base_url: ClassVar[str]
     default_model: ClassVar[str]
     """The model for a request that names none; likewise ``default_edit_model``."""
     default_edit_model: ClassVar[str]
     console_url: ClassVar[str | None] = None
-    """Where a person sees the account's image tasks and charges."""
+    """The page where a person sees the account's image tasks and charges."""
     requires_key: ClassVar[bool] = True
     is_tool_server: ClassVar[bool] = False
     """Whether it is an MCP server: its flows call tools, and a connection's Host is the address of its endpoint."""
@@ -41,9 +42,9 @@ class Service(ABC):
     default_query_rate: ClassVar[Rate] = Rate((Window(2, 1),))
     """Ceiling for status requests of an account whose connection names none."""
     batch_size: ClassVar[int] = 1
-    """How many image tasks one status request can ask for."""
+    """The most image tasks that one status request can ask for."""
     requests_per_read: ClassVar[int] = 1
-    """How many requests to the service one status question makes."""
+    """The most requests that one status question makes, whether for one image task or for ``batch_size``."""
     finds_by_trace_id: ClassVar[bool] = False
     repeats_submit_by_key: ClassVar[bool] = False
     """Whether a submission made again with the same key returns the same image task, at no further cost."""
@@ -53,7 +54,7 @@ class Service(ABC):
     most_edit_images: ClassVar[int] = 16
     takes_callback_url: ClassVar[bool] = False
     unfinished_note: ClassVar[str] = "It goes on there: it may still finish, and be billed"
-    """What becomes of an image task that nobody waits for any longer."""
+    """The fate of an image task that nobody waits for any longer."""
     fallback_callback_url: ClassVar[str | None] = None
     """Sent where nobody names a callback URL, for a service that keeps no record without one."""
 
@@ -122,22 +123,17 @@ class Service(ABC):
         yield from ()
         raise InvalidRequestError(f"{self.title} cannot look up image tasks by trace id; use image_task_id")
 
-    def find_by_trace_id(self, trace_id: str) -> Flow[list[ImageTask]]:
-        """Return every image task that carries a trace id, asking again where that helps. Free.
-
-        For a service that ``finds_by_trace_id``; how a submission whose answer was lost is found again.
-        """
-        task = yield from self.get_task_by_trace_id(trace_id)
-        return [] if task.state is TaskState.NOT_FOUND else [task]
-
     def find_by_trace_ids(self, trace_ids: Sequence[str]) -> Flow[list[ImageTask]]:
         """Return every image task that carries one of some trace ids, asking again where that helps. Free.
+
+        For a service that ``finds_by_trace_id``; how submissions whose answer was lost are found again.
 
         :param trace_ids: at most 50.
         """
         found: list[ImageTask] = []
         for trace_id in trace_ids:
-            found += yield from self.find_by_trace_id(trace_id)
+            task = yield from self.get_task_by_trace_id(trace_id)
+            found += [task] if task.state is not TaskState.NOT_FOUND else []
         return found
 
     def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
@@ -163,7 +159,10 @@ class Service(ABC):
         """
         yield from ()
         raise InvalidRequestError(
-            f"{self.title} cannot cancel: the image task goes on, and may be billed", image_task_id=image_task_id
+            f"{self.title} cannot cancel: the image task goes on",
+            image_task_id=image_task_id,
+            billed="unknown",
+            retry_advice="A retry would be refused in the same way.",
         )
 
     @abstractmethod
@@ -181,7 +180,7 @@ class Service(ABC):
 
     def get_task_by_trace_id(self, trace_id: str) -> Flow[ImageTask]:
         """Return the image task of a trace id, asking again where that helps."""
-        return (yield from exchange.patiently(lambda: self.read_by_trace_id(trace_id)))
+        return exchange.patiently(lambda: self.read_by_trace_id(trace_id))
 
     def get_tasks(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
         """Return image tasks by id, in groups of ``batch_size``, asking again where that helps; in the given order."""
@@ -215,6 +214,6 @@ class Service(ABC):
 
     @property
     def how_to_look(self) -> str:
-        """Where a person finds out what became of a submission."""
+        """The place where a person finds out what became of a submission."""
         place = f" at {self.console_url}" if self.console_url else ""
         return f"Look at the account's image tasks and charges{place} around that time before you Clear."

@@ -1,7 +1,7 @@
 """One request and its rules: when it is repeated, how long to wait before, and when its outcome is unknown.
 
-Reading is free and is repeated. A submission costs money: it is repeated only where the service certainly did not
-take it, or where it recognises the repetition by a key.
+Reading is free and is repeated; that it fails says nothing of whether the picture was paid for. A submission costs
+money: it is repeated only where the service certainly did not take it, or where it recognises the repetition by a key.
 """
 
 from __future__ import annotations
@@ -12,19 +12,28 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
     ImageTaskError,
+    ProtocolError,
+    QuotaExceededError,
     RateLimitError,
     ServiceUnavailableError,
     UnknownOutcomeError,
 )
 from airflow_provider_imagetasks.services.wire import Answer, Call, Flow, NoResponse, Response, Result, ask, pause
-from airflow_provider_imagetasks.tasks import utc_moment
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState, utc_moment
 
 ATTEMPTS = 5
 LONGEST_PAUSE = 60.0
 """Seconds that a flow waits before it asks again; a service that wants longer is left to Airflow's retry."""
 
 Interpretation = Callable[[Response], Result]
+
+_CORRECTIONS: dict[type[ImageTaskError], str] = {
+    AuthenticationError: "Correct the API key (the connection's password)",
+    QuotaExceededError: "Top up the account at the service",
+}
+"""Advice after a failed read, instead of the error's own, which would have a submission made anew."""
 
 
 def retry_after(response: Response) -> float | None:
@@ -48,12 +57,21 @@ def retry_after(response: Response) -> float | None:
 def read(request: Call, interpret: Interpretation[Result], *, service: str) -> Flow[Result]:
     """Make a request that costs nothing, once.
 
-    :param interpret: turns a response into the result, or raises an ``ImageTaskError``.
+    :param interpret: turns a response into the result, or raises an ``ImageTaskError``. An image task that failed is
+        a result, with its ``error``.
     :param service: its name, for messages.
-    :raises ImageTaskError: what ``interpret`` raised, or ``ServiceUnavailableError`` where no answer came.
+    :raises ImageTaskError: what ``interpret`` raised, ``ProtocolError`` for any other exception of it, or
+        ``ServiceUnavailableError`` where no answer came. ``billed`` is always ``"unknown"``.
     """
-    answer = yield from ask(request)
-    return _interpreted(answer, interpret, service)
+    try:
+        answer = yield from ask(request)
+        return _interpreted(answer, interpret, service)
+    except ImageTaskError as error:
+        error.billed = "unknown"
+        if not error.retryable:
+            correction = _CORRECTIONS.get(type(error), "Correct what it names")
+            error.retry_advice = f"{correction}; asking again costs nothing."
+        raise
 
 
 def patiently(make_flow: Callable[[], Flow[Result]], *, attempts: int = ATTEMPTS) -> Flow[Result]:
@@ -75,32 +93,41 @@ def patiently(make_flow: Callable[[], Flow[Result]], *, attempts: int = ATTEMPTS
 
 def submit(
     request: Call,
-    interpret: Interpretation[Result],
+    interpret: Interpretation[ImageTask],
     *,
     service: str,
     repeatable: bool,
     how_to_look: str,
     trace_id: str | None = None,
     attempts: int = ATTEMPTS,
-) -> Flow[Result]:
+) -> Flow[ImageTask]:
     """Make a request that costs money.
 
     It is made again where an error says that it was not billed and may be retried (429, no connection), and after an
     unknown outcome only where it is ``repeatable``.
 
-    :param interpret: turns a response into the result, or raises an ``ImageTaskError`` whose ``billed`` is ``"no"``
-        for a definite refusal.
+    :param interpret: turns a response into the image task, or raises an ``ImageTaskError`` whose ``billed`` is
+        ``"no"`` for a definite refusal. Any other exception of it, and an image task without an id or one that is not
+        found, means that the outcome is unknown.
     :param repeatable: whether the service answers the same request with the same image task.
     :param how_to_look: where a person finds out what became of it.
     :param trace_id: the request's correlation id, for messages.
     :raises UnknownOutcomeError: the service may have taken it; never made again.
     :raises ImageTaskError: a definite refusal.
     """
+
+    def accepted(response: Response) -> ImageTask:
+        task = interpret(response)
+        if not task.id or task.state is TaskState.NOT_FOUND:
+            said = response.excerpt() or "an empty body"
+            raise ProtocolError(f"The answer to the submission names no image task: {said}", service=service)
+        return task
+
     first_unknown: UnknownOutcomeError | None = None
     for attempt in range(1, attempts + 1):
         answer = yield from ask(request)
         try:
-            return _interpreted(answer, interpret, service)
+            return _interpreted(answer, accepted, service)
         except ImageTaskError as error:
             refused_again = error if first_unknown else None
             if error.billed == "unknown" and first_unknown is None:
@@ -110,7 +137,7 @@ def submit(
                 if first_unknown is None:
                     raise
                 # A refusal of the repetition says nothing about the first, which may have been taken.
-                raise first_unknown from refused_again
+                raise first_unknown from refused_again or error.__cause__
         yield from pause(seconds)
     raise AssertionError("the last attempt returns or raises")
 
@@ -122,7 +149,14 @@ def _interpreted(answer: Answer, interpret: Interpretation[Result], service: str
             service=service,
             billed="unknown" if answer.may_have_left else "no",
         )
-    return interpret(answer)
+    try:
+        return interpret(answer)
+    except ImageTaskError:
+        raise
+    except Exception as error:
+        # What comes from outside does not decide the class of an exception.
+        what = f"The answer is not understood ({type(error).__name__}: {error})"[:200]
+        raise ProtocolError(f"{what}: {answer.excerpt() or 'an empty body'}", service=service) from error
 
 
 def _pause_before_next(error: ImageTaskError, attempt: int, attempts: int) -> float | None:

@@ -6,7 +6,6 @@ results are files on the server's own disk.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,12 +22,12 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.services import exchange, gpt_image_texts
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.gpt_image_orders import checked_tool, start_arguments
+from airflow_provider_imagetasks.services.gpt_image_arguments import checked_tool, start_arguments
 from airflow_provider_imagetasks.services.gpt_image_texts import JobError
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES
-from airflow_provider_imagetasks.services.tool_answers import REFUSING_CODES, excerpt, tool_answer
-from airflow_provider_imagetasks.services.wire import Flow, Response, ToolAnswer, ToolCall, ToolListing
+from airflow_provider_imagetasks.services.tool_answers import REFUSING_CODES, require_tools, tool_answer
+from airflow_provider_imagetasks.services.wire import Flow, Response, ToolAnswer, ToolCall, excerpt
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageFile, ImageRequest, ImageTask, TaskState
 
 START, STATUS, RESULT = "start_generation_job", "check_job_status", "get_job_result"
@@ -53,6 +52,7 @@ class GptImageMcp(Service):
     requires_key = False
     is_tool_server = True
     default_query_rate = Rate((Window(20, 1),))
+    requests_per_read = 2
     makes_edits = True
     takes_files = True
     most_edit_images = 1
@@ -86,7 +86,7 @@ class GptImageMcp(Service):
 
     @property
     def how_to_look(self) -> str:
-        """Where a person finds out what became of a submission."""
+        """The place where a person finds out what became of a submission."""
         return (
             f"Look at the server's jobs (its tool {LIST}, or the hook's list_tasks) around that time, and at the usage "
             "of its OpenAI key, before you Clear."
@@ -119,24 +119,22 @@ class GptImageMcp(Service):
 
     def check_connection(self) -> Flow[str]:
         """Ask which tools the server has, then for its newest job."""
-        listed = yield from exchange.patiently(
-            lambda: exchange.read(ToolListing(), lambda answer: self._answer(answer).text, service=self.name)
-        )
-        missing = sorted({START, STATUS, RESULT, CANCEL, LIST} - set(json.loads(listed)))
-        if missing:
-            raise InvalidRequestError(
-                f"There is an MCP server, and it has no tool {', '.join(missing)}: is Host that of a {self.title}?",
-                service=self.name,
-            )
+        yield from require_tools((START, STATUS, RESULT, CANCEL, LIST), service=self.name, title=f"a {self.title}")
         yield from self.list_tasks(limit=1)
         return (
             f"The {self.title} answers. Whether its OpenAI key is good, and whether the workers reach output_dir, "
             "shows only when a picture is submitted."
         )
 
-    def _read(self, tool: str, image_task_id: str, interpret: Callable[[Response, str], ImageTask]) -> Flow[ImageTask]:
-        call = ToolCall(tool=tool, arguments={"job_id": image_task_id})
-        return (yield from exchange.read(call, lambda response: interpret(response, image_task_id), service=self.name))
+    def _read(
+        self, tool: str, image_task_id: str, interpret: Callable[[ToolAnswer, str], ImageTask]
+    ) -> Flow[ImageTask]:
+        def task(response: Response) -> ImageTask:
+            answer = self._answer(response)
+            error = gpt_image_texts.read_error(answer)
+            return interpret(answer, image_task_id) if error is None else self._error_task(answer, error, image_task_id)
+
+        return exchange.read(ToolCall(tool=tool, arguments={"job_id": image_task_id}), task, service=self.name)
 
     def _answer(self, response: Response) -> ToolAnswer:
         """Return what a tool said, also where it said it by an error of JSON-RPC."""
@@ -161,27 +159,14 @@ class GptImageMcp(Service):
             raw={"text": answer.text},
         )
 
-    def _status(self, response: Response, image_task_id: str) -> ImageTask:
-        answer = self._answer(response)
-        error = gpt_image_texts.read_error(answer)
-        if error is not None:
-            return self._task_of_error(answer, error, image_task_id)
+    def _status(self, answer: ToolAnswer, image_task_id: str) -> ImageTask:
         found = gpt_image_texts.read_status(answer.text)
         if found is None or found[0] != image_task_id:
             raise self._error(answer)
-        status = found[1]
-        if status == "failed":
-            return self._failed(image_task_id, gpt_image_texts.read_failure(answer.text), status)
-        if status == "cancelled":
-            return self._task(image_task_id, status, error=self._cancellation(image_task_id))
-        # Words that nobody knows yet are no end.
-        return self._task(image_task_id, status, state=_STATES.get(status, TaskState.RUNNING), text=answer.text)
+        failure = gpt_image_texts.read_failure(answer.text)
+        return self._task_in(found[1], image_task_id, reason=failure, text=answer.text)
 
-    def _result(self, response: Response, image_task_id: str) -> ImageTask:
-        answer = self._answer(response)
-        error = gpt_image_texts.read_error(answer)
-        if error is not None:
-            return self._task_of_error(answer, error, image_task_id)
+    def _result(self, answer: ToolAnswer, image_task_id: str) -> ImageTask:
         result = gpt_image_texts.read_result(answer.text)
         if result is None or result.job_id != image_task_id:
             raise self._error(answer)
@@ -194,9 +179,9 @@ class GptImageMcp(Service):
                 code="no_images",
                 billed="yes",
             )
-            return self._task(image_task_id, "completed", error=failure, text=answer.text)
+            return self._task_in("completed", image_task_id, error=failure, text=answer.text)
         images = tuple(GeneratedImage(index=index, path=path) for index, path in enumerate(result.paths))
-        task = self._task(image_task_id, "completed", state=TaskState.SUCCEEDED, text=answer.text)
+        task = self._task_in("completed", image_task_id, text=answer.text)
         return replace(task, images=images, prompt=result.prompt)
 
     def _listed(self, response: Response) -> list[ImageTask]:
@@ -204,65 +189,60 @@ class GptImageMcp(Service):
         jobs = None if answer.is_error else gpt_image_texts.read_list(answer.text)
         if jobs is None:
             raise self._error(answer)
-        return [self._listed_task(job_id, status) for job_id, status in jobs]
-
-    def _listed_task(self, job_id: str, status: str) -> ImageTask:
-        if status == "failed":
-            return self._failed(job_id, "the list does not say why", status)
-        if status == "cancelled":
-            return self._task(job_id, status, error=self._cancellation(job_id))
-        return self._task(job_id, status, state=_STATES.get(status, TaskState.RUNNING))
+        return [self._task_in(status, job_id, reason="the list does not say why") for job_id, status in jobs]
 
     def _cancelled(self, response: Response) -> None:
         answer = self._answer(response)
         if answer.is_error:
             raise self._error(answer)
 
-    def _task_of_error(self, answer: ToolAnswer, error: JobError, image_task_id: str) -> ImageTask:
+    def _error_task(self, answer: ToolAnswer, error: JobError, image_task_id: str) -> ImageTask:
         """Return the image task that an error tells of, where it does."""
         if error.message.startswith(_NOT_FOUND):
             return self.not_found(image_task_id, {"text": answer.text})
         if error.message.startswith("Job is still "):
-            return self._task(image_task_id, "running", state=TaskState.RUNNING)
+            return self._task_in("running", image_task_id)
         if error.message.startswith("Job failed: "):
-            return self._failed(image_task_id, error.message.removeprefix("Job failed: "), "failed")
+            return self._task_in("failed", image_task_id, reason=error.message.removeprefix("Job failed: "))
         if error.message.startswith("Job was cancelled"):
-            return self._task(image_task_id, "cancelled", error=self._cancellation(image_task_id))
+            return self._task_in("cancelled", image_task_id)
         raise self._error(answer)
 
-    def _task(
+    def _task_in(
         self,
-        image_task_id: str,
         status: str,
+        image_task_id: str,
         *,
-        state: TaskState = TaskState.FAILED,
+        reason: str = "",
         error: ImageTaskError | None = None,
         text: str = "",
     ) -> ImageTask:
+        """Return an image task by the server's word for its status; words that nobody knows yet are no end.
+
+        :param reason: why it failed, in the server's words.
+        :param error: why it failed although the word does not say so.
+        """
+        if status == "failed":
+            error = self._failure(reason, image_task_id)
+        if status == "cancelled":
+            error = ImageTaskFailedError(
+                _CANCELLED, service=self.name, image_task_id=image_task_id, code="cancelled", billed="yes"
+            )
         return ImageTask(
             id=image_task_id,
             service=self.name,
-            state=TaskState.FAILED if error else state,
+            state=TaskState.FAILED if error else _STATES.get(status, TaskState.RUNNING),
             raw_state=status,
             error=error,
             raw={"text": text} if text else {},
         )
 
-    def _failed(self, image_task_id: str, message: str, status: str) -> ImageTask:
-        codes = [code for code in CONTENT_POLICY_CODES if re.search(rf"\b{code}\b", message)]
-        facts: dict[str, Any] = {"service": self.name, "image_task_id": image_task_id}
-        error: ImageTaskError
-        if codes:
-            what = f"OpenAI refused it by its content policy: {excerpt(message)}"
-            error = ContentPolicyError(what, code=codes[0], **facts)
-        else:
-            error = ImageTaskFailedError(f"The server reports that the job failed: {excerpt(message)}", **facts)
-        return self._task(image_task_id, status, error=error)
-
-    def _cancellation(self, image_task_id: str) -> ImageTaskError:
-        return ImageTaskFailedError(
-            _CANCELLED, service=self.name, image_task_id=image_task_id, code="cancelled", billed="yes"
-        )
+    def _failure(self, reason: str, image_task_id: str) -> ImageTaskError:
+        code = next((code for code in CONTENT_POLICY_CODES if re.search(rf"\b{code}\b", reason)), None)
+        facts: dict[str, Any] = {"service": self.name, "image_task_id": image_task_id, "code": code}
+        if code:
+            return ContentPolicyError(f"OpenAI refused it by its content policy: {excerpt(reason)}", **facts)
+        return ImageTaskFailedError(f"The server reports that the job failed: {excerpt(reason)}", **facts)
 
     def _error(self, answer: ToolAnswer) -> ImageTaskError:
         """Return the error of an answer that is none of those that were hoped for."""

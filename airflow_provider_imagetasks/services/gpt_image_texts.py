@@ -32,7 +32,7 @@ NO_JOBS = "No jobs found."
 
 @dataclass(frozen=True)
 class JobError:
-    """What the server says instead of a result.
+    """An error in the server's words, instead of a result.
 
     :param code: JSON-RPC's; None where the server did not say.
     """

@@ -42,13 +42,10 @@ def task_from_inline_id(image_task_id: str, service: str) -> ImageTask:
         if not (isinstance(urls, list) and urls and all(isinstance(url, str) for url in urls)):
             raise ValueError("it has no pictures")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InvalidRequestError(
-            "image_task_id starts with 'inline:' but does not hold a record; pass it on unchanged",
-            service=service,
-        ) from error
+        raise _unreadable("image_task_id starts with 'inline:' but does not hold a record", service) from error
     if origin != service:
-        raise InvalidRequestError(
-            f"image_task_id comes from the service {origin}, but the connection is for {service}", service=service
+        raise _unreadable(
+            f"image_task_id comes from the service {origin}, but the connection is for {service}", service
         )
     task = ImageTask(
         id=image_task_id,
@@ -63,6 +60,11 @@ def task_from_inline_id(image_task_id: str, service: str) -> ImageTask:
     )
     finished_at = record.get("finished_at")
     return replace(task, finished_at=finished_at) if isinstance(finished_at, int | float) else task
+
+
+def _unreadable(message: str, service: str) -> InvalidRequestError:
+    advice = "Pass it on unchanged, with the connection that it was submitted with; asking again costs nothing."
+    return InvalidRequestError(message, service=service, billed="unknown", retry_advice=advice)
 
 
 def _text(value: object) -> str | None:

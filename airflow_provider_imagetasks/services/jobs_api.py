@@ -12,12 +12,10 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from airflow_provider_imagetasks.exceptions import (
-    AuthenticationError,
     ImageTaskError,
     ImageTaskFailedError,
     InvalidRequestError,
     ProtocolError,
-    QuotaExceededError,
     RateLimitError,
     ServiceUnavailableError,
 )
@@ -25,7 +23,7 @@ from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import mapping, number, text, whole_number
 from airflow_provider_imagetasks.services.jobs_api_records import read_record
-from airflow_provider_imagetasks.services.refusals import unexplained
+from airflow_provider_imagetasks.services.refusals import STATUSES, unexplained
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 
@@ -33,27 +31,17 @@ CREATE_PATH = "/api/v1/jobs/createTask"
 RECORD_PATH = "/api/v1/jobs/recordInfo"
 
 IMAGE_FIELDS = ("input_urls", "image_urls", "image_input")
-"""Where models take the pictures of an edit. The first is the usual one; naming another in options picks that."""
-
-ERROR_CODES: Mapping[int, type[ImageTaskError]] = {
-    400: InvalidRequestError,
-    401: AuthenticationError,
-    402: QuotaExceededError,
-    404: InvalidRequestError,
-    422: InvalidRequestError,
-    429: RateLimitError,
-    500: ServiceUnavailableError,
-}
-"""The codes of AI GPT Image's "Errors" page."""
+"""Fields in which models take the pictures of an edit. The first is usual; naming another in options picks that."""
 
 
 class JobsApiService(Service):
     """Submit with ``createTask``, then ask ``recordInfo`` for one id at a time."""
 
     makes_edits: ClassVar[bool] = True
-    error_codes: ClassVar[Mapping[int, type[ImageTaskError]]] = ERROR_CODES
+    error_codes: ClassVar[Mapping[int, type[ImageTaskError]]] = STATUSES
+    """The codes of AI GPT Image's "Errors" page, which mean what they mean in HTTP."""
     not_found_codes: ClassVar[frozenset[int]] = frozenset({404})
-    """What the answer to a status query is where there is no such image task."""
+    """The codes that answer a status query where there is no such image task."""
     refusing_codes: ClassVar[frozenset[int]] = frozenset()
     """Further codes by which the service says that it did not take a request, or does not charge for it."""
 
@@ -62,31 +50,21 @@ class JobsApiService(Service):
         body: dict[str, Any] = {"model": request.model, "input": self._input(request)}
         if request.callback_url:
             body["callBackUrl"] = request.callback_url
-        repeatable = self.repeats_submit_by_key and key is not None
+        headers = {"X-Request-ID": key} if self.repeats_submit_by_key and key else {}
         return (
             yield from exchange.submit(
-                Request(
-                    method="POST",
-                    path=CREATE_PATH,
-                    body=body,
-                    headers={"X-Request-ID": key} if repeatable and key else {},
-                ),
+                Request(method="POST", path=CREATE_PATH, body=body, headers=headers),
                 lambda response: self._created(response, request),
                 service=self.name,
-                repeatable=repeatable,
+                repeatable=bool(headers),
                 how_to_look=self.how_to_look,
             )
         )
 
     def read_one(self, image_task_id: str) -> Flow[ImageTask]:
         """Ask for one record."""
-        return (
-            yield from exchange.read(
-                Request(method="GET", path=RECORD_PATH, parameters={"taskId": image_task_id}),
-                lambda response: self._record(response, image_task_id),
-                service=self.name,
-            )
-        )
+        request = Request(method="GET", path=RECORD_PATH, parameters={"taskId": image_task_id})
+        return exchange.read(request, lambda answer: self._record(answer, image_task_id), service=self.name)
 
     def check_connection(self) -> Flow[str]:
         """Ask for an id that cannot exist: "not found" means that the key is good."""
@@ -126,11 +104,8 @@ class JobsApiService(Service):
         envelope, code = self._envelope(response)
         if code != 200:
             raise self._refusal(response, envelope, code)
-        image_task_id = text(mapping(envelope.get("data")).get("taskId"))
-        if not image_task_id:
-            raise ProtocolError(f"The answer to the submission has no taskId: {response.excerpt()}", service=self.name)
         return ImageTask(
-            id=image_task_id,
+            id=text(mapping(envelope.get("data")).get("taskId")) or "",
             service=self.name,
             state=TaskState.RUNNING,
             raw_state="submitted",

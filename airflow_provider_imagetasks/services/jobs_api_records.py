@@ -37,11 +37,12 @@ def read_record(record: Mapping[str, Any], *, service: str, image_task_id: str) 
         images = _images(record.get("resultJson"))
         state = TaskState.SUCCEEDED
         if not images:
-            state, error = TaskState.FAILED, _no_images(service, image_task_id)
+            what, state = "The image task finished without a picture", TaskState.FAILED
+            error = ImageTaskFailedError(what, service=service, image_task_id=image_task_id, code="no_images")
     elif word.lower() in FAILURE_WORDS:
         state, error = TaskState.FAILED, _failure(record, service, image_task_id)
     asked, cost = _object(record.get("param")), number(record.get("costTime"))
-    asked_input = _object(asked.get("input"))
+    asked_input, credits_used = _object(asked.get("input")), number(record.get("creditsConsumed"))
     created, completed = number(record.get("createTime")), number(record.get("completeTime"))
     return ImageTask(
         id=text(record.get("taskId")) or image_task_id,
@@ -55,7 +56,7 @@ def read_record(record: Mapping[str, Any], *, service: str, image_task_id: str) 
         created_at=created / 1000 if created is not None else None,
         finished_at=completed / 1000 if completed is not None else None,
         duration=cost / 1000 if cost is not None else None,
-        usage=_usage(record),
+        usage={"credits": credits_used} if credits_used is not None else None,
         error=error,
         raw=record,
     )
@@ -76,20 +77,9 @@ def _object(value: Any) -> Mapping[str, Any]:
     return mapping(value)
 
 
-def _usage(record: Mapping[str, Any]) -> dict[str, Any] | None:
-    credits_used = number(record.get("creditsConsumed"))
-    return {"credits": credits_used} if credits_used is not None else None
-
-
 def _failure(record: Mapping[str, Any], service: str, image_task_id: str) -> ImageTaskError:
     reason, code = text(record.get("failMsg")) or "no reason given", text(record.get("failCode"))
     facts: dict[str, Any] = {"service": service, "image_task_id": image_task_id, "code": code}
     if code and code.lower() in CONTENT_POLICY_CODES:
         return ContentPolicyError(f"The service refused it by its content policy: {reason}", **facts)
     return ImageTaskFailedError(f"The service reports that the image task failed or was cancelled: {reason}", **facts)
-
-
-def _no_images(service: str, image_task_id: str) -> ImageTaskError:
-    return ImageTaskFailedError(
-        "The image task finished without a picture", service=service, image_task_id=image_task_id, code="no_images"
-    )

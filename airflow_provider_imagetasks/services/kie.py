@@ -15,8 +15,9 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.fields import number
-from airflow_provider_imagetasks.services.jobs_api import ERROR_CODES, JobsApiService
+from airflow_provider_imagetasks.services.jobs_api import JobsApiService
 from airflow_provider_imagetasks.services.rates import TIERS
+from airflow_provider_imagetasks.services.refusals import STATUSES
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
 
 CREDIT_PATH = "/api/v1/chat/credit"
@@ -35,8 +36,7 @@ class Kie(JobsApiService):
     takes_callback_url = True
     not_found_codes = frozenset({404, 422})
     error_codes: ClassVar[Mapping[int, type[ImageTaskError]]] = {
-        **ERROR_CODES,
-        408: ServiceUnavailableError,
+        **STATUSES,
         433: QuotaExceededError,
         451: InvalidRequestError,
         455: ServiceUnavailableError,

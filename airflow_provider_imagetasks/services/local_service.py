@@ -7,7 +7,7 @@ from airflow_provider_imagetasks.services.tasks_api import TasksApiService
 
 
 class LocalService(TasksApiService):
-    """What ``python -m airflow_provider_imagetasks.local`` starts; it speaks the dialect of AceDataCloud."""
+    """The server that ``python -m airflow_provider_imagetasks.local`` starts; it speaks the dialect of AceDataCloud."""
 
     name = "local"
     title = "Local image service"

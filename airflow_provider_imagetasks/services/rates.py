@@ -1,13 +1,16 @@
-"""How often an account may be asked: rates as users write them, and the tiers that services publish."""
+"""Rates of an account: as users write them, as services publish them, and the pace that they set."""
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 
 _WINDOW = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{1,9}(?:\.\d{1,9})?)?\s*s\s*")
+_MARGIN = 1.02
+"""Windows are taken a little longer than they are, since requests do not arrive as evenly as they leave."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Tier:
-    """What a service allows one API key.
+    """The rates that a service allows one API key.
 
     :param submit: ceiling for new image tasks.
     :param query: ceiling for status requests.
@@ -90,3 +93,39 @@ def active_limit(text: str | None) -> int | None:
     """Return how many image tasks may run at the same time in the tier of that name; None where it is no tier."""
     tier = TIERS.get((text or "").strip())
     return tier.active if tier else None
+
+
+class Pace:
+    """A hard ceiling for requests, and the pauses that the service asks for. Pure: told the time, it tells the wait.
+
+    :param rate: None sets no ceiling.
+    :param paused_until: make no request before this Unix time.
+    """
+
+    def __init__(self, rate: Rate | None, *, paused_until: float = 0.0) -> None:
+        self.rate = rate
+        self.paused_until = paused_until
+        windows = rate.windows if rate else ()
+        self._windows = [(window.seconds * _MARGIN, deque[float](maxlen=window.count)) for window in windows]
+
+    def next_at(self) -> float:
+        """Return the Unix time from which the next request may be made; it may lie in the past."""
+        return max(self.paused_until, self.free_at())
+
+    def free_at(self) -> float:
+        """Return the Unix time from which the rate alone allows the next request; it may lie in the past."""
+        free = (made[0] + seconds for seconds, made in self._windows if len(made) == made.maxlen)
+        return max(free, default=0.0)
+
+    def count(self, now: float) -> None:
+        """Note that a request is made."""
+        for _, made in self._windows:
+            made.append(now)
+
+    def pause_until(self, moment: float) -> None:
+        """Make no request before ``moment``, which a service asked for."""
+        self.paused_until = max(self.paused_until, moment)
+
+    def seconds_for(self, requests: float) -> float:
+        """Return how long so many requests take at least, in seconds."""
+        return max((requests / made.maxlen * seconds for seconds, made in self._windows if made.maxlen), default=0.0)

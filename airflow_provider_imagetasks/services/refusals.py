@@ -27,7 +27,7 @@ STATUSES: dict[int, type[ImageTaskError]] = {
     422: InvalidRequestError,
     429: RateLimitError,
 }
-"""What a status alone says, where no code of the service says more."""
+"""The meaning of a status alone, where no code of the service says more."""
 
 
 def unexplained(response: Response, *, service: str) -> ImageTaskError:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.pacing import Pace
+from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.wire import Flow, Sleep, pause
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
 

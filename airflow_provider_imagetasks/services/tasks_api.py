@@ -12,11 +12,11 @@ from functools import partial
 from typing import Any, ClassVar
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, ProtocolError
-from airflow_provider_imagetasks.services import exchange, tasks_api_records
+from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import mapping, text
 from airflow_provider_imagetasks.services.inline_ids import inline_id
-from airflow_provider_imagetasks.services.tasks_api_errors import error_in, refusal
+from airflow_provider_imagetasks.services.tasks_api_answers import failure_in, read_images, read_record, refusal
 from airflow_provider_imagetasks.services.wire import Call, Flow, Part, Request, Response
 from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, ImageTask, TaskState
 
@@ -25,15 +25,8 @@ EDITS_PATH = "/openai/images/edits"
 TASKS_PATH = "/openai/tasks"
 PAGE_SIZE = 50
 FILTERS = (
-    "ids",
-    "trace_ids",
-    "application_id",
-    "user_id",
-    "type",
-    "offset",
-    "limit",
-    "created_at_min",
-    "created_at_max",
+    *("ids", "trace_ids", "application_id", "user_id", "type"),
+    *("offset", "limit", "created_at_min", "created_at_max"),
 )
 
 
@@ -55,13 +48,15 @@ class TasksApiService(Service):
         trace_id = (request.trace_id or key) if self.finds_by_trace_id else None
         submission = self._submission(request, trace_id)
         try:
-            task = yield from exchange.submit(
-                submission,
-                lambda response: self._accepted(response, request, trace_id),
-                service=self.name,
-                repeatable=False,
-                how_to_look=self.how_to_look,
-                trace_id=trace_id,
+            return (
+                yield from exchange.submit(
+                    submission,
+                    lambda response: self._accepted(response, request, trace_id),
+                    service=self.name,
+                    repeatable=False,
+                    how_to_look=self.how_to_look,
+                    trace_id=trace_id,
+                )
             )
         except InvalidRequestError as error:
             if self.fallback_callback_url and request.callback_url == self.fallback_callback_url:
@@ -70,7 +65,6 @@ class TasksApiService(Service):
                     "set callback_url to one of your own."
                 )
             raise
-        return task
 
     def _submission(self, request: ImageRequest, trace_id: str | None) -> Call:
         body: dict[str, Any] = {**request.options, "prompt": request.prompt, "model": request.model, "async": True}
@@ -95,21 +89,17 @@ class TasksApiService(Service):
 
     def read_one(self, image_task_id: str) -> Flow[ImageTask]:
         """Ask for one record; ``{}`` means that the service does not know it."""
-        return (yield from self._retrieve({"id": image_task_id}, image_task_id))
+        return self._retrieve({"id": image_task_id}, image_task_id)
 
     def read_by_trace_id(self, trace_id: str) -> Flow[ImageTask]:
         """Ask for the record that was submitted with this trace id."""
         task = yield from self._retrieve({"trace_id": trace_id}, "")
         return replace(task, trace_id=task.trace_id or trace_id)
 
-    def find_by_trace_id(self, trace_id: str) -> Flow[list[ImageTask]]:
-        """Ask by batch, since a single answer does not tell whether there are several."""
-        query = {"trace_ids": [trace_id], "limit": PAGE_SIZE}
-        return (yield from exchange.patiently(lambda: self._retrieve_batch(query)))
-
     def find_by_trace_ids(self, trace_ids: Sequence[str]) -> Flow[list[ImageTask]]:
-        """Ask for all of them by batch, page by page, since one trace id may belong to several image tasks."""
-        return (yield from self.list_tasks(trace_ids=list(trace_ids)))
+        """Ask by batch, page by page: a single answer does not tell whether one trace id has several image tasks."""
+        # A service that does not know the filter answers with every record of the account: that must have an end.
+        return self.list_tasks(trace_ids=list(trace_ids), limit=PAGE_SIZE * len(trace_ids))
 
     def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
         """Ask for several records in one request, matched by their id; those that are missing are not found."""
@@ -152,22 +142,13 @@ class TasksApiService(Service):
         return f"{self.title} accepts the key. An empty balance shows only when a picture is submitted."
 
     def _retrieve(self, query: Mapping[str, str], image_task_id: str) -> Flow[ImageTask]:
-        return (
-            yield from exchange.read(
-                self._question("retrieve", query),
-                lambda response: self._record(self._object(response), image_task_id),
-                service=self.name,
-            )
+        question = self._question("retrieve", query)
+        return exchange.read(
+            question, lambda response: self._record(self._object(response), image_task_id), service=self.name
         )
 
     def _retrieve_batch(self, query: Mapping[str, Any]) -> Flow[list[ImageTask]]:
-        return (
-            yield from exchange.read(
-                self._question("retrieve_batch", query),
-                self._records,
-                service=self.name,
-            )
-        )
+        return exchange.read(self._question("retrieve_batch", query), self._records, service=self.name)
 
     def _records(self, response: Response) -> list[ImageTask]:
         items = self._object(response).get("items")
@@ -176,7 +157,7 @@ class TasksApiService(Service):
         return [self._record(item, "") for item in items if isinstance(item, Mapping) and item.get("id")]
 
     def _record(self, record: Mapping[str, Any], image_task_id: str) -> ImageTask:
-        return tasks_api_records.read_record(record, service=self.name, image_task_id=image_task_id)
+        return read_record(record, service=self.name, image_task_id=image_task_id)
 
     def _object(self, response: Response) -> Mapping[str, Any]:
         """Return the object that an answer holds, or raise the error that it tells of."""
@@ -195,9 +176,9 @@ class TasksApiService(Service):
         """Return the image task that a submission made: usually only its id, sometimes the pictures at once."""
         body = self._object(response)
         image_task_id = text(body.get("task_id"))
-        images = tasks_api_records.read_images(body)
+        images = read_images(body)
         if body.get("success") is False:
-            raise error_in(body, response.status, service=self.name, image_task_id=image_task_id)
+            raise failure_in(body, service=self.name, image_task_id=image_task_id)
         task = ImageTask(
             id=image_task_id or "",
             service=self.name,

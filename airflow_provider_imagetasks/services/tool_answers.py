@@ -1,6 +1,9 @@
-"""What an MCP server's answer to a tool call means before the tool's own words count: the same for every server."""
+"""Answers of MCP servers, as far as they mean the same at every server: before the tool's own words count."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Iterable
 
 from airflow_provider_imagetasks.exceptions import (
     ImageTaskError,
@@ -8,8 +11,9 @@ from airflow_provider_imagetasks.exceptions import (
     ProtocolError,
     ServiceUnavailableError,
 )
+from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.refusals import unexplained
-from airflow_provider_imagetasks.services.wire import Response, ToolAnswer
+from airflow_provider_imagetasks.services.wire import Flow, Response, ToolAnswer, ToolListing, excerpt
 
 INTERNAL_ERROR = -32603
 REFUSING_CODES = frozenset({-32600, -32601, -32602})
@@ -30,23 +34,29 @@ def tool_answer(response: Response, *, service: str) -> ToolAnswer:
         raise error
     if response.code is None:
         return response
-    raise protocol_refusal(response, response.code, response.text, service=service)
+    what = f"{response.tool} at {response.server} refused: {excerpt(response.text)}"
+    error_class: type[ImageTaskError] = ProtocolError
+    if response.code in REFUSING_CODES:
+        error_class = InvalidRequestError
+    elif response.code == INTERNAL_ERROR:
+        error_class = ServiceUnavailableError
+    raise error_class(what, service=service, code=str(response.code))
 
 
-def protocol_refusal(response: ToolAnswer, code: int, message: str, *, service: str) -> ImageTaskError:
-    """Return the error that a JSON-RPC error stands for.
+def require_tools(wanted: Iterable[str], *, service: str, title: str) -> Flow[None]:
+    """Ask an MCP server which tools it has, again where that helps. Free.
 
-    :param code: the JSON-RPC code.
-    :param message: the server's words.
+    :param title: what people call the server, for messages.
+    :raises InvalidRequestError: it lacks one of ``wanted``.
     """
-    what = f"{response.tool} at {response.server} refused: {excerpt(message)}"
-    if code in REFUSING_CODES:
-        return InvalidRequestError(what, service=service, code=str(code))
-    if code == INTERNAL_ERROR:
-        return ServiceUnavailableError(what, service=service, code=str(code))
-    return ProtocolError(what, service=service, code=str(code))
 
+    def names(response: Response) -> list[str]:
+        return list(json.loads(tool_answer(response, service=service).text))
 
-def excerpt(text: str, length: int = 300) -> str:
-    """Return the beginning of a text on one line, for messages."""
-    return " ".join(text.split())[:length]
+    found = yield from exchange.patiently(lambda: exchange.read(ToolListing(), names, service=service))
+    missing = sorted(set(wanted) - set(found))
+    if missing:
+        raise InvalidRequestError(
+            f"There is an MCP server, and it has no tool {', '.join(missing)}: is Host that of {title}?",
+            service=service,
+        )

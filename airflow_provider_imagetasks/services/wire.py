@@ -1,4 +1,4 @@
-"""What a flow and its transport say to each other. A flow does no I/O: it yields steps and is sent answers."""
+"""The steps of a flow, and the answers of its transport. A flow does no I/O: it yields steps and is sent answers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from airflow_provider_imagetasks.tasks import ImageFile
 
 Result = TypeVar("Result")
+
+
+def excerpt(text: str, length: int = 300) -> str:
+    """Return the beginning of a text on one line, for messages.
+
+    :param length: the most characters.
+    """
+    return " ".join(text.split())[:length]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +107,12 @@ class Response:
 
     def excerpt(self) -> str:
         """Return the beginning of the body on one line, for messages."""
-        return " ".join(self.content[:400].decode("utf-8", "replace").split())[:160]
+        return excerpt(self.content[:400].decode("utf-8", "replace"), 160)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToolAnswer(Response):
-    """What an MCP server made of a tool call: its text as ``content``, as it came.
+    """The answer of an MCP server to a tool call: its text as ``content``, as it came.
 
     :param server: where the server is, for messages; likewise ``tool``.
     :param from_tool: False for an HTTP answer that something before the tool gave, with its status and headers.

@@ -53,7 +53,7 @@ def reconcile(
     if not service.finds_by_trace_id:
         return Reconciliation(Outcome.UNKNOWN)
     trace_id = record.trace_id or request.trace_id or key
-    tasks = yield from service.find_by_trace_id(trace_id)
+    tasks = yield from service.find_by_trace_ids([trace_id])
     ours = [task for task in tasks if task.trace_id == trace_id]
     if trace_id != key:
         # Somebody chose the trace id, and may have chosen it before.

@@ -1,4 +1,4 @@
-"""What the environment says of proxies and certificates: one rule for every HTTP request of the package."""
+"""Proxies and certificates of the environment: one rule for every HTTP request of the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a failed request means: whether the service may have seen it, and what to say of it."""
+"""The meaning of a failed request: whether the service may have seen it, and what to say of it."""
 
 from __future__ import annotations
 

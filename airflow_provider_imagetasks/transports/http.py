@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Self
 
 from airflow_provider_imagetasks import __version__
+from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import Answer, Call, Flow, NoResponse, Request, Response, Result, Sleep
 from airflow_provider_imagetasks.transports.environment import Proxies, ca_bundle, tls_context
@@ -41,15 +42,13 @@ def _headers(account: Account, request: Request) -> dict[str, str]:
 
 
 class Transport(ABC):
-    """Runs flows on the calling thread. Use it as a context manager.
+    """Runs flows on the calling thread. Use it as a context manager."""
 
-    ``requests`` counts the requests that it has made so far.
-    """
+    requests_made = 0
+    """The number of requests that it has made so far."""
 
-    requests = 0
-
-    @abstractmethod
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     @abstractmethod
     def __exit__(self, *exception: object) -> None: ...
@@ -59,27 +58,34 @@ class Transport(ABC):
         try:
             step = next(flow)
             while True:
-                if isinstance(step, Sleep):
-                    time.sleep(max(0.0, step.seconds))
-                    step = flow.send(time.time())
+                try:
+                    if isinstance(step, Sleep):
+                        time.sleep(max(0.0, step.seconds))
+                        reply: Answer | float = time.time()
+                    else:
+                        reply = self._answer(step)
+                except ImageTaskError as error:
+                    # It goes through the flow, which knows whether a read or a submission was not made.
+                    step = flow.throw(error)
                 else:
-                    step = flow.send(self._answer(step))
+                    step = flow.send(reply)
         except StopIteration as end:
             result: Result = end.value
             return result
 
     @abstractmethod
     def _answer(self, call: Call) -> Answer:
-        """Make one call and say what came of it; never raise for what a service or the way to it does."""
+        """Make one call and say what came of it; never raise for what a service or the way to it does.
+
+        :raises ImageTaskError: it cannot be made: the environment's proxy, or the server's program, cannot be used.
+        """
 
 
 class AsyncTransport(ABC):
-    """Runs flows in the running event loop. Use it as an asynchronous context manager.
+    """Runs flows in the running event loop. Use it as an asynchronous context manager."""
 
-    ``requests`` counts the requests that it has made so far.
-    """
-
-    requests = 0
+    requests_made = 0
+    """The number of requests that it has made so far."""
 
     @abstractmethod
     async def __aenter__(self) -> Self: ...
@@ -92,18 +98,24 @@ class AsyncTransport(ABC):
         try:
             step = next(flow)
             while True:
-                if isinstance(step, Sleep):
-                    await asyncio.sleep(max(0.0, step.seconds))
-                    step = flow.send(time.time())
+                try:
+                    if isinstance(step, Sleep):
+                        await asyncio.sleep(max(0.0, step.seconds))
+                        reply: Answer | float = time.time()
+                    else:
+                        reply = await self._answer(step)
+                except ImageTaskError as error:
+                    # It goes through the flow, which knows whether a read or a submission was not made.
+                    step = flow.throw(error)
                 else:
-                    step = flow.send(await self._answer(step))
+                    step = flow.send(reply)
         except StopIteration as end:
             result: Result = end.value
             return result
 
     @abstractmethod
     async def _answer(self, call: Call) -> Answer:
-        """Make one call and say what came of it; never raise for what a service or the way to it does."""
+        """Do what :meth:`Transport._answer` does."""
 
 
 class RequestsTransport(Transport):
@@ -120,9 +132,6 @@ class RequestsTransport(Transport):
         self._session.verify = ca_bundle(account)
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_exception: object) -> None:
         self._session.close()
 
@@ -131,7 +140,7 @@ class RequestsTransport(Transport):
         import urllib3
 
         request = _http_request(call)
-        self.requests += 1
+        self.requests_made += 1
         url = self._account.base_url + request.path
         proxy = self._proxies.of(url)
         try:
@@ -140,7 +149,9 @@ class RequestsTransport(Transport):
                 url,
                 json=request.body if not request.parts else None,
                 data=request.form if request.parts else None,
-                files=_requests_files(request) if request.parts else None,
+                files=[
+                    (part.name, (part.file.name, part.file.content, part.file.media_type)) for part in request.parts
+                ],
                 params=request.parameters,
                 headers=_headers(self._account, request),
                 proxies={"http": proxy, "https": proxy} if proxy else None,
@@ -185,7 +196,7 @@ class AiohttpTransport(AsyncTransport):
         request = _http_request(call)
         if self._session is None:
             raise RuntimeError("the transport is not open; use it in 'async with'")
-        self.requests += 1
+        self.requests_made += 1
         url = self._account.base_url + request.path
         try:
             async with self._session.request(
@@ -234,10 +245,6 @@ def _response(account: Account, status: int, headers: Mapping[str, str], content
     for form in hidden_forms(account.key):
         fields = {name: value.replace(form, "***") for name, value in fields.items()}
     return Response(status=status, headers=fields, content=without_secrets(content, [account.key]), at=time.time())
-
-
-def _requests_files(request: Request) -> list[tuple[str, tuple[str, bytes, str]]]:
-    return [(part.name, (part.file.name, part.file.content, part.file.media_type)) for part in request.parts]
 
 
 def _aiohttp_form(request: Request) -> aiohttp.FormData:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
 import re
 import sys
 import types
@@ -182,17 +182,17 @@ def test_the_hook_counts_what_it_submits_and_waits_for(
     assert statsd.totals("succeeded") == {of_service: 1}
 
 
-def test_a_forked_process_sends_its_own(statsd: StatsdReceiver) -> None:
-    metrics.polled_from_loop("kie")
-    child = os.fork()
-    if not child:
-        metrics.polled_from_loop("kie", 2)
-        metrics._left_behind().join()
-        os._exit(0)
-    os.waitpid(child, 0)
-    metrics._left_behind().join()
+async def test_the_polls_of_a_wait_on_an_event_loop_are_counted(
+    connection: dict[str, Any], statsd: StatsdReceiver, of_service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_COUNTED", json.dumps({"conn_type": "imagetasks", **connection}))
+    hook = ImageTaskHook("counted")
+    found = await asyncio.to_thread(lambda: hook.submit(ImageRequest(prompt="a red kite")).id)
 
-    assert statsd.totals("polls") == {(("service", "kie"),): 3}
+    await hook.await_task(found, poll_interval=1)
+
+    # At least one in the wait, and one for the record after it.
+    assert statsd.totals("polls")[of_service] >= 2
 
 
 def broken(*_: Any, **__: Any) -> Any:

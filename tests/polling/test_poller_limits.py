@@ -12,8 +12,7 @@ from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.polling.poller import StatusPoller
 from airflow_provider_imagetasks.polling.status_requests import FAILED_READS
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.services.pacing import Pace
-from airflow_provider_imagetasks.services.rates import Rate, Window
+from airflow_provider_imagetasks.services.rates import Pace, Rate, Window
 from tests.polled_accounts import Records, SpokenLog, account, names, poller_for, reader, until, watch
 from tests.scripted_server import ReceivedRequest, Reply, ScriptedServer, Step
 

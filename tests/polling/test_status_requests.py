@@ -27,8 +27,7 @@ from airflow_provider_imagetasks.polling.status_requests import (
 )
 from airflow_provider_imagetasks.services.aigptimage import AiGptImage
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.pacing import Pace
-from airflow_provider_imagetasks.services.rates import Rate, Window
+from airflow_provider_imagetasks.services.rates import Pace, Rate, Window
 from airflow_provider_imagetasks.services.wire import Flow, Request, ask
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from tests.flow_driver import NOW, DrivenFlow, drive, response

@@ -17,7 +17,7 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.polling.status_requests import FAILED_READS, PAUSE_AFTER_429
 from airflow_provider_imagetasks.polling.waiting import Watch, combine, failure, wait
 from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
-from airflow_provider_imagetasks.services.pacing import Pace
+from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.wire import Flow, Request, ask
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from tests.flow_driver import NOW, DrivenFlow, drive, response

@@ -177,10 +177,10 @@ def test_repetitions_that_do_not_get_through_leave_the_first_unknown(last: Any) 
 def test_a_redirect_is_refused_and_named_without_its_query(status: int) -> None:
     moved = response(b"", status=status, headers={"location": "https://elsewhere.example/login?session=secret"})
 
-    for flow in (AceDataCloud().submit(REQUEST), AiGptImage().get_task("task-1")):
+    for flow, billed in ((AceDataCloud().submit(REQUEST), "no"), (AiGptImage().get_task("task-1"), "unknown")):
         error = drive(flow, moved).error
         assert type(error) is ProtocolError
-        assert (error.billed, error.retryable) == ("no", False)
+        assert (error.billed, error.retryable) == (billed, False)
         assert "https://elsewhere.example/login" in error.message
         assert "secret" not in error.message
 

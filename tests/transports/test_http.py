@@ -21,6 +21,7 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.polling.waiting import Watch, wait
 from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
 from airflow_provider_imagetasks.services.aigptimage import AiGptImage
+from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
 from tests.driven_transports import STARTED_AT, TRANSPORTS, DrivenTransport, account, comparable
@@ -215,7 +216,7 @@ def test_a_wait_runs_over_either_transport(driven: DrivenTransport) -> None:
     )
     script = [Reply({}), Reply({"id": "task-1"}), UNAVAILABLE, RECORD]
     with ScriptedServer(*script) as server:
-        reason = driven.run(wait(watch, ACEDATACLOUD, first_pause=10), account(server.url))
+        reason = driven.run(wait(watch, ACEDATACLOUD, Pace(None), first_pause=10), account(server.url))
         assert reason == "done"
 
     assert len(server.requests) == 4

@@ -13,7 +13,6 @@ from typing import Any
 
 import httpx2
 
-from airflow_provider_imagetasks import __version__
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.transports.environment import Proxies, tls_context
 from airflow_provider_imagetasks.transports.http import CONNECT_TIMEOUT, LARGEST_ANSWER, USER_AGENT
@@ -22,7 +21,6 @@ from airflow_provider_imagetasks.transports.redaction import without_secrets
 FAILURE = "imagetasks"
 """Under this name the data of an error holds what this module knows of it."""
 ERROR_CODE = -32000
-CLIENT_NAME, CLIENT_VERSION = "airflow-provider-imagetasks", __version__
 SHORT_TIMEOUT = 5.0
 """Seconds for messages whose answer nobody waits for: notifications, the end of a session."""
 _EXCERPT = 4096

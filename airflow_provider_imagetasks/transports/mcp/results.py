@@ -10,6 +10,7 @@ import mcp_types as types
 from mcp.client.session import ClientSession
 from mcp.shared.exceptions import MCPError
 
+from airflow_provider_imagetasks.services.wire import excerpt
 from airflow_provider_imagetasks.transports.mcp.guarded_http import FAILURE
 
 _MOST_TOOL_PAGES = 20
@@ -54,9 +55,4 @@ def innermost(error: BaseException) -> BaseException:
 
 def said(error: BaseException) -> str:
     """Return what an error says, for a message."""
-    return excerpt(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-
-
-def excerpt(text: str) -> str:
-    """Return the beginning of a text on one line."""
-    return " ".join(text.split())[:160]
+    return excerpt(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, 160)

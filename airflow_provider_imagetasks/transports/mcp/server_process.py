@@ -39,7 +39,7 @@ class ServerProcess:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not stand in a message."""
+        """The values that must not stand in a message."""
         return tuple(value for name, value in self._environment.items() if _SECRET_NAME.search(name))
 
     @asynccontextmanager

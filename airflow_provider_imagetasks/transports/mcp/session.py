@@ -17,22 +17,18 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
+from airflow_provider_imagetasks import __version__
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.services.wire import Answer, NoResponse, ToolAnswer, ToolCall, ToolListing
+from airflow_provider_imagetasks.services.wire import Answer, NoResponse, ToolAnswer, ToolCall, ToolListing, excerpt
 from airflow_provider_imagetasks.transports.http import LARGEST_ANSWER
-from airflow_provider_imagetasks.transports.mcp.guarded_http import (
-    CLIENT_NAME,
-    CLIENT_VERSION,
-    SHORT_TIMEOUT,
-    make_client,
-)
-from airflow_provider_imagetasks.transports.mcp.results import excerpt, failure_of, innermost, said, text_of, tools_of
+from airflow_provider_imagetasks.transports.mcp.guarded_http import SHORT_TIMEOUT, make_client
+from airflow_provider_imagetasks.transports.mcp.results import failure_of, innermost, said, text_of, tools_of
 from airflow_provider_imagetasks.transports.mcp.server_process import ServerProcess
 from airflow_provider_imagetasks.transports.redaction import without_secrets
 
 _GONE_SESSION_STATUSES = (400, 404)
-"""How servers and bridges refuse a session id that they no longer know; the call was not made."""
+"""The refusals of servers and bridges for a session id that they no longer know; the call was not made."""
 
 
 class SessionLostError(Exception):
@@ -71,7 +67,7 @@ class ToolServerSession:
 
     @property
     def server(self) -> str:
-        """Where the server is, for messages."""
+        """The server's address, for messages."""
         command = self._account.server_command
         return f"the MCP server {command.command!r}" if command else f"the MCP server {self._account.base_url}"
 
@@ -87,7 +83,7 @@ class ToolServerSession:
             except SessionLostError as error:
                 await self._close(opened)
                 if attempt == 2:
-                    return self._no_response(f"it refuses every session ({error})", call, may_have_left=False)
+                    return self._no_response(f"it refuses every session ({error})", call)
         raise AssertionError("the second attempt returns")
 
     async def close(self) -> None:
@@ -136,13 +132,14 @@ class ToolServerSession:
         return self._answer(call, error.message, code=error.code)
 
     def _answer(
-        self, call: ToolCall | ToolListing, text: str, *, is_error: bool = False, code: int | None = None
+        self, call: ToolCall | ToolListing | None, text: str, *, is_error: bool = False, code: int | None = None
     ) -> Answer:
+        """Return what the server said to a call, or to the opening of a session where there is none."""
         return ToolAnswer(
             content=without_secrets(text.encode("utf-8", "replace"), self._secrets),
             at=time.time(),
             server=self.server,
-            tool=call.tool if isinstance(call, ToolCall) else "tools/list",
+            tool=call.tool if isinstance(call, ToolCall) else "tools/list" if call else "initialize",
             is_error=is_error or code is not None,
             code=code,
         )
@@ -158,7 +155,9 @@ class ToolServerSession:
             from_tool=False,
         )
 
-    def _no_response(self, reason: str, call: ToolCall | ToolListing, *, may_have_left: bool) -> NoResponse:
+    def _no_response(
+        self, reason: str, call: ToolCall | ToolListing | None = None, *, may_have_left: bool = False
+    ) -> NoResponse:
         what = f"{call.tool} at {self.server}" if isinstance(call, ToolCall) else self.server
         shown = without_secrets(f"{what}: {reason}".encode("utf-8", "replace"), self._secrets).decode()
         return NoResponse(reason=shown, may_have_left=may_have_left, at=time.time())
@@ -221,7 +220,7 @@ class ToolServerSession:
             streams = streamable_http_client(
                 self._account.base_url, http_client=client, max_sse_event_size=LARGEST_ANSWER
             )
-        info = types.Implementation(name=CLIENT_NAME, version=CLIENT_VERSION)
+        info = types.Implementation(name="airflow-provider-imagetasks", version=__version__)
         try:
             async with streams as (receiving, sending), ClientSession(receiving, sending, client_info=info) as session:
                 yield session
@@ -237,10 +236,10 @@ class ToolServerSession:
         if failure is not None and "status" in failure:
             return _NotOpenedError(self._refused(failure))
         if failure is not None:
-            return _NotOpenedError(self._lost(failure["reason"]))
+            return _NotOpenedError(self._no_response(failure["reason"]))
         if isinstance(error, TimeoutError):
             reason = f"no session within {self._account.request_timeout:g} s"
-            return _NotOpenedError(self._none(reason) if self._process else self._lost(reason))
+            return _NotOpenedError(self._none(reason) if self._process else self._no_response(reason))
         if self._process is not None:
             return _NotOpenedError(self._none(f"it opened no session ({said(error)})"))
         code = error.code if isinstance(error, MCPError) else types.INVALID_REQUEST
@@ -249,25 +248,14 @@ class ToolServerSession:
     def _none(self, reason: str, code: int = types.INVALID_REQUEST) -> Answer:
         """Return the answer where there is no session, and where asking again does not help."""
         words = self._process.last_words() if self._process else ""
-        return ToolAnswer(
-            content=without_secrets(f"{reason}{words}".encode("utf-8", "replace"), self._secrets),
-            at=time.time(),
-            server=self.server,
-            tool="initialize",
-            is_error=True,
-            code=code,
-        )
-
-    def _lost(self, reason: str) -> NoResponse:
-        shown = without_secrets(f"{self.server}: {reason}".encode("utf-8", "replace"), self._secrets).decode()
-        return NoResponse(reason=shown, may_have_left=False, at=time.time())
+        return self._answer(None, f"{reason}{words}", code=code)
 
     def _refused(self, failure: Mapping[str, Any]) -> Answer:
         """Return the answer to the opening of a session: whatever it was, no call has been made."""
         if failure["status"] >= 500 or failure["status"] in (303, 408):
-            return self._lost(f"HTTP {failure['status']} when the session was to be opened")
+            return self._no_response(f"HTTP {failure['status']} when the session was to be opened")
         if 200 <= failure["status"] < 300:
-            return self._none(f"it is no MCP server: {excerpt(failure['content'])}")
+            return self._none(f"it is no MCP server: {excerpt(failure['content'], 160)}")
         return self._http_answer(failure, None)
 
     async def _close(self, opened: _Open) -> None:

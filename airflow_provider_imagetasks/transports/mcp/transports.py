@@ -1,20 +1,49 @@
-"""Transports for services that are MCP servers, for workers and for event loops: both use the same session."""
+"""Transports for services that are MCP servers, for workers and for event loops: both use the same session.
+
+The official ``mcp`` SDK below it is optional, slow to import and talkative, so it is loaded when first needed.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import ExitStack
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Self
 
+from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import Answer, Call, Request
 from airflow_provider_imagetasks.transports.http import AsyncTransport, Transport
-from airflow_provider_imagetasks.transports.mcp.sdk import load_sessions
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from airflow_provider_imagetasks.transports.mcp.session import ToolServerSession
+
+EXTRA = "airflow-provider-imagetasks[mcp]"
+_TALKATIVE = ("mcp", "client", "httpx2", "httpcore2")
+"""Loggers that write a line for every request or session: task logs are for the image tasks."""
+
+
+def load_sessions() -> ModuleType:
+    """Import what speaks to MCP servers; takes a second the first time, so not on an event loop.
+
+    :raises InvalidRequestError: the SDK is not installed, or too old.
+    """
+    try:
+        module = import_module("airflow_provider_imagetasks.transports.mcp.session")
+    except ImportError as error:
+        raise InvalidRequestError(
+            f"MCP servers need the package 'mcp', version 2 or newer ({error}). Install it where tasks and triggers "
+            f"run: pip install '{EXTRA}'"
+        ) from error
+    for name in _TALKATIVE:
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.WARNING)
+    return module
 
 
 class AsyncToolTransport(AsyncTransport):
@@ -42,7 +71,7 @@ class AsyncToolTransport(AsyncTransport):
             raise RuntimeError("the transport is not open; use it in 'async with'")
         if isinstance(call, Request):
             raise TypeError("an HTTP request is no tool call: its service must not say is_tool_server")
-        self.requests += 1
+        self.requests_made += 1
         return await self._session.perform(call)
 
 
@@ -73,5 +102,5 @@ class ToolTransport(Transport):
     def _answer(self, call: Call) -> Answer:
         if self._portal is None or self._transport is None:
             raise RuntimeError("the transport is not open; use it in 'with'")
-        self.requests += 1
+        self.requests_made += 1
         return self._portal.call(self._transport.perform, call)

@@ -1,4 +1,4 @@
-"""What the GPT-Image MCP server is asked for: checked first, since it notices most mistakes only after it has begun."""
+"""Arguments for the GPT-Image MCP server: checked first, since it notices most mistakes only after it has begun."""
 
 from __future__ import annotations
 
