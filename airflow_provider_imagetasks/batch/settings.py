@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.submissions.ledger import SubmissionSlot
+from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
 
 WINDOW = 500
 """Rows that are open or being downloaded at the same time, at most: what a trigger can carry."""

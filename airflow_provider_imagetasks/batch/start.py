@@ -16,8 +16,7 @@ from airflow_provider_imagetasks.batch.row_decisions import FailureBudget, Life,
 from airflow_provider_imagetasks.batch.spending import Spending, in_words, is_within
 from airflow_provider_imagetasks.batch.state import BatchState
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
-from airflow_provider_imagetasks.submissions.identity import batch_identity
-from airflow_provider_imagetasks.submissions.ledger import SubmissionSlot
+from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, batch_identity
 
 MANIFEST_NAME = "manifest.jsonl"
 STATE_KEY = "imagetasks_batch"

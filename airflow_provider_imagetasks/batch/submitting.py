@@ -102,7 +102,7 @@ class Submissions:
                     raise self._desk.stopped
                 request = await self._prepared(intent.index)
                 task = await transport.run(
-                    self.limits.submit_within_rate(request, self._service, key=self._key_of(intent))
+                    self.limits.within_rate(self._service.submit(request, key=self._key_of(intent)))
                 )
         except UnknownOutcomeError as error:
             self._desk.lost(intent, error)

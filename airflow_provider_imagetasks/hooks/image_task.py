@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -97,11 +98,11 @@ class ImageTaskHook(BaseHook):
         try:
             if self.account.server_command is not None:
                 return True, "The fields can be read. This test does not start the MCP server of 'command'."
-            return True, self._run(lambda service: service.check_connection())
+            return True, self.run(self.service.check_connection())
         except ImageTaskError as error:
             return False, f"{type(error).__name__}: {error.message}"
 
-    def prepare(self, request: ImageRequest) -> ImageRequest:
+    def complete(self, request: ImageRequest) -> ImageRequest:
         """Return the request as it would be sent: its files read, model and callback URL filled in. Nothing is sent.
 
         :raises InvalidRequestError: a file cannot be used, or the service cannot do what is asked for.
@@ -165,29 +166,30 @@ class ImageTaskHook(BaseHook):
         :raises ImageTaskError: it was refused, and not billed.
         """
         try:
-            task = self.send(request, key=key)
+            task = self.submit_completed(self.complete(request), key=key)
         except ImageTaskError as error:
             metrics.not_submitted(self.service.name, error)
             raise
         metrics.submitted(self.service.name)
         return task
 
-    def send(self, request: ImageRequest, *, key: str | None = None) -> ImageTask:
-        """Do what :meth:`submit` does, for a caller that counts in Airflow's metrics what became of it."""
+    def submit_completed(self, request: ImageRequest, *, key: str | None = None) -> ImageTask:
+        """Do what :meth:`submit` does, for a caller that completed the request and counts what became of it.
+
+        :param request: as :meth:`complete` returns it.
+        """
         if key is not None and not (key.isascii() and key.isprintable() and 0 < len(key) <= LONGEST_KEY):
             raise InvalidRequestError(f"key is {key!r}; it must be 1 to {LONGEST_KEY} printable ASCII characters")
-        completed = self.prepare(request)
+        service = self.service
         limits = _submission_limits.setdefault(self.account, SubmissionLimits(self.account))
-        task = self._run(lambda service: limits.submit(completed, service, key=key, say=self.log.info))
+        poll_interval = self.account.poll_interval or service.poll_interval
+        read = partial(read_all, service, pace_of(self.account, service))
+        submission = service.submit(request, key=key)
+        task = self.run(limits.within_all(submission, read, poll_interval=poll_interval, say=self.log.info))
         # Whatever happens to the caller next, the id of what is being paid for stands in the log.
-        self.log.info(
-            "Submitted image task %s to %s (connection %s, model %s%s).",
-            task.id[:80],
-            self.service.title,
-            self.conn_id,
-            task.model,
-            f", trace id {task.trace_id}" if task.trace_id else "",
-        )
+        trace = f", trace id {task.trace_id}" if task.trace_id else ""
+        about = f"connection {self.conn_id}, model {task.model}{trace}"
+        self.log.info("Submitted image task %s to %s (%s).", task.id[:80], service.title, about)
         return task
 
     def get_task(self, image_task_id: str | None = None, *, trace_id: str | None = None) -> ImageTask:
@@ -229,7 +231,7 @@ class ImageTaskHook(BaseHook):
 
         :raises InvalidRequestError: the service cannot, or not any more.
         """
-        note = self._run(lambda service: service.cancel(image_task_id))
+        note = self.run(self.service.cancel(image_task_id))
         self.log.warning("Image task %s: %s", image_task_id[:80], note)
 
     def wait(self, image_task_id: str, *, timeout: float = 3600, poll_interval: float | None = None) -> ImageTask:
@@ -296,9 +298,6 @@ class ImageTaskHook(BaseHook):
     def poller(self) -> StatusPoller:
         """Return the status poller that all waits of the connection share in the running event loop."""
         return status_poller(self.conn_id, lambda fresh: aread_connection(self.conn_id, fresh=fresh))
-
-    def _run(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
-        return self.run(flow_of(self.service))
 
     def _read(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
         with self._transport() as transport:

@@ -43,9 +43,10 @@ from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.observability.assets import announce_pictures
 from airflow_provider_imagetasks.observability.lineage import ReportsLineage
+from airflow_provider_imagetasks.operators.submission import OnUnknownOutcome
 from airflow_provider_imagetasks.polling.batch_wait import wake_at
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
-from airflow_provider_imagetasks.submissions.ledger import OnUnknownOutcome, slot_of
+from airflow_provider_imagetasks.submissions.identity import slot_of
 from airflow_provider_imagetasks.triggers.image_batch import EVENT_STATUSES, PROGRESS_KEY, ImageBatchTrigger
 
 if TYPE_CHECKING:

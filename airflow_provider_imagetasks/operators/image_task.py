@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
@@ -18,17 +18,23 @@ from airflow_provider_imagetasks.hooks.references import read_references
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.observability.assets import Announcement, announce_pictures, picture_extra
 from airflow_provider_imagetasks.observability.lineage import Lineage, Made, ReportsLineage, gathered
+from airflow_provider_imagetasks.operators.submission import OnUnknownOutcome, Submission
 from airflow_provider_imagetasks.polling.waiting import combine, failure
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
 from airflow_provider_imagetasks.submissions import callback_urls
-from airflow_provider_imagetasks.submissions.ledger import OnUnknownOutcome, Submission, SubmissionSlot, slot_of
+from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, slot_of
+from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger
 from airflow_provider_imagetasks.submissions.stores import store_for
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, iso_time, prompt_excerpt
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-_ON_UNKNOWN_OUTCOME = ("fail", "resubmit")
+READY = "The picture is ready at %s already, and billed."
+GOES_ON = (
+    "It goes on at the service whatever happens here: failing or clearing later tasks does not stop it, and it may be "
+    "billed. %s cannot stop it either."
+)
 
 
 class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
@@ -82,7 +88,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if on_unknown_outcome not in _ON_UNKNOWN_OUTCOME:
+        if on_unknown_outcome not in get_args(OnUnknownOutcome):
             raise ValueError(f"on_unknown_outcome is {on_unknown_outcome!r}; it must be 'fail' or 'resubmit'")
         self.prompt = prompt
         self.model = model
@@ -101,17 +107,18 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
             self.image_service_console_url = hook.service.console_url
             hook.require_lasting_server()
             slot = slot_of(context)
-            store = store_for(context, slot=(slot.dag_id, slot.task_id, slot.run_id, str(slot.map_index)))
-            submission = Submission(hook, slot, store, self.on_unknown_outcome)
+            store = store_for(context, slot)
             try:
-                task = submission.submit(self._request(hook, slot))
+                request = hook.complete(self._request(hook, slot))
+                ledger = SubmissionLedger(store, slot, request, hook.account)
+                task = Submission(hook, ledger, request, resubmits=self.on_unknown_outcome == "resubmit").carry_out()
             except ImageTaskError as error:
                 self._push_refusal(context, error, hook)
                 raise
             if self.do_xcom_push:
                 context["ti"].xcom_push(key="image_task", value=self._pushed(task, hook))
-            self._say_what_goes_on(task, hook)
-            submission.finish()
+            self.log.info(READY if task.state.is_final else GOES_ON, hook.service.title)
+            ledger.finish()
         self.lineage = Lineage(
             service=task.service,
             models=[task.model] if task.model else [],
@@ -128,23 +135,8 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
             options=self.options or {},
             images=self.images or (),
             mask=self.mask or None,
-            callback_url=self.callback_url or self._callback_url(hook, slot),
+            callback_url=self.callback_url or callback_urls.callback_url_of(slot, hook.account, hook.service),
             trace_id=self.trace_id or None,
-        )
-
-    def _callback_url(self, hook: ImageTaskHook, slot: SubmissionSlot) -> str | None:
-        """Return the URL that wakes the sensor, where callbacks are set up and the connection has none of its own."""
-        if not callback_urls.are_used_for(hook.account, hook.service):
-            return None
-        return callback_urls.callback_url_for(
-            callback_urls.CallbackPlace(
-                conn_id=hook.conn_id,
-                dag_id=slot.dag_id,
-                run_id=slot.run_id,
-                task_id=slot.task_id,
-                map_index=slot.map_index,
-                item_index=slot.item_index,
-            )
         )
 
     def _push_refusal(self, context: Context, error: ImageTaskError, hook: ImageTaskHook) -> None:
@@ -169,16 +161,6 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
             "prompt": prompt_excerpt(task.prompt),
             "submitted_at": iso_time(task.created_at),
         }
-
-    def _say_what_goes_on(self, task: ImageTask, hook: ImageTaskHook) -> None:
-        if task.state.is_final:
-            self.log.info("The picture is ready already, and billed.")
-        else:
-            self.log.info(
-                "It goes on at the service whatever happens here: failing or clearing later tasks does not stop it, "
-                "and it may be billed. %s cannot stop it either.",
-                hook.service.title,
-            )
 
 
 class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):

@@ -132,13 +132,14 @@ def submit(
             refused_again = error if first_unknown else None
             if error.billed == "unknown" and first_unknown is None:
                 first_unknown = _unknown_outcome(error, answer, service, how_to_look, trace_id)
+            for_account = isinstance(error, RateLimitError)
             seconds = _pause_before_next(error, attempt, attempts) if repeatable or not first_unknown else None
             if seconds is None:
                 if first_unknown is None:
                     raise
                 # A refusal of the repetition says nothing about the first, which may have been taken.
                 raise first_unknown from refused_again or error.__cause__
-        yield from pause(seconds)
+        yield from pause(seconds, for_account=for_account)
     raise AssertionError("the last attempt returns or raises")
 
 

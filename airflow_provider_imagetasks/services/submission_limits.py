@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.wire import Flow, Sleep, pause
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
+from airflow_provider_imagetasks.tasks import ImageTask
 
+Read = Callable[[Sequence[str]], Flow[dict[str, ImageTask]]]
 Say = Callable[[str], None]
 
 
@@ -26,49 +26,47 @@ class SubmissionLimits:
         self._active: dict[str, float] = {}
         """When each image task that may still be running was submitted, in Unix seconds."""
 
-    def submit(
-        self, request: ImageRequest, service: Service, *, key: str | None, say: Say = lambda _text: None
-    ) -> Flow[ImageTask]:
-        """Wait until the account allows another image task, then submit it.
+    def within_all(self, submission: Flow[ImageTask], read: Read, *, poll_interval: float, say: Say) -> Flow[ImageTask]:
+        """Run a submission once the account allows another image task.
 
-        :param request: completed.
-        :param key: identifies this submission.
+        :param submission: what ``Service.submit`` returned, not begun.
+        :param read: asks for image tasks by id, to see which are over.
+        :param poll_interval: seconds between two such questions.
         :param say: told why it waits.
-        :raises ImageTaskError: as ``Service.submit`` does.
+        :raises ImageTaskError: as the submission does, or as ``read`` does; then nothing was submitted.
         """
         try:
-            yield from self._wait_for_room(service, say)
+            yield from self._wait_for_room(read, poll_interval, say)
         except ImageTaskError as error:
             # That was a question about others: nothing has been submitted yet.
             error.billed = "no"
             raise
-        task = yield from self.submit_within_rate(request, service, key=key, say=say)
+        task = yield from self.within_rate(submission, say=say)
         if not task.state.is_final:
             self._active[task.id] = task.created_at or (yield from pause(0))
         return task
 
-    def submit_within_rate(
-        self, request: ImageRequest, service: Service, *, key: str | None, say: Say = lambda _text: None
-    ) -> Flow[ImageTask]:
-        """Submit as soon as ``submit_rate`` allows it, for a caller that counts running image tasks by itself.
+    def within_rate(self, submission: Flow[ImageTask], *, say: Say = lambda _text: None) -> Flow[ImageTask]:
+        """Run a submission as soon as ``submit_rate`` allows it, for a caller that counts running image tasks itself.
 
-        Several of these flows may run at the same time. What the service asks one of them to wait for, all wait for,
-        and a request that is made again counts again.
+        Several of these flows may run at the same time. What the service asks of the account, all of them wait for; a
+        pause of one submission's own, as between two attempts to connect, is only its own. A request that is made
+        again counts again.
 
-        :raises ImageTaskError: as ``Service.submit`` does.
+        :param submission: what ``Service.submit`` returned, not begun.
+        :raises ImageTaskError: as the submission does.
         """
-        flow = service.submit(request, key=key)
         yield from self._wait_for_rate(say)
         try:
-            step = next(flow)
+            step = next(submission)
             while True:
                 if isinstance(step, Sleep) and step.seconds > 0:
-                    now = yield from pause(0)
-                    self._pace.pause_until(now + step.seconds)
+                    if step.for_account:
+                        self._pace.pause_until((yield from pause(0)) + step.seconds)
                     yield from pause(step.seconds)
-                    step = flow.send((yield from self._wait_for_rate(say)))
+                    step = submission.send((yield from self._wait_for_rate(say)))
                 else:
-                    step = flow.send((yield step))
+                    step = submission.send((yield step))
         except StopIteration as end:
             task: ImageTask = end.value
             return task
@@ -94,11 +92,11 @@ class SubmissionLimits:
         self._pace.count(now)
         return now
 
-    def _wait_for_room(self, service: Service, say: Say) -> Flow[None]:
+    def _wait_for_room(self, read: Read, poll_interval: float, say: Say) -> Flow[None]:
         most = self._account.max_active_tasks
         said = False
         while most is not None and len(self._active) >= most:
-            tasks = yield from service.get_tasks(list(self._active))
+            tasks = yield from read(list(self._active))
             now = yield from pause(0)
             self._active = {
                 name: self._active[name]
@@ -110,4 +108,4 @@ class SubmissionLimits:
             if not said:
                 said = True
                 say(f"{len(self._active)} image tasks of this process are running (max_active_tasks): waiting for one")
-            yield from pause(self._account.poll_interval or service.poll_interval)
+            yield from pause(poll_interval)

@@ -77,9 +77,11 @@ class Sleep:
     """Ask the transport to wait; it answers with the time.
 
     :param seconds: how long; 0 only asks for the time.
+    :param for_account: whether the service asked for it, so that other submissions of the account wait as well.
     """
 
     seconds: float
+    for_account: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,9 +163,12 @@ def ask(request: Call) -> Flow[Answer]:
     return answer
 
 
-def pause(seconds: float) -> Flow[float]:
-    """Wait for ``seconds`` and return the time after it, in Unix seconds."""
-    now = yield Sleep(seconds)
+def pause(seconds: float, *, for_account: bool = False) -> Flow[float]:
+    """Wait for ``seconds`` and return the time after it, in Unix seconds.
+
+    :param for_account: as in :class:`Sleep`.
+    """
+    now = yield Sleep(seconds, for_account)
     if not isinstance(now, float):
         raise TypeError("the transport answered a pause with a response")
     return now

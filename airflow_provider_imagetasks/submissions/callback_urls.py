@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from airflow.providers.common.compat.sdk import conf
 from itsdangerous import BadSignature, Signer
@@ -16,6 +16,7 @@ from itsdangerous import BadSignature, Signer
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
 
 PATH = "/imagetasks/callback"
 POLL_INTERVAL = 60.0
@@ -41,19 +42,24 @@ class CallbackPlace:
     item_index: int = 0
 
 
-def callback_url_for(place: CallbackPlace) -> str | None:
-    """Return the URL that wakes whoever waits for this submission; None where callbacks are not set up.
+def callback_url_of(slot: SubmissionSlot, account: Account, service: Service) -> str | None:
+    """Return the URL that wakes whoever waits for this submission; None where Airflow is not called back.
 
     :raises InvalidRequestError: the configuration cannot be used; nothing was submitted.
     """
     base_url, secret = _settings()
-    return f"{base_url}{PATH}/{sign(place, secret)}" if base_url and secret else None
+    if secret is None or not are_used_for(account, service):
+        return None
+    place = {field.name: getattr(slot, field.name) for field in fields(CallbackPlace) if field.name != "conn_id"}
+    return f"{base_url}{PATH}/{sign(CallbackPlace(conn_id=account.conn_id, **place), secret)}"
 
 
 def are_used_for(account: Account, service: Service) -> bool:
-    """Whether image tasks of this connection call Airflow back when they are done."""
-    base_url, secret = _settings()
-    return bool(base_url and secret and service.takes_callback_url and not account.callback_url)
+    """Whether image tasks of this connection call Airflow back when they are done.
+
+    :raises InvalidRequestError: the configuration cannot be used.
+    """
+    return callback_secret() is not None and service.takes_callback_url and not account.callback_url
 
 
 def callback_secret() -> str | None:

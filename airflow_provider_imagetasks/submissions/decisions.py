@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from airflow_provider_imagetasks.submissions.records import SubmissionRecord
+from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord
 
 
 @dataclass(frozen=True)
@@ -12,9 +12,11 @@ class Submit:
     """Submit: nothing was, or a person wants it anew.
 
     :param generation: which of the submissions of this task instance it is.
+    :param asks_first: whether an earlier try may have submitted it, of which only the service can know.
     """
 
     generation: int
+    asks_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,13 @@ class Reattach:
 
 @dataclass(frozen=True)
 class Reconcile:
-    """Find out at the service what became of an intent that nobody knows the outcome of."""
+    """Find out at the service what became of an intent that nobody knows the outcome of.
+
+    :param is_same: whether what is asked for now is what was meant then.
+    """
 
     record: SubmissionRecord
+    is_same: bool
 
 
 @dataclass(frozen=True)
@@ -63,4 +69,4 @@ def decide(record: SubmissionRecord | None, *, fingerprint: str, max_tries: int)
     if not is_retry and record.reported_unknown:
         # The error said what to look at, and that Clear submits.
         return Submit(generation=record.generation + 1)
-    return Reconcile(record)
+    return Reconcile(record, is_same)

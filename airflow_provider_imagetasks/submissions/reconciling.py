@@ -1,14 +1,13 @@
-"""Finds out at the service what became of a submission whose answer nobody has. Pure; free of charge."""
+"""Questions to the service about submissions whose answer nobody has. Pure; free of charge."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.wire import Flow, pause
-from airflow_provider_imagetasks.submissions.records import SubmissionRecord
+from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord
 from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE, ImageRequest, ImageTask
 
 CLOCK_SLACK = 60.0
@@ -19,67 +18,30 @@ KEY_MEMORY = 3600.0
 """Seconds for which a service is trusted to recognise a submission's key; how long it really does is not documented."""
 
 
-class Outcome(StrEnum):
-    """What the service says of a submission."""
-
-    FOUND = "found"
-    REPEATABLE = "repeatable"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Reconciliation:
-    """What was found out.
-
-    :param task: the image task, where it was found.
-    """
-
-    outcome: Outcome
-    task: ImageTask | None = None
-
-
-def reconcile(
-    service: Service, request: ImageRequest, record: SubmissionRecord, *, key: str, now: float
-) -> Flow[Reconciliation]:
-    """Ask the service.
+def find_submission(
+    service: Service, request: ImageRequest, record: SubmissionRecord, *, key: str, sent_by: float
+) -> Flow[ImageTask | None]:
+    """Ask for one submission, again where the service may still be writing it down; for one that ``finds_by_trace_id``.
 
     :param request: completed; what is asked for now.
     :param key: the submission's identity, which it went out with.
-    :param now: Unix seconds.
-    :raises ImageTaskError: the service cannot be asked now.
-    """
-    if service.repeats_submit_by_key:
-        return Reconciliation(Outcome.REPEATABLE if is_recognised(record.intent_at, now) else Outcome.UNKNOWN)
-    if not service.finds_by_trace_id:
-        return Reconciliation(Outcome.UNKNOWN)
-    trace_id = record.trace_id or request.trace_id or key
-    tasks = yield from service.find_by_trace_ids([trace_id])
-    ours = [task for task in tasks if task.trace_id == trace_id]
-    if trace_id != key:
-        # Somebody chose the trace id, and may have chosen it before.
-        ours = [task for task in ours if _is_this(task, request, record)]
-    if len(ours) == 1:
-        return Reconciliation(Outcome.FOUND, ours[0])
-    # None proves nothing: the service may not keep trace ids, or not have written it down yet. Several are no answer.
-    return Reconciliation(Outcome.UNKNOWN)
-
-
-def reconcile_patiently(
-    service: Service, request: ImageRequest, record: SubmissionRecord, *, key: str, now: float, sent_by: float
-) -> Flow[Reconciliation]:
-    """Do what :func:`reconcile` does, and ask again where the service may still be writing the image task down.
-
     :param sent_by: Unix seconds by which the submission had left, if it did.
+    :returns: None where nobody can tell. None found proves nothing, since the service may not keep trace ids; several
+        are no answer.
     :raises ImageTaskError: the service cannot be asked now.
     """
-    answer = yield from reconcile(service, request, record, key=key, now=now)
-    is_recent = service.finds_by_trace_id and now - sent_by < NOT_FOUND_GRACE
-    for seconds in LOOK_PAUSES if is_recent else ():
-        if answer.outcome is not Outcome.UNKNOWN:
-            break
-        now = yield from pause(seconds)
-        answer = yield from reconcile(service, request, record, key=key, now=now)
-    return answer
+    trace_id = record.trace_id or request.trace_id or key
+    is_recent = (yield from pause(0)) - sent_by < NOT_FOUND_GRACE
+    for seconds in (0.0, *(LOOK_PAUSES if is_recent else ())):
+        yield from pause(seconds)
+        tasks = yield from service.find_by_trace_ids([trace_id])
+        ours = [task for task in tasks if task.trace_id == trace_id]
+        if trace_id != key:
+            # Somebody chose the trace id, and may have chosen it before.
+            ours = [task for task in ours if _is_this(task, request, record)]
+        if len(ours) == 1:
+            return ours[0]
+    return None
 
 
 def is_recognised(intent_at: float, now: float) -> bool:

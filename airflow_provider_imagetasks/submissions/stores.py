@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError
+from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.files.object_storage import fetch_existing, open_folder, put_in_place
-from airflow_provider_imagetasks.submissions.records import SubmissionRecord, read_record
+from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
+from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord, read_record
 
 STATE_KEY = "imagetasks_submission"
+_AIRFLOW = "Airflow's task state store"
 
 
 class LedgerStore(Protocol):
-    """Keeps one record for each submission of a task instance."""
+    """Keeps the record of one submission."""
 
     keeps_records: bool
     """False where a retry finds nothing of what an earlier try did."""
@@ -37,7 +40,7 @@ class LedgerStore(Protocol):
         """
 
     def delete(self) -> None:
-        """Forget the record.
+        """Forget the record; one that is not there is forgotten already.
 
         :raises ImageTaskError: it cannot be deleted.
         """
@@ -47,80 +50,62 @@ class TaskStateStore:
     """Airflow 3.3's own store for the state of a task instance: survives retries and Clear.
 
     :param state: ``context["task_state_store"]``.
-    :param item_index: position in a batch.
     """
 
     keeps_records = True
 
-    def __init__(self, state: Any, item_index: int = 0) -> None:
+    def __init__(self, state: Any) -> None:
         self._state = state
-        self._key = STATE_KEY if item_index == 0 else f"{STATE_KEY}_{item_index}"
 
     def read(self) -> SubmissionRecord | None:
         """Return the record; None where Airflow has none."""
-        try:
-            value = self._state.get(self._key)
+        with _explained("read", _AIRFLOW):
+            value = self._state.get(STATE_KEY)
             return read_record(value) if value is not None else None
-        except Exception as error:
-            raise _unusable("read", "Airflow's task state store", error) from error
 
     def write(self, record: SubmissionRecord) -> None:
         """Keep the record, and see that it is there."""
-        try:
-            self._state.set(self._key, record.as_json())
-            if read_record(self._state.get(self._key)) != record:
+        with _explained("written", _AIRFLOW):
+            self._state.set(STATE_KEY, record.as_json())
+            if read_record(self._state.get(STATE_KEY)) != record:
                 raise ValueError("another record is there than was written")
-        except Exception as error:
-            raise _unusable("written", "Airflow's task state store", error) from error
 
     def delete(self) -> None:
         """Forget the record."""
-        try:
-            self._state.delete(self._key)
-        except Exception as error:
-            raise _unusable("deleted", "Airflow's task state store", error) from error
+        with _explained("deleted", _AIRFLOW):
+            self._state.delete(STATE_KEY)
 
 
 class FileStore:
     """Small files in a folder that all workers share, for Airflow before 3.3.
 
     :param folder: ``[imagetasks] ledger_path``, on any ``ObjectStoragePath``.
-    :param slot: names the submission: Dag, task, run, map index and item.
+    :param names: of the slot; they name the submission.
     """
 
     keeps_records = True
 
-    def __init__(self, folder: str, slot: tuple[str, ...]) -> None:
-        name = hashlib.sha256("\0".join(slot).encode()).hexdigest()
+    def __init__(self, folder: str, names: tuple[str, ...]) -> None:
+        name = hashlib.sha256("\0".join(names).encode()).hexdigest()
         self._path = open_folder(folder) / name[:2] / f"{name}.json"
 
     def read(self) -> SubmissionRecord | None:
         """Return the record; None where there is no file."""
-        with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch, _explained("read", self._path):
             copy = Path(scratch) / "record"
-            try:
-                return read_record(json.loads(copy.read_bytes())) if fetch_existing(self._path, copy) else None
-            except (DownloadError, OSError, ValueError) as error:
-                raise _unusable("read", str(self._path), error) from error
+            return read_record(json.loads(copy.read_bytes())) if fetch_existing(self._path, copy) else None
 
     def write(self, record: SubmissionRecord) -> None:
         """Put the record in place in one step."""
-        with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch, _explained("written", self._path):
             copy = Path(scratch) / "record"
-            try:
-                copy.write_text(json.dumps(record.as_json()))
-                put_in_place(copy, self._path)
-            except (DownloadError, OSError) as error:
-                raise _unusable("written", str(self._path), error) from error
+            copy.write_text(json.dumps(record.as_json()))
+            put_in_place(copy, self._path)
 
     def delete(self) -> None:
         """Remove the file."""
-        try:
+        with _explained("deleted", self._path), suppress(FileNotFoundError):
             self._path.fs.rm_file(self._path.path)
-        except FileNotFoundError:
-            return
-        except Exception as error:
-            raise _unusable("deleted", str(self._path), error) from error
 
 
 class NoStore:
@@ -139,25 +124,29 @@ class NoStore:
         """Forget nothing."""
 
 
-def store_for(context: Mapping[str, Any], *, slot: tuple[str, ...], item_index: int = 0) -> LedgerStore:
+def store_for(context: Mapping[str, Any], slot: SubmissionSlot) -> LedgerStore:
     """Return the best store that this Airflow offers.
 
     :param context: the task's.
-    :param slot: names the submission.
     :raises InvalidRequestError: ``[imagetasks] ledger_path`` cannot be used.
     """
     state = context.get("task_state_store")
     if state is not None:
-        return TaskStateStore(state, item_index)
+        return TaskStateStore(state)
     folder = conf.get("imagetasks", "ledger_path", fallback="")
-    return FileStore(folder, (*slot, str(item_index))) if folder else NoStore()
+    return FileStore(folder, slot.names) if folder else NoStore()
 
 
-def _unusable(what: str, place: str, error: Exception) -> ImageTaskError:
-    return ImageTaskError(
-        f"The record of this submission cannot be {what} ({place}: {error})",
-        code="ledger",
-        billed="no" if what == "read" else "unknown",
-        retryable=True,
-        retry_advice="Without it nobody can tell whether a picture was paid for already; a retry looks again.",
-    )
+@contextmanager
+def _explained(what: str, place: object) -> Iterator[None]:
+    """Raise whatever goes wrong in the block as an error that says what it means for money."""
+    try:
+        yield
+    except Exception as error:
+        raise ImageTaskError(
+            f"The record of this submission cannot be {what} ({place}: {error})",
+            code="ledger",
+            billed="no" if what == "read" else "unknown",
+            retryable=True,
+            retry_advice="Without it nobody can tell whether a picture was paid for already; a retry looks again.",
+        ) from error

@@ -20,8 +20,7 @@ from airflow_provider_imagetasks.batch.start import STATE_KEY
 from airflow_provider_imagetasks.batch.state import BatchState, Stage
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.submissions.identity import batch_identity
-from airflow_provider_imagetasks.submissions.ledger import SubmissionSlot
+from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, batch_identity
 from airflow_provider_imagetasks.triggers.image_batch import EVENT_STATUSES
 
 FOLDERS = sorted(Path(__file__).parent.glob("written_by_*/batch"))

@@ -22,9 +22,9 @@ from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account, read_account
 from airflow_provider_imagetasks.services.inline_ids import INLINE_PREFIX, task_from_inline_id
 from airflow_provider_imagetasks.submissions.decisions import decide
-from airflow_provider_imagetasks.submissions.ledger import SubmissionSlot
-from airflow_provider_imagetasks.submissions.records import SubmissionRecord, fingerprint, read_record
+from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
 from airflow_provider_imagetasks.submissions.stores import STATE_KEY, FileStore, TaskStateStore
+from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord, fingerprint, read_record
 from airflow_provider_imagetasks.tasks import ImageRequest
 from airflow_provider_imagetasks.triggers.image_task import EVENT_STATUSES, ImageTaskTrigger
 from tests.task_runner import TaskRunner

@@ -28,13 +28,13 @@ def set_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     """The callback URLs with which image tasks were submitted."""
     urls: list[str | None] = []
-    send = ImageTaskHook.send
+    submit = ImageTaskHook.submit_completed
 
     def recording(self: ImageTaskHook, request: ImageRequest, *, key: str | None = None) -> ImageTask:
-        urls.append(self.prepare(request).callback_url)
-        return send(self, request, key=key)
+        urls.append(request.callback_url)
+        return submit(self, request, key=key)
 
-    monkeypatch.setattr(ImageTaskHook, "send", recording)
+    monkeypatch.setattr(ImageTaskHook, "submit_completed", recording)
     return urls
 
 

@@ -26,19 +26,15 @@ def created(image_service: LocalImageService) -> list[dict[str, Any]]:
     return list(image_service.stats()["created"])
 
 
-def test_the_image_task_id_is_the_xcom(runner: TaskRunner, image_service: LocalImageService) -> None:
-    outcome = runner.run(submit)
-
-    assert outcome.state == "success"
-    assert runner.xcoms[("submit", "return_value")] == created(image_service)[0]["id"]
-
-
-def test_image_task_is_pushed_with_a_cut_prompt(runner: TaskRunner, service_name: str) -> None:
-    runner.run(lambda: submit(prompt="kite " * 100))
+def test_the_id_is_the_xcom_and_image_task_is_pushed_with_a_cut_prompt(
+    runner: TaskRunner, image_service: LocalImageService, service_name: str
+) -> None:
+    outcome = runner.run(lambda: submit(prompt="kite " * 100))
 
     pushed = runner.xcoms[("submit", "image_task")]
+    assert outcome.state == "success"
     assert set(pushed) == {"id", "service", "conn_id", "trace_id", "model", "prompt", "submitted_at"}
-    assert pushed["id"] == runner.xcoms[("submit", "return_value")]
+    assert pushed["id"] == runner.xcoms[("submit", "return_value")] == created(image_service)[0]["id"]
     assert (pushed["service"], pushed["conn_id"]) == (service_name, "imagetasks_default")
     assert len(pushed["prompt"]) == 300
 
@@ -74,18 +70,6 @@ def test_a_retry_carries_the_same_key_and_a_clear_another(
     assert first != cleared
 
 
-@pytest.mark.parametrize("service_name", ["aigptimage"], indirect=True)
-def test_a_retry_with_the_same_request_id_is_not_charged_again(
-    runner: TaskRunner, image_service: LocalImageService
-) -> None:
-    runner.run(submit, try_number=1)
-    first = runner.xcoms[("submit", "return_value")]
-    runner.run(submit, try_number=2)
-
-    assert runner.xcoms[("submit", "return_value")] == first
-    assert len(created(image_service)) == 1
-
-
 @pytest.mark.parametrize(
     ("prompt", "error_class"),
     [
@@ -108,23 +92,18 @@ def test_a_definite_refusal_fails_without_retries_and_is_not_billed(
 
 
 @pytest.mark.parametrize("service_name", ["kie"], indirect=True)
-def test_an_unknown_outcome_is_not_sent_again_and_fails_without_retries(
-    runner: TaskRunner, image_service: LocalImageService
+@pytest.mark.parametrize(
+    ("policy", "state", "said"), [("fail", "failed", "Clear submits anew"), ("resubmit", "up_for_retry", "pays twice")]
+)
+def test_an_unknown_outcome_is_not_sent_again_unless_retries_may(
+    runner: TaskRunner, image_service: LocalImageService, policy: str, state: str, said: str
 ) -> None:
-    outcome = runner.run(lambda: submit(prompt="a kite [cut-after]", retries=2))
+    outcome = runner.run(lambda: submit(prompt="a kite [cut-after]", retries=2, on_unknown_outcome=policy))
 
-    assert outcome.state == "failed"
+    assert outcome.state == state
     assert isinstance(outcome.error, UnknownOutcomeError)
-    assert "Clear submits anew" in str(outcome.error)
+    assert said in str(outcome.error)
     assert len(created(image_service)) == 1
-
-
-@pytest.mark.parametrize("service_name", ["kie"], indirect=True)
-def test_resubmit_leaves_an_unknown_outcome_to_the_retries(runner: TaskRunner) -> None:
-    outcome = runner.run(lambda: submit(prompt="a kite [cut-after]", retries=2, on_unknown_outcome="resubmit"))
-
-    assert outcome.state == "up_for_retry"
-    assert "pays twice" in str(outcome.error)
 
 
 def test_an_unknown_policy_is_an_error_in_the_dag() -> None:

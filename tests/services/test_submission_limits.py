@@ -1,97 +1,116 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.account import Account, read_account
-from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.rates import TIERS, Rate, Window
+from airflow_provider_imagetasks.services.refusals import unexplained
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
-from airflow_provider_imagetasks.services.wire import Flow, Sleep
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
+from airflow_provider_imagetasks.services.wire import Answer, Flow, Request, Response, Sleep
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
+from tests.flow_driver import no_response, response
+
+START = 1_000.0
+TAKEN = response({})
+RATE_LIMITED = response(status=429)
 
 
-class Easel(Service):
-    """A service that takes everything at once, and finishes an image task after so many questions."""
-
-    name = title = "easel"
-    default_base_url = "https://easel.example"
-    default_model = default_edit_model = "easel-1"
-
-    def __init__(self, questions: int = 10_000) -> None:
-        self.questions = questions
-        self.submitted = 0
-        self.asked: dict[str, int] = {}
-
-    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
-        yield from ()
-        self.submitted += 1
-        return ImageTask(id=str(self.submitted), service=self.name, state=TaskState.RUNNING)
-
-    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
-        yield from ()
-        self.asked[image_task_id] = self.asked.get(image_task_id, 0) + 1
-        state = TaskState.SUCCEEDED if self.asked[image_task_id] >= self.questions else TaskState.RUNNING
-        return ImageTask(id=image_task_id, service=self.name, state=state)
-
-    def check_connection(self) -> Flow[str]:
-        yield from ()
-        return "fine"
+def task(name: str, state: TaskState = TaskState.RUNNING) -> ImageTask:
+    return ImageTask(id=name, service="easel", state=state)
 
 
-def account(**fields: Any) -> Account:
-    return Account(conn_id="c", service="easel", base_url="https://easel.example", **fields)
+def submission(name: str = "1") -> Flow[ImageTask]:
+    """Return what a service submits with."""
+
+    def interpret(answer: Response) -> ImageTask:
+        if answer.status != 200:
+            raise unexplained(answer, service="easel")
+        return task(name)
+
+    request = Request(method="POST", path="/jobs")
+    return exchange.submit(request, interpret, service="easel", repeatable=False, how_to_look="Look.")
+
+
+def limits_of(**fields: Any) -> SubmissionLimits:
+    return SubmissionLimits(Account(conn_id="c", service="easel", base_url="https://easel.example", **fields))
 
 
 class Clock:
-    """Drives flows, and moves on only when they pause."""
+    """Drives flows, and moves on only when they pause; what a flow asks is answered in turn, then as taken."""
 
-    def __init__(self) -> None:
-        self.now = 1_000.0
+    def __init__(self, *answers: Answer) -> None:
+        self.now = START
+        self.answers = list(answers)
 
     def run(self, flow: Flow[Any]) -> Any:
+        reply: Any = None
         try:
-            step = next(flow)
             while True:
-                assert isinstance(step, Sleep)
-                self.now += step.seconds
-                step = flow.send(self.now)
+                step = flow.send(reply)
+                self.now += step.seconds if isinstance(step, Sleep) else 0
+                reply = self.now if isinstance(step, Sleep) else self.answers.pop(0) if self.answers else TAKEN
         except StopIteration as end:
             return end.value
 
 
-def test_submissions_keep_to_the_rate() -> None:
-    clock, easel, said = Clock(), Easel(), []
-    limits = SubmissionLimits(account(submit_rate=Rate((Window(2, 10),))))
-    times = []
-    for _ in range(6):
-        clock.run(limits.submit(ImageRequest(prompt="a"), easel, key=None, say=said.append))
-        times.append(clock.now)
+class Submissions:
+    """Submits within all limits, at a service where an image task is over after so many questions.
 
-    assert [round(moment - times[0]) for moment in times] == [0, 0, 10, 10, 20, 20]
-    assert len(said) == 2
-    assert "submit_rate" in said[0]
+    :param unfinished: its state before that.
+    """
+
+    def __init__(self, *, questions: int = 10_000, unfinished: TaskState = TaskState.RUNNING, **fields: Any) -> None:
+        self.limits = limits_of(**fields)
+        self.questions = questions
+        self.unfinished = unfinished
+        self.asked: dict[str, int] = {}
+        self.said: list[str] = []
+
+    def moments(self, count: int) -> list[float]:
+        """Submit so many, and return when each was submitted."""
+        clock, moments = Clock(), []
+        for number in range(count):
+            flow = submission(str(number))
+            clock.run(self.limits.within_all(flow, self.read, poll_interval=7.0, say=self.said.append))
+            moments.append(clock.now - START)
+        return moments
+
+    def read(self, ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
+        yield from ()
+        self.asked.update({name: self.asked.get(name, 0) + 1 for name in ids})
+        over = {name for name in ids if self.asked[name] >= self.questions}
+        return {name: task(name, TaskState.SUCCEEDED if name in over else self.unfinished) for name in ids}
+
+
+def test_submissions_keep_to_the_rate() -> None:
+    submissions = Submissions(submit_rate=Rate((Window(2, 10),)))
+
+    assert [round(moment) for moment in submissions.moments(6)] == [0, 0, 10, 10, 20, 20]
+    assert len(submissions.said) == 2
+    assert "submit_rate" in submissions.said[0]
 
 
 def test_no_more_run_at_the_same_time_than_are_allowed() -> None:
-    clock, easel, said = Clock(), Easel(questions=3), []
-    limits = SubmissionLimits(account(max_active_tasks=2, poll_interval=7.0))
-    for _ in range(3):
-        clock.run(limits.submit(ImageRequest(prompt="a"), easel, key=None, say=said.append))
+    submissions = Submissions(questions=3, max_active_tasks=2)
 
-    assert easel.asked == {"1": 3, "2": 3}
-    assert clock.now == 1_000 + 2 * 7
-    assert len(said) == 1
+    assert submissions.moments(3) == [0, 0, 2 * 7]
+    assert submissions.asked == {"0": 3, "1": 3}
+    assert len(submissions.said) == 1
+
+
+def test_an_image_task_that_the_service_does_not_know_after_a_minute_takes_no_place() -> None:
+    assert Submissions(unfinished=TaskState.NOT_FOUND, max_active_tasks=1).moments(2) == [0, 63]
 
 
 def test_without_limits_nothing_waits() -> None:
-    clock, easel = Clock(), Easel()
-    limits = SubmissionLimits(account())
-    for _ in range(100):
-        clock.run(limits.submit(ImageRequest(prompt="a"), easel, key=None))
+    submissions = Submissions()
 
-    assert (clock.now, easel.submitted, easel.asked) == (1_000, 100, {})
+    assert submissions.moments(100) == [0] * 100
+    assert submissions.asked == {}
 
 
 @pytest.mark.parametrize(("extra", "expected"), [({}, 1), ({"max_active_tasks": 4}, 4)])
@@ -110,36 +129,35 @@ def test_a_tier_brings_its_number_of_active_image_tasks(extra: dict[str, int], e
     assert found.max_active_tasks == expected
 
 
-class Grumpy(Easel):
-    """A service that asks for a pause before it takes something."""
+@pytest.mark.parametrize(
+    ("answer", "all_wait"),
+    [
+        pytest.param(response(status=429, headers={"retry-after": "7"}), True, id="429 that says how long"),
+        pytest.param(RATE_LIMITED, True, id="429"),
+        pytest.param(no_response(may_have_left=False), False, id="no connection"),
+    ],
+)
+def test_what_the_service_asks_for_all_wait_for_and_what_one_submission_waits_for_only_that_does(
+    answer: Answer, all_wait: bool
+) -> None:
+    clock, limits = Clock(answer), limits_of()
 
-    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
-        yield Sleep(7)
-        return (yield from super().submit(request, key=key))
-
-
-def test_what_one_submission_is_asked_to_wait_for_all_wait_for() -> None:
-    clock, limits = Clock(), SubmissionLimits(account())
-    before = clock.now
-    clock.run(limits.submit_within_rate(ImageRequest(prompt="a"), Grumpy(), key=None))
-
-    assert clock.now == before + 7
-    assert limits.next_at() == before + 7
+    assert clock.run(limits.within_rate(submission())).id == "1"
+    assert clock.now > START
+    assert limits.next_at() == pytest.approx(clock.now if all_wait else 0)
 
 
 def test_a_request_that_is_made_again_counts_again() -> None:
-    clock, limits = Clock(), SubmissionLimits(account(submit_rate=Rate((Window(2, 100),))))
-    before = clock.now
-    clock.run(limits.submit_within_rate(ImageRequest(prompt="a"), Grumpy(), key=None))
-    clock.run(limits.submit_within_rate(ImageRequest(prompt="b"), Easel(), key=None))
+    clock, limits = Clock(RATE_LIMITED), limits_of(submit_rate=Rate((Window(2, 100),)))
+    clock.run(limits.within_rate(submission()))
+    clock.run(limits.within_rate(submission("2")))
 
-    assert clock.now >= before + 100
+    assert clock.now >= START + 100
 
 
 def test_what_another_process_submitted_counts() -> None:
-    clock, limits = Clock(), SubmissionLimits(account(submit_rate=Rate((Window(2, 100),))))
-    limits.submitted_before([clock.now - 2, clock.now - 1])
-    before = clock.now
-    clock.run(limits.submit_within_rate(ImageRequest(prompt="a"), Easel(), key=None))
+    clock, limits = Clock(), limits_of(submit_rate=Rate((Window(2, 100),)))
+    limits.submitted_before([START - 2, START - 1])
+    clock.run(limits.within_rate(submission()))
 
-    assert clock.now >= before + 98
+    assert clock.now >= START + 98

@@ -7,16 +7,21 @@ from dataclasses import replace
 import pytest
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.submissions.callback_urls import (
     CallbackPlace,
     callback_secret,
-    callback_url_for,
+    callback_url_of,
     read_token,
     sign,
 )
+from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
 
 SECRET = "a secret of sufficient length"
 PLACE = CallbackPlace(conn_id="kie", dag_id="kites", run_id="a run/é", task_id="group.submit", map_index=7)
+SLOT = SubmissionSlot(dag_id="kites", run_id="a run/é", task_id="group.submit", map_index=7, max_tries=2, try_number=1)
+ACCOUNT = Account(conn_id="kie", service="kie", base_url="https://api.kie.ai", key="a key")
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ def test_a_token_that_is_not_ours_is_not_read(token: str) -> None:
 
 @pytest.mark.usefixtures("set_up")
 def test_the_url_lies_under_the_base_url() -> None:
-    url = callback_url_for(PLACE)
+    url = callback_url_of(SLOT, ACCOUNT, get_service("kie"))
 
     assert url == f"https://airflow.example.com/team/imagetasks/callback/{sign(PLACE, SECRET)}"
 
@@ -70,7 +75,7 @@ def test_the_url_lies_under_the_base_url() -> None:
 def test_callbacks_are_off_unless_both_options_are_set(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     monkeypatch.delenv(f"AIRFLOW__IMAGETASKS__CALLBACK_{missing}")
 
-    assert callback_url_for(PLACE) is None
+    assert callback_url_of(SLOT, ACCOUNT, get_service("kie")) is None
     assert callback_secret() is None
 
 
@@ -80,4 +85,4 @@ def test_an_option_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv(f"AIRFLOW__IMAGETASKS__CALLBACK_{option}", value)
 
     with pytest.raises(InvalidRequestError, match=f"callback_{option.lower()}"):
-        callback_url_for(PLACE)
+        callback_url_of(SLOT, ACCOUNT, get_service("kie"))

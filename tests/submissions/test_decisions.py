@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from airflow_provider_imagetasks.submissions.decisions import Decision, Reattach, Reconcile, Refuse, Submit, decide
-from airflow_provider_imagetasks.submissions.records import SubmissionRecord
+from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord
 
 ASKED, ANOTHER = "fingerprint-of-now", "fingerprint-of-before"
 INTENT = SubmissionRecord(fingerprint=ASKED, generation=3, max_tries=2, intent_at=1_000.0)
@@ -18,38 +18,28 @@ RETRY, CLEAR = 2, 5
 
 
 @pytest.mark.parametrize(
-    ("record", "max_tries", "expected"),
+    ("record", "max_tries", "expected", "expected_of_another_request"),
     [
-        pytest.param(None, RETRY, Submit(0), id="nothing recorded: submit"),
-        pytest.param(TAKEN, RETRY, Reattach(TAKEN), id="id, retry: re-attach"),
-        pytest.param(HANDED_ON, RETRY, Reattach(HANDED_ON), id="id handed on, retry: re-attach"),
-        pytest.param(HANDED_ON, CLEAR, Submit(4), id="id handed on, Clear: a new generation"),
-        pytest.param(TAKEN, CLEAR, Reattach(TAKEN), id="id never handed on, Clear: resume"),
-        pytest.param(INTENT, RETRY, Reconcile(INTENT), id="intent without id, retry: ask the service"),
-        pytest.param(INTENT, CLEAR, Reconcile(INTENT), id="intent without id, Clear, nobody told: ask the service"),
-        pytest.param(REPORTED, RETRY, Reconcile(REPORTED), id="unknown outcome, retry: ask the service"),
-        pytest.param(REPORTED, CLEAR, Submit(4), id="unknown outcome that was reported, Clear: a new generation"),
+        pytest.param(TAKEN, RETRY, Reattach(TAKEN), Refuse, id="id, retry"),
+        pytest.param(HANDED_ON, RETRY, Reattach(HANDED_ON), Refuse, id="id handed on, retry"),
+        pytest.param(HANDED_ON, CLEAR, Submit(4), Submit, id="id handed on, Clear"),
+        pytest.param(TAKEN, CLEAR, Reattach(TAKEN), Submit, id="id never handed on, Clear"),
+        pytest.param(INTENT, RETRY, Reconcile(INTENT, True), Reconcile, id="intent without id, retry"),
+        pytest.param(INTENT, CLEAR, Reconcile(INTENT, True), Reconcile, id="intent without id, Clear, nobody told"),
+        pytest.param(REPORTED, RETRY, Reconcile(REPORTED, True), Reconcile, id="unknown outcome, retry"),
+        pytest.param(REPORTED, CLEAR, Submit(4), Submit, id="unknown outcome that was reported, Clear"),
     ],
 )
-def test_the_same_request(record: SubmissionRecord | None, max_tries: int, expected: Decision) -> None:
+def test_what_is_on_record_decides(
+    record: SubmissionRecord, max_tries: int, expected: Decision, expected_of_another_request: type[Decision]
+) -> None:
     assert decide(record, fingerprint=ASKED, max_tries=max_tries) == expected
 
+    other = decide(replace(record, fingerprint=ANOTHER), fingerprint=ASKED, max_tries=max_tries)
+    assert isinstance(other, expected_of_another_request)
+    assert getattr(other, "generation", 4) == 4
+    assert getattr(other, "is_same", False) is False
 
-@pytest.mark.parametrize(
-    ("record", "max_tries", "expected_class", "generation"),
-    [
-        pytest.param(TAKEN, RETRY, Refuse, None, id="id, retry: refuse"),
-        pytest.param(HANDED_ON, RETRY, Refuse, None, id="id handed on, retry: refuse"),
-        pytest.param(HANDED_ON, CLEAR, Submit, 4, id="id handed on, Clear: a new generation"),
-        pytest.param(TAKEN, CLEAR, Submit, 4, id="id never handed on, Clear: a new generation"),
-        pytest.param(INTENT, RETRY, Reconcile, None, id="intent without id, retry: ask the service"),
-        pytest.param(REPORTED, CLEAR, Submit, 4, id="unknown outcome that was reported, Clear: a new generation"),
-    ],
-)
-def test_another_request_than_before(
-    record: SubmissionRecord, max_tries: int, expected_class: type[Decision], generation: int | None
-) -> None:
-    decision = decide(replace(record, fingerprint=ANOTHER), fingerprint=ASKED, max_tries=max_tries)
 
-    assert isinstance(decision, expected_class)
-    assert getattr(decision, "generation", None) == generation
+def test_nothing_recorded_is_submitted() -> None:
+    assert decide(None, fingerprint=ASKED, max_tries=RETRY) == Submit(0)

@@ -1,26 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.submissions.identity import submission_identity
+from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, batch_identity, slot_of
 
-SUBMISSION: dict[str, Any] = {
-    "dag_id": "kites",
-    "task_id": "submit",
-    "run_id": "scheduled__2026-09-21",
-    "map_index": 3,
-    "generation": 0,
-}
+SLOT = SubmissionSlot(
+    dag_id="kites", task_id="submit", run_id="scheduled__2026-09-21", map_index=3, max_tries=2, try_number=1
+)
 
 
 def test_the_identity_of_a_submission_is_the_same_on_every_try() -> None:
-    identity = submission_identity(**SUBMISSION)
+    identity = replace(SLOT, try_number=2, max_tries=9).identity(0)
 
-    assert identity == submission_identity(**SUBMISSION)
     # Written out, because a release that changes it no longer recognises the submissions of the one before.
-    assert identity == "7cc2bf8fcfde33327f3a69f8bd3678922c0a012445e87bb729d6fe10837aba6f"
+    assert identity == SLOT.identity(0) == "7cc2bf8fcfde33327f3a69f8bd3678922c0a012445e87bb729d6fe10837aba6f"
 
 
 @pytest.mark.parametrize(
@@ -31,17 +28,33 @@ def test_the_identity_of_a_submission_is_the_same_on_every_try() -> None:
         {"run_id": "scheduled__2026-09-22"},
         {"map_index": -1},
         {"item_index": 1},
-        {"generation": 1},
         {"map_index": 0, "item_index": 3},
         {"dag_id": "kitess", "task_id": "ubmit"},
     ],
 )
-def test_another_submission_has_another_identity(other: dict[str, Any]) -> None:
-    assert submission_identity(**{**SUBMISSION, **other}) != submission_identity(**SUBMISSION)
+def test_another_slot_has_another_identity(other: dict[str, Any]) -> None:
+    assert replace(SLOT, **other).identity(0) != SLOT.identity(0)
 
 
-def test_an_identity_can_be_a_header_and_a_field() -> None:
-    identity = submission_identity(**SUBMISSION)
+def test_every_generation_and_every_attempt_has_an_identity_of_its_own() -> None:
+    assert len({SLOT.identity(generation, attempt) for generation in (0, 1) for attempt in (0, 1, 2)}) == 6
 
-    assert len(identity) == 64
-    assert set(identity) <= set("0123456789abcdef")
+
+@pytest.mark.parametrize(("map_index", "expected"), [(3, 3), (-1, -1), (None, -1)])
+def test_a_running_task_instance_is_a_slot(map_index: int | None, expected: int) -> None:
+    instance = SimpleNamespace(
+        dag_id="kites",
+        task_id="submit",
+        run_id="scheduled__2026-09-21",
+        map_index=map_index,
+        max_tries=2,
+        try_number=1,
+    )
+
+    assert slot_of({"ti": instance}) == replace(SLOT, map_index=expected)
+
+
+def test_the_identity_of_a_batch_is_the_same_on_every_start() -> None:
+    assert batch_identity(dag_id="kites", task_id="draw", run_id="r", map_index=-1) == (
+        "e8fa8d20b1416282f315cfb4a057570468609cd6cfb995e6312ef4aaf8d25a5b"
+    )

@@ -15,7 +15,7 @@ import requests
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
 from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
-from airflow_provider_imagetasks.submissions.ledger import Submission
+from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger
 
 
 class KilledSubmitOperator(ImageTaskSubmitOperator):
@@ -80,7 +80,7 @@ def die(mark: Path, *, held: bool = False) -> None:
 
 
 def _before_the_post(strike: Callable[..., None], _task: KilledSubmitOperator, _context: Any) -> None:
-    ImageTaskHook.send = strike  # type: ignore[method-assign,assignment]
+    ImageTaskHook.submit_completed = strike  # type: ignore[method-assign,assignment]
 
 
 def _after_acceptance(strike: Callable[..., None], task: KilledSubmitOperator, _context: Any) -> None:
@@ -98,7 +98,7 @@ def _after_acceptance(strike: Callable[..., None], task: KilledSubmitOperator, _
 
 
 def _before_the_record(strike: Callable[..., None], _task: KilledSubmitOperator, _context: Any) -> None:
-    _strike_after(ImageTaskHook, "send", strike)
+    _strike_after(ImageTaskHook, "submit_completed", strike)
 
 
 def _before_xcom(strike: Callable[..., None], _task: KilledSubmitOperator, context: Any) -> None:
@@ -106,7 +106,7 @@ def _before_xcom(strike: Callable[..., None], _task: KilledSubmitOperator, conte
 
 
 def _after_xcom(strike: Callable[..., None], _task: KilledSubmitOperator, _context: Any) -> None:
-    _strike_after(Submission, "finish", strike)
+    _strike_after(SubmissionLedger, "finish", strike)
 
 
 def _strike_after(owner: type, name: str, strike: Callable[..., None]) -> None:

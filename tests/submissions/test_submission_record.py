@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.submissions.records import SubmissionRecord, fingerprint, read_record
+from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord, fingerprint, read_record
 from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest
 
 RECORD = SubmissionRecord(

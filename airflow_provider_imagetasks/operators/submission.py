@@ -1,0 +1,172 @@
+"""Submission of one picture: what the ledger decides is carried out here, with the hook, and nowhere else."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, UnknownOutcomeError
+from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.observability import metrics
+from airflow_provider_imagetasks.submissions.decisions import Reattach, Reconcile, Refuse, Submit
+from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger
+from airflow_provider_imagetasks.submissions.reconciling import find_submission, is_recognised
+from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState, utc_moment
+
+OnUnknownOutcome = Literal["fail", "resubmit"]
+
+
+class Submission:
+    """Submission of one picture, as its ledger decides.
+
+    :param hook: what to submit with.
+    :param ledger: of this request.
+    :param request: completed, its files read.
+    :param resubmits: whether an unknown outcome is submitted again, at the risk of paying twice.
+    """
+
+    def __init__(
+        self, hook: ImageTaskHook, ledger: SubmissionLedger, request: ImageRequest, *, resubmits: bool
+    ) -> None:
+        self._hook = hook
+        self._ledger = ledger
+        self._request = request
+        self._resubmits = resubmits
+        self._service = hook.service
+        self._log = hook.log
+
+    def carry_out(self) -> ImageTask:
+        """Submit, or return what was submitted before. Costs one submission at most.
+
+        :raises UnknownOutcomeError: an earlier submission or this one may have been taken; nothing was sent again.
+        :raises InvalidRequestError: the request is not the one that was submitted before.
+        :raises ImageTaskError: a definite refusal, or the record cannot be read or kept; a retry looks at it again.
+        """
+        decision = self._ledger.decide()
+        if isinstance(decision, Refuse):
+            raise InvalidRequestError(
+                "The request changed since it was submitted; the image task of the old one goes on. To have that one, "
+                "undo the change and Clear",
+                image_task_id=decision.record.image_task_id,
+                service=self._service.name,
+                billed="unknown",
+                retry_advice="Clear submits the new request.",
+            )
+        if isinstance(decision, Reattach):
+            return self._submitted_before(decision.record)
+        if isinstance(decision, Reconcile):
+            return self._reconcile(decision)
+        return self._begin(decision)
+
+    def _begin(self, decision: Submit) -> ImageTask:
+        self._ledger.intend(decision.generation)
+        if decision.asks_first:
+            task = self._find(sent_by=self._ledger.record.intent_at)
+            if task is not None:
+                return task
+        return self._submit_intended()
+
+    def _submit_intended(self) -> ImageTask:
+        """Submit what is on record as an intent; keep the id, or forget the intent where the service refused."""
+        try:
+            task = self._hook.submit_completed(self._request, key=self._ledger.key)
+        except ImageTaskError as error:
+            can_tell = isinstance(error, UnknownOutcomeError) and self._service.finds_by_trace_id
+            found = self._look_up() if can_tell else None
+            if found is None:
+                self._settle(error)
+                raise
+            task = found
+        return self._taken(task)
+
+    def _settle(self, error: ImageTaskError) -> None:
+        """Note what an error leaves behind, and say in it what ``on_unknown_outcome`` makes of it."""
+        metrics.not_submitted(self._service.name, error)
+        if error.billed == "no":
+            self._ledger.forget()
+            return
+        # Unknown, or paid for and impossible to hand on: the error says so, and a Clear submits anew.
+        self._ledger.note_reported_unknown()
+        if isinstance(error, UnknownOutcomeError) and self._resubmits:
+            error.retryable = True
+            error.retry_advice = (
+                "on_unknown_outcome is 'resubmit': a retry submits again, and pays twice if the first was accepted."
+            )
+
+    def _taken(self, task: ImageTask) -> ImageTask:
+        self._ledger.note_taken(task)
+        # Not before the id is on record: a try that ends in between would have the next one count it again.
+        metrics.submitted(self._service.name)
+        return task
+
+    def _look_up(self) -> ImageTask | None:
+        """Return the image task of a submission that was not answered just now, if the service has it."""
+        self._log.warning(
+            "The submission may have been taken, and no usable answer came; asking %s for trace id %s.",
+            self._service.title,
+            self._ledger.record.trace_id,
+        )
+        try:
+            task = self._find(sent_by=time.time())
+        except ImageTaskError as error:
+            self._log.warning("%s could not be asked: %s", self._service.title, error.message)
+            return None
+        if task is None:
+            self._log.warning("%s does not know it, which proves nothing.", self._service.title)
+        return task
+
+    def _find(self, *, sent_by: float) -> ImageTask | None:
+        """Return the image task of the submission on record, if the service can tell."""
+        if not self._service.finds_by_trace_id:
+            return None
+        record, key = self._ledger.record, self._ledger.key
+        task = self._hook.run(find_submission(self._service, self._request, record, key=key, sent_by=sent_by))
+        if task is not None:
+            self._log.info("%s has it: image task %s is handed on.", self._service.title, task.id)
+        return task
+
+    def _submitted_before(self, record: SubmissionRecord) -> ImageTask:
+        self._log.info(
+            "Image task %s was submitted by an earlier try, at %s; it is handed on, and nothing is submitted.",
+            record.image_task_id,
+            utc_moment(record.submitted_at or record.intent_at),
+        )
+        return ImageTask(
+            id=record.image_task_id or "",
+            service=self._service.name,
+            state=TaskState.RUNNING,
+            raw_state="submitted before",
+            model=self._request.model,
+            prompt=self._request.prompt,
+            image_count_requested=self._request.image_count,
+            trace_id=record.trace_id if self._service.finds_by_trace_id else None,
+            created_at=record.submitted_at,
+        )
+
+    def _reconcile(self, decision: Reconcile) -> ImageTask:
+        """Find out what became of an intent without an answer, and go on from there."""
+        record, title = decision.record, self._service.title
+        moment = utc_moment(record.intent_at)
+        self._log.warning("A submission was begun at %s and nobody knows what became of it; asking %s.", moment, title)
+        why = f"and {title} cannot tell"
+        if self._service.repeats_submit_by_key:
+            # The same key with another request would bring back the picture of the old one.
+            if not decision.is_same:
+                why = "and the request was changed since"
+            elif is_recognised(record.intent_at, time.time()):
+                self._log.info("%s charges once for the same key: submitting under it again.", title)
+                return self._submit_intended()
+        elif (task := self._find(sent_by=record.intent_at)) is not None:
+            return self._taken(task)
+        if self._resubmits:
+            self._log.warning("on_unknown_outcome is 'resubmit': submitting again, which may pay twice.")
+            return self._begin(Submit(generation=record.generation + 1))
+        error = UnknownOutcomeError(
+            f"The outcome of the submission at {moment} is unknown: the task was ended before the answer came, {why}. "
+            f"{self._service.how_to_look}",
+            service=self._service.name,
+            trace_id=record.trace_id,
+        )
+        self._settle(error)
+        raise error
