@@ -106,11 +106,11 @@ docs: $(VENV_DOCS)/.installed ## Build the documentation into docs-output/; a wa
 
 .PHONY: test-callbacks
 test-callbacks: $(VENV)/.installed ## Call a real Airflow back for fifty waiting tasks at once, and with forged, early and late calls; five minutes
-	@$(VENV)/bin/python -m pytest -m long tests/system/test_callbacks.py $(ARGUMENTS)
+	@$(VENV)/bin/python -m pytest -m long tests/system/test_callbacks_wake_tasks.py $(ARGUMENTS)
 
 .PHONY: test-callbacks-airflow-3.1
 test-callbacks-airflow-3.1: .venv-3.1/.installed ## Do the same on the newest Airflow 3.1
-	@.venv-3.1/bin/python -m pytest -m long tests/system/test_callbacks.py $(ARGUMENTS)
+	@.venv-3.1/bin/python -m pytest -m long tests/system/test_callbacks_wake_tasks.py $(ARGUMENTS)
 
 .PHONY: dist
 dist: $(VENV)/.installed ## Build wheel and sdist into dist/, check them, and run a shipped example from the wheel in a bare environment

@@ -1,1 +1,1 @@
-"""What people see in the Airflow UI: the pictures, while they come, and the route that wakes a waiting task."""
+"""The gallery in the Airflow UI, and the route by which services wake a waiting task."""

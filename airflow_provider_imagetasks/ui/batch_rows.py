@@ -1,11 +1,11 @@
-"""Reads the rows of a batch from its folder, a page at a time: the manifest, or what lies there before there is one."""
+"""The rows of a batch, read from its folder a page at a time: from the manifest, or before that from its segments."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_imagetasks.ui.roots import Location, locate
@@ -62,27 +62,14 @@ def _files(
     if summary is not None:
         manifest = locate(summary.get("manifest"), roots)
         return [manifest] if manifest else None
-    folder = _folder(batch.get("folder"), roots)
+    uri = batch.get("folder")
+    folder = locate(uri.rstrip("/"), roots) if isinstance(uri, str) else None
     if folder is None:
         return None
     generation = batch.get("generation")
     segment = re.compile(rf"outcomes-{generation if isinstance(generation, int) else '[0-9]+'}-([0-9]+)\.jsonl")
     numbered = [(int(match[1]), name) for name in names_in(folder) if (match := segment.fullmatch(name))]
-    return [_inside(folder, name) for _, name in sorted(numbered)]
-
-
-def _folder(uri: Any, roots: Sequence[Location]) -> Location | None:
-    return locate(uri.rstrip("/"), roots) if isinstance(uri, str) else None
-
-
-def _inside(folder: Location, name: str) -> Location:
-    return Location(
-        scheme=folder.scheme,
-        conn_id=folder.conn_id,
-        container=folder.container,
-        path=f"{folder.path}/{name}",
-        root=folder.root,
-    )
+    return [replace(folder, path=f"{folder.path}/{name}") for _, name in sorted(numbered)]
 
 
 def _position(cursor: str | None) -> tuple[int, int]:

@@ -1,268 +1,256 @@
-"""Turns what XComs say into what the gallery shows. Pure, and wary: whoever can push an XCom can put anything there."""
+"""The pages of the gallery: what was asked for, what became of it, and where its pictures are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Protocol
+import base64
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
 
-PictureOf = Callable[[str, Mapping[str, Any]], dict[str, Any]]
-"""Makes of a Dag id and a stored file's record what the browser needs to show it."""
-_FINISHED_RUNS = ("success", "failed")
-_LONGEST_TEXT = 2_000
+from sqlalchemy.orm import Session
 
+from airflow_provider_imagetasks.ui import airflow_records as records
+from airflow_provider_imagetasks.ui.airflow_records import XCom
+from airflow_provider_imagetasks.ui.batch_rows import read_rows
+from airflow_provider_imagetasks.ui.cards import Results, batch_card, card, card_of, collect_results, row_card
+from airflow_provider_imagetasks.ui.picture_routes import PictureLinks
+from airflow_provider_imagetasks.ui.roots import Location, locate
+from airflow_provider_imagetasks.ui.stored_files import OutOfReachError
 
-class Entry(Protocol):
-    """What is read of an XCom."""
-
-    @property
-    def run_key(self) -> int:
-        """The run's primary key."""
-
-    @property
-    def dag_id(self) -> str:
-        """Its Dag."""
-
-    @property
-    def run_id(self) -> str:
-        """Its run."""
-
-    @property
-    def task_id(self) -> str:
-        """The task that pushed it."""
-
-    @property
-    def map_index(self) -> int:
-        """Which instance of the task; -1 for one that is not mapped."""
-
-    @property
-    def key(self) -> str:
-        """The XCom's key."""
-
-    @property
-    def value(self) -> Any:
-        """The XCom's value."""
-
-    @property
-    def timestamp(self) -> datetime:
-        """When it was pushed."""
+PAGE = 60
+DAYS = 30
+_MOST_READ = 600
+"""Image tasks that one request looks at, where a filter lets few of them through."""
+_PREVIEW = 4
+_FILE_NUMBERS = ("width", "height", "bytes", "index")
 
 
-@dataclass(frozen=True)
-class Findings:
-    """What is known of the image tasks of some runs, each by run key and image task id."""
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """The state and the service of the cards to show; None shows all."""
 
-    records: dict[tuple[int, str], Mapping[str, Any]] = field(default_factory=dict)
-    files: dict[tuple[int, str], list[Mapping[str, Any]]] = field(default_factory=dict)
-    failures: dict[tuple[int, str], Mapping[str, Any]] = field(default_factory=dict)
-    batches: dict[tuple[int, str, int], dict[str, Mapping[str, Any]]] = field(default_factory=dict)
-    """Progress and summary of batches, by run key, task id and map index."""
-    origins: dict[tuple[int, str], Entry] = field(default_factory=dict)
-    """Where a record or file of it was pushed."""
+    state: str | None = None
+    service: str | None = None
 
-    def is_complete(self, announcement: Entry) -> bool:
-        """Whether nothing more can be known of what was asked for: its pictures are stored, or it failed."""
-        told = announcement.value
-        if announcement.key != "image_task" or not isinstance(told, Mapping):
-            return True
-        key = (announcement.run_key, str(told.get("id")))
-        return key in self.files or key in self.failures
-
-    def ids_of(self, run_key: int) -> list[str]:
-        """Return the image tasks of a run of which something came back."""
-        return list(dict.fromkeys(each for key, each in self.origins if key == run_key))
+    def admits(self, item: Mapping[str, Any]) -> bool:
+        """Whether a card is to be shown."""
+        return self.state in (None, item["state"]) and self.service in (None, item["service"])
 
 
-def findings(entries: Iterable[Entry]) -> Findings:
-    """Sort what sensors, downloads and batches pushed by the image tasks that it is about."""
-    found = Findings()
-    for entry in entries:
-        value = entry.value
-        if entry.key == "progress":
-            if isinstance(value, Mapping):
-                _batch(found, entry)["progress"] = value
-        elif entry.key == "image_task_failures":
-            for failure in _mappings(value):
-                found.failures[entry.run_key, _text(failure.get("id")) or ""] = failure
-                _remember(found, entry, failure.get("id"))
-        elif isinstance(value, Mapping) and "manifest" in value:
-            _batch(found, entry)["summary"] = value
-        elif isinstance(value, Mapping) and "files" in value:
-            for file in _mappings(value["files"]):
-                image_task_id = _text(file.get("image_task_id"))
-                if image_task_id:
-                    found.files.setdefault((entry.run_key, image_task_id), []).append(file)
-                    _remember(found, entry, image_task_id)
-        else:
-            for record in _mappings([value] if isinstance(value, Mapping) else value):
-                if "service" in record and _text(record.get("id")):
-                    found.records[entry.run_key, record["id"]] = record
-                    _remember(found, entry, record["id"])
-    return found
+class Gallery:
+    """The pages of cards for one request.
 
-
-def card(announcement: Entry, found: Findings, run_state: str, picture: PictureOf) -> dict[str, Any]:
-    """Return the card of one image task that was submitted, or whose submission was refused."""
-    told = announcement.value if isinstance(announcement.value, Mapping) else {}
-    if announcement.key == "image_task_refused":
-        error = told.get("error")
-        why = _error(error if isinstance(error, Mapping) else {})
-        return {**_place(announcement), **_facts(told), "state": "failed", "error": why, "pictures": []}
-    image_task_id = _text(told.get("id")) or ""
-    return card_of(image_task_id, announcement, told, found, run_state, picture)
-
-
-def card_of(
-    image_task_id: str,
-    place: Entry,
-    told: Mapping[str, Any],
-    found: Findings,
-    run_state: str,
-    picture: PictureOf,
-) -> dict[str, Any]:
-    """Return the card of an image task.
-
-    :param place: where a link from the card leads to.
-    :param told: what was said at its submission; may be empty.
+    :param session: closed by the caller.
+    :param roots: where pictures may be read.
     """
-    key = (place.run_key, image_task_id)
-    record = found.records.get(key, {})
-    files = sorted(found.files.get(key, []), key=lambda file: _whole(file.get("index")) or 0)
-    failure = found.failures.get(key)
-    if files:
-        state = "stored"
-    elif record.get("state") == "succeeded":
-        state = "ready"
-    elif failure is not None:
-        state = "failed"
-    elif run_state in _FINISHED_RUNS:
-        state = "unfinished"
-    else:
-        state = "waiting"
-    facts = _facts({**told, **{name: value for name, value in record.items() if value is not None}})
-    return {
-        **_place(place),
-        **facts,
-        "submitted_at": _text(told.get("submitted_at")) or facts["submitted_at"] or place.timestamp.isoformat(),
-        "image_task_id": image_task_id[:200],
-        "state": state,
-        "error": _error(failure) if state == "failed" and failure is not None else None,
-        "pictures": [picture(place.dag_id, file) for file in files],
-    }
+
+    def __init__(self, session: Session, roots: Sequence[Location], links: PictureLinks) -> None:
+        self._session = session
+        self._roots = roots
+        self._links = links
+
+    def newest(self, dag_ids: Collection[str], wanted: Filter, cursor: str | None) -> dict[str, Any]:
+        """Return cards of all these Dags, newest first, of the last 30 days."""
+        since = datetime.now(UTC) - timedelta(days=DAYS)
+        if not dag_ids:
+            return {"items": [], "next": None}
+        items, position = self._page(
+            lambda before: records.newest_submissions(
+                self._session, dag_ids=dag_ids, since=since, before=before, most=PAGE + 1
+            ),
+            _newest_position(cursor),
+            lambda xcom: (xcom.timestamp, *xcom.place),
+            wanted,
+        )
+        return {"items": items, "next": _cursor(position[0].isoformat(), *position[1:]) if position else None}
+
+    def of_run(self, run: records.Run, wanted: Filter, cursor: str | None) -> dict[str, Any]:
+        """Return cards of a run, in order of task and map index."""
+        items, position = self._page(
+            lambda after: records.submissions_of_run(self._session, run.key, after=after, most=PAGE + 1),
+            _run_position(cursor),
+            lambda xcom: (xcom.task_id, xcom.map_index),
+            wanted,
+        )
+        if position is None:
+            items += self._without_submission(run, wanted)
+        return {"items": items, "next": _cursor(*position) if position else None, "run_state": run.state}
+
+    def of_task(
+        self, run: records.Run, task_id: str, map_index: int, instance: records.Instance, cursor: str | None
+    ) -> dict[str, Any]:
+        """Return cards of what one task instance submitted, waits for, read or stored."""
+        own = records.submissions_of_task(self._session, run.key, task_id, map_index)
+        answer = {"run_state": run.state, "task_state": instance.state, "next": None}
+        if own:
+            return {**answer, "items": [item for _, item in self._cards(own)]}
+        xcoms = records.results_of_runs(self._session, [run.key])
+        results = collect_results(xcoms)
+        mine = collect_results(each for each in xcoms if each.place == (run.key, task_id, map_index))
+        ids = list(dict.fromkeys([*mine.ids_of(run.key), *instance.waits_for]))
+        start = int(cursor) if cursor and cursor.isdecimal() and len(cursor) < 10 else 0
+        page = ids[start : start + PAGE]
+        submissions = self._submissions(run) if page else {}
+        # Where a link leads to from the card of what nobody in this run submitted.
+        itself = XCom(run.key, run.dag_id, run.run_id, task_id, map_index, "", None, instance.started_at)
+        items = [
+            self._card_of(each, submissions.get(each) or results.sources.get((run.key, each), itself), results, run)
+            for each in page
+        ]
+        return {**answer, "items": items, "next": str(start + PAGE) if start + PAGE < len(ids) else None}
+
+    def of_batch(
+        self, run: records.Run, task_id: str, map_index: int, wanted: Filter, cursor: str | None
+    ) -> dict[str, Any] | None:
+        """Return cards of the rows of a batch that have come to their end; None where there is no batch."""
+        own = records.submissions_of_task(self._session, run.key, task_id, map_index)
+        batch = next((xcom for xcom in own if xcom.key == "image_batch"), None)
+        if batch is None:
+            return None
+        xcoms = records.results_of_runs(self._session, [run.key])
+        results = collect_results(each for each in xcoms if each.task_id == task_id)
+        items: list[dict[str, Any]] = []
+        reach, position = "ok", cursor
+        try:
+            for _ in range(_MOST_READ // PAGE):
+                page = self._rows(batch, results, position, PAGE)
+                if page is None:
+                    reach, position = "outside", None
+                    break
+                rows, position = page
+                items += [item for item in rows if wanted.admits(item)]
+                if position is None or len(items) >= PAGE:
+                    break
+        except OutOfReachError as error:
+            reach, position = error.reason, None
+        return {"items": items, "next": position, "reach": reach}
+
+    def _page(
+        self,
+        read: Callable[[Any], list[XCom]],
+        position: tuple[Any, ...] | None,
+        position_of: Callable[[XCom], tuple[Any, ...]],
+        wanted: Filter,
+    ) -> tuple[list[dict[str, Any]], tuple[Any, ...] | None]:
+        """Return a page of cards, and where it ends; None where nothing comes after it.
+
+        :param read: reads the submissions after a position, one more than a page.
+        :param position: where the page before ended.
+        """
+        items: list[dict[str, Any]] = []
+        looked_at, has_more = 0, True
+        while has_more and len(items) < PAGE and looked_at < _MOST_READ:
+            xcoms = read(position)
+            has_more = len(xcoms) > PAGE
+            for xcom, item in self._cards(xcoms[:PAGE]):
+                position = position_of(xcom)
+                if wanted.admits(item):
+                    items.append(item)
+                if len(items) == PAGE:
+                    has_more = has_more or xcom is not xcoms[-1]
+                    break
+            looked_at += len(xcoms)
+        return items, position if has_more else None
+
+    def _cards(self, submissions: Sequence[XCom]) -> Iterable[tuple[XCom, dict[str, Any]]]:
+        results = self._results(submissions)
+        runs = records.runs(self._session, {xcom.run_key for xcom in submissions})
+        states = records.states_of(self._session, [xcom for xcom in submissions if xcom.key == "image_batch"])
+        for xcom in submissions:
+            if xcom.key == "image_batch":
+                yield xcom, batch_card(xcom, results, states.get(xcom.place), self._preview(xcom, results))
+            else:
+                run = runs.get(xcom.run_key)
+                yield xcom, card(xcom, results, run.state if run else "failed", self._picture)
+
+    def _results(self, submissions: Sequence[XCom]) -> Results:
+        """Return what came back for these; where possible without reading all that their runs have to say."""
+        keys = {xcom.run_key for xcom in submissions}
+        # In a mapped group what belongs together has the same map index.
+        indexes = {-1, *(xcom.map_index for xcom in submissions)}
+        near = collect_results(records.results_of_runs(self._session, keys, indexes))
+        if all(near.is_complete(xcom) for xcom in submissions):
+            return near
+        return collect_results(records.results_of_runs(self._session, keys))
+
+    def _rows(
+        self, batch: XCom, results: Results, cursor: str | None, most: int
+    ) -> tuple[list[dict[str, Any]], str | None] | None:
+        submission = batch.value if isinstance(batch.value, Mapping) else {}
+        summary = results.batches.get(batch.place, {}).get("summary")
+        page = read_rows(submission, summary, self._roots, cursor=cursor, most=most)
+        if page is None:
+            return None
+        return [row_card(batch, row, self._picture) for row in page.rows], page.next
+
+    def _preview(self, batch: XCom, results: Results) -> list[dict[str, Any]]:
+        try:
+            page = self._rows(batch, results, None, 3 * _PREVIEW)
+        except OutOfReachError:
+            return []
+        rows = page[0] if page else []
+        return [picture for row in rows for picture in row["pictures"][:1]][:_PREVIEW]
+
+    def _without_submission(self, run: records.Run, wanted: Filter) -> list[dict[str, Any]]:
+        """Return cards of what sensors and downloads of a run know and none of its tasks submitted."""
+        results = collect_results(records.results_of_runs(self._session, [run.key]))
+        ids = results.ids_of(run.key)
+        submissions = self._submissions(run) if ids else {}
+        others = [each for each in ids if each not in submissions][:_MOST_READ]
+        items = [self._card_of(each, results.sources[run.key, each], results, run) for each in others]
+        return [item for item in items if wanted.admits(item)]
+
+    def _submissions(self, run: records.Run) -> dict[str, XCom]:
+        """Return the submissions of a run, by image task id."""
+        xcoms = records.submissions_of_run(self._session, run.key, after=None, most=records.MOST_RESULTS)
+        ids = ((xcom.value.get("id"), xcom) for xcom in xcoms if isinstance(xcom.value, Mapping))
+        return {image_task_id: xcom for image_task_id, xcom in ids if isinstance(image_task_id, str)}
+
+    def _card_of(self, image_task_id: str, source: XCom, results: Results, run: records.Run) -> dict[str, Any]:
+        item = card_of(image_task_id, source, results, run.state, self._picture)
+        # Several of them may have been pushed by one task instance.
+        return {**item, "key": f"{item['key']}/{image_task_id[:200]}"}
+
+    def _picture(self, dag_id: str, file: Mapping[str, Any]) -> dict[str, Any]:
+        uri, sha256 = str(file.get("uri") or ""), str(file.get("sha256") or "")
+        allowed = locate(uri, self._roots) is not None
+        link = f"dags/{quote(dag_id, safe='')}/pictures/{self._links.token(dag_id, uri, sha256)}" if allowed else None
+        numbers = {name: file.get(name) if isinstance(file.get(name), int) else None for name in _FILE_NUMBERS}
+        return {
+            "uri": uri[:1000],
+            "link": link,
+            "reach": "ok" if allowed else "outside" if self._roots else "no_roots",
+            "media_type": str(file.get("media_type"))[:40],
+            **numbers,
+        }
 
 
-def batch_card(
-    announcement: Entry, found: Findings, task_state: str | None, pictures: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    """Return the card of a batch: how far it is, with some of its pictures."""
-    told = announcement.value if isinstance(announcement.value, Mapping) else {}
-    known = found.batches.get((announcement.run_key, announcement.task_id, announcement.map_index), {})
-    summary, progress = known.get("summary"), known.get("progress") or {}
-    counts = {
-        name: _whole(progress.get(name)) or 0 for name in ("total", "submitted", "succeeded", "failed", "running")
-    }
-    counts["total"] = counts["total"] or _whole(told.get("total")) or 0
-    if summary is not None:
-        done = {name: _whole(summary.get(name)) or 0 for name in ("total", "succeeded", "failed")}
-        counts |= {**done, "submitted": done["total"], "running": 0}
-    return {
-        **_place(announcement),
-        **_facts(told),
-        "kind": "batch",
-        "state": _batch_state(task_state, is_over=summary is not None),
-        "counts": counts,
-        "updated_at": _text(progress.get("updated_at")),
-        "usage": _plain(summary.get("usage")) if summary else None,
-        "cost": _number(summary.get("cost")) if summary else None,
-        "pictures": list(pictures),
-    }
+def _cursor(*parts: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 
 
-def row_card(announcement: Entry, row: Mapping[str, Any], picture: PictureOf) -> dict[str, Any]:
-    """Return the card of one row of a batch that has come to its end."""
-    told = announcement.value if isinstance(announcement.value, Mapping) else {}
-    error = row.get("error")
-    files = _mappings(row.get("files"))
-    place = _place(announcement)
-    return {
-        **place,
-        **_facts({**told, **row}),
-        "key": f"{place['key']}/{_text(row.get('id')) or _whole(row.get('index'))}",
-        "index": _whole(row.get("index")),
-        "image_task_id": (_text(row.get("image_task_id")) or "")[:200],
-        "state": "failed" if row.get("status") == "failed" else "stored" if files else "ready",
-        "error": _error(error) if isinstance(error, Mapping) else None,
-        "cost": _number(row.get("cost")),
-        "pictures": [picture(announcement.dag_id, file) for file in files],
-    }
-
-
-def _batch_state(task_state: str | None, *, is_over: bool) -> str:
-    if task_state in ("failed", "upstream_failed"):
-        return "failed"
-    if is_over or task_state == "success":
-        return "stored"
-    return "waiting"
-
-
-def _place(entry: Entry) -> dict[str, Any]:
-    return {
-        "kind": "picture",
-        "key": f"{entry.run_key}/{entry.task_id}/{entry.map_index}",
-        "dag_id": entry.dag_id,
-        "run_id": entry.run_id,
-        "task_id": entry.task_id,
-        "map_index": entry.map_index,
-    }
-
-
-def _facts(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "prompt": _text(told.get("prompt")),
-        "model": _text(told.get("model")),
-        "service": _text(told.get("service")),
-        "conn_id": _text(told.get("conn_id")),
-        "submitted_at": _text(told.get("submitted_at")) or _text(told.get("created_at")),
-        "finished_at": _text(told.get("finished_at")),
-        "duration": _number(told.get("duration")),
-        "usage": _plain(told.get("usage")),
-    }
-
-
-def _error(error: Mapping[str, Any]) -> dict[str, str | None]:
-    return {name: _text(error.get(name)) for name in ("class", "code", "message", "billed")}
-
-
-def _batch(found: Findings, entry: Entry) -> dict[str, Mapping[str, Any]]:
-    return found.batches.setdefault((entry.run_key, entry.task_id, entry.map_index), {})
-
-
-def _remember(found: Findings, entry: Entry, image_task_id: Any) -> None:
-    if isinstance(image_task_id, str):
-        found.origins.setdefault((entry.run_key, image_task_id), entry)
-
-
-def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list | tuple) else []
-
-
-def _text(value: Any) -> str | None:
-    return value[:_LONGEST_TEXT] if isinstance(value, str) and value else None
-
-
-def _number(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12 else None
-
-
-def _whole(value: Any) -> int | None:
-    number = _number(value)
-    return int(number) if number is not None else None
-
-
-def _plain(value: Any) -> dict[str, float | str] | None:
-    """Return the numbers and words of a usage record, without what is nested in it."""
-    if not isinstance(value, Mapping):
+def _parts(cursor: str | None) -> Any:
+    try:
+        return json.loads(base64.urlsafe_b64decode((cursor or "") + "=" * (-len(cursor or "") % 4)))
+    except (ValueError, RecursionError):
         return None
-    kept = {str(name)[:60]: each for name, each in list(value.items())[:20]}
-    return {name: each for name, each in kept.items() if _number(each) is not None or (_text(each) and len(each) < 60)}
+
+
+def _newest_position(cursor: str | None) -> records.Position | None:
+    match _parts(cursor):
+        case [str() as moment, int() as run_key, str() as task_id, int() as map_index]:
+            try:
+                return datetime.fromisoformat(moment), run_key, task_id, map_index
+            except ValueError:
+                return None
+    return None
+
+
+def _run_position(cursor: str | None) -> tuple[str, int] | None:
+    match _parts(cursor):
+        case [str() as task_id, int() as map_index]:
+            return task_id, map_index
+    return None

@@ -1,4 +1,4 @@
-"""What the user may see: the same as in Airflow's own XCom pages of the same Dag."""
+"""The user's rights: who may see the XComs of a Dag in Airflow sees its pictures, and nobody else."""
 
 from __future__ import annotations
 

@@ -1,23 +1,28 @@
-"""Serves pictures through Airflow: only signed places, only under the gallery's roots, only raster pictures."""
+"""The routes that serve pictures: only signed links, only places under the gallery's roots, only raster pictures.
+
+The server signs which file a link means, so that the browser cannot choose.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import PurePosixPath
+from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
+from itsdangerous import BadSignature, URLSafeSerializer
 
 from airflow_provider_imagetasks.files.pictures import UnusablePictureError, peek_picture
 from airflow_provider_imagetasks.ui.permissions import MayReadDag
-from airflow_provider_imagetasks.ui.picture_links import PictureLinks
 from airflow_provider_imagetasks.ui.roots import Location, locate
 from airflow_provider_imagetasks.ui.stored_files import OutOfReachError, opened
 from airflow_provider_imagetasks.ui.thumbnails import LARGEST_FILE, Thumbnails
 
 PICTURE = "/dags/{dag_id}/pictures/{token}"
+_SALT = "airflow_provider_imagetasks.ui.picture"
 _CHUNK = 256 * 1024
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -29,6 +34,30 @@ _HEADERS = {
     "Cache-Control": "private, max-age=3600",
 }
 _STATUS = {"missing": 404, "unreadable": 502}
+
+
+class PictureLinks:
+    """The links to pictures; the same file gives the same link, so that the browser's cache knows it.
+
+    :param secret: Airflow's ``[api] secret_key``, which all api-servers share.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._serializer = URLSafeSerializer(secret, salt=_SALT)
+
+    def token(self, dag_id: str, uri: str, sha256: str) -> str:
+        """Return what stands for a file of a Dag in a link."""
+        return str(self._serializer.dumps([dag_id, uri, sha256]))
+
+    def read(self, token: str, dag_id: str) -> tuple[str, str] | None:
+        """Return URI and hash of the file; None where the link is not ours, or another Dag's."""
+        try:
+            signed: Any = self._serializer.loads(token)
+        except BadSignature:
+            return None
+        if not isinstance(signed, list) or len(signed) != 3 or signed[0] != dag_id:
+            return None
+        return str(signed[1]), str(signed[2])
 
 
 def picture_routes(roots: Sequence[Location], links: PictureLinks, thumbnails: Thumbnails) -> APIRouter:
@@ -50,12 +79,8 @@ def picture_routes(roots: Sequence[Location], links: PictureLinks, thumbnails: T
     def thumbnail(_: MayReadDag, request: Request, dag_id: str, token: str) -> Response:
         """Return a picture's thumbnail, a WebP file."""
         location, sha256 = place(dag_id, token)
-        try:
+        with _as_http_errors():
             path = thumbnails.get(location, sha256)
-        except OutOfReachError as error:
-            raise _out_of_reach(error) from error
-        except UnusablePictureError as error:
-            raise _unusable(error) from error
         etag = f'"{path.stem}"'
         if request.headers.get("If-None-Match") == etag:
             return Response(status_code=304, headers={**_HEADERS, "ETag": etag})
@@ -68,22 +93,16 @@ def picture_routes(roots: Sequence[Location], links: PictureLinks, thumbnails: T
         :param download: have the browser store it instead of showing it.
         """
         location, _sha256 = place(dag_id, token)
-        stack = ExitStack()
-        try:
+        with _as_http_errors(), ExitStack() as stack:
             file, size = stack.enter_context(opened(location))
             if size > LARGEST_FILE:
                 raise UnusablePictureError(f"it has {size:,} bytes, more than {LARGEST_FILE:,}")
             peeked = peek_picture(file)
             file.seek(0)
-        except OutOfReachError as error:
-            stack.close()
-            raise _out_of_reach(error) from error
-        except UnusablePictureError as error:
-            stack.close()
-            raise _unusable(error) from error
+            open_file = stack.pop_all()
 
         def pieces() -> Iterator[bytes]:
-            with stack:
+            with open_file:
                 while piece := file.read(_CHUNK):
                     yield piece
 
@@ -102,9 +121,12 @@ def _plain_name(location: Location) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(location.path).name)[-120:]
 
 
-def _out_of_reach(error: OutOfReachError) -> HTTPException:
-    return HTTPException(_STATUS[error.reason], error.reason, headers={"Cache-Control": "no-store"})
-
-
-def _unusable(error: UnusablePictureError) -> HTTPException:
-    return HTTPException(415, f"This file is not shown: {error}", headers={"Cache-Control": "no-store"})
+@contextmanager
+def _as_http_errors() -> Iterator[None]:
+    headers = {"Cache-Control": "no-store"}
+    try:
+        yield
+    except OutOfReachError as error:
+        raise HTTPException(_STATUS[error.reason], error.reason, headers=headers) from error
+    except UnusablePictureError as error:
+        raise HTTPException(415, f"This file is not shown: {error}", headers=headers) from error

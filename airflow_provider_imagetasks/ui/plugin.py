@@ -1,4 +1,4 @@
-"""Tells Airflow of the gallery, through the entry point ``airflow.plugins``.
+"""The Airflow plugin, which the entry point ``airflow.plugins`` names.
 
 Airflow imports this module in every process, each task's too, so nothing heavy may be imported with it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -42,7 +43,7 @@ class ImageTasksPlugin(AirflowPlugin):
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """The routes, made when the api-server asks for them."""
-        from airflow_provider_imagetasks.ui.application import create_application
+        from airflow_provider_imagetasks.ui.plugin_application import create_application
 
         return [{"app": create_application(), "url_prefix": URL_PREFIX, "name": "Image tasks"}]
 
@@ -55,6 +56,8 @@ class ImageTasksPlugin(AirflowPlugin):
         }
 
     def _static(self, name: str) -> str:
-        from airflow_provider_imagetasks.ui.settings import base_path
+        from airflow.providers.common.compat.sdk import conf
 
-        return f"{base_path()}{URL_PREFIX}/static/{name}"
+        # Behind a reverse proxy Airflow may lie under a path.
+        path = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
+        return f"{path}{URL_PREFIX}/static/{name}"

@@ -1,4 +1,4 @@
-"""Which stored files the gallery may show: those under ``[imagetasks] gallery_roots``, and nothing else. Pure.
+"""The stored files that the gallery may show: those under ``[imagetasks] gallery_roots``, and nothing else. Pure.
 
 XCom is not trusted: whoever can push one could otherwise have any file read that the api-server can reach.
 """

@@ -1,4 +1,4 @@
-"""Reads files under the gallery's roots: bounded, and on the api-server's own disk past no symbolic link."""
+"""Files under the gallery's roots: read within bounds; on the api-server's own disk no link leads out of a root."""
 
 from __future__ import annotations
 

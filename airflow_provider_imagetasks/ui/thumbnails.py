@@ -25,7 +25,10 @@ _LOCKS = 64
 
 
 class PixelBudget:
-    """Lets decoders in while the pixels that all of them hold stay within a bound."""
+    """A bound on the pixels that decoders hold at the same time.
+
+    :param pixels: the bound.
+    """
 
     def __init__(self, pixels: int = MOST_PIXELS) -> None:
         self.pixels = pixels

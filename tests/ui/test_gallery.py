@@ -1,135 +1,175 @@
-"""What the gallery makes of XComs: a card for each image task, whatever somebody put into them."""
+"""The pages of the gallery, from Airflow's own tables: what is on them, in which order, and what comes after."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.ui.gallery import batch_card, card, findings, row_card
+from airflow_provider_imagetasks.ui import airflow_records as records
+from airflow_provider_imagetasks.ui.gallery import PAGE, Filter, Gallery
+from airflow_provider_imagetasks.ui.picture_routes import PictureLinks
+from airflow_provider_imagetasks.ui.roots import read_roots
+from tests.ui.conftest import NOW, MetadataDatabase
 
-MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
-TOLD = {"id": "it-1", "service": "kie", "conn_id": "k", "model": "m", "prompt": "a kite", "submitted_at": "2026-03-01"}
-RECORD = {**TOLD, "state": "succeeded", "images": [{"index": 0}], "image_count_requested": 1, "duration": 2.5}
-ERROR = {"class": "ContentPolicyError", "code": "policy", "message": "refused", "billed": "no"}
-
-
-@dataclass(frozen=True)
-class Entry:
-    value: Any
-    key: str = "return_value"
-    task_id: str = "task"
-    run_key: int = 1
-    dag_id: str = "kites"
-    run_id: str = "run"
-    map_index: int = -1
-    timestamp: datetime = MOMENT
+ALL = Filter()
+MANY = PAGE + 5
 
 
-ASKED = Entry(TOLD, key="image_task", task_id="submit")
+@pytest.fixture
+def gallery(database: MetadataDatabase, tmp_path: Path) -> Gallery:
+    database.add_run()
+    return Gallery(database.session, read_roots(f"file://{tmp_path}"), PictureLinks("secret"))
 
 
-def file(index: int = 0, image_task_id: str = "it-1") -> dict[str, Any]:
-    return {"uri": f"file:///pics/{index}.png", "image_task_id": image_task_id, "index": index}
+def a_run(database: MetadataDatabase) -> records.Run:
+    run = records.run_of(database.session, "kites", "a_run")
+    assert run is not None
+    return run
 
 
-def made(*entries: Entry, run_state: str = "running") -> dict[str, Any]:
-    return card(ASKED, findings(entries), run_state, lambda dag_id, each: {"uri": each["uri"]})
+def told(image_task_id: str, **others: Any) -> dict[str, Any]:
+    return {"id": image_task_id, "service": "kie", "prompt": f"kite {image_task_id}", **others}
 
 
-def test_an_image_task_of_which_nothing_came_back_is_waited_for() -> None:
-    shown = made()
-
-    assert shown["state"] == "waiting"
-    assert (shown["prompt"], shown["model"], shown["service"]) == ("a kite", "m", "kie")
-    assert (shown["dag_id"], shown["run_id"], shown["task_id"], shown["map_index"]) == ("kites", "run", "submit", -1)
+def ids(page: dict[str, Any]) -> list[str]:
+    return [item["image_task_id"] for item in page["items"]]
 
 
-def test_when_the_run_is_over_it_has_no_result() -> None:
-    assert made(run_state="failed")["state"] == "unfinished"
+def all_pages(read: Callable[[str | None], dict[str, Any]]) -> list[list[str]]:
+    pages, cursor = [], None
+    while True:
+        page = read(cursor)
+        pages.append(ids(page))
+        cursor = page["next"]
+        if cursor is None:
+            return pages
 
 
-@pytest.mark.parametrize("value", [RECORD, [RECORD]])
-def test_a_sensor_s_record_tells_that_it_is_ready(value: Any) -> None:
-    shown = made(Entry(value))
-
-    assert (shown["state"], shown["duration"]) == ("ready", 2.5)
+def newest(database: MetadataDatabase, gallery: Gallery, *, wanted: Filter = ALL) -> list[list[str]]:
+    return all_pages(lambda cursor: gallery.newest({"kites"}, wanted, cursor))
 
 
-def test_a_download_shows_its_pictures_in_their_order() -> None:
-    shown = made(Entry(RECORD), Entry({"files": [file(1), file(0), file(0, "it-2")]}))
-
-    assert shown["state"] == "stored"
-    assert [picture["uri"] for picture in shown["pictures"]] == ["file:///pics/0.png", "file:///pics/1.png"]
-
-
-def test_a_failure_says_why() -> None:
-    shown = made(Entry([{"id": "it-1", **ERROR}], key="image_task_failures"))
-
-    assert (shown["state"], shown["error"]) == ("failed", ERROR)
-
-
-def test_of_several_that_one_sensor_waited_for_each_has_its_own_end() -> None:
-    others = Entry([{"id": "it-2", **ERROR}], key="image_task_failures")
-
-    assert made(others, Entry([RECORD], key="image_tasks"))["state"] == "ready"
-    assert made(others)["state"] == "waiting"
+@pytest.fixture
+def recent(database: MetadataDatabase) -> None:
+    """Many mapped submissions of the last minutes, and what is not to be shown."""
+    now = datetime.now(UTC)
+    for number in range(MANY):
+        value = told(f"it-{number:03}", service="fal" if number in (0, 20) else "kie")
+        database.push("submit", value, "image_task", map_index=number, timestamp=now - timedelta(seconds=number))
+    database.push("old", told("old"), "image_task", timestamp=now - timedelta(days=31))
+    database.push("other", told("other"), "image_task", dag_id="other_dag", timestamp=now)
+    database.push("no_submission", {"files": []}, timestamp=now)
 
 
-def test_a_submission_that_was_refused_has_a_card_that_says_why() -> None:
-    refused = Entry({"prompt": "a kite", "service": "kie", "error": ERROR}, key="image_task_refused")
+def test_the_newest_come_first_page_by_page(database: MetadataDatabase, gallery: Gallery, recent: None) -> None:
+    pages = newest(database, gallery)
 
-    shown = card(refused, findings([]), "failed", lambda *_: {})
-
-    assert (shown["state"], shown["prompt"], shown["error"]) == ("failed", "a kite", ERROR)
-
-
-def test_another_run_s_results_are_not_mixed_in() -> None:
-    assert made(Entry(RECORD, run_key=2))["state"] == "waiting"
+    assert [len(page) for page in pages] == [PAGE, MANY - PAGE]
+    assert list(chain(*pages)) == [f"it-{number:03}" for number in range(MANY)]
+    assert gallery.newest(set(), ALL, None) == {"items": [], "next": None}
 
 
-def test_a_batch_tells_how_far_it_is_and_what_it_came_to() -> None:
-    asked = Entry({"folder": "file:///b", "total": 40, "model": "m", "service": "kie"}, key="image_batch", task_id="b")
-    progress = Entry({"total": 40, "submitted": 30, "succeeded": 9, "failed": 1, "running": 20}, "progress", "b")
-    summary = Entry({"manifest": "file:///b/m", "total": 40, "succeeded": 38, "failed": 2, "cost": 1.5}, task_id="b")
+def test_a_filter_is_applied_before_a_page_is_full(database: MetadataDatabase, gallery: Gallery, recent: None) -> None:
+    pages = newest(database, gallery, wanted=Filter(service="kie"))
 
-    under_way = batch_card(asked, findings([progress]), "deferred", [])
-    done = batch_card(asked, findings([progress, summary]), "success", [])
-
-    assert under_way["counts"] == {"total": 40, "submitted": 30, "succeeded": 9, "failed": 1, "running": 20}
-    assert (under_way["state"], batch_card(asked, findings([]), "running", [])["counts"]["total"]) == ("waiting", 40)
-    assert done["counts"] == {"total": 40, "submitted": 40, "succeeded": 38, "failed": 2, "running": 0}
-    assert (done["state"], done["cost"]) == ("stored", 1.5)
-    assert batch_card(asked, findings([progress]), "failed", [])["state"] == "failed"
+    assert [len(page) for page in pages] == [PAGE, MANY - 2 - PAGE]
+    assert list(chain(*pages)) == [f"it-{number:03}" for number in range(MANY) if number not in (0, 20)]
+    assert newest(database, gallery, wanted=Filter(service="fal")) == [["it-000", "it-020"]]
+    assert newest(database, gallery, wanted=Filter(state="failed")) == [[]]
 
 
-def test_a_row_of_a_batch_is_a_card_like_any_other() -> None:
-    asked = Entry({"folder": "file:///b", "model": "m", "service": "kie"}, key="image_batch", task_id="b")
-    row = {"id": "r7", "index": 7, "prompt": "a kite", "status": "succeeded", "image_task_id": "it", "files": [file()]}
+def test_a_run_is_shown_in_the_order_of_its_tasks(database: MetadataDatabase, gallery: Gallery, recent: None) -> None:
+    run = a_run(database)
 
-    shown = row_card(asked, row, lambda dag_id, each: {"uri": each["uri"]})
-    failed = row_card(asked, {**row, "status": "failed", "files": [], "error": ERROR}, lambda *_: {})
+    pages = all_pages(lambda cursor: gallery.of_run(run, ALL, cursor))
 
-    assert (shown["state"], shown["prompt"], shown["model"], len(shown["pictures"])) == ("stored", "a kite", "m", 1)
-    assert (failed["state"], failed["error"]) == ("failed", ERROR)
+    assert list(chain(*pages)) == ["old", "other", *(f"it-{number:03}" for number in range(MANY))]
+    assert [len(page) for page in pages] == [PAGE, MANY + 2 - PAGE]
 
 
-@pytest.mark.parametrize("junk", [None, 7, "text", [], {}, [None, 7, []], {"files": 7}, {"id": 5, "service": []}])
-@pytest.mark.parametrize("key", ["image_task", "image_task_refused", "image_batch", "return_value", "progress"])
-def test_junk_in_an_xcom_breaks_nothing(junk: Any, key: str) -> None:
-    odd = Entry(junk, key=key)
-    found = findings([odd, Entry(junk, key="image_tasks"), Entry(junk, key="image_task_failures")])
+def test_what_came_back_is_on_the_card_with_a_link_only_for_what_lies_under_a_root(
+    database: MetadataDatabase, gallery: Gallery, tmp_path: Path
+) -> None:
+    files = [{"uri": uri, "image_task_id": "it-1"} for uri in (f"file://{tmp_path}/a.png", "file:///etc/passwd")]
+    database.push("submit", told("it-1"), "image_task")
+    database.push("save", {"files": files})
+    database.push("somebody_s_own", {"files": "of another kind"})
 
-    assert card(odd, found, "running", lambda *_: {})["pictures"] == []
-    assert batch_card(odd, found, None, [])["counts"]["total"] == 0
-    assert row_card(odd, {"files": junk, "error": junk, "id": junk}, lambda *_: {})["pictures"] == []
+    (item,) = gallery.of_run(a_run(database), ALL, None)["items"]
+
+    assert (item["state"], [picture["reach"] for picture in item["pictures"]]) == ("stored", ["ok", "outside"])
+    assert item["pictures"][0]["link"].startswith("dags/kites/pictures/")
+    assert item["pictures"][1]["link"] is None
+    other = Gallery(database.session, (), PictureLinks("secret")).of_run(a_run(database), ALL, None)
+    assert other["items"][0]["pictures"][0]["reach"] == "no_roots"
 
 
-def test_what_is_not_a_number_or_a_text_is_left_out() -> None:
-    told = {**TOLD, "prompt": {"a": 1}, "model": ["m"], "duration": "long", "usage": {"tokens": 5, "nested": {"a": 1}}}
+def test_what_only_a_sensor_knows_is_shown_after_what_the_run_submitted(
+    database: MetadataDatabase, gallery: Gallery
+) -> None:
+    database.push("submit", told("it-1"), "image_task")
+    database.push("wait", [told(each, state="succeeded", image_count_requested=1) for each in ("it-1", "it-2")])
 
-    shown = card(Entry(told, key="image_task"), findings([]), "running", lambda *_: {})
+    assert ids(gallery.of_run(a_run(database), ALL, None)) == ["it-1", "it-2"]
 
-    assert (shown["prompt"], shown["model"], shown["duration"], shown["usage"]) == (None, None, None, {"tokens": 5})
+
+def test_a_task_shows_what_it_submitted_read_or_waits_for(database: MetadataDatabase, gallery: Gallery) -> None:
+    database.push("submit", told("it-1"), "image_task")
+    database.add_task("submit")
+    database.push("read", [told("it-1", state="succeeded", image_count_requested=1)])
+    database.add_task("read")
+    waits = ["it-1", "elsewhere", *(f"it-{number:03}" for number in range(MANY))]
+    database.defer("wait", {"image_task_ids": waits})
+
+    def of(task_id: str, cursor: str | None = None) -> dict[str, Any]:
+        instance = records.task_instance(database.session, "kites", "a_run", task_id, -1)
+        assert instance is not None
+        return gallery.of_task(a_run(database), task_id, -1, instance, cursor)
+
+    assert (ids(of("submit")), ids(of("read"))) == (["it-1"], ["it-1"])
+    assert list(chain(*all_pages(lambda cursor: of("wait", cursor)))) == waits
+    known, unknown = of("wait")["items"][:2]
+    assert (known["prompt"], known["task_id"], known["state"]) == ("kite it-1", "submit", "ready")
+    assert (unknown["prompt"], unknown["task_id"], unknown["state"]) == (None, "wait", "waiting")
+    assert (of("wait")["task_state"], of("submit")["task_state"]) == ("deferred", "success")
+    assert records.task_instance(database.session, "kites", "a_run", "wait", 5) is None
+
+
+def test_a_batch_shows_its_rows_and_says_where_they_cannot_be_read(
+    database: MetadataDatabase, gallery: Gallery, tmp_path: Path
+) -> None:
+    (tmp_path / "manifest.jsonl").write_text('{"id": "r0", "status": "succeeded"}\n{"id": "r1", "status": "failed"}\n')
+    manifest = {"manifest": f"file://{tmp_path}/manifest.jsonl", "total": 2, "succeeded": 1, "failed": 1}
+    for task_id, result in (("make", manifest), ("gone", {"manifest": f"file://{tmp_path}/x"}), ("outside", None)):
+        database.push(task_id, {"folder": "s3://elsewhere/x", "total": 2, "generation": 0}, "image_batch")
+        database.add_task(task_id, state="success")
+        if result:
+            database.push(task_id, result)
+    run = a_run(database)
+
+    def of(task_id: str, wanted: Filter = ALL) -> dict[str, Any]:
+        page = gallery.of_batch(run, task_id, -1, wanted, None)
+        assert page is not None
+        return page
+
+    assert [item["state"] for item in of("make")["items"]] == ["ready", "failed"]
+    assert [item["key"] for item in of("make", Filter(state="failed"))["items"]] == ["1/make/-1/r1"]
+    assert [of(task_id)["reach"] for task_id in ("make", "gone", "outside")] == ["ok", "missing", "outside"]
+    assert gallery.of_batch(run, "submit", -1, ALL, None) is None
+    cards = {item["task_id"]: item for item in gallery.of_run(run, ALL, None)["items"]}
+    assert (cards["make"]["state"], cards["make"]["counts"]["succeeded"]) == ("stored", 1)
+
+
+@pytest.mark.parametrize("cursor", ["x", "é", "W10", "WzEsMl0", "²", "9" * 5000, "Ww" * 50_000])
+def test_a_made_up_cursor_shows_the_first_page(database: MetadataDatabase, gallery: Gallery, cursor: str) -> None:
+    database.push("submit", told("it-1"), "image_task", timestamp=datetime.now(UTC))
+    instance = records.Instance(state="deferred", started_at=NOW, waits_for=("it-2",))
+
+    assert ids(gallery.newest({"kites"}, ALL, cursor)) == ["it-1"]
+    assert ids(gallery.of_run(a_run(database), ALL, cursor)) == ["it-1"]
+    assert ids(gallery.of_task(a_run(database), "wait", -1, instance, cursor)) == ["it-2"]

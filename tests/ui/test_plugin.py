@@ -11,7 +11,14 @@ import pytest
 
 from airflow_provider_imagetasks.ui.plugin import ImageTasksPlugin
 
-HEAVY = ("fastapi", "PIL", "airflow.api_fastapi", "airflow_provider_imagetasks.ui.application", "aiohttp", "requests")
+HEAVY = (
+    "fastapi",
+    "PIL",
+    "airflow.api_fastapi",
+    "airflow_provider_imagetasks.ui.plugin_application",
+    "aiohttp",
+    "requests",
+)
 IMPORT = """
 import sys
 from airflow.plugins_manager import AirflowPlugin
@@ -46,10 +53,22 @@ def test_each_place_has_an_address_of_its_own_since_airflow_runs_a_script_once()
     assert all(re.match(r"/imagetasks/static/gallery\.js\?", app["bundle_url"]) for app in apps)
 
 
-def test_behind_a_proxy_s_path_the_addresses_begin_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.org/team/airflow/")
+@pytest.mark.parametrize(
+    ("base_url", "path"),
+    [
+        ("", ""),
+        ("http://host:8080", ""),
+        ("https://host/", ""),
+        ("https://host/a/b", "/a/b"),
+        ("https://host/a/b/", "/a/b"),
+    ],
+)
+def test_behind_a_proxy_s_path_the_addresses_begin_with_it(
+    monkeypatch: pytest.MonkeyPatch, base_url: str, path: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
 
     app = ImageTasksPlugin().react_apps[0]
 
-    assert app["bundle_url"].startswith("/team/airflow/imagetasks/static/")
-    assert app["icon"].startswith("/team/airflow/imagetasks/static/")
+    for name in ("bundle_url", "icon", "icon_dark_mode"):
+        assert app[name].startswith(f"{path}/imagetasks/static/")

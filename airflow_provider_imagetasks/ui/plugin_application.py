@@ -2,67 +2,61 @@
 
 from __future__ import annotations
 
+import logging
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from airflow.providers.common.compat.sdk import conf
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.staticfiles import StaticFiles
 
+from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services import known_services
+from airflow_provider_imagetasks.submissions.callback_urls import callback_secret
 from airflow_provider_imagetasks.ui import airflow_records as records
-from airflow_provider_imagetasks.ui import settings
-from airflow_provider_imagetasks.ui.browsing import DAYS, Filter, Gallery
-from airflow_provider_imagetasks.ui.callbacks import callback_routes
+from airflow_provider_imagetasks.ui.callback_route import callback_route
+from airflow_provider_imagetasks.ui.gallery import DAYS, Filter, Gallery
 from airflow_provider_imagetasks.ui.permissions import MayReadDag, User, readable_dags
-from airflow_provider_imagetasks.ui.picture_links import PictureLinks
-from airflow_provider_imagetasks.ui.picture_routes import picture_routes
+from airflow_provider_imagetasks.ui.picture_routes import PictureLinks, picture_routes
+from airflow_provider_imagetasks.ui.roots import Location, read_roots
 from airflow_provider_imagetasks.ui.thumbnails import Thumbnails, usual_folder
 
 RUN = "/api/dags/{dag_id}/runs/{run_id}"
 TASK = RUN + "/tasks/{task_id}/{map_index}"
+_log = logging.getLogger(__name__)
+
+
+def _filter(state: str | None = None, service: str | None = None) -> Filter:
+    return Filter(state=state, service=service)
+
+
+Wanted = Annotated[Filter, Depends(_filter)]
+"""The cards that the query of the request asks for."""
 
 
 def create_application() -> FastAPI:
     """Return the application that Airflow mounts; reads the configuration once."""
-    from datetime import UTC, datetime, timedelta
-
     application = FastAPI(title="Image tasks", docs_url=None, redoc_url=None, openapi_url=None)
-    roots = settings.gallery_roots()
+    roots = _gallery_roots()
     links = PictureLinks(conf.get("api", "secret_key"))
 
     @application.get("/api/pictures")
-    def newest(
-        user: User,
-        dag_id: str | None = None,
-        state: str | None = None,
-        service: str | None = None,
-        cursor: str | None = None,
-    ) -> dict[str, Any]:
+    def newest(user: User, wanted: Wanted, dag_id: str | None = None, cursor: str | None = None) -> dict[str, Any]:
         """Return cards of every Dag that the user may read, newest first."""
         with records.reading() as session:
             known = records.dags_with_image_tasks(session, datetime.now(UTC) - timedelta(days=DAYS))
             readable = readable_dags({*known, dag_id} if dag_id else known, user)
             if dag_id and dag_id not in readable:
                 raise HTTPException(403, "Forbidden")
-            page = Gallery(session, roots, links).newest(
-                {dag_id} if dag_id else readable, Filter(state=state, service=service), cursor
-            )
+            page = Gallery(session, roots, links).newest({dag_id} if dag_id else readable, wanted, cursor)
         return {**page, "dags": sorted(readable), "services": list(known_services()), "has_roots": bool(roots)}
 
     @application.get(RUN + "/pictures")
-    def of_run(
-        _: MayReadDag,
-        dag_id: str,
-        run_id: str,
-        state: str | None = None,
-        service: str | None = None,
-        cursor: str | None = None,
-    ) -> dict[str, Any]:
+    def of_run(_: MayReadDag, dag_id: str, run_id: str, wanted: Wanted, cursor: str | None = None) -> dict[str, Any]:
         """Return cards of a run."""
         with records.reading() as session:
-            run = _run(session, dag_id, run_id)
-            page = Gallery(session, roots, links).of_run(run, Filter(state=state, service=service), cursor)
+            page = Gallery(session, roots, links).of_run(_run(session, dag_id, run_id), wanted, cursor)
         return {**page, "has_roots": bool(roots)}
 
     @application.get(TASK + "/pictures")
@@ -72,7 +66,7 @@ def create_application() -> FastAPI:
         """Return cards of what a task instance submitted, waits for, read or stored."""
         with records.reading() as session:
             run = _run(session, dag_id, run_id)
-            instance = records.task_instance_state(session, dag_id, run_id, task_id, map_index)
+            instance = records.task_instance(session, dag_id, run_id, task_id, map_index)
             if instance is None:
                 raise HTTPException(404, "There is no such task instance")
             page = Gallery(session, roots, links).of_task(run, task_id, map_index, instance, cursor)
@@ -80,26 +74,20 @@ def create_application() -> FastAPI:
 
     @application.get(TASK + "/batch")
     def of_batch(
-        _: MayReadDag,
-        dag_id: str,
-        run_id: str,
-        task_id: str,
-        map_index: int,
-        state: str | None = None,
-        cursor: str | None = None,
+        _: MayReadDag, dag_id: str, run_id: str, task_id: str, map_index: int, wanted: Wanted, cursor: str | None = None
     ) -> dict[str, Any]:
         """Return cards of the rows of a batch that have come to their end."""
         with records.reading() as session:
             run = _run(session, dag_id, run_id)
-            page = Gallery(session, roots, links).of_batch(run, task_id, map_index, Filter(state=state), cursor)
+            page = Gallery(session, roots, links).of_batch(run, task_id, map_index, wanted, cursor)
         if page is None:
             raise HTTPException(404, "This task instance has no batch")
         return page
 
     application.include_router(picture_routes(roots, links, Thumbnails(usual_folder())))
-    secret = settings.secret_of_callbacks()
+    secret = _callback_secret()
     if secret:
-        application.include_router(callback_routes(secret))
+        application.include_router(callback_route(secret))
     application.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 
     @application.middleware("http")
@@ -120,3 +108,20 @@ def _run(session: Any, dag_id: str, run_id: str) -> records.Run:
     if run is None:
         raise HTTPException(404, "There is no such Dag run")
     return run
+
+
+# A setting that cannot be used must not keep the api-server from starting.
+def _gallery_roots() -> tuple[Location, ...]:
+    try:
+        return read_roots(conf.get("imagetasks", "gallery_roots", fallback=""))
+    except ValueError as error:
+        _log.error("The gallery shows no pictures: %s", error)
+        return ()
+
+
+def _callback_secret() -> str | None:
+    try:
+        return callback_secret()
+    except InvalidRequestError as error:
+        _log.error("Callbacks are off: %s", error.message)
+        return None

@@ -8,15 +8,17 @@ import hmac
 import json
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace, sign
-from airflow_provider_imagetasks.ui import callbacks
-from airflow_provider_imagetasks.ui.callbacks import LARGEST_BODY, callback_routes, signed_task_id
+from airflow_provider_imagetasks.ui import callback_route as module
+from airflow_provider_imagetasks.ui.callback_route import LARGEST_BODY, WebhookSecrets, callback_route, signed_task_id
 
 SECRET = "a secret of sufficient length"
 SIGNING_KEY = "kie's key"
@@ -33,7 +35,7 @@ class Airflow:
         self.waiting = 1
         self.webhook_secret: str | None = None
 
-    def wake(self, place: CallbackPlace, *, only: str | None = None) -> int:
+    def wake(self, place: CallbackPlace, only: str | None) -> int:
         self.woken.append((place, only))
         return self.waiting
 
@@ -47,17 +49,19 @@ class Airflow:
 
 
 @pytest.fixture
-def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
-    double = Airflow()
-    monkeypatch.setattr(callbacks.records, "wake", double.wake)
-    return double
+def airflow() -> Airflow:
+    return Airflow()
+
+
+def client_of(airflow: Airflow, webhook_secret_of: Callable[[str], str | None]) -> TestClient:
+    application = FastAPI()
+    application.include_router(callback_route(SECRET, webhook_secret_of=webhook_secret_of, wake=airflow.wake))
+    return TestClient(application)
 
 
 @pytest.fixture
 def client(airflow: Airflow) -> TestClient:
-    application = FastAPI()
-    application.include_router(callback_routes(SECRET, airflow.secret_of))
-    return TestClient(application)
+    return client_of(airflow, airflow.secret_of)
 
 
 def url(place: CallbackPlace = PLACE, secret: str = SECRET) -> str:
@@ -160,23 +164,18 @@ def test_where_the_connection_cannot_be_looked_up_the_service_may_call_again(
     def failing(conn_id: str) -> str | None:
         raise RuntimeError("the secrets backend is down")
 
-    application = FastAPI()
-    application.include_router(callback_routes(SECRET, failing))
-
-    response = TestClient(application).post(url(), content=BODY)
-
-    assert response.status_code == 503
+    assert client_of(airflow, failing).post(url(), content=BODY).status_code == 503
     assert airflow.woken == []
     assert "left to polling" in caplog.text
 
 
 def test_no_token_is_logged(client: TestClient, airflow: Airflow, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", logger=callbacks.__name__)
+    caplog.set_level("INFO", logger=module.__name__)
 
     client.post(url(), content=BODY)
 
     assert "A callback for kites a_run submit[-1] woke 1" in caplog.text
-    own = [record.getMessage() for record in caplog.records if record.name == callbacks.__name__]
+    own = [record.getMessage() for record in caplog.records if record.name == module.__name__]
     assert own
     assert not any("eyJ" in message for message in own)
 
@@ -188,3 +187,23 @@ def test_the_server_s_access_log_masks_tokens(client: TestClient, caplog: pytest
         )
 
     assert '127.0.0.1:5 - "POST /imagetasks/callback/***?x=1 HTTP/1.1" 202' in caplog.text
+
+
+def test_the_key_of_a_connection_is_read_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    def set_key(key: str | None) -> None:
+        extra = {"service": "kie", **({"webhook_secret": key} if key else {})}
+        fields = {"conn_type": "imagetasks", "password": "any", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps(fields))
+
+    moments = iter([5.0, 64.0, 66.0, 66.0])
+    secret_of = WebhookSecrets(clock=lambda: next(moments))
+    set_key(" first ")
+    assert secret_of("mine") == "first"
+    set_key(None)
+
+    assert [secret_of("mine"), secret_of("mine")] == ["first", None]
+
+
+def test_a_connection_that_is_not_there_has_no_key_to_be_guessed() -> None:
+    with pytest.raises(InvalidRequestError, match="no connection 'nobody_s'"):
+        WebhookSecrets()("nobody_s")

@@ -1,4 +1,4 @@
-"""The route that services call when an image task is done. What they send is a hint: the task that wakes asks itself.
+"""The route that services call when an image task is done. A call is a hint: the task that wakes asks the service.
 
 Nothing is looked up before the signature of the URL is checked, and the body decides nothing; it is read, within
 bounds, only where the connection has a ``webhook_secret`` by which kie.ai signs it.
@@ -15,15 +15,16 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import anyio
 import anyio.to_thread
 from fastapi import APIRouter, HTTPException, Request, Response
 
+from airflow_provider_imagetasks.hooks.connection import read_connection
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace, read_token
-from airflow_provider_imagetasks.ui import airflow_records as records
+from airflow_provider_imagetasks.ui.waking import wake
 
 LARGEST_BODY = 256 * 1024
 LONGEST_BODY_SECONDS = 10.0
@@ -34,31 +35,33 @@ CACHE_SECONDS = 60.0
 _TOKEN = re.compile(r"(/callback/)[^\s/?]+")
 _log = logging.getLogger(__name__)
 
-Secrets = Callable[[str], str | None]
-
 
 class WebhookSecrets:
-    """Looks up the ``webhook_secret`` of connections, each once a minute."""
+    """The ``webhook_secret`` of connections, each looked up once a minute.
 
-    def __init__(self) -> None:
+    :param read: reads a connection.
+    :param clock: tells the time in seconds.
+    """
+
+    def __init__(
+        self, read: Callable[[str], Account] = read_connection, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._read, self._clock = read, clock
         self._known: dict[str, tuple[float, str | None]] = {}
 
     def __call__(self, conn_id: str) -> str | None:
         """Return a connection's secret; None where it has none.
 
-        :raises Exception: the connection cannot be looked up.
+        :raises Exception: the connection cannot be looked up, or says what cannot be.
         """
-        from airflow.providers.common.compat.sdk import BaseHook
-
-        looked_up_at, secret = self._known.get(conn_id, (0.0, None))
-        if time.monotonic() - looked_up_at > CACHE_SECONDS or not looked_up_at:
-            secret = json.loads(BaseHook.get_connection(conn_id).extra or "{}").get("webhook_secret") or None
-            self._known[conn_id] = (time.monotonic(), secret)
-        return secret
+        known = self._known.get(conn_id)
+        if known is None or self._clock() - known[0] > CACHE_SECONDS:
+            known = self._known[conn_id] = (self._clock(), self._read(conn_id).webhook_secret)
+        return known[1]
 
 
 class MaskedTokens(logging.Filter):
-    """Takes the tokens of callbacks out of uvicorn's access log; from Airflow 3.2 on, Airflow's own masks them."""
+    """A filter that masks the tokens of callbacks in uvicorn's access log, which Airflow does itself from 3.2 on."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Mask what the record is about to say, and let it pass."""
@@ -70,16 +73,41 @@ class MaskedTokens(logging.Filter):
 _masked_tokens = MaskedTokens()
 
 
-def callback_routes(secret: str, webhook_secrets: Secrets | None = None) -> APIRouter:
+def callback_route(
+    secret: str,
+    *,
+    webhook_secret_of: Callable[[str], str | None] | None = None,
+    wake: Callable[[CallbackPlace, str | None], int] = wake,
+) -> APIRouter:
     """Return the callback route.
 
     :param secret: what the URLs are signed with.
-    :param webhook_secrets: looks up what a connection's callbacks are signed with.
+    :param webhook_secret_of: returns what the callbacks of a connection are signed with.
+    :param wake: resumes the task instances that wait for a submission, and returns how many.
     """
     logging.getLogger("uvicorn.access").addFilter(_masked_tokens)
     router = APIRouter()
     limiter = anyio.CapacityLimiter(AT_THE_SAME_TIME)
-    secret_of = webhook_secrets or WebhookSecrets()
+    secret_of = webhook_secret_of or WebhookSecrets()
+
+    def check_and_wake(place: CallbackPlace, headers: Mapping[str, str], body: bytes) -> int:
+        try:
+            webhook_secret = secret_of(place.conn_id)
+        except Exception as error:
+            _log.warning("A callback is left to polling: connection %s cannot be read", place.conn_id)
+            raise HTTPException(503, "Not now") from error
+        signed_id = None
+        if webhook_secret:
+            signed_id = signed_task_id(webhook_secret, headers, body, now=time.time())
+            if signed_id is None:
+                _log.warning(
+                    "A callback for connection %s is refused: its signature is wrong or too old", place.conn_id
+                )
+                raise HTTPException(403, "Forbidden")
+        woken = wake(place, signed_id)
+        submission = (place.dag_id, place.run_id, place.task_id, place.map_index)
+        _log.info("A callback for %s %s %s[%s] woke %s.", *submission, woken)
+        return woken
 
     @router.post("/callback/{token}", status_code=202)
     async def callback(token: str, request: Request, response: Response) -> dict[str, int]:
@@ -88,8 +116,7 @@ def callback_routes(secret: str, webhook_secrets: Secrets | None = None) -> APIR
         if place is None:
             raise HTTPException(404, "Not Found")
         body = await _body(request)
-        headers = dict(request.headers)
-        woken = await anyio.to_thread.run_sync(partial(_wake, place, headers, body, secret_of), limiter=limiter)
+        woken = await anyio.to_thread.run_sync(check_and_wake, place, request.headers, body, limiter=limiter)
         if woken:
             response.status_code = 200
         return {"woken": woken}
@@ -110,23 +137,6 @@ async def _body(request: Request) -> bytes:
     except TimeoutError as error:
         raise HTTPException(408, "Too slow") from error
     return bytes(body)
-
-
-def _wake(place: CallbackPlace, headers: Mapping[str, str], body: bytes, secret_of: Secrets) -> int:
-    try:
-        webhook_secret = secret_of(place.conn_id)
-    except Exception as error:
-        _log.warning("A callback is left to polling: connection %s cannot be looked up", place.conn_id)
-        raise HTTPException(503, "Not now") from error
-    signed_id = None
-    if webhook_secret:
-        signed_id = signed_task_id(webhook_secret, headers, body, now=time.time())
-        if signed_id is None:
-            _log.warning("A callback for connection %s is refused: its signature is wrong or too old", place.conn_id)
-            raise HTTPException(403, "Forbidden")
-    woken = records.wake(place, only=signed_id)
-    _log.info("A callback for %s %s %s[%s] woke %s.", place.dag_id, place.run_id, place.task_id, place.map_index, woken)
-    return woken
 
 
 def signed_task_id(secret: str, headers: Mapping[str, str], body: bytes, *, now: float) -> str | None:

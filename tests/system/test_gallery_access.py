@@ -215,14 +215,3 @@ def test_a_picture_is_served_so_that_a_browser_can_do_nothing_else_with_it(admin
     download = admin.get(link, download="true")
     assert download.headers["Content-Disposition"].startswith("attachment; filename=")
     assert len(download.content) == int(download.headers["Content-Length"])
-
-
-def test_a_thumbnail_that_the_browser_has_is_not_sent_again(admin: Visitor) -> None:
-    path = routes(admin, "open_kites")[-1]
-    etag = admin.get(path).headers["ETag"]
-
-    admin.session.headers["If-None-Match"] = etag
-    again = admin.get(path)
-    del admin.session.headers["If-None-Match"]
-
-    assert (again.status_code, again.content) == (304, b"")

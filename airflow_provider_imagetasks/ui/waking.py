@@ -1,0 +1,116 @@
+"""The waking of deferred task instances whose image task a service has called about.
+
+Airflow's tables are no public interface. Only this file and ``airflow_records`` use them, on Airflow 3.1, 3.2 and 3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.trigger import Trigger, handle_event_submit
+from airflow.models.xcom import XComModel
+from airflow.triggers.base import TriggerEvent
+from airflow.utils.session import create_session
+from airflow.utils.state import TaskInstanceState
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace
+from airflow_provider_imagetasks.ui.airflow_records import awaited_ids, decoded
+
+SHORTEST_DEFERRAL = 15.0
+"""Seconds for which a deferred task instance is left alone."""
+_MOST_DEFERRED = 1_000
+_WAITING_TRIGGER = "airflow_provider_imagetasks.triggers.image_task.ImageTaskTrigger"
+
+
+def wake(place: CallbackPlace, only: str | None) -> int:
+    """Resume the task instances that wait for a submission, in a session of its own; see ``resume_waiting``."""
+    with create_session(scoped=False) as session:
+        return resume_waiting(session, place, only, now=datetime.now(UTC))
+
+
+def resume_waiting(session: Session, place: CallbackPlace, only: str | None, *, now: datetime) -> int:
+    """Resume the deferred task instances of the run that wait for what a submission came to, and return how many.
+
+    One that was deferred less than 15 s ago is left to its first status request: an event that comes while Airflow
+    still writes down the deferral can make it fail the task.
+
+    :param place: which submission.
+    :param only: the image task that it has to be about; None takes the one that the submission came to.
+    """
+    submitted = _submitted(session, place)
+    image_task_id, trace_id = submitted.get("id"), submitted.get("trace_id")
+    if not isinstance(image_task_id, str) or only not in (None, image_task_id):
+        return 0
+    waiting: list[tuple[TaskInstance, Trigger]] = []
+    # In a mapped group the one that waits has the same map index; then the others need not be looked at.
+    for in_group in (True, False):
+        waiting = waiting or [
+            (task_instance, trigger)
+            for task_instance, trigger in _deferred(session, place, in_group=in_group)
+            if _waits_for(trigger, image_task_id, trace_id)
+        ]
+    oldest = now - timedelta(seconds=SHORTEST_DEFERRAL)
+    return sum(_resumed(session, task_instance) for task_instance, trigger in waiting if trigger.created_date < oldest)
+
+
+def _submitted(session: Session, place: CallbackPlace) -> Mapping[str, Any]:
+    xcom = XComModel
+    value = session.scalar(
+        select(xcom.value).where(
+            xcom.dag_id == place.dag_id,
+            xcom.run_id == place.run_id,
+            xcom.task_id == place.task_id,
+            xcom.map_index == place.map_index,
+            xcom.key == "image_task",
+        )
+    )
+    submitted = decoded(value)
+    return submitted if isinstance(submitted, Mapping) else {}
+
+
+def _deferred(session: Session, place: CallbackPlace, *, in_group: bool) -> list[tuple[TaskInstance, Trigger]]:
+    same = TaskInstance.map_index == place.map_index
+    wanted = (
+        select(TaskInstance, Trigger)
+        .join(Trigger, TaskInstance.trigger_id == Trigger.id)
+        .where(
+            TaskInstance.dag_id == place.dag_id,
+            TaskInstance.run_id == place.run_id,
+            TaskInstance.state == TaskInstanceState.DEFERRED,
+            Trigger.classpath == _WAITING_TRIGGER,
+            same if in_group else ~same,
+        )
+        .limit(_MOST_DEFERRED)
+    )
+    return [(row[0], row[1]) for row in session.execute(wanted)]
+
+
+def _waits_for(trigger: Trigger, image_task_id: str, trace_id: Any) -> bool:
+    awaited = trigger.kwargs.get("trace_id")
+    return image_task_id in awaited_ids(trigger) or (awaited is not None and awaited == trace_id)
+
+
+def _resumed(session: Session, task_instance: TaskInstance) -> bool:
+    """Hand a task instance back to the scheduler, unless somebody else just did."""
+    # A change that changes nothing takes the row's lock on every database, SQLite's included, and tells who was first.
+    claimed: Any = session.execute(
+        update(TaskInstance)
+        .where(
+            TaskInstance.id == task_instance.id,
+            TaskInstance.state == TaskInstanceState.DEFERRED,
+            TaskInstance.trigger_id == task_instance.trigger_id,
+        )
+        .values(trigger_id=task_instance.trigger_id)
+        .execution_options(synchronize_session=False)
+    )
+    if claimed.rowcount != 1:
+        return False
+    session.refresh(task_instance)
+    event = TriggerEvent({"status": "done"})  # type: ignore[no-untyped-call]
+    handle_event_submit(event, task_instance=task_instance, session=session)
+    return True

@@ -1,0 +1,63 @@
+"""Airflow's tables in memory, for what reads and writes them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.trigger import Trigger
+from airflow.models.xcom import XComModel
+from sqlalchemy import create_engine, insert
+from sqlalchemy.orm import Session
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+SENSOR_TRIGGER = "airflow_provider_imagetasks.triggers.image_task.ImageTaskTrigger"
+
+
+class MetadataDatabase:
+    """Rows of the run ``a_run`` of the Dag ``kites``, whose primary key is 1, unless a test says otherwise."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def add_run(self, key: int = 1, run_id: str = "a_run", **columns: Any) -> None:
+        row = {"id": key, "dag_id": "kites", "run_id": run_id, "state": "running", "run_type": "manual"}
+        self.session.execute(insert(DagRun.__table__), {**row, "run_after": NOW, "log_template_id": 1, **columns})
+
+    def push(self, task_id: str, value: Any, key: str = "return_value", *, map_index: int = -1, **columns: Any) -> None:
+        row = {"dag_run_id": 1, "dag_id": "kites", "run_id": "a_run", "task_id": task_id, "map_index": map_index}
+        self.session.execute(insert(XComModel), {**row, "key": key, "value": value, "timestamp": NOW, **columns})
+
+    def add_task(self, task_id: str, *, map_index: int = -1, state: str = "success", **columns: Any) -> None:
+        row = {"id": uuid.uuid4(), "task_id": task_id, "dag_id": "kites", "run_id": "a_run", "map_index": map_index}
+        row |= {"state": state, "pool": "default_pool", "start_date": NOW, "dag_version_id": uuid.uuid4()}
+        self.session.execute(insert(TaskInstance), {**row, **columns})
+
+    def defer(
+        self,
+        task_id: str,
+        kwargs: dict[str, Any],
+        *,
+        seconds_ago: float = 60,
+        classpath: str = SENSOR_TRIGGER,
+        **columns: Any,
+    ) -> None:
+        trigger = Trigger(classpath, kwargs, NOW - timedelta(seconds=seconds_ago))
+        self.session.add(trigger)
+        self.session.flush()
+        self.add_task(task_id, **{"state": "deferred", "trigger_id": trigger.id, "next_kwargs": {}, **columns})
+
+
+@pytest.fixture
+def database() -> Iterator[MetadataDatabase]:
+    """Airflow's tables of runs, task instances, triggers and XComs."""
+    engine = create_engine("sqlite://")
+    for model in (DagRun, TaskInstance, Trigger, XComModel):
+        model.__table__.create(engine)
+    with Session(engine) as session:
+        yield MetadataDatabase(session)

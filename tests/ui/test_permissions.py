@@ -1,0 +1,86 @@
+"""The user's rights: only who may read the XComs of a Dag sees its pictures, and nobody who is not logged in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from airflow import settings
+from airflow.api_fastapi.app import create_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from airflow.api_fastapi.core_api.security import get_user
+from airflow.models.base import Base
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from airflow_provider_imagetasks.ui.permissions import MayReadDag, User, readable_dags
+
+USER = SimpleAuthManagerUser(username="guest", role="viewer")
+
+
+class XComReaders(SimpleAuthManager):
+    """An auth manager under which the user may see two Dags, and the XComs of one of them and of a deleted one."""
+
+    def get_authorized_dag_ids(self, **_: Any) -> set[str]:
+        return {"readable", "without_xcoms", "never_asked_for"}
+
+    def is_authorized_dag(self, *, method: str, user: Any, access_entity: Any = None, details: Any = None) -> bool:
+        assert (method, user, access_entity) == ("GET", USER, DagAccessEntity.XCOM)
+        return details is not None and details.id in ("readable", "deleted")
+
+
+@pytest.fixture(autouse=True)
+def auth_manager(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__AUTH_MANAGER", f"{__name__}.XComReaders")
+    create_auth_manager()
+
+
+@pytest.fixture(scope="module")
+def tables() -> Iterator[None]:
+    """Airflow's own tables, empty: its check looks for the team of a Dag."""
+    Base.metadata.create_all(settings.engine)
+    yield
+    Base.metadata.drop_all(settings.engine)
+
+
+@pytest.fixture
+def application(tables: None) -> FastAPI:
+    application = FastAPI()
+
+    @application.get("/dags/{dag_id}")
+    def of_dag(_: MayReadDag, dag_id: str) -> str:
+        return dag_id
+
+    @application.get("/me")
+    def me(user: User) -> str:
+        return user.get_name()
+
+    return application
+
+
+def test_of_several_dags_those_are_readable_that_the_user_may_see_with_their_xcoms() -> None:
+    assert readable_dags(["readable", "without_xcoms", "deleted", "unknown"], USER) == {"readable"}
+    assert readable_dags([], USER) == set()
+
+
+def test_a_route_of_a_dag_answers_only_who_may_read_its_xcoms(application: FastAPI) -> None:
+    application.dependency_overrides[get_user] = lambda: USER
+    client = TestClient(application)
+
+    assert {
+        dag_id: client.get(f"/dags/{dag_id}").status_code for dag_id in ("readable", "without_xcoms", "unknown")
+    } == {
+        "readable": 200,
+        "without_xcoms": 403,
+        "unknown": 403,
+    }
+    assert client.get("/me").json() == "guest"
+
+
+def test_who_is_not_logged_in_is_told_so(application: FastAPI) -> None:
+    client = TestClient(application)
+
+    assert {client.get(path).status_code for path in ("/dags/readable", "/me")} == {401}

@@ -1,0 +1,87 @@
+"""The routes of pictures: a signed link shows one raster picture of one Dag, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from httpx import Response
+from PIL import Image
+
+from airflow_provider_imagetasks.ui.permissions import MayReadDag
+from airflow_provider_imagetasks.ui.picture_routes import PictureLinks, picture_routes
+from airflow_provider_imagetasks.ui.roots import read_roots
+from airflow_provider_imagetasks.ui.thumbnails import Thumbnails
+
+LINKS = PictureLinks("the secret key of Airflow")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.new("RGB", (600, 300)).save(folder / "a kite.png")
+    (folder / "page.png").write_text("<!doctype html><script>alert(1)</script>")
+    Image.new("RGB", (6, 3)).save(tmp_path / "outside.png")
+    return folder
+
+
+@pytest.fixture
+def client(root: Path) -> TestClient:
+    application = FastAPI()
+    # Who may read which Dag is the subject of the tests of permissions.
+    application.dependency_overrides[MayReadDag.__metadata__[0].dependency] = lambda: None
+    application.include_router(picture_routes(read_roots(f"file://{root}"), LINKS, Thumbnails(root.parent / "cache")))
+    return TestClient(application)
+
+
+def get(
+    client: TestClient, uri: str, after: str = "", *, dag_id: str = "kites", links: PictureLinks = LINKS
+) -> Response:
+    return client.get(f"/dags/{dag_id}/pictures/{links.token('kites', uri, 'hash')}{after}")
+
+
+def test_a_picture_and_its_thumbnail_are_served_so_that_a_browser_runs_nothing(client: TestClient, root: Path) -> None:
+    picture, thumbnail = (get(client, f"file://{root}/a kite.png", after) for after in ("", "/thumbnail"))
+    download = get(client, f"file://{root}/a kite.png", "?download=true")
+
+    assert picture.content == download.content == (root / "a kite.png").read_bytes()
+    assert [each.headers["Content-Type"] for each in (picture, thumbnail)] == ["image/png", "image/webp"]
+    for each in (picture, thumbnail, download):
+        assert each.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+        assert each.headers["X-Content-Type-Options"] == "nosniff"
+        assert each.headers["Cache-Control"] == "private, max-age=3600"
+    assert picture.headers["Content-Disposition"] == 'inline; filename="a_kite.png"'
+    assert download.headers["Content-Disposition"].startswith("attachment")
+
+
+@pytest.mark.parametrize("after", ["", "/thumbnail"])
+def test_what_is_no_picture_or_not_there_is_not_served(client: TestClient, root: Path, after: str) -> None:
+    page, gone = (get(client, f"file://{root}/{name}", after) for name in ("page.png", "gone.png"))
+
+    assert (page.status_code, gone.status_code) == (415, 404)
+    assert {each.headers["Cache-Control"] for each in (page, gone)} == {"no-store"}
+    assert "script" not in page.text
+
+
+@pytest.mark.parametrize("after", ["", "/thumbnail"])
+def test_only_our_own_link_of_the_same_dag_leads_somewhere(client: TestClient, root: Path, after: str) -> None:
+    uri = f"file://{root}/a kite.png"
+
+    assert get(client, uri, after, dag_id="other").status_code == 404
+    assert get(client, uri, after, links=PictureLinks("another key")).status_code == 404
+    assert client.get(f"/dags/kites/pictures/x{after}").status_code == 404
+    # A root may have been taken away since the link was signed.
+    assert get(client, f"file://{root.parent}/outside.png", after).status_code == 404
+    assert get(client, uri, after).status_code == 200
+
+
+def test_a_thumbnail_that_the_browser_has_is_not_sent_again(client: TestClient, root: Path) -> None:
+    path = f"/dags/kites/pictures/{LINKS.token('kites', f'file://{root}/a kite.png', 'hash')}/thumbnail"
+    etag = client.get(path).headers["ETag"]
+
+    again = client.get(path, headers={"If-None-Match": etag})
+
+    assert (again.status_code, again.content) == (304, b"")

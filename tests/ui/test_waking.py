@@ -1,0 +1,110 @@
+"""The waking of task instances: those that wait for the submission, long enough, once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.models.taskinstance import TaskInstance
+from sqlalchemy import select
+
+from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace
+from airflow_provider_imagetasks.ui.waking import resume_waiting
+from tests.ui.conftest import NOW, MetadataDatabase
+
+IDS = {"image_task_ids": ["it-1"]}
+
+
+def place(map_index: int = -1, run_id: str = "a_run") -> CallbackPlace:
+    return CallbackPlace(conn_id="kie", dag_id="kites", run_id=run_id, task_id="submit", map_index=map_index)
+
+
+def wake(database: MetadataDatabase, where: CallbackPlace | None = None, only: str | None = None) -> int:
+    return resume_waiting(database.session, where or place(), only, now=NOW)
+
+
+def waiting(database: MetadataDatabase) -> set[tuple[str, int]]:
+    """Return what is still deferred."""
+    columns = select(TaskInstance.task_id, TaskInstance.map_index)
+    rows = database.session.execute(columns.where(TaskInstance.state == "deferred"))
+    return {(row[0], row[1]) for row in rows}
+
+
+@pytest.fixture(autouse=True)
+def submitted(database: MetadataDatabase) -> None:
+    database.add_run()
+    database.add_run(2, "another_run")
+    database.add_run(3, dag_id="other_kites")
+    database.push("submit", {"id": "it-1", "trace_id": "trace-1"}, "image_task")
+
+
+@pytest.mark.parametrize(
+    "kwargs", [IDS, {"image_task_ids": ["it-0", "it-1"]}, {"image_task_ids": [], "trace_id": "trace-1"}]
+)
+def test_who_waits_for_the_image_task_is_handed_to_the_scheduler_to_read_it(
+    database: MetadataDatabase, kwargs: dict[str, Any]
+) -> None:
+    database.defer("wait", kwargs, next_method="resume")
+
+    assert wake(database) == 1
+
+    task = database.session.scalars(select(TaskInstance)).one()
+    assert (task.state, task.trigger_id, task.next_method) == ("scheduled", None, "resume")
+    assert "done" in str(task.next_kwargs)
+
+
+def test_a_second_call_finds_nobody(database: MetadataDatabase) -> None:
+    database.defer("wait", IDS)
+
+    assert [wake(database), wake(database)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kwargs": {"image_task_ids": ["it-2"]}},
+        {"kwargs": {"image_task_ids": [], "trace_id": "trace-2"}},
+        {"kwargs": {"image_task_ids": "it-1"}},
+        {"kwargs": IDS, "run_id": "another_run"},
+        {"kwargs": IDS, "dag_id": "other_kites"},
+        {"kwargs": IDS, "state": "running"},
+        {"kwargs": IDS, "classpath": "airflow_provider_imagetasks.triggers.image_batch.ImageBatchTrigger"},
+        {"kwargs": IDS, "classpath": "somebody.else.Trigger"},
+        {"kwargs": IDS, "seconds_ago": 14},
+    ],
+    ids=["another id", "another trace id", "odd", "run", "Dag", "running", "a batch", "not ours", "only just deferred"],
+)
+def test_nobody_else_is_woken(database: MetadataDatabase, other: dict[str, Any]) -> None:
+    database.defer("wait", **other)
+
+    assert wake(database) == 0
+
+
+def test_in_a_mapped_group_only_its_own_instance_is_woken(database: MetadataDatabase) -> None:
+    for index in (0, 1):
+        database.push("submit", {"id": f"it-{index}"}, "image_task", map_index=index)
+        database.defer("wait", {"image_task_ids": [f"it-{index}"]}, map_index=index)
+
+    assert wake(database, place(map_index=1)) == 1
+    assert waiting(database) == {("wait", 0)}
+
+
+def test_one_sensor_of_many_submissions_is_woken_by_each(database: MetadataDatabase) -> None:
+    database.push("submit", {"id": "it-7"}, "image_task", map_index=7)
+    database.defer("wait", {"image_task_ids": ["it-1", "it-7"]})
+
+    assert wake(database, place(map_index=7)) == 1
+
+
+def test_a_signed_call_about_another_image_task_wakes_nobody(database: MetadataDatabase) -> None:
+    database.defer("wait", IDS)
+
+    assert [wake(database, only="it-2"), wake(database, only="it-1")] == [0, 1]
+
+
+@pytest.mark.parametrize("value", [None, "it-1", {}, {"id": 7}, {"id": ["it-1"]}])
+def test_without_a_submission_there_is_nobody_to_wake(database: MetadataDatabase, value: Any) -> None:
+    database.push("submit", value, "image_task", map_index=3)
+    database.defer("wait", IDS)
+
+    assert wake(database, place(map_index=3)) == wake(database, place(run_id="another_run")) == 0
