@@ -18,6 +18,7 @@ from airflow_provider_imagetasks.local import pytest_plugin
 
 if TYPE_CHECKING:
     from airflow_provider_imagetasks.local import LocalImageService
+    from tests.image_dag import ImageDag
     from tests.polled_accounts import Records
     from tests.task_runner import TaskRunner
 
@@ -70,6 +71,14 @@ def runner(connection: dict[str, Any]) -> TaskRunner:
     from tests.task_runner import TaskRunner
 
     return TaskRunner(connections={"imagetasks_default": connection})
+
+
+@pytest.fixture
+def dag(runner: TaskRunner, output_folder: str) -> ImageDag:
+    """The three tasks of an image task, run by ``runner``."""
+    from tests.image_dag import ImageDag
+
+    return ImageDag(runner, output_folder)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from airflow_provider_imagetasks.transports import http as transport
 TRANSPORTS = ("requests", "aiohttp")
 KEY = "sk-nobody-may-see-this"
 STARTED_AT = 1_790_000_000.0
+SUBMISSION = Request(method="POST", path="/openai/images/generations", body={"prompt": "a red kite"})
 
 
 def account(base_url: str, **fields: Any) -> Account:

@@ -18,6 +18,8 @@ ALONE = "local"
 SOURCES = sorted(
     path for path in (ROOT / PACKAGE).rglob("*.py") if path.relative_to(ROOT / PACKAGE).parts != ("__init__.py",)
 )
+MOST_ENTRIES, MOST_LINES = 20, 350
+TO_BE_SPLIT = ("operators/image_batch.py", "ui/airflow_records.py")
 PURE = re.compile(r"(^|[.;] )Pure\b|\bpure\b")
 
 
@@ -76,6 +78,14 @@ def test_contributing_lists_every_room_and_no_other() -> None:
     }
 
     assert set(RANKS) == there
+
+
+def test_the_package_has_few_rooms_and_files_that_can_be_read_in_one_sitting() -> None:
+    package = ROOT / PACKAGE
+    lines = {str(path.relative_to(package)): path.read_text(encoding="utf-8").count("\n") for path in SOURCES}
+
+    assert len([entry for entry in package.iterdir() if entry.name != "__pycache__"]) <= MOST_ENTRIES
+    assert {name for name, count in lines.items() if count > MOST_LINES} <= set(TO_BE_SPLIT)
 
 
 @pytest.mark.parametrize("path", each([path for path in SOURCES if room_of(path) != ALONE]))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dev.interruption import INTERRUPTING_SIGNALS, Interrupted, interruptions_held, raise_on_interruption
+from dev.interruption import INTERRUPTING_SIGNALS, Interrupted, raise_on_interruption
 
 
 @pytest.fixture(autouse=True)
@@ -17,24 +17,12 @@ def restored_handlers() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_the_first_signal_raises_and_later_ones_do_not(number: signal.Signals, exit_code: int) -> None:
+def test_the_first_signal_ends_the_demo_and_later_ones_leave_its_clean_up_alone(
+    number: signal.Signals, exit_code: int
+) -> None:
     raise_on_interruption()
     with pytest.raises(Interrupted) as interruption:
         signal.raise_signal(number)
     assert interruption.value.exit_code == exit_code
     for each in INTERRUPTING_SIGNALS:
         signal.raise_signal(each)
-
-
-def test_a_held_signal_takes_effect_at_the_end() -> None:
-    raise_on_interruption()
-    steps = []
-
-    def interrupted_work() -> None:
-        with interruptions_held():
-            signal.raise_signal(signal.SIGINT)
-            steps.append("after the signal")
-
-    with pytest.raises(Interrupted):
-        interrupted_work()
-    assert steps == ["after the signal"]

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
-from packaging.version import Version
 
 from airflow_provider_imagetasks.hooks import connection_form
 from airflow_provider_imagetasks.services import known_services
@@ -63,9 +62,3 @@ def test_what_a_user_leaves_blank_is_taken_as_not_given() -> None:
 
     assert account.submit_rate is None
     assert account.verify is True
-
-
-def test_airflow_is_new_enough() -> None:
-    import airflow
-
-    assert Version(airflow.__version__) >= Version("3.1.1")

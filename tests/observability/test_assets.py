@@ -10,9 +10,8 @@ from airflow.sdk import Asset, AssetAlias
 
 from airflow_provider_imagetasks.observability import assets
 from airflow_provider_imagetasks.observability.assets import picture_extra, stable_uri
-from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
 from tests.conftest import BY_URL
-from tests.task_runner import Outcome, TaskRunner
+from tests.image_dag import ImageDag
 
 ALIAS = AssetAlias("pictures")
 FILE = {
@@ -31,23 +30,11 @@ def extra(**fields: Any) -> dict[str, Any]:
     return picture_extra(FILE, **{"service": "kie", "model": "m", "prompt": "a kite", "usage": None, **fields})
 
 
-def save(runner: TaskRunner, output_folder: str, outlets: list[Any], prompt: str, n: int = 1) -> Outcome:
-    runner.run(lambda: ImageTaskSubmitOperator(task_id="submit", prompt=prompt, options={"n": n}))
-    found = runner.xcoms[("submit", "return_value")]
-    return runner.run(
-        lambda: ImageTaskDownloadOperator(
-            task_id="save", image_task_id=found, output_path=output_folder, outlets=outlets
-        )
-    )
+def test_an_alias_gets_an_event_for_each_picture_whose_uri_is_the_asset(dag: ImageDag, service_name: str) -> None:
+    dag.submit()
+    (event,) = dag.save(outlets=[ALIAS]).message.outlet_events
 
-
-def test_an_alias_gets_an_event_for_each_picture_whose_uri_is_the_asset(
-    runner: TaskRunner, output_folder: str, service_name: str
-) -> None:
-    outcome = save(runner, output_folder, [ALIAS], "a red kite", n=1)
-
-    (file,) = runner.xcoms[("save", "return_value")]["files"]
-    (event,) = outcome.message.outlet_events
+    (file,) = dag.files
     assert event["source_alias_name"] == "pictures"
     assert event["dest_asset_key"]["uri"] == file["uri"]
     assert event["extra"].items() >= file.items()
@@ -57,42 +44,43 @@ def test_an_alias_gets_an_event_for_each_picture_whose_uri_is_the_asset(
 
 
 @pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
-def test_two_pictures_of_an_image_task_are_two_events(runner: TaskRunner, output_folder: str) -> None:
-    outcome = save(runner, output_folder, [ALIAS], "a red kite", n=2)
+def test_two_pictures_of_an_image_task_are_two_events(dag: ImageDag) -> None:
+    dag.submit(options={"n": 2})
+    events = dag.save(outlets=[ALIAS]).message.outlet_events
 
-    uris = [event["dest_asset_key"]["uri"] for event in outcome.message.outlet_events]
-    assert uris == [file["uri"] for file in runner.xcoms[("save", "return_value")]["files"]]
+    uris = [event["dest_asset_key"]["uri"] for event in events]
+    assert uris == [file["uri"] for file in dag.files]
     assert len(set(uris)) == 2
 
 
-def test_an_asset_gets_one_event_that_lists_the_pictures(runner: TaskRunner, output_folder: str) -> None:
-    outcome = save(runner, output_folder, [Asset("all_kites")], "a red kite")
+def test_an_asset_gets_one_event_that_lists_the_pictures(dag: ImageDag) -> None:
+    dag.submit()
+    (event,) = dag.save(outlets=[Asset("all_kites")]).message.outlet_events
 
-    (file,) = runner.xcoms[("save", "return_value")]["files"]
-    (event,) = outcome.message.outlet_events
+    (file,) = dag.files
     assert event["dest_asset_key"]["name"] == "all_kites"
     assert (event["extra"]["count"], event["extra"]["bytes"]) == (1, file["bytes"])
     assert event["extra"]["pictures"][0]["sha256"] == file["sha256"]
 
 
 @pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
-def test_what_is_listed_and_announced_is_bounded(
-    runner: TaskRunner, output_folder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_listed_and_announced_is_bounded(dag: ImageDag, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assets, "MOST_EVENTS", 2)
     monkeypatch.setattr(assets, "MOST_LISTED", 1)
 
-    outcome = save(runner, output_folder, [ALIAS, Asset("all_kites")], "a red kite", n=3)
+    dag.submit(options={"n": 3})
+    events = dag.save(outlets=[ALIAS, Asset("all_kites")]).message.outlet_events
 
-    announced = [event for event in outcome.message.outlet_events if "source_alias_name" in event]
-    (summary,) = (event["extra"] for event in outcome.message.outlet_events if "source_alias_name" not in event)
+    announced = [event for event in events if "source_alias_name" in event]
+    (summary,) = (event["extra"] for event in events if "source_alias_name" not in event)
     assert len(announced) == 2
     assert (summary["count"], len(summary["pictures"])) == (3, 1)
 
 
 @BY_URL
-def test_nothing_is_announced_where_the_download_fails(runner: TaskRunner, output_folder: str) -> None:
-    outcome = save(runner, output_folder, [ALIAS], "a red kite [file-404]")
+def test_nothing_is_announced_where_the_download_fails(dag: ImageDag) -> None:
+    dag.submit("a red kite [file-404]")
+    outcome = dag.save(outlets=[ALIAS])
 
     assert outcome.state != "success"
     assert not getattr(outcome.message, "outlet_events", None)

@@ -16,7 +16,7 @@ from airflow_provider_imagetasks.observability import lineage
 from airflow_provider_imagetasks.observability.lineage import Lineage, Made, gathered
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
 from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
-from tests.task_runner import TaskRunner
+from tests.image_dag import ImageDag
 
 
 def written(made: Lineage, folder: Path) -> dict[str, Any]:
@@ -66,21 +66,14 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[Lineage]:
 
 
 @pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
-def test_files_lead_back_to_the_reference_pictures(
-    runner: TaskRunner, kept: list[Lineage], output_folder: str, tmp_path: Path
-) -> None:
-    runner.run(
-        lambda: ImageTaskSubmitOperator(
-            task_id="submit", prompt="a red kite", images=["https://cdn.example/a.png?X-Amz-Signature=secret"]
-        )
-    )
-    found = runner.xcoms[("submit", "return_value")]
-    runner.run(lambda: ImageTaskSensor(task_id="wait", image_task_id=found))
-    runner.run(lambda: ImageTaskDownloadOperator(task_id="save", image_task_id=found, output_path=output_folder))
+def test_files_lead_back_to_the_reference_pictures(dag: ImageDag, kept: list[Lineage], tmp_path: Path) -> None:
+    dag.submit(images=["https://cdn.example/a.png?X-Amz-Signature=secret"])
+    dag.wait()
+    dag.save()
     submit, wait, save = (written(made, tmp_path) for made in kept)
 
-    (file,) = runner.xcoms[("save", "return_value")]["files"]
-    image_task = ("imagetasks://acedatacloud", found)
+    (file,) = dag.files
+    image_task = ("imagetasks://acedatacloud", dag.image_task_id)
     assert (datasets(submit, "inputs"), datasets(submit, "outputs")) == (
         [("https://cdn.example", "a.png")],
         [image_task],

@@ -16,11 +16,10 @@ import pytest
 from airflow_provider_imagetasks.exceptions import ContentPolicyError, QuotaExceededError, UnknownOutcomeError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.observability import metrics
-from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
-from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
+from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
+from tests.image_dag import ImageDag
 from tests.statsd_receiver import StatsdReceiver, initialize, set_up_airflow
-from tests.task_runner import TaskRunner
 
 TABLE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -39,27 +38,12 @@ def of_service(service_name: str) -> tuple[tuple[str, str], ...]:
     return (("service", service_name),)
 
 
-def submit(**arguments: Any) -> ImageTaskSubmitOperator:
-    return ImageTaskSubmitOperator(**{"task_id": "submit", "prompt": "a red kite", **arguments})
+def test_one_run_of_each_operator(dag: ImageDag, statsd: StatsdReceiver, of_service: Any, service_name: str) -> None:
+    dag.submit()
+    assert dag.wait().state == "success"
+    assert dag.save(dag.record).state == "success"
 
-
-def wait(runner: TaskRunner, **arguments: Any) -> ImageTaskSensor:
-    found = runner.xcoms[("submit", "return_value")]
-    return ImageTaskSensor(**{"task_id": "wait", "image_task_id": found, "poll_interval": 1, **arguments})
-
-
-def test_one_run_of_each_operator(
-    runner: TaskRunner, statsd: StatsdReceiver, of_service: Any, service_name: str, output_folder: str
-) -> None:
-    runner.run(submit)
-    assert runner.run(lambda: wait(runner)).state == "success"
-    image_task = runner.xcoms[("wait", "return_value")]
-    saved = runner.run(
-        lambda: ImageTaskDownloadOperator(task_id="save", image_task_id=image_task, output_path=output_folder)
-    )
-    assert saved.state == "success"
-
-    (file,) = runner.xcoms[("save", "return_value")]["files"]
+    (file,) = dag.files
     assert statsd.totals("submitted") == {of_service: 1}
     assert statsd.totals("succeeded") == {of_service: 1}
     # The GPT-Image server is asked for the status of a job, then for its result.
@@ -112,60 +96,56 @@ def test_the_table_lists_the_metrics_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi", "aigptimage", "kie"], indirect=True)
-def test_a_refusal_is_counted_by_its_class(runner: TaskRunner, statsd: StatsdReceiver, service_name: str) -> None:
-    outcome = runner.run(lambda: submit(prompt="a red kite [no-credit]"))
+def test_a_refusal_is_counted_by_its_class(dag: ImageDag, statsd: StatsdReceiver, service_name: str) -> None:
+    assert isinstance(dag.submit("a red kite [no-credit]").error, QuotaExceededError)
 
-    assert isinstance(outcome.error, QuotaExceededError)
     assert statsd.totals("refused") == {(("error", "QuotaExceededError"), ("service", service_name)): 1}
     assert statsd.totals("submitted") == {}
 
 
-def test_a_failed_image_task_is_counted_by_its_class(
-    runner: TaskRunner, statsd: StatsdReceiver, service_name: str
-) -> None:
-    runner.run(lambda: submit(prompt="a red kite [fail]"))
-    runner.run(lambda: wait(runner))
+def test_a_failed_image_task_is_counted_by_its_class(dag: ImageDag, statsd: StatsdReceiver, service_name: str) -> None:
+    dag.submit("a red kite [fail]")
+    dag.wait()
 
     assert statsd.totals("failed") == {(("error", "ImageTaskFailedError"), ("service", service_name)): 1}
     assert statsd.totals("succeeded") == {}
 
 
 @pytest.mark.parametrize("service_name", ["kie"], indirect=True)
-def test_an_unknown_outcome_is_counted(runner: TaskRunner, statsd: StatsdReceiver, service_name: str) -> None:
-    runner.run(lambda: submit(prompt="a red kite [cut-after]"))
+def test_an_unknown_outcome_is_counted(dag: ImageDag, statsd: StatsdReceiver, service_name: str) -> None:
+    dag.submit("a red kite [cut-after]")
 
     assert sum(statsd.totals("unknown_outcome").values()) == 1
 
 
 def test_a_retry_that_hands_on_what_was_submitted_before_counts_nothing(
-    runner: TaskRunner, statsd: StatsdReceiver, of_service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dag: ImageDag, statsd: StatsdReceiver, of_service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__IMAGETASKS__LEDGER_PATH", f"file://{tmp_path}/ledger")
     with monkeypatch.context() as patch:
         patch.setattr(ImageTaskSubmitOperator, "_pushed", broken)
-        assert runner.run(submit, try_number=1).state != "success"
-    assert runner.run(submit, try_number=2).state == "success"
+        assert dag.submit(try_number=1).state != "success"
+    assert dag.submit(try_number=2).state == "success"
 
     assert statsd.totals("submitted") == {of_service: 1}
 
 
 @pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi"], indirect=True)
 def test_a_submission_that_was_cut_off_and_found_again_is_counted_once(
-    runner: TaskRunner, statsd: StatsdReceiver, of_service: Any
+    dag: ImageDag, statsd: StatsdReceiver, of_service: Any
 ) -> None:
-    assert runner.run(lambda: submit(prompt="a red kite [cut-after=1]")).state == "success"
+    assert dag.submit("a red kite [cut-after=1]").state == "success"
 
     assert statsd.totals("submitted") == {of_service: 1}
     assert statsd.totals("unknown_outcome") == {}
 
 
 def test_a_second_download_of_what_is_there_counts_nothing(
-    runner: TaskRunner, statsd: StatsdReceiver, of_service: Any, output_folder: str
+    dag: ImageDag, statsd: StatsdReceiver, of_service: Any
 ) -> None:
-    runner.run(submit)
-    found = runner.xcoms[("submit", "return_value")]
+    dag.submit()
     for _ in range(2):
-        runner.run(lambda: ImageTaskDownloadOperator(task_id="save", image_task_id=found, output_path=output_folder))
+        dag.save()
 
     assert statsd.totals("pictures") == {of_service: 1}
 
@@ -205,15 +185,11 @@ def of_nobody() -> Any:
 
 @pytest.mark.parametrize("stats", [broken, of_nobody])
 def test_metrics_that_do_not_work_fail_nothing(
-    runner: TaskRunner, stats: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, output_folder: str
+    dag: ImageDag, stats: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics, "_airflow_stats", stats)
 
-    assert runner.run(submit).state == "success"
-    assert runner.run(lambda: wait(runner)).state == "success"
-    found = runner.xcoms[("submit", "return_value")]
-    save = runner.run(lambda: ImageTaskDownloadOperator(task_id="save", image_task_id=found, output_path=output_folder))
-    assert save.state == "success"
+    assert [dag.submit().state, dag.wait().state, dag.save().state] == ["success"] * 3
 
 
 def test_a_triggerer_s_metrics_are_those_of_airflow_s_own_components(monkeypatch: pytest.MonkeyPatch) -> None:

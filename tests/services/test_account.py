@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import Any
 
@@ -27,52 +28,37 @@ def read(*, host: str | None = None, key: str | None = KEY, requires_key: bool =
     )
 
 
-def test_a_connection_with_a_key_alone_is_enough() -> None:
+def test_a_connection_with_a_key_alone_is_enough_and_never_shows_it() -> None:
     account = read()
 
     assert account == Account(conn_id="mine", service="acedatacloud", base_url=DEFAULT_URL, key=KEY)
     assert (account.request_timeout, account.poll_interval, account.verify, account.trust_env) == (60, None, True, True)
+    assert KEY not in repr(account) + str(account)
 
 
-def test_the_key_is_never_shown() -> None:
-    assert KEY not in repr(read())
-    assert KEY not in str(read())
-
-
-def test_fields_may_come_as_text_from_the_form() -> None:
-    account = read(
-        poll_interval="15",
-        request_timeout="2.5",
-        max_active_tasks="3",
-        submit_rate="20/10s",
-        query_rate="aigptimage:free",
-        allow_private_hosts="True",
-        trust_env="false",
-        verify="false",
-        download_hosts="CDN.example, pictures.example",
-        default_model=" gpt-image-2 ",
-        callback_url="https://me.example/done",
-    )
-
-    assert (account.poll_interval, account.request_timeout, account.max_active_tasks) == (15.0, 2.5, 3)
-    assert account.submit_rate == Rate((Window(20, 10),))
-    assert account.query_rate == Rate((Window(2, 1), Window(60, 60)))
-    assert (account.allow_private_hosts, account.trust_env, account.verify) == (True, False, False)
-    assert account.download_hosts == ("cdn.example", "pictures.example")
-    assert (account.default_model, account.callback_url) == ("gpt-image-2", "https://me.example/done")
-
-
-def test_fields_may_come_as_json_from_a_file() -> None:
-    account = read(
-        poll_interval=15,
-        max_active_tasks=3.0,
-        trust_env=True,
-        verify="/etc/ssl/own.pem",
-        download_hosts=["Cdn.example"],
-    )
-
-    assert (account.poll_interval, account.max_active_tasks) == (15.0, 3)
-    assert (account.trust_env, account.verify, account.download_hosts) == (True, "/etc/ssl/own.pem", ("cdn.example",))
+@pytest.mark.parametrize(
+    ("field", "value", "meaning"),
+    [
+        ("poll_interval", "15", 15.0),
+        ("poll_interval", 15, 15.0),
+        ("request_timeout", "2.5", 2.5),
+        ("max_active_tasks", "3", 3),
+        ("max_active_tasks", 3.0, 3),
+        ("submit_rate", "20/10s", Rate((Window(20, 10),))),
+        ("query_rate", "aigptimage:free", Rate((Window(2, 1), Window(60, 60)))),
+        ("allow_private_hosts", "True", True),
+        ("trust_env", "false", False),
+        ("trust_env", True, True),
+        ("verify", "false", False),
+        ("verify", "/etc/ssl/own.pem", "/etc/ssl/own.pem"),
+        ("download_hosts", "CDN.example, pictures.example", ("cdn.example", "pictures.example")),
+        ("download_hosts", ["Cdn.example"], ("cdn.example",)),
+        ("default_model", " gpt-image-2 ", "gpt-image-2"),
+        ("callback_url", "https://me.example/done", "https://me.example/done"),
+    ],
+)
+def test_a_field_may_come_as_text_from_the_form_or_as_json_from_a_file(field: str, value: Any, meaning: Any) -> None:
+    assert getattr(read(**{field: value}), field) == meaning
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  "])
@@ -126,11 +112,8 @@ def test_a_missing_key_is_named_with_its_place(missing: str | None) -> None:
         read(key=missing)
 
 
-def test_a_service_without_keys_needs_none() -> None:
+def test_a_service_without_keys_needs_none_and_blanks_around_a_key_do_not_count() -> None:
     assert read(key=None, requires_key=False).key is None
-
-
-def test_a_key_is_used_without_the_blanks_around_it() -> None:
     assert read(key=f" {KEY}\n").key == KEY
 
 
@@ -197,29 +180,29 @@ def test_plain_http_is_possible_inside_one_s_own_network() -> None:
     assert read(host="http://10.0.0.5", allow_private_hosts=True).base_url == "http://10.0.0.5"
 
 
-@pytest.mark.parametrize("host", ["localhost", "api.localhost", "127.0.0.1", "127.8.8.8", "::1"])
-def test_this_machine_is_loopback(host: str) -> None:
-    assert is_loopback(host)
-
-
-@pytest.mark.parametrize("host", ["localhost.example", "10.0.0.5", "0.0.0.0", "notlocalhost", "fe80::1", ""])
-def test_others_are_not(host: str) -> None:
-    assert not is_loopback(host)
+@pytest.mark.parametrize(
+    ("hosts", "loopback"),
+    [
+        (["localhost", "api.localhost", "127.0.0.1", "127.8.8.8", "::1"], True),
+        (["localhost.example", "10.0.0.5", "0.0.0.0", "notlocalhost", "fe80::1", ""], False),
+    ],
+)
+def test_only_this_machine_is_loopback(hosts: list[str], loopback: bool) -> None:
+    assert {host: is_loopback(host) for host in hosts} == dict.fromkeys(hosts, loopback)
 
 
 def test_the_service_is_one_that_is_installed() -> None:
     assert service_name("mine", {"service": " local "}, ("acedatacloud", "local")) == "local"
 
 
-@pytest.mark.parametrize("extra", [{}, {"service": None}, {"service": ""}, {"service": 5}, {"service": ["local"]}])
-def test_a_missing_service_is_named_with_the_choices(extra: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequestError, match=r"'mine' has no service.*'service' to one of acedatacloud, local"):
-        service_name("mine", extra, ("acedatacloud", "local"))
+@pytest.mark.parametrize("service", [None, "", 5, ["local"], "dall-e"])
+def test_a_missing_or_unknown_service_is_named_with_the_choices(service: Any) -> None:
+    said = "'dall-e'.*'service'; choose" if service == "dall-e" else "'mine' has no service.*'service' to"
 
-
-def test_an_unknown_service_is_named_with_the_choices() -> None:
-    with pytest.raises(InvalidRequestError, match=r"'dall-e'.*'service'; choose one of acedatacloud, local"):
-        service_name("mine", {"service": "dall-e"}, ("acedatacloud", "local"))
+    with pytest.raises(InvalidRequestError, match=rf"{said} one of acedatacloud, local"):
+        service_name("mine", {"service": service}, ("acedatacloud", "local"))
+    with pytest.raises(InvalidRequestError, match="'mine' has no service"):
+        service_name("mine", {}, ("acedatacloud", "local"))
 
 
 @given(
@@ -251,32 +234,24 @@ def test_the_address_of_an_mcp_server_is_taken_as_it_is(host: str) -> None:
     assert read(host=host).base_url == host.rstrip("/")
 
 
-def test_an_mcp_server_may_be_started_where_that_is_allowed() -> None:
-    extra = {"command": "node", "args": ["a.js", "--b"], "env": {"TOKEN": KEY}}
+@pytest.mark.parametrize("as_form", [False, True], ids=["JSON", "text from the form"])
+def test_an_mcp_server_may_be_started_where_that_is_allowed(as_form: bool) -> None:
+    fields: dict[str, Any] = {
+        "args": ["a.js", "--b"],
+        "env": {"TOKEN": KEY},
+        "path_map": {"/srv/images": "/mnt/images/"},
+    }
+    extra = {name: json.dumps(value) if as_form else value for name, value in fields.items()}
+    extra |= {"command": "node", "output_dir": "/srv/images/"}
+
     account = read_tool_server(extra=extra, allow_commands=True)
 
     assert account.server_command == ServerCommand(command="node", args=("a.js", "--b"), env=(("TOKEN", KEY),))
+    assert (account.output_dir, account.path_map) == ("/srv/images", (("/srv/images", "/mnt/images"),))
     assert KEY not in repr(account)
     assert isinstance(hash(account), int)
-
-
-def test_the_fields_of_an_mcp_server_may_come_as_text_from_the_form() -> None:
-    extra = {
-        "command": "node",
-        "args": '["a.js"]',
-        "env": '{"A": "b"}',
-        "output_dir": "/srv/images/",
-        "path_map": '{"/srv/images": "/mnt/images/"}',
-    }
-    account = read_tool_server(extra=extra, allow_commands=True)
-
-    assert account.server_command == ServerCommand(command="node", args=("a.js",), env=(("A", "b"),))
-    assert (account.output_dir, account.path_map) == ("/srv/images", (("/srv/images", "/mnt/images"),))
-
-
-def test_a_command_is_refused_where_connections_may_not_start_anything() -> None:
     with pytest.raises(InvalidRequestError, match="allow_stdio_commands"):
-        read_tool_server(extra={"command": "node"})
+        read_tool_server(extra=extra)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,39 +13,28 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
-from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
-from airflow_provider_imagetasks.services.aigptimage import AiGptImage
-from airflow_provider_imagetasks.services.kie import Kie
+from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.wire import Flow, Response, Sleep
-from airflow_provider_imagetasks.services.xhuoapi import XHuoApi
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from tests.flow_driver import NOW
+from tests.services.wire_examples import REQUEST
 
-ACEDATACLOUD, XHUOAPI, AIGPTIMAGE, KIE = AceDataCloud(), XHuoApi(), AiGptImage(), Kie()
-REQUEST = ImageRequest(prompt="a red kite", model="gpt-image-2")
 WITH_CALLBACK = replace(REQUEST, callback_url="https://callback.invalid/")
 EDIT = replace(REQUEST, images=["https://pictures.example/a.png"])
+EVERYWHERE: dict[str, Callable[[Service], Flow[Any]]] = {
+    "submit": lambda service: service.submit(WITH_CALLBACK, key="derived"),
+    "edit": lambda service: service.submit(EDIT),
+    "read one": lambda service: service.read_one("a"),
+    "read batch": lambda service: service.read_batch(["a", "b"]),
+    "check": lambda service: service.check_connection(),
+}
+SERVICES = [get_service(name) for name in ("acedatacloud", "xhuoapi", "aigptimage", "kie")]
 FLOWS: dict[str, Callable[[], Flow[Any]]] = {
-    "acedatacloud-submit": lambda: ACEDATACLOUD.submit(REQUEST, key="derived"),
-    "acedatacloud-read-one": lambda: ACEDATACLOUD.read_one("a"),
-    "acedatacloud-read-by-trace-id": lambda: ACEDATACLOUD.read_by_trace_id("t"),
-    "acedatacloud-read-batch": lambda: ACEDATACLOUD.read_batch(["a", "b"]),
-    "acedatacloud-list": lambda: ACEDATACLOUD.list_tasks(type="images"),
-    "acedatacloud-check": ACEDATACLOUD.check_connection,
-    "xhuoapi-submit": lambda: XHUOAPI.submit(WITH_CALLBACK, key="derived"),
-    "xhuoapi-edit": lambda: XHUOAPI.submit(EDIT),
-    "xhuoapi-read-one": lambda: XHUOAPI.read_one("a"),
-    "xhuoapi-read-batch": lambda: XHUOAPI.read_batch(["a", "b"]),
-    "aigptimage-submit": lambda: AIGPTIMAGE.submit(REQUEST),
-    "aigptimage-submit-with-key": lambda: AIGPTIMAGE.submit(REQUEST, key="derived"),
-    "aigptimage-read-one": lambda: AIGPTIMAGE.read_one("a"),
-    "aigptimage-read-batch": lambda: AIGPTIMAGE.read_batch(["a", "b"]),
-    "aigptimage-check": AIGPTIMAGE.check_connection,
-    "kie-submit": lambda: KIE.submit(WITH_CALLBACK, key="derived"),
-    "kie-edit": lambda: KIE.submit(EDIT),
-    "kie-read-one": lambda: KIE.read_one("a"),
-    "kie-get-tasks": lambda: KIE.get_tasks(["a", "b"]),
-    "kie-credits": KIE.check_connection,
+    **{f"{it.name}: {name}": partial(make, it) for it in SERVICES for name, make in EVERYWHERE.items()},
+    "acedatacloud: read by trace id": lambda: SERVICES[0].read_by_trace_id("t"),
+    "acedatacloud: list": lambda: SERVICES[0].list_tasks(type="images"),
+    "kie: get tasks": lambda: SERVICES[3].get_tasks(["a", "b"]),
 }
 FIELDS = (
     *("id", "task_id", "trace_id", "created_at", "started_at", "finished_at", "elapsed", "duration", "request"),

@@ -1,9 +1,107 @@
+"""What a request is completed with, and what is refused before anything is sent, for every service."""
+
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services import get_service, known_services
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.tasks_api import TasksApiService
+from airflow_provider_imagetasks.tasks import ImageFile
 from tests.flow_driver import drive, tool_answer
+from tests.services.wire_examples import A, B, account, completed
 
 JOB = "3f0c1a52-7d1e-4a55-9d5a-0b8f5c3f2f10"
+FILE = ImageFile(name="a.png", media_type="image/png", content=b"\x89PNGa")
+
+
+class Sketcher(TasksApiService):
+    """Somebody else's service, which can do nothing beyond pictures from text."""
+
+    name = "sketcher"
+    title = "Sketcher"
+    default_base_url = "https://sketches.example"
+    default_model = "sketch-1"
+    default_edit_model = "sketch-edit-1"
+    finds_by_trace_id = False
+    makes_edits = False
+    takes_callback_url = False
+
+
+class Painter(Sketcher):
+    """Another one, which can do more."""
+
+    makes_edits = True
+    takes_callback_url = True
+
+
+@pytest.mark.parametrize(
+    ("service", "generate", "edit"),
+    [
+        *((name, "gpt-image-2", "gpt-image-2") for name in ("acedatacloud", "xhuoapi", "local")),
+        *((name, "gpt-image-2-text-to-image", "gpt-image-2-image-to-image") for name in ("aigptimage", "kie")),
+        (Painter(), "sketch-1", "sketch-edit-1"),
+    ],
+)
+def test_the_model_is_the_request_s_else_the_connection_s_else_the_service_s(
+    service: str | Service, generate: str, edit: str
+) -> None:
+    connection = account(default_model="of-the-connection")
+
+    assert (completed(service).model, completed(service, images=[A]).model) == (generate, edit)
+    for images in ([], [A]):
+        assert completed(service, images=images, of=connection).model == "of-the-connection"
+        assert completed(service, images=images, model="own", of=connection).model == "own"
+
+
+def test_the_callback_url_is_the_request_s_else_the_connection_s_and_none_where_there_are_none() -> None:
+    connection = account(callback_url="https://me.example")
+
+    assert completed("acedatacloud", of=connection).callback_url == "https://me.example"
+    assert completed("acedatacloud", of=connection, callback_url="https://own.example").callback_url == (
+        "https://own.example"
+    )
+    assert completed("acedatacloud").callback_url is None
+    assert completed("aigptimage", of=connection).callback_url is None
+    assert completed(Sketcher(), of=connection).callback_url is None
+
+
+REFUSALS: dict[str, tuple[str | Service, dict[str, Any], str]] = {
+    "a callback URL where there are none": ("aigptimage", {"callback_url": "https://me.example"}, "callback_url"),
+    "a trace id where there are none": ("kie", {"trace_id": "order-17"}, "trace_id"),
+    "a trace id where there are none either": ("aigptimage", {"trace_id": "order-17"}, "trace_id"),
+    "an edit where there are none": (Sketcher(), {"images": [A]}, "no edits"),
+    "too many pictures": ("acedatacloud", {"images": [A] * 17}, "17 pictures"),
+    "too many pictures, jobs": ("kie", {"images": [A] * 17}, "at most 16"),
+    "a file where only URLs are taken": ("kie", {"images": [FILE]}, "only URLs"),
+    "a file among URLs where only URLs are taken": ("aigptimage", {"images": [A, FILE]}, "only URLs"),
+    "a mask where there are none": ("aigptimage", {"images": [A], "mask": FILE}, "no masks"),
+    "files and URLs": ("acedatacloud", {"images": [FILE, A]}, "mixes URLs and files"),
+    "files and URLs with a mask": ("xhuoapi", {"images": [A, FILE], "mask": FILE}, "mixes URLs and files"),
+    "a mask for URLs": ("acedatacloud", {"images": [A], "mask": FILE}, "mask must be a file"),
+    "the URL of a mask": ("acedatacloud", {"images": [FILE], "mask": B}, "mask must be a file"),
+    "a file for tools that take URLs": ("acedatacloud_mcp", {"images": [FILE]}, "takes only URLs"),
+    "a mask for tools that take none": ("acedatacloud_mcp", {"images": [A], "mask": FILE}, "no masks"),
+    "a trace id that would be dropped without a word": ("acedatacloud_mcp", {"trace_id": "mine"}, "no trace ids"),
+}
+
+
+@pytest.mark.parametrize(("service", "fields", "said"), REFUSALS.values(), ids=REFUSALS)
+def test_what_the_service_cannot_do_is_refused_before_it_is_asked(
+    service: str | Service, fields: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=said) as caught:
+        completed(service, **fields)
+
+    assert (caught.value.billed, caught.value.retryable) == ("no", False)
+
+
+@pytest.mark.parametrize("service", ["acedatacloud", "xhuoapi", "local", "kie"])
+def test_sixteen_pictures_are_not_too_many(service: str) -> None:
+    assert len(completed(service, images=[A] * 16).images) == 16
 
 
 def test_a_status_question_makes_one_request_except_where_status_and_result_are_two() -> None:

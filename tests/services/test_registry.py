@@ -7,10 +7,8 @@ import pytest
 
 from airflow_provider_imagetasks import services
 from airflow_provider_imagetasks.services import ENTRY_POINT_GROUP, get_service, known_services
-from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.tasks_api import TasksApiService
-from airflow_provider_imagetasks.tasks import ImageRequest
 
 BUILT_IN = known_services()
 
@@ -21,8 +19,7 @@ class Kiteworks(TasksApiService):
     name = "kiteworks"
     title = "Kiteworks"
     default_base_url = "https://kites.example"
-    default_model = "kite-1"
-    default_edit_model = "kite-edit-1"
+    default_model = default_edit_model = "kite-1"
 
 
 @pytest.fixture
@@ -83,22 +80,3 @@ def test_an_entry_point_that_is_no_service_is_refused_by_name(installed: Callabl
 
     with pytest.raises(TypeError, match="'kiteworks'"):
         get_service("kiteworks")
-
-
-def account(**fields: str) -> Account:
-    return Account(conn_id="mine", service="kiteworks", base_url="https://api.example", **fields)  # type: ignore[arg-type]
-
-
-def test_a_request_is_completed_from_connection_and_service() -> None:
-    plain, service = ImageRequest(prompt="a red kite"), Kiteworks()
-
-    assert service.complete(plain, account()).model == "kite-1"
-    assert service.complete(plain, account(default_model="mine")).model == "mine"
-    assert service.complete(ImageRequest(prompt="a", model="own"), account(default_model="mine")).model == "own"
-    assert service.complete(plain, account(callback_url="https://me.example")).callback_url == "https://me.example"
-
-
-def test_an_edit_has_a_default_model_of_its_own() -> None:
-    edit = ImageRequest(prompt="a red kite", images=["https://x.example/a.png"])
-
-    assert Kiteworks().complete(edit, account()).model == "kite-edit-1"

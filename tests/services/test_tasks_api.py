@@ -1,3 +1,5 @@
+"""Submissions, status requests and lists by AceDataCloud's "OpenAI Images" guides and its "OpenAI Tasks API"."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -10,74 +12,97 @@ from airflow_provider_imagetasks.exceptions import (
     ProtocolError,
     UnknownOutcomeError,
 )
-from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
-from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
-from tests.flow_driver import NOW, drive, response
-from tests.services.tasks_api_cases import PICTURE, TASK_ID, finished, record
+from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.tasks_api import FILTERS
+from airflow_provider_imagetasks.services.wire import Part, Request
+from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest
+from tests.flow_driver import NOW, DrivenFlow, drive, response
+from tests.services.wire_examples import (
+    NOT_FOUND,
+    PICTURE,
+    RUNNING,
+    SUCCEEDED,
+    TASK_ID,
+    URL,
+    A,
+    B,
+    completed,
+    finished_record,
+    items,
+    tasks_api_record,
+)
 
-SERVICE = AceDataCloud()
+SERVICE = get_service("acedatacloud")
+FAMILY = pytest.mark.parametrize("service", ["acedatacloud", "xhuoapi", "local"])
+PHOTO = ImageFile(name="photo.jpg", media_type="image/jpeg", content=b"\xff\xd8photo")
+OTHER = ImageFile(name="other.png", media_type="image/png", content=b"\x89PNGother")
+MASK = ImageFile(name="mask.png", media_type="image/png", content=b"\x89PNGmask")
 
 
-def submitted(answer: Any, *, key: str | None = None, **fields: Any) -> Any:
+def submitted(answer: Any, *, service: str = "acedatacloud", key: str | None = None, **fields: Any) -> Any:
     request = ImageRequest(**{"prompt": "a red kite", "model": "gpt-image-2", **fields})
-    return drive(SERVICE.submit(request, key=key), response(answer))
+    return drive(get_service(service).submit(request, key=key), response(answer))
 
 
-def read(answer: Any) -> Any:
-    return drive(SERVICE.get_task(TASK_ID), response(answer)).result
+def edited(service: str, **fields: Any) -> Request:
+    """Return the request that is sent for pictures and a prompt."""
+    request = completed(service, **fields)
+    driven = drive(get_service(service).submit(request), response({"task_id": TASK_ID}))
+    (sent,) = driven.requests
+    assert (sent.method, sent.path) == ("POST", "/openai/images/edits")
+    return sent
 
 
-def test_a_submission_asks_to_be_answered_at_once() -> None:
-    driven = submitted({"task_id": TASK_ID}, options={"size": "1024x1024", "n": 2})
+def running(*names: str) -> list[dict[str, Any]]:
+    return [tasks_api_record(id=name) for name in names]
+
+
+def names(count: int, first: int = 0) -> list[str]:
+    return [f"id-{number}" for number in range(first, first + count)]
+
+
+def asked(driven: DrivenFlow, field: str) -> list[Any]:
+    return [request.body.get(field) for request in driven.requests]
+
+
+def states(driven: DrivenFlow) -> dict[str, Any]:
+    assert all(name == task.id for name, task in driven.result.items())
+    return {name: task.state for name, task in driven.result.items()}
+
+
+def test_a_submission_asks_to_be_answered_at_once_and_remembers_what_was_asked() -> None:
+    answer = {"success": True, "task_id": TASK_ID, "trace_id": "t-1"}
+
+    driven = submitted(answer, options={"size": "1024x1024", "n": 2})
 
     (request,) = driven.requests
-    assert (request.method, request.path) == ("POST", "/openai/images/generations")
-    assert request.body == {
-        "model": "gpt-image-2",
-        "prompt": "a red kite",
-        "size": "1024x1024",
-        "n": 2,
-        "async": True,
-    }
-
-
-def test_a_submitted_image_task_runs_and_remembers_what_was_asked() -> None:
-    task = submitted({"success": True, "task_id": TASK_ID, "trace_id": "t-1"}, options={"n": 2}).result
-
-    assert (task.id, task.state, task.trace_id) == (TASK_ID, TaskState.RUNNING, "t-1")
+    body = {"model": "gpt-image-2", "prompt": "a red kite", "size": "1024x1024", "n": 2, "async": True}
+    assert (request.method, request.path, request.body) == ("POST", "/openai/images/generations", body)
+    task = driven.result
+    assert (task.id, task.state, task.trace_id) == (TASK_ID, RUNNING, "t-1")
     assert (task.model, task.prompt, task.image_count_requested) == ("gpt-image-2", "a red kite", 2)
     assert (task.created_at, task.finished_at) == (NOW, None)
 
 
-def test_callback_and_trace_id_go_along() -> None:
-    driven = submitted({"task_id": TASK_ID}, callback_url="https://me.example/done", trace_id="mine", key="derived")
+@pytest.mark.parametrize(("fields", "sent"), [({"trace_id": "mine"}, "mine"), ({}, "derived")])
+def test_the_trace_id_is_the_request_s_or_else_the_submission_key(fields: dict[str, str], sent: str) -> None:
+    driven = submitted({"task_id": TASK_ID}, callback_url="https://me.example/done", key="derived", **fields)
+    lost = submitted(b"<html>", key="derived", **fields)
 
     assert driven.requests[0].body["callback_url"] == "https://me.example/done"
-    assert driven.requests[0].body["trace_id"] == "mine"
-    assert driven.result.trace_id == "mine"
+    assert driven.requests[0].body["trace_id"] == driven.result.trace_id == sent
+    assert (type(lost.error), lost.error.trace_id) == (UnknownOutcomeError, sent)
 
 
-def test_the_submission_key_is_the_trace_id_of_a_request_without_one() -> None:
-    driven = submitted({"task_id": TASK_ID}, key="derived")
+@pytest.mark.parametrize("data", [[PICTURE, PICTURE], {"created": 1790000041, "data": [PICTURE, PICTURE]}])
+def test_an_answer_with_id_and_pictures_is_finished(data: Any) -> None:
+    usage = {"total_tokens": 10}
 
-    assert driven.requests[0].body["trace_id"] == "derived"
-    assert driven.result.trace_id == "derived"
+    task = submitted({"success": True, "task_id": TASK_ID, "trace_id": "t-1", "data": data, "usage": usage}).result
 
-
-def test_an_error_at_submit_names_the_trace_id_that_was_sent() -> None:
-    driven = submitted(b"<html>", key="derived")
-
-    assert type(driven.error) is UnknownOutcomeError
-    assert driven.error.trace_id == "derived"
-
-
-def test_an_answer_with_id_and_pictures_is_finished() -> None:
-    answer = {"success": True, "task_id": TASK_ID, "data": [PICTURE, PICTURE], "usage": {"total_tokens": 10}}
-
-    task = submitted(answer).result
-
-    assert (task.id, task.state, len(task.images)) == (TASK_ID, TaskState.SUCCEEDED, 2)
-    assert (task.usage, task.finished_at) == ({"total_tokens": 10}, NOW)
+    assert (task.id, task.trace_id, task.state) == (TASK_ID, "t-1", SUCCEEDED)
+    assert [image.url for image in task.images] == [URL, URL]
+    assert (task.usage, task.finished_at) == (usage, NOW)
 
 
 def test_an_answer_with_pictures_but_no_id_gets_an_id_that_is_the_record() -> None:
@@ -93,163 +118,188 @@ def test_an_answer_with_pictures_but_no_id_gets_an_id_that_is_the_record() -> No
     assert again.result.trace_id == "derived"
 
 
-def test_base64_without_an_id_is_an_error_that_says_it_was_billed() -> None:
-    error = submitted({"created": 1790000000, "data": [{"b64_json": "aGVsbG8="}]}).error
+def test_base64_can_be_read_again_by_its_id_and_without_one_is_an_error_that_says_it_was_billed() -> None:
+    data = [{"b64_json": "aGVsbG8="}]
+    task, error = submitted({"task_id": TASK_ID, "data": data}).result, submitted({"data": data}).error
 
-    assert type(error) is ImageTaskError
-    assert (error.billed, error.retryable) == ("yes", False)
+    assert (task.id, task.state, task.images[0].content()) == (TASK_ID, SUCCEEDED, b"hello")
+    assert (type(error), error.billed, error.retryable) == (ImageTaskError, "yes", False)
     assert "response_format" in error.message
 
 
-def test_base64_with_an_id_can_be_read_again() -> None:
-    task = submitted({"task_id": TASK_ID, "data": [{"b64_json": "aGVsbG8="}]}).result
-
-    assert (task.id, task.state) == (TASK_ID, TaskState.SUCCEEDED)
-    assert task.images[0].content() == b"hello"
-
-
+@FAMILY
 @pytest.mark.parametrize("answer", [{}, {"success": True}, {"task_id": None}, {"data": []}, [], None, "accepted"])
-def test_an_answer_without_id_and_pictures_leaves_the_outcome_unknown(answer: Any) -> None:
-    driven = submitted(answer)
+def test_an_answer_without_id_and_pictures_leaves_the_outcome_unknown(service: str, answer: Any) -> None:
+    error = submitted(answer, service=service).error
 
-    assert type(driven.error) is UnknownOutcomeError
-    assert (driven.error.billed, driven.error.retryable) == ("unknown", False)
-
-
-def test_a_refusal_inside_http_200_is_that_refusal() -> None:
-    error = submitted({"success": False, "error": {"code": "used_up", "message": "no balance"}}).error
-
-    assert type(error).__name__ == "QuotaExceededError"
+    assert (type(error), error.billed, error.retryable) == (UnknownOutcomeError, "unknown", False)
 
 
-@pytest.mark.parametrize("name", ["elapsed", "duration"])
-def test_the_duration_has_an_old_and_a_new_name(name: str) -> None:
-    old = record(finished_at=1790000041.75, response={"data": [PICTURE]})
+@FAMILY
+@pytest.mark.parametrize("images", [[A], [A, B]])
+def test_the_urls_of_an_edit_are_a_list_in_the_body(service: str, images: list[str]) -> None:
+    request = edited(service, images=images, options={"n": 2, "input_fidelity": "high"})
 
-    assert read({**old, name: 41.25}).duration == 41.25
-
-
-def test_a_missing_duration_is_worked_out() -> None:
-    assert read(record(started_at=1790000000.5, finished_at=1790000041.75, response={})).duration == 41.25
-    assert read(record(finished_at=1790000041.75, response={})).duration is None
-
-
-def test_a_finished_record_becomes_plain_data() -> None:
-    answer = {"success": True, "data": [PICTURE, {"b64_json": "aGVsbG8="}], "usage": {"total_tokens": 10}}
-
-    task = read(finished(answer))
-
-    assert task.as_xcom("mine") == {
-        "id": TASK_ID,
-        "service": "acedatacloud",
-        "conn_id": "mine",
-        "trace_id": "t-1",
-        "state": "succeeded",
+    body = dict(request.body or {})
+    body.pop("callback_url", None)
+    assert request.parts == ()
+    assert body == {
         "model": "gpt-image-2",
-        "prompt": "a red kite",
-        "images": [
-            {"index": 0, "url": PICTURE["url"], "path": None, "inline": False},
-            {"index": 1, "url": None, "path": None, "inline": True},
-        ],
-        "image_count_requested": 1,
-        "created_at": "2026-09-21T14:13:20.250000+00:00",
-        "finished_at": "2026-09-21T14:14:01.750000+00:00",
-        "duration": 41.25,
-        "usage": {"total_tokens": 10},
+        "prompt": "make it winter",
+        "image": images,
+        "n": 2,
+        "input_fidelity": "high",
+        "size": "auto",
+        "async": True,
     }
 
 
-def test_a_data_url_is_an_inline_picture() -> None:
-    (image,) = read(finished({"data": [{"url": "data:image/png;base64,aGVsbG8="}]})).images
+@FAMILY
+def test_the_files_of_an_edit_are_parts_of_a_form_and_everything_else_is_text_in_it(service: str) -> None:
+    options = {"n": 2, "size": "1024x1024", "style": None, "extra": {"a": [1, "ü"]}, "flag": False}
 
-    assert (image.url, image.content()) == (None, b"hello")
+    request = edited(service, images=[PHOTO, OTHER], mask=MASK, options=options, trace_id="order-17")
 
-
-def test_the_whole_record_is_kept_for_the_hook() -> None:
-    whole = finished({"data": [PICTURE]}, _id="6a0f", application_id="app")
-
-    assert read(whole).raw == whole
-
-
-def test_an_error_inside_a_status_answer_is_no_record() -> None:
-    driven = drive(SERVICE.get_task(TASK_ID), response({"error": {"code": "invalid_token", "message": "who?"}}))
-
-    assert type(driven.error).__name__ == "AuthenticationError"
-
-
-def test_a_trace_id_is_looked_up_alone() -> None:
-    driven = drive(SERVICE.get_task_by_trace_id("mine"), response(record(trace_id=None)))
-
-    assert driven.requests[0].body == {"action": "retrieve", "trace_id": "mine"}
-    assert (driven.result.id, driven.result.trace_id) == (TASK_ID, "mine")
+    images = [Part(name="image", file=file) for file in (PHOTO, OTHER)]
+    form = dict(request.form)
+    form.pop("callback_url", None)
+    assert request.parts == (*images, Part(name="mask", file=MASK))
+    assert form == {
+        "model": "gpt-image-2",
+        "prompt": "make it winter",
+        "n": "2",
+        "size": "1024x1024",
+        "extra": '{"a": [1, "\\u00fc"]}',
+        "flag": "false",
+        "async": "true",
+        "trace_id": "order-17",
+    }
 
 
-def test_a_trace_id_that_nobody_knows_is_not_found_but_named() -> None:
-    task = drive(SERVICE.get_task_by_trace_id("mine"), response({})).result
+@pytest.mark.parametrize("service", ["acedatacloud", "xhuoapi"])
+def test_a_size_of_one_s_own_is_sent_and_none_is_sent_as_auto_for_an_edit(service: str) -> None:
+    generated = drive(get_service(service).submit(completed(service)), response({"task_id": TASK_ID})).requests[0]
 
-    assert (task.state, task.id, task.trace_id) == (TaskState.NOT_FOUND, "", "mine")
-
-
-def test_several_are_asked_for_with_a_limit_and_matched_by_id() -> None:
-    items = [record(id="c"), record(id="a"), record(id="a stranger")]
-
-    driven = drive(SERVICE.get_tasks(["a", "b", "c"]), response({"items": items, "count": 3}))
-
-    assert driven.requests[0].body == {"action": "retrieve_batch", "ids": ["a", "b", "c"], "limit": 3}
-    assert list(driven.result) == ["a", "b", "c"]
-    assert [task.state for task in driven.result.values()] == [
-        TaskState.RUNNING,
-        TaskState.NOT_FOUND,
-        TaskState.RUNNING,
-    ]
-    assert driven.result["c"].id == "c"
+    assert (edited(service, images=[A], options={"size": "512x512"}).body or {})["size"] == "512x512"
+    assert (edited(service, images=[A]).body or {})["size"] == "auto"
+    assert "size" not in generated.body
 
 
-def test_one_alone_is_not_asked_for_as_a_batch() -> None:
-    driven = drive(SERVICE.get_tasks(["a"]), response(record(id="a")))
+def test_a_callback_url_goes_into_the_form_too() -> None:
+    own = edited("acedatacloud", images=[PHOTO], callback_url="https://me.example")
 
-    assert driven.requests[0].body == {"action": "retrieve", "id": "a"}
+    assert own.form["callback_url"] == "https://me.example"
+    assert edited("xhuoapi", images=[PHOTO]).form["callback_url"] == "https://callback.invalid/"
+
+
+@pytest.mark.parametrize(
+    ("answer", "task_id", "state"), [(tasks_api_record(trace_id=None), TASK_ID, RUNNING), ({}, "", NOT_FOUND)]
+)
+def test_a_trace_id_is_looked_up_alone_and_named_where_nobody_knows_it(answer: Any, task_id: str, state: str) -> None:
+    driven = drive(SERVICE.get_task_by_trace_id("mine"), response(answer))
+
+    assert asked(driven, "action") + asked(driven, "trace_id") == ["retrieve", "mine"]
+    assert (driven.result.id, driven.result.trace_id, driven.result.state) == (task_id, "mine", state)
+
+
+def test_several_are_asked_for_with_a_limit_and_told_apart_by_their_id_among_what_is_no_record() -> None:
+    failed = finished_record({"error": "no luck"}, id="b")
+    none = [None, {}, {"id": ""}, [], "d"]
+    answer = items(finished_record({"data": [PICTURE]}, id="c"), *none, *running("a", "a stranger"), failed)
+
+    driven = drive(SERVICE.get_tasks(["a", "b", "c", "d"]), answer)
+
+    (request,) = driven.requests
+    assert request.body == {"action": "retrieve_batch", "ids": ["a", "b", "c", "d"], "limit": 4}
+    assert list(states(driven).items()) == [("a", RUNNING), ("b", "failed"), ("c", SUCCEEDED), ("d", NOT_FOUND)]
+    assert driven.result["d"].error is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 900, None, "2"])
+def test_the_count_does_not_say_how_many_records_there_are(count: Any) -> None:
+    driven = drive(SERVICE.get_tasks(["a", "b"]), items(*running("a", "b"), count=count))
+
+    assert states(driven) == {"a": RUNNING, "b": RUNNING}
+
+
+def test_one_alone_is_not_asked_for_as_a_batch_and_an_inline_id_not_at_all() -> None:
+    inline = submitted({"data": [PICTURE]}).result.id
+
+    driven = drive(SERVICE.get_tasks([inline, "a"]), response(tasks_api_record(id="a")))
+
+    (request,) = driven.requests
+    assert (request.path, request.body) == ("/openai/tasks", {"action": "retrieve", "id": "a"})
+    assert states(driven) == {inline: SUCCEEDED, "a": RUNNING}
 
 
 def test_many_are_asked_for_in_groups_of_fifty_each_once() -> None:
-    ids = [f"id-{number}" for number in range(120)]
+    groups = [names(50), names(50, 50), names(20, 100)]
 
-    driven = drive(SERVICE.get_tasks(ids + ids[:5]), *[response({"items": [], "count": 0})] * 3)
+    driven = drive(SERVICE.get_tasks(names(120) + names(5)), *(items(*running(*group)) for group in groups))
 
-    assert [request.body["limit"] for request in driven.requests] == [50, 50, 20]
-    assert [image_task_id for request in driven.requests for image_task_id in request.body["ids"]] == ids
-    assert list(driven.result) == ids
+    assert asked(driven, "ids") == groups
+    assert asked(driven, "limit") == [50, 50, 20]
+    assert asked(driven, "action") == ["retrieve_batch"] * 3
+    assert list(states(driven).items()) == [(name, RUNNING) for name in names(120)]
 
 
-def test_an_inline_id_among_others_is_not_asked_for() -> None:
-    inline = submitted({"data": [PICTURE]}).result.id
+def test_a_group_that_fails_is_asked_for_again_alone() -> None:
+    down = response({"error": {"code": "api_error"}}, status=500)
 
-    driven = drive(SERVICE.get_tasks([inline, "a"]), response(record(id="a")))
+    driven = drive(SERVICE.get_tasks(names(60)), items(), down, items(*running("id-55")))
 
-    assert driven.requests[0].body == {"action": "retrieve", "id": "a"}
-    assert [task.id for task in driven.result.values()] == [inline, "a"]
+    assert asked(driven, "ids") == [names(50), names(10, 50), names(10, 50)]
+    assert states(driven)["id-55"] is RUNNING
 
 
 @pytest.mark.parametrize("answer", [{}, {"items": None}, {"items": {}}, {"count": 3}])
 def test_a_batch_without_items_is_a_protocol_error(answer: dict[str, Any]) -> None:
-    driven = drive(SERVICE.get_tasks(["a", "b"]), *[response(answer)] * 5)
-
-    assert type(driven.error) is ProtocolError
+    assert type(drive(SERVICE.get_tasks(["a", "b"]), *[response(answer)] * 5).error) is ProtocolError
 
 
-def test_a_list_passes_its_filters_on() -> None:
-    flow = SERVICE.list_tasks(type="images", limit=3, created_at_min=1.5, ids=None)
-
-    driven = drive(flow, response({"items": [record(id="a")], "count": 90}))
-
-    assert driven.requests[0].body == {
-        "action": "retrieve_batch",
-        "type": "images",
-        "offset": 0,
-        "limit": 3,
-        "created_at_min": 1.5,
+def test_every_filter_of_a_list_is_passed_on_by_its_name() -> None:
+    filters: dict[str, Any] = {
+        "ids": ["a"],
+        "trace_ids": ["t-1", "t-2"],
+        "application_id": "app",
+        "user_id": "user",
+        "type": "images_edits",
+        "offset": 24,
+        "limit": 12,
+        "created_at_min": 1790000000.5,
+        "created_at_max": 1790003600,
     }
-    assert [task.id for task in driven.result] == ["a"]
+
+    (request,) = drive(SERVICE.list_tasks(**filters), items()).requests
+    (without,) = drive(SERVICE.list_tasks(type="images", ids=None), items()).requests
+
+    assert set(filters) == set(FILTERS)
+    assert (request.method, request.path) == ("POST", "/openai/tasks")
+    assert request.body == {"action": "retrieve_batch", **filters}
+    assert without.body == {"action": "retrieve_batch", "type": "images", "offset": 0, "limit": 50}
+
+
+@pytest.mark.parametrize(
+    ("filters", "pages", "offsets", "limits"),
+    [
+        pytest.param({}, [names(50), names(50, 50), names(7, 100)], [0, 50, 100], [50, 50, 50], id="until not full"),
+        pytest.param({"limit": 75, "offset": 10}, [names(50), names(25, 50)], [10, 60], [50, 25], id="limited"),
+        pytest.param({"limit": 1}, [names(1)], [0], [1], id="limited to a page"),
+    ],
+)
+def test_a_list_is_read_page_by_page(
+    filters: dict[str, int], pages: list[list[str]], offsets: list[int], limits: list[int]
+) -> None:
+    driven = drive(SERVICE.list_tasks(**filters), *(items(*running(*page), count=900) for page in pages))
+
+    assert (asked(driven, "offset"), asked(driven, "limit")) == (offsets, limits)
+    assert [task.id for task in driven.result] == [name for page in pages for name in page]
+
+
+def test_a_list_ends_where_the_service_does_not_page() -> None:
+    driven = drive(SERVICE.list_tasks(), *[items(*running(*names(50)), count=900)] * 2)
+
+    assert [task.id for task in driven.result] == names(50)
 
 
 def test_a_list_refuses_a_filter_that_does_not_exist() -> None:
@@ -261,7 +311,7 @@ def test_a_list_refuses_a_filter_that_does_not_exist() -> None:
 
 
 def test_the_connection_is_checked_with_an_empty_batch() -> None:
-    driven = drive(SERVICE.check_connection(), response({"items": [], "count": 0}))
+    driven = drive(SERVICE.check_connection(), items())
 
     assert driven.requests[0].body == {"action": "retrieve_batch", "ids": [], "limit": 1}
     assert "balance" in driven.result

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_imagetasks import __version__
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
     ImageTaskError,
@@ -22,14 +24,34 @@ from airflow_provider_imagetasks.polling.waiting import Watch, wait
 from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
 from airflow_provider_imagetasks.services.aigptimage import AiGptImage
 from airflow_provider_imagetasks.services.rates import Pace
-from airflow_provider_imagetasks.services.wire import Flow
-from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
-from tests.driven_transports import STARTED_AT, TRANSPORTS, DrivenTransport, account, comparable
-from tests.scripted_server import CutAfterReading, CutBeforeReading, Hang, Reply, ScriptedServer, Step
+from airflow_provider_imagetasks.services.wire import Flow, Request
+from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, TaskState
+from tests.driven_transports import KEY, STARTED_AT, SUBMISSION, TRANSPORTS, DrivenTransport, account, comparable
+from tests.scripted_server import (
+    CutAfterReading,
+    CutBeforeReading,
+    FormField,
+    ReceivedRequest,
+    Reply,
+    ScriptedServer,
+    Step,
+)
 
 ACEDATACLOUD, AIGPTIMAGE = AceDataCloud(), AiGptImage()
 REQUEST = ImageRequest(prompt="a red kite at 5 €", model="gpt-image-2", options={"n": 2})
 
+# What a form must not trip over: all bytes, line ends, and what looks like the end of the form.
+BYTES = bytes(range(256)) + b"\r\n--\r\n\r\n--boundary--\r\n"
+PHOTO = ImageFile(name="images.jpg", media_type="image/jpeg", content=BYTES)
+OTHER = ImageFile(name="images.png", media_type="image/png", content=b"\x89PNG" + BYTES * 300)
+MASK = ImageFile(name="mask.png", media_type="image/png", content=b"")
+EDIT = ImageRequest(
+    prompt='make it "winter"\r\nat 5 € & more; ü',
+    model="gpt-image-2",
+    options={"n": 2, "quality": "high", "extra": {"a": [1, None]}},
+    images=[PHOTO, OTHER],
+    mask=MASK,
+)
 ACCEPTED = Reply({"task_id": "task-1"})
 CREATED = Reply({"code": 200, "msg": "success", "data": {"taskId": "task-1"}})
 RECORD = Reply({"id": "task-1", "finished_at": 5.5, "response": {"data": [{"url": "https://x.example/a.png"}]}})
@@ -39,6 +61,8 @@ HALF_AN_ANSWER = CutAfterReading(b'HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\
 NOT_HTTP = CutAfterReading(b"SSH-2.0-OpenSSH_9.9\r\n")
 BAD_GZIP = Reply(b"not compressed", headers={"Content-Encoding": "gzip"})
 UNAVAILABLE = Reply(b"try later", status=503)
+USED_UP = Reply({"error": {"code": "used_up", "message": "no balance"}}, status=403)
+NO_CREDITS = Reply({"code": 402, "msg": "no credits"})
 
 
 def limited(retry_after: str) -> Reply:
@@ -51,6 +75,10 @@ def submit() -> Flow[Any]:
 
 def read() -> Flow[Any]:
     return ACEDATACLOUD.get_task("task-1")
+
+
+def edit() -> Flow[Any]:
+    return ACEDATACLOUD.submit(EDIT, key="derived")
 
 
 def submit_with_key() -> Flow[Any]:
@@ -70,7 +98,7 @@ class Scenario:
     """What the server does, and what has to come of it.
 
     :param expected: the class of the error, or None for success.
-    :param pauses: the least pause before each repetition.
+    :param pauses: the pause before each repetition, without chance.
     """
 
     flow: Callable[[], Flow[Any]]
@@ -122,72 +150,56 @@ SCENARIOS = {
         submit_with_key, [CutAfterReading(), UNAVAILABLE, CREATED], pauses=[1, 2]
     ),
     "jobs: submit, cut and then refused": Scenario(
-        submit_with_key, [CutAfterReading(), Reply({"code": 402, "msg": "no credits"})], UnknownOutcomeError, pauses=[1]
+        submit_with_key,
+        [CutAfterReading(), NO_CREDITS],
+        UnknownOutcomeError,
+        pauses=[1],
+        attributes={"billed": "unknown"},
     ),
+    "edit": Scenario(edit, [ACCEPTED]),
+    "edit, slowed down": Scenario(edit, [limited("3"), limited("3"), ACCEPTED], pauses=[3, 3]),
+    "edit, refused": Scenario(edit, [USED_UP], QuotaExceededError),
+    "edit, cut": Scenario(edit, [CutAfterReading()], UnknownOutcomeError),
+    "edit, slowed down, then cut": Scenario(
+        edit, [limited("3"), CutAfterReading(b"HTTP/1.1 2")], UnknownOutcomeError, pauses=[3]
+    ),
+    "edit, a page": Scenario(edit, [Reply(b"<html>", status=502)], UnknownOutcomeError),
     "jobs: submit, refused": Scenario(
-        submit_with_key, [Reply({"code": 402, "msg": "no credits"})], QuotaExceededError, attributes={"billed": "no"}
+        submit_with_key, [NO_CREDITS], QuotaExceededError, attributes={"billed": "no"}
     ),
 }  # fmt: skip
 
 
-@pytest.fixture(params=TRANSPORTS)
-def driven(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> DrivenTransport:
-    """Each transport in turn, in frozen time and without proxies."""
-    monkeypatch.setenv("NO_PROXY", "*")
-    one = DrivenTransport(request.param)
-    one.freeze_time(monkeypatch)
-    return one
+def received(request: ReceivedRequest) -> tuple[Any, ...]:
+    """Return what of a request has to be the same over both transports, the texts of a form in any order."""
+    ours = [request.headers.get(name) for name in ("Authorization", "User-Agent", "Accept", "X-Request-ID", "Cookie")]
+    media_type, _, _ = request.headers.get("Content-Type", "").partition(";")
+    form = sorted(request.form, key=lambda field: field.name) if media_type.startswith("multipart/") else ()
+    return request.method, request.path, request.query, request.body, ours, media_type, form
 
 
-@pytest.mark.parametrize("scenario", [pytest.param(scenario, id=name) for name, scenario in SCENARIOS.items()])
-def test_a_flow_ends_as_it_should(driven: DrivenTransport, scenario: Scenario) -> None:
-    with ScriptedServer(*scenario.script) as server:
-        outcome = driven.outcome(scenario.flow(), account(server.url))
-
-    if scenario.expected is None:
-        assert not isinstance(outcome, ImageTaskError), outcome
-    else:
-        assert type(outcome) is scenario.expected
-    for name, value in scenario.attributes.items():
-        assert getattr(outcome, name) == value
-    reset = sum(isinstance(step, CutBeforeReading) for step in scenario.script)
-    assert len(server.requests) == len(scenario.script) - reset
-    assert (
-        len({(request.method, request.path, str(request.query), str(request.body)) for request in server.requests}) < 2
-    )
-    assert len(driven.pauses) == len(scenario.pauses)
-    for pause, least in zip(driven.pauses, scenario.pauses, strict=True):
-        assert least <= pause <= least + 1
-
-
-@pytest.mark.parametrize("scenario", [pytest.param(scenario, id=name) for name, scenario in SCENARIOS.items()])
-def test_both_transports_do_the_same(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "*")
-    ours = ("Authorization", "User-Agent", "Accept", "Content-Type", "X-Request-ID", "Cookie")
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+def test_a_flow_ends_as_it_should_and_over_both_transports_alike(
+    scenario: Scenario, drive_with: Callable[[str], DrivenTransport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda low, high: low)
     seen = {}
     for kind in TRANSPORTS:
-        driven = DrivenTransport(kind)
-        driven.freeze_time(monkeypatch)
-        monkeypatch.setattr("random.uniform", lambda low, high: low)
+        driven = drive_with(kind)
         with ScriptedServer(*scenario.script) as server:
-            outcome = comparable(driven.outcome(scenario.flow(), account(server.url)))
-        asked = [
-            (request.method, request.path, request.query, request.body, [request.headers.get(name) for name in ours])
-            for request in server.requests
-        ]
-        seen[kind] = (outcome, asked, driven.pauses)
+            outcome = driven.outcome(scenario.flow(), account(server.url))
+        requests = [received(request) for request in server.requests]
+        seen[kind] = (comparable(outcome), requests)
+
+        assert (type(outcome) if isinstance(outcome, ImageTaskError) else None) is scenario.expected, outcome
+        for name, value in scenario.attributes.items():
+            assert getattr(outcome, name) == value
+        reset = sum(isinstance(step, CutBeforeReading) for step in scenario.script)
+        assert len(requests) == len(scenario.script) - reset
+        assert all(request == requests[0] for request in requests)
+        assert driven.pauses == list(scenario.pauses)
 
     assert seen["requests"] == seen["aiohttp"]
-
-
-def test_an_unknown_outcome_is_kept_although_the_repetition_was_refused(driven: DrivenTransport) -> None:
-    with ScriptedServer(CutAfterReading(), Reply({"code": 402, "msg": "no credits"})) as server:
-        error = driven.outcome(submit_with_key(), account(server.url))
-
-    assert type(error) is UnknownOutcomeError
-    assert error.billed == "unknown"
-    assert type(error.__cause__) is QuotaExceededError
-    assert [request.headers["X-Request-ID"] for request in server.requests] == ["derived", "derived"]
 
 
 def test_a_refused_connection_is_tried_again_and_was_not_billed(driven: DrivenTransport) -> None:
@@ -201,13 +213,91 @@ def test_a_refused_connection_is_tried_again_and_was_not_billed(driven: DrivenTr
     assert "refused" in error.message or "Connect call failed" in error.message
 
 
-def test_a_server_that_hangs_leaves_the_outcome_unknown(driven: DrivenTransport) -> None:
-    with ScriptedServer(Hang()) as server:
-        error = driven.outcome(submit(), account(server.url, request_timeout=0.2))
+def test_a_form_arrives_as_it_was_meant(driven: DrivenTransport) -> None:
+    with ScriptedServer(ACCEPTED) as server:
+        task = driven.run(edit(), account(server.url))
 
-    assert type(error) is UnknownOutcomeError
-    assert "took too long" in error.message
-    assert len(server.requests) == 1
+    (request,) = server.requests
+    texts = sorted((field for field in request.form if field.filename is None), key=lambda field: field.name)
+    files = [field for field in request.form if field.filename is not None]
+    assert task.id == "task-1"
+    assert (request.method, request.path) == ("POST", "/openai/images/edits")
+    assert request.headers["Content-Type"].startswith("multipart/form-data; boundary=")
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert [(field.name, field.content.decode()) for field in texts] == [
+        ("async", "true"),
+        ("extra", '{"a": [1, null]}'),
+        ("model", "gpt-image-2"),
+        ("n", "2"),
+        ("prompt", EDIT.prompt),
+        ("quality", "high"),
+        ("size", "auto"),
+        ("trace_id", "derived"),
+    ]
+    assert files == [
+        FormField(name="image", content=PHOTO.content, filename="images.jpg", media_type="image/jpeg"),
+        FormField(name="image", content=OTHER.content, filename="images.png", media_type="image/png"),
+        FormField(name="mask", content=b"", filename="mask.png", media_type="image/png"),
+    ]
+
+
+def test_every_request_names_package_version_and_key(driven: DrivenTransport) -> None:
+    with ScriptedServer(Reply({})) as server:
+        driven.ask(SUBMISSION, account(server.url))
+
+    headers = server.requests[0].headers
+    assert headers["User-Agent"] == f"airflow-provider-imagetasks/{__version__}"
+    assert headers["Authorization"] == f"Bearer {KEY}"
+    assert (headers["Accept"], headers["Content-Type"]) == ("application/json", "application/json")
+
+
+def test_without_a_key_there_is_no_authorization(driven: DrivenTransport) -> None:
+    with ScriptedServer(Reply({})) as server:
+        keyless = account(server.url)
+        object.__setattr__(keyless, "key", None)
+        driven.ask(SUBMISSION, keyless)
+
+    assert "Authorization" not in server.requests[0].headers
+
+
+def test_a_netrc_file_never_replaces_the_key(
+    driven: DrivenTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\ndefault login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    with ScriptedServer(Reply({}), Reply({})) as server:
+        driven.ask(SUBMISSION, account(server.url))
+        driven.ask(Request(method="GET", path="/"), account(server.url))
+
+    assert [request.headers["Authorization"] for request in server.requests] == [f"Bearer {KEY}"] * 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_and_the_key_stays(driven: DrivenTransport, status: int) -> None:
+    with ScriptedServer() as elsewhere:
+        moved = Reply(b"", status=status, headers={"Location": f"{elsewhere.url}/openai/tasks"})
+        with ScriptedServer(moved, moved, moved) as server:
+            flows = (
+                AceDataCloud().get_task("task-1"),
+                AiGptImage().get_task("task-1"),
+                AceDataCloud().submit(ImageRequest(prompt="a red kite", model="gpt-image-2")),
+            )
+            errors = [driven.outcome(flow, account(server.url)) for flow in flows]
+
+    at_submit = UnknownOutcomeError if status == 303 else ProtocolError
+    assert [type(error) for error in errors] == [ProtocolError, ProtocolError, at_submit]
+    assert all(elsewhere.url in error.message for error in errors)
+    assert (len(server.requests), elsewhere.requests) == (3, [])
+
+
+def test_cookies_are_not_kept(driven: DrivenTransport) -> None:
+    limited = Reply({}, status=503, headers={"Set-Cookie": "session=1; Path=/"})
+    with ScriptedServer(limited, Reply({})) as server:
+        driven.run(AceDataCloud().get_task("task-1"), account(server.url))
+
+    assert [request.headers.get("Cookie") for request in server.requests] == [None, None]
 
 
 def test_a_wait_runs_over_either_transport(driven: DrivenTransport) -> None:
@@ -224,11 +314,13 @@ def test_a_wait_runs_over_either_transport(driven: DrivenTransport) -> None:
 
 
 def test_what_is_sent_and_what_comes_back_is_whole(driven: DrivenTransport) -> None:
-    with ScriptedServer(ACCEPTED, RECORD, Reply({"code": 404}, status=404)) as server:
-        submitted, finished, missing = (driven.run(flow(), account(server.url)) for flow in (submit, read, read_jobs))
+    flows = (submit, read, read_jobs, submit_with_key)
+    with ScriptedServer(ACCEPTED, RECORD, Reply({"code": 404}, status=404), CREATED) as server:
+        submitted, finished, missing, _ = (driven.run(flow(), account(server.url)) for flow in flows)
 
     assert (submitted.id, submitted.prompt) == ("task-1", "a red kite at 5 €")
     assert (finished.state, finished.images[0].url) == (TaskState.SUCCEEDED, "https://x.example/a.png")
     assert missing.state is TaskState.NOT_FOUND
     assert server.requests[0].body["prompt"] == "a red kite at 5 €"
     assert server.requests[2].query == {"taskId": ["task/1 +ä&x=%2F"]}
+    assert server.requests[3].headers["X-Request-ID"] == "derived"

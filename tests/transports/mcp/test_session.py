@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +20,7 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.services.wire import Flow, Request, Response, ToolAnswer, ToolCall, ask
+from airflow_provider_imagetasks.services.wire import Flow, Response, ToolAnswer, ToolCall, ask
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 from airflow_provider_imagetasks.transports.selection import open_async_transport, open_transport
 from tests.scripted_server import CutAfterReading, CutBeforeReading, Hang, ReceivedRequest, Reply, ScriptedServer, Step
@@ -45,16 +42,8 @@ def _at_once(error: ImageTaskError, attempt: int, attempts: int) -> float | None
 
 
 def account(url: str, **fields: Any) -> Account:
-    return Account(
-        **{
-            "conn_id": "mine",
-            "service": "acedatacloud_mcp",
-            "base_url": url,
-            "key": KEY,
-            "request_timeout": 2,
-            **fields,
-        }
-    )
+    usual = {"conn_id": "mine", "service": "acedatacloud_mcp", "key": KEY, "request_timeout": 2}
+    return Account(**{**usual, "base_url": url, **fields})
 
 
 def submission() -> Flow[ImageTask]:
@@ -107,58 +96,60 @@ def test_both_transports_do_the_same(server: ScriptedServer) -> None:
     assert server.otherwise.methods.count("initialize") == 1  # type: ignore[attr-defined]
 
 
-def test_a_stream_of_events_is_an_answer_too(server: ScriptedServer) -> None:
-    def stream(request: ReceivedRequest) -> Step:
-        step = tools(request)
-        if request.body and request.body["method"] == "tools/call" and isinstance(step, Reply):
-            event = f"event: message\r\ndata: {json.dumps(step.body)}\r\n\r\n".encode()
-            return Reply(event, headers={"Content-Type": "text/event-stream"})
-        return step
+def changed(tools: ToolServer, change: Callable[[Reply], Reply]) -> Callable[[ReceivedRequest], Step]:
+    """Return a server whose answers are changed on the way."""
 
-    tools = ToolServer(says({"task_id": TASK_ID}))
-    server.otherwise = stream
+    def step(request: ReceivedRequest) -> Step:
+        reply = tools(request)
+        return change(reply) if isinstance(reply, Reply) and reply.body else reply
+
+    return step
+
+
+def test_a_stream_of_events_is_an_answer_too(server: ScriptedServer) -> None:
+    def stream(reply: Reply) -> Reply:
+        event = f"event: message\r\ndata: {json.dumps(reply.body)}\r\n\r\n".encode()
+        return Reply(event, headers={"Content-Type": "text/event-stream"})
+
+    server.otherwise = changed(ToolServer(says({"task_id": TASK_ID})), stream)
 
     assert outcome(submission(), account(f"{server.url}/mcp")).id == TASK_ID
 
 
-def test_a_host_that_is_no_mcp_server_is_named_and_nothing_was_billed(server: ScriptedServer) -> None:
-    for step in (
-        Reply(b"<html>Welcome</html>", headers={"Content-Type": "text/html"}),
-        Reply({"hello": "world"}, headers={"Content-Type": "application/json"}),
-        Reply({"detail": "Not Found"}, status=404),
-        Reply(status=405),
-    ):
-        server.otherwise = lambda _request, step=step: step
-        error = outcome(submission(), account(f"{server.url}/mcp"))
+TEXT, JSON = {"Content-Type": "text/html"}, {"Content-Type": "application/json"}
+REFUSED_BEFORE_THE_CALL: dict[str, tuple[Step, type[ImageTaskError], str]] = {
+    "a page": (Reply(b"<html>Welcome</html>", headers=TEXT), InvalidRequestError, "/mcp"),
+    "another JSON": (Reply({"hello": "world"}, headers=JSON), InvalidRequestError, "/mcp"),
+    "404": (Reply({"detail": "Not Found"}, status=404), InvalidRequestError, "/mcp"),
+    "405": (Reply(status=405), InvalidRequestError, "/mcp"),
+    "a refused key": (Reply({"error": f"invalid_token {KEY}"}, status=401), AuthenticationError, "invalid_token ***"),
+    **{
+        str(status): (Reply(b"<html>Bad Gateway</html>", status=status), ServiceUnavailableError, f"HTTP {status}")
+        for status in (500, 502, 503)
+    },
+}
 
-        assert isinstance(error, InvalidRequestError), step
-        assert error.billed == "no"
-        assert f"{server.url}/mcp" in error.message
+
+@pytest.mark.parametrize(("step", "error_class", "said"), REFUSED_BEFORE_THE_CALL.values(), ids=REFUSED_BEFORE_THE_CALL)
+def test_what_is_answered_before_the_call_is_named_and_nothing_was_billed(
+    server: ScriptedServer, step: Step, error_class: type[ImageTaskError], said: str
+) -> None:
+    server.otherwise = lambda _request: step
+
+    error = outcome(submission(), account(f"{server.url}/mcp"))
+
+    assert (type(error), error.billed) == (error_class, "no")
+    assert said in error.message
 
 
 def test_a_server_without_the_tool_is_named_with_what_it_has(server: ScriptedServer) -> None:
     error = against(server, ToolServer(says(""), tools=("list_files",)), submission())
+    tested = against(server, ToolServer(says(""), tools=("openai_get_task",)), SERVICE.check_connection())
 
-    assert isinstance(error, InvalidRequestError)
-    assert error.billed == "no"
+    assert (type(error), type(tested), error.billed) == (InvalidRequestError, InvalidRequestError, "no")
     assert all(words in error.message for words in ("openai_generate_image", f"{server.url}/mcp", "list_files"))
-    assert "tools/call" not in server.otherwise.methods  # type: ignore[union-attr,attr-defined]
-
-
-def test_the_connection_test_names_missing_tools(server: ScriptedServer) -> None:
-    error = against(server, ToolServer(says(""), tools=("openai_get_task",)), SERVICE.check_connection())
-
-    assert isinstance(error, InvalidRequestError)
-    assert "openai_edit_image" in error.message
-
-
-def test_a_refused_key_is_an_authentication_error(server: ScriptedServer) -> None:
-    server.otherwise = lambda _request: Reply({"error": f"invalid_token {KEY}"}, status=401)
-
-    error = outcome(submission(), account(f"{server.url}/mcp"))
-
-    assert isinstance(error, AuthenticationError)
-    assert error.billed == "no"
+    assert "openai_edit_image" in tested.message
+    assert not any(request.body and request.body["method"] == "tools/call" for request in server.requests)
 
 
 def test_a_server_that_is_down_is_not_billed_and_worth_a_retry() -> None:
@@ -170,16 +161,6 @@ def test_a_server_that_is_down_is_not_billed_and_worth_a_retry() -> None:
     assert isinstance(error, ServiceUnavailableError)
     assert (error.billed, error.retryable) == ("no", True)
     assert f"{url}/mcp" in error.message
-
-
-@pytest.mark.parametrize("status", [500, 502, 503])
-def test_a_server_error_before_the_call_is_not_billed(server: ScriptedServer, status: int) -> None:
-    server.otherwise = lambda _request: Reply(b"<html>Bad Gateway</html>", status=status)
-
-    error = outcome(submission(), account(f"{server.url}/mcp"))
-
-    assert isinstance(error, ServiceUnavailableError)
-    assert error.billed == "no"
 
 
 @pytest.mark.parametrize(
@@ -254,6 +235,17 @@ def test_a_server_that_forgets_every_session_is_not_asked_for_ever(server: Scrip
     assert tools.methods.count("tools/call") == 2
 
 
+def at_once(server: ScriptedServer, ids: list[str]) -> list[Any]:
+    """Return what questions for these ids come to, which are asked at once over one transport."""
+
+    async def together() -> list[Any]:
+        async with open_async_transport(account(f"{server.url}/mcp")) as transport:
+            flows = [transport.run(SERVICE.read_one(image_task_id)) for image_task_id in ids]
+            return await asyncio.gather(*flows, return_exceptions=True)
+
+    return asyncio.run(together())
+
+
 def test_one_failed_call_does_not_end_the_calls_of_others(server: ScriptedServer) -> None:
     def step(request: ReceivedRequest) -> Step:
         arguments = (request.body or {}).get("params", {}).get("arguments", {})
@@ -261,29 +253,17 @@ def test_one_failed_call_does_not_end_the_calls_of_others(server: ScriptedServer
             return CutAfterReading()
         return ToolServer(says({"id": TASK_ID, "finished_at": None}))(request)
 
-    async def together() -> list[Any]:
-        async with open_async_transport(account(f"{server.url}/mcp")) as transport:
-            ids = ["cut" if number % 2 else "fine" for number in range(8)]
-            flows = [transport.run(SERVICE.read_one(image_task_id)) for image_task_id in ids]
-            return await asyncio.gather(*flows, return_exceptions=True)
-
     server.otherwise = step
-    results = asyncio.run(together())
+    results = at_once(server, ["fine", "cut"] * 4)
 
     assert [isinstance(result, ServiceUnavailableError) for result in results] == [False, True] * 4
     assert [request.body["method"] for request in server.requests if request.body].count("initialize") == 1
 
 
 def test_many_who_find_the_server_down_share_one_attempt(server: ScriptedServer) -> None:
-    async def together() -> list[Any]:
-        async with open_async_transport(account(f"{server.url}/mcp")) as transport:
-            flows = [transport.run(SERVICE.read_one(TASK_ID)) for _ in range(20)]
-            return await asyncio.gather(*flows, return_exceptions=True)
-
     server.otherwise = lambda _request: Reply(status=503)
-    results = asyncio.run(together())
 
-    assert all(isinstance(result, ServiceUnavailableError) for result in results)
+    assert all(isinstance(result, ServiceUnavailableError) for result in at_once(server, [TASK_ID] * 20))
     assert len(server.requests) == 1
 
 
@@ -297,14 +277,12 @@ def test_the_key_is_not_in_what_the_server_repeats(server: ScriptedServer) -> No
 
 
 def test_a_cookie_is_not_kept(server: ScriptedServer) -> None:
-    def with_cookie(request: ReceivedRequest) -> Step:
-        step = tools(request)
-        return Reply(step.body, step.status, {**step.headers, "Set-Cookie": "a=b"}) if isinstance(step, Reply) else step
+    server.otherwise = changed(
+        ToolServer(says({"task_id": TASK_ID})),
+        lambda reply: replace(reply, headers={**reply.headers, "Set-Cookie": "a=b"}),
+    )
 
-    tools = ToolServer(says({"task_id": TASK_ID}))
-    server.otherwise = with_cookie
-    outcome(submission(), account(f"{server.url}/mcp"))
-
+    assert outcome(submission(), account(f"{server.url}/mcp")).id == TASK_ID
     assert not any("Cookie" in request.headers for request in server.requests)
 
 
@@ -331,77 +309,10 @@ def test_a_missing_ca_bundle_is_named() -> None:
     assert "/nowhere/ca.pem" in error.message
 
 
-def test_an_http_request_is_no_tool_call(server: ScriptedServer) -> None:
-    with pytest.raises(TypeError, match="is_tool_server"):
-        outcome(ask(Request(method="GET", path="/")), account(server.url))
-    with (
-        open_transport(account(server.url, service="acedatacloud")) as transport,
-        pytest.raises(TypeError, match="is_tool_server"),
-    ):
-        transport.run(ask(ToolCall(tool="a")))
-
-
 def test_an_answer_without_text_is_read_from_its_structure(server: ScriptedServer) -> None:
     structured = Reply({"content": [], "structuredContent": {"result": json.dumps({"task_id": TASK_ID})}})
 
     assert against(server, ToolServer(structured), submission()).id == TASK_ID
-
-
-def test_the_sdk_is_asked_for_by_name_where_it_is_missing() -> None:
-    code = """
-import sys
-sys.modules["mcp"] = sys.modules["mcp_types"] = None
-from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.transports.selection import open_transport
-account = Account(conn_id="mine", service="acedatacloud_mcp", base_url="http://127.0.0.1:1/mcp", key="k")
-try:
-    open_transport(account).__enter__()
-except Exception as error:
-    print(type(error).__name__, error)
-"""
-    said = run_python(code)
-
-    assert said.startswith("InvalidRequestError")
-    assert "pip install 'airflow-provider-imagetasks[mcp]'" in said
-    assert "It was not billed" in said
-
-
-def test_nothing_but_a_call_imports_the_sdk() -> None:
-    code = """
-import sys
-import airflow_provider_imagetasks.hooks.image_task
-import airflow_provider_imagetasks.operators.image_task
-import airflow_provider_imagetasks.sensors.image_task
-import airflow_provider_imagetasks.triggers.image_task
-import airflow_provider_imagetasks.provider_info as info
-info.get_provider_info()
-from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.transports.selection import open_transport
-from airflow_provider_imagetasks.local import LocalImageService
-from airflow_provider_imagetasks.services import get_service, known_services
-for name in known_services():
-    get_service(name)
-with LocalImageService(latency=0) as local:
-    url = f"{local.url}/acedatacloud"
-    with open_transport(Account(conn_id="c", service="acedatacloud", base_url=url, key="k" * 9)) as transport:
-        print(transport.run(get_service("acedatacloud").check_connection()))
-print([name for name in sys.modules if name.split(".")[0] in ("mcp", "mcp_types", "httpx2")])
-"""
-    assert run_python(code).splitlines()[-1] == "[]"
-
-
-def run_python(code: str) -> str:
-    completed = subprocess.run(
-        [sys.executable, "-c", code],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=Path(__file__).parents[3],
-        env={**os.environ, "AIRFLOW__CORE__UNIT_TEST_MODE": "True"},
-    )
-    assert completed.returncode == 0, completed.stderr
-    return completed.stdout.strip()
 
 
 async def test_a_session_dropped_in_a_wait_is_opened_again() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import time
@@ -37,18 +38,9 @@ ARGUMENTS = ("-m", "airflow_provider_imagetasks.local.stdio", "--latency", "0.2"
 
 
 def account(folder: Path, *arguments: str, command: str = sys.executable, **fields: Any) -> Account:
-    return Account(
-        **{
-            "conn_id": "mine",
-            "service": "gpt_image_mcp",
-            "base_url": "",
-            "key": KEY,
-            "request_timeout": 20,
-            "output_dir": str(folder),
-            "server_command": ServerCommand(command=command, args=arguments or ARGUMENTS),
-            **fields,
-        }
-    )
+    started = ServerCommand(command=command, args=arguments or ARGUMENTS)
+    usual = {"conn_id": "mine", "service": "gpt_image_mcp", "base_url": "", "key": KEY, "request_timeout": 20}
+    return Account(**{**usual, "output_dir": str(folder), "server_command": started, **fields})
 
 
 def submission(account: Account, prompt: str = "a red kite") -> Any:
@@ -64,23 +56,28 @@ def failure(account: Account) -> ImageTaskError:
 
 
 @pytest.fixture
-def hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageTaskHook:
-    """A hook whose connection starts its own server, where that is allowed."""
+def allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections may start their own server."""
     monkeypatch.setenv("AIRFLOW__IMAGETASKS__ALLOW_STDIO_COMMANDS", "True")
-    return made_hook(connection(tmp_path), monkeypatch)
 
 
-def connection(folder: Path, **extra: Any) -> dict[str, Any]:
-    fields = {"service": "gpt_image_mcp", "command": sys.executable, "args": list(ARGUMENTS), **extra}
-    return {"password": KEY, "extra": {"output_dir": str(folder), "request_timeout": 20, **fields}}
+@pytest.fixture
+def connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A connection that starts its own server; Airflow knows it as 'mine'."""
+    extra = {"service": "gpt_image_mcp", "command": sys.executable, "args": list(ARGUMENTS)}
+    fields = {"password": KEY, "extra": {"output_dir": str(tmp_path / "server"), "request_timeout": 20, **extra}}
+    monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps({"conn_type": "imagetasks", **fields}))
+    return fields
 
 
-def made_hook(connection: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> ImageTaskHook:
-    import json
-
-    value = json.dumps({"conn_type": "imagetasks", **connection})
-    monkeypatch.setenv("AIRFLOW_CONN_MINE", value)
+@pytest.fixture
+def hook(allowed: None, connection: dict[str, Any]) -> ImageTaskHook:
     return ImageTaskHook("mine")
+
+
+@pytest.fixture
+def runner(allowed: None, connection: dict[str, Any]) -> TaskRunner:
+    return TaskRunner(connections={"imagetasks_default": connection})
 
 
 def servers() -> list[psutil.Process]:
@@ -139,48 +136,47 @@ def test_the_connection_test_starts_nothing(hook: ImageTaskHook, monkeypatch: py
     assert "does not start" in said
 
 
-def test_a_command_is_refused_unless_the_configuration_allows_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hook = made_hook(connection(tmp_path), monkeypatch)
+def test_a_command_is_refused_unless_the_configuration_allows_it(connection: dict[str, Any]) -> None:
+    hook = ImageTaskHook("mine")
 
     with pytest.raises(InvalidRequestError, match="allow_stdio_commands"):
         _ = hook.account
     assert hook.test_connection()[0] is False
 
 
+def batch(folder: Path, *, deferrable: bool) -> ImageBatchOperator:
+    return ImageBatchOperator(
+        task_id="a",
+        prompts=[f"kite {number}" for number in range(4)],
+        output_path=f"file://{folder}/kept",
+        options={"size": "64x64"},
+        deferrable=deferrable,
+    )
+
+
 @pytest.mark.parametrize(
-    "make_task",
+    ("make_task", "fix"),
     [
-        pytest.param(lambda: ImageTaskSubmitOperator(task_id="a", prompt="a kite"), id="submit"),
-        pytest.param(lambda: ImageTaskSensor(task_id="a", image_task_id="some-id"), id="sensor"),
-        pytest.param(lambda: ImageTaskSensor(task_id="a", image_task_id="some-id", deferrable=True), id="deferrable"),
+        pytest.param(lambda _: ImageTaskSubmitOperator(task_id="a", prompt="a kite"), "set Host", id="submit"),
+        pytest.param(lambda _: ImageTaskSensor(task_id="a", image_task_id="b"), "set Host", id="sensor"),
+        pytest.param(
+            lambda _: ImageTaskSensor(task_id="a", image_task_id="b", deferrable=True), "set Host", id="deferrable"
+        ),
+        pytest.param(lambda folder: batch(folder, deferrable=True), "", id="batch that would defer"),
     ],
 )
-def test_operator_and_sensor_refuse_with_what_to_do(
-    make_task: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_would_need_the_server_later_refuses_with_what_to_do(
+    make_task: Callable[[Path], Any], fix: str, runner: TaskRunner, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__IMAGETASKS__ALLOW_STDIO_COMMANDS", "True")
-    runner = TaskRunner(connections={"imagetasks_default": connection(tmp_path)})
+    outcome = runner.run(lambda: make_task(tmp_path))
 
-    outcome = runner.run(make_task)
-
-    assert outcome.state == "failed"
-    assert isinstance(outcome.error, InvalidRequestError)
+    assert (outcome.state, isinstance(outcome.error, InvalidRequestError)) == ("failed", True)
     assert "deferrable=False" in str(outcome.error)
-    assert "set Host" in str(outcome.error)
+    assert fix in str(outcome.error)
+    assert servers() == []
 
 
-def batch(folder: Path, **arguments: Any) -> ImageBatchOperator:
-    prompts = [f"kite {number}" for number in range(4)]
-    arguments = {"output_path": f"file://{folder}/kept", "options": {"size": "64x64"}, **arguments}
-    return ImageBatchOperator(task_id="a", prompts=prompts, **arguments)
-
-
-def test_a_batch_submits_waits_and_collects_in_one_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__IMAGETASKS__ALLOW_STDIO_COMMANDS", "True")
-    runner = TaskRunner(connections={"imagetasks_default": connection(tmp_path / "server")})
-
+def test_a_batch_submits_waits_and_collects_in_one_session(runner: TaskRunner, tmp_path: Path) -> None:
     outcome = runner.run(lambda: batch(tmp_path, deferrable=False))
 
     assert outcome.state == "success", outcome.error
@@ -189,48 +185,27 @@ def test_a_batch_submits_waits_and_collects_in_one_session(tmp_path: Path, monke
     assert servers() == []
 
 
-def test_a_batch_that_would_defer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__IMAGETASKS__ALLOW_STDIO_COMMANDS", "True")
-    runner = TaskRunner(connections={"imagetasks_default": connection(tmp_path)})
-
-    outcome = runner.run(lambda: batch(tmp_path, deferrable=True))
-
-    assert (outcome.state, isinstance(outcome.error, InvalidRequestError)) == ("failed", True)
-    assert "deferrable=False" in str(outcome.error)
-    assert servers() == []
+SAYS_ITS_KEY = "import os, sys; sys.exit('no luck today, ' + os.environ['OPENAI_API_KEY'])"
+SAYS_SOMETHING_ELSE = "print('hello'); input(); input()"
 
 
-def test_a_command_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    error = failure(account(tmp_path, command="/no/such/program"))
-
-    assert isinstance(error, InvalidRequestError)
-    assert error.billed == "no"
-    assert "/no/such/program" in error.message
-
-
-def test_the_last_words_of_a_server_that_ends_at_once_are_in_the_error(tmp_path: Path) -> None:
-    code = "import os, sys; sys.exit('no luck today, ' + os.environ['OPENAI_API_KEY'])"
-    error = failure(account(tmp_path, "-c", code))
-
-    assert isinstance(error, InvalidRequestError)
-    assert error.billed == "no"
-    assert "no luck today, ***" in error.message
-
-
-def test_a_server_without_a_key_says_so(tmp_path: Path) -> None:
-    error = failure(account(tmp_path, key=None))
-
-    assert "OPENAI_API_KEY environment variable is required" in error.message
-    assert error.billed == "no"
-
-
-def test_a_program_that_says_something_else_is_no_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "fields", "said"),
+    [
+        pytest.param((), {"command": "/no/such/program"}, "/no/such/program", id="no such program"),
+        pytest.param(("-c", SAYS_ITS_KEY), {}, "no luck today, ***", id="ends at once"),
+        pytest.param((), {"key": None}, "OPENAI_API_KEY environment variable is required", id="no key"),
+        pytest.param(("-c", SAYS_SOMETHING_ELSE), {"request_timeout": 2}, "no session within 2 s", id="no MCP server"),
+    ],
+)
+def test_a_program_that_is_no_server_is_named_with_its_last_words(
+    arguments: tuple[str, ...], fields: dict[str, Any], said: str, tmp_path: Path
+) -> None:
     started = time.monotonic()
-    error = failure(account(tmp_path, "-c", "print('hello'); input(); input()", request_timeout=2))
+    error = failure(account(tmp_path, *arguments, **fields))
 
-    assert isinstance(error, InvalidRequestError)
-    assert error.billed == "no"
-    assert "no session within 2 s" in error.message
+    assert (type(error), error.billed) == (InvalidRequestError, "no")
+    assert said in error.message
     assert time.monotonic() - started < 15
 
 

@@ -1,0 +1,296 @@
+"""The texts of the GPT-Image MCP server, as ``src/tools/async-jobs.ts`` of ex-takashima's repository writes them."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+
+import pytest
+
+from airflow_provider_imagetasks.exceptions import (
+    ContentPolicyError,
+    ImageTaskError,
+    ImageTaskFailedError,
+    InvalidRequestError,
+    ProtocolError,
+    ServiceUnavailableError,
+    UnknownOutcomeError,
+)
+from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.exchange import ATTEMPTS
+from airflow_provider_imagetasks.services.wire import ToolCall
+from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, ImageTask, TaskState
+from tests.flow_driver import DrivenFlow, drive, tool_answer
+from tests.services.wire_examples import NOT_FOUND, RUNNING, SUCCEEDED, account, completed
+
+SERVICE = get_service("gpt_image_mcp")
+ACCOUNT = account(output_dir="/srv/images")
+JOB, OTHER = "0b6c2c4e-1111-4222-8333-444444444444", "0b6c2c4e-1111-4222-8333-555555555555"
+PICTURE = ImageFile(name="a.png", media_type="image/png", content=b"a picture")
+HISTORY = "\n📝 History ID: 0b6c2c4e\n💡 Use get_history_by_uuid to see detailed generation info."
+STARTED = f"✅ Job started successfully!\n\n🆔 Job ID: {JOB}\n🛠️  Tool: generate_image\n💬 Prompt: a red kite\n\nUse ..."
+
+
+def status(word: str, end: str = "", emoji: str = "🔄") -> str:
+    times = "📅 Created: 11/20/2026, 1:00:00 PM\n🔄 Updated: 20.11.2026 13:00\n"
+    head = f"📊 Job Status\n\n🆔 Job ID: {JOB}\n{emoji} Status: {word}\n📈 Progress: 30%\n🛠️  Tool: generate_image\n"
+    return f"{head}{times}\n{end}"
+
+
+def result(*paths: str, prompt: str = "a red kite", count: int | None = None, history: str = HISTORY) -> str:
+    head = (
+        f"✅ Job Result\n\n🆔 Job ID: {JOB}\n🛠️  Tool: generate_image\n📅 Completed: yesterday\n💬 Prompt: {prompt}\n\n"
+    )
+    return head + (files(*paths, count=count) if paths else "") + history
+
+
+def files(*paths: str, count: int | None = None) -> str:
+    lines = "".join(f"  {number}. {path}\n" for number, path in enumerate(paths, start=1))
+    return f"📁 Output Files ({len(paths) if count is None else count}):\n{lines}"
+
+
+def listed_job(job_id: str, word: str, more: str = "") -> str:
+    head = f"🔄 {job_id}\n   Status: {word} (30%)\n   Tool: generate_image\n"
+    return f"{head}   Created: now\n   Prompt: a red kite\n{more}\n"
+
+
+def mcp_error(code: int, message: str) -> str:
+    return f"Error: MCP error {code}: {message}"
+
+
+def complete(**fields: Any) -> ImageRequest:
+    return completed(SERVICE, **{"prompt": "a red kite", "of": ACCOUNT, **fields})
+
+
+def submitted(said: str, *, is_error: bool = False, **fields: Any) -> DrivenFlow:
+    return drive(SERVICE.submit(complete(**fields), key="derived"), tool_answer(said, is_error=is_error))
+
+
+def asked(said: str, *, is_error: bool = False, times: int = 1) -> DrivenFlow:
+    return drive(SERVICE.get_task(JOB), *[tool_answer(said, is_error=is_error)] * times)
+
+
+def asked_for_result(text: str, *, is_error: bool = False, times: int = 1) -> DrivenFlow:
+    answers = [tool_answer(status("COMPLETED", "✅ done")), tool_answer(text, is_error=is_error)]
+    return drive(SERVICE.get_task(JOB), *answers * times)
+
+
+def listing(text: str, *, is_error: bool = False, times: int = 1) -> DrivenFlow:
+    return drive(SERVICE.list_tasks(limit=2), *[tool_answer(text, is_error=is_error)] * times)
+
+
+def error_of(task: ImageTask) -> ImageTaskError:
+    assert task.state is TaskState.FAILED
+    assert task.error is not None
+    return task.error
+
+
+def test_n_becomes_sample_count_and_the_files_have_a_name_of_their_own() -> None:
+    driven, again = (submitted(STARTED, options={"n": 2, "output_format": "jpeg"}) for _ in range(2))
+    first, second = driven.requests[0], again.requests[0]
+
+    assert (driven.result.id, driven.result.state, driven.result.model) == (JOB, RUNNING, "gpt-image-2")
+    assert first.tool == "start_generation_job"
+    assert first.arguments | {"output_path": ""} == {
+        "tool_name": "generate_image",
+        "sample_count": 2,
+        "output_format": "jpeg",
+        "prompt": "a red kite",
+        "model": "gpt-image-2",
+        "output_path": "",
+    }
+    assert re.fullmatch(r"imagetasks-derived-[0-9a-f]{12}\.jpg", first.arguments["output_path"])
+    assert first.arguments["output_path"] != second.arguments["output_path"]
+
+
+@pytest.mark.parametrize(
+    ("said", "fields"),
+    [
+        ("output_path", {"options": {"output_path": "a.png"}}),
+        ("n and sample_count", {"options": {"n": 1, "sample_count": 1}}),
+        ("tool_name", {"options": {"tool_name": "list_history"}}),
+        ("needs a picture", {"options": {"tool_name": "transform_image"}}),
+        ("takes no picture", {"options": {"tool_name": "generate_image"}, "images": [PICTURE]}),
+        ("output_format", {"options": {"output_format": "bmp"}}),
+        ("a URL", {"images": ["https://x.example/a.png"]}),
+        ("no callbacks", {"callback_url": "https://me.example"}),
+        ("no trace ids", {"trace_id": "mine"}),
+        ("output_dir", {"of": account()}),
+    ],
+)
+def test_what_would_fail_later_or_hurt_others_is_refused_first(said: str, fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError, match=said):
+        complete(**fields)
+
+
+def test_a_picture_goes_along_although_the_schema_does_not_list_it() -> None:
+    (call,) = submitted(STARTED, images=[PICTURE], mask=PICTURE, options={"tool_name": "transform_image"}).requests
+
+    encoded = base64.b64encode(b"a picture").decode()
+    assert call.arguments["tool_name"] == "transform_image"
+    assert (call.arguments["reference_image_base64"], call.arguments["mask_image_base64"]) == (encoded, encoded)
+    assert complete(images=[PICTURE]).options["tool_name"] == "edit_image"
+    assert complete(options={"tool_name": "edit_image", "reference_image_path": "a.png"}).options["tool_name"]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (status("PENDING", emoji="⏳"), "pending"),
+        (status("RUNNING", "💡 Job is currently running."), "running"),
+        (status("DREAMING"), "dreaming"),
+    ],
+)
+def test_a_job_that_has_not_ended_runs_also_by_a_word_that_nobody_knows(text: str, word: str) -> None:
+    task = asked(text).result
+
+    assert (task.id, task.state, task.raw_state) == (JOB, RUNNING, word)
+
+
+def test_the_status_of_another_job_is_a_protocol_error() -> None:
+    assert isinstance(asked(status("RUNNING").replace(JOB, OTHER), times=ATTEMPTS).error, ProtocolError)
+
+
+@pytest.mark.parametrize(
+    ("text", "error_class", "code", "billed", "said"),
+    [
+        ("❌ Job failed: MCP error -32603: no luck\nat all", ImageTaskFailedError, None, "unknown", "no luck at all"),
+        ("❌ Job failed: 400 moderation_blocked: no luck", ContentPolicyError, "moderation_blocked", "no", "no luck"),
+        ("🚫 Job was cancelled.", ImageTaskFailedError, "cancelled", "yes", "cancelled"),
+    ],
+)
+def test_a_job_that_failed_or_was_cancelled_says_why_and_what_was_billed(
+    text: str, error_class: type[ImageTaskError], code: str | None, billed: str, said: str
+) -> None:
+    error = error_of(asked(status("CANCELLED" if "cancelled" in text else "FAILED", text, text[0])).result)
+
+    assert (type(error), error.code, error.billed) == (error_class, code, billed)
+    assert said in error.message
+
+
+@pytest.mark.parametrize("history", [HISTORY, ""])
+def test_a_completed_job_is_asked_for_its_prompt_and_files(history: str) -> None:
+    text = result("/srv/images/a_1.png", "~/images/a_2.png", prompt="a kite\n\nwith a tail", history=history)
+    driven = asked_for_result(text)
+
+    assert [call.tool for call in driven.requests] == ["check_job_status", "get_job_result"]
+    assert driven.result.state is SUCCEEDED
+    assert [image.path for image in driven.result.images] == ["/srv/images/a_1.png", "~/images/a_2.png"]
+    assert driven.result.prompt == "a kite\n\nwith a tail"
+
+
+FAKE_FILES = f"a kite\n\n{files('/etc/passwd')}"
+
+
+@pytest.mark.parametrize("history", [HISTORY, ""])
+@pytest.mark.parametrize("prompt", ["a red kite", FAKE_FILES, FAKE_FILES + HISTORY, FAKE_FILES.rstrip("\n")])
+def test_completed_without_files_is_a_failure_that_was_paid_for_whatever_the_prompt_imitates(
+    prompt: str, history: str
+) -> None:
+    error = error_of(asked_for_result(result(prompt=prompt, history=history)).result)
+
+    assert (error.code, error.billed) == ("no_images", "yes")
+
+
+@pytest.mark.parametrize("prompt", [FAKE_FILES, FAKE_FILES + HISTORY, FAKE_FILES.rstrip("\n")])
+def test_the_files_of_a_prompt_are_not_read_beside_others(prompt: str) -> None:
+    task = asked_for_result(result("/srv/images/a.png", prompt=prompt)).result
+
+    assert [image.path for image in task.images] == ["/srv/images/a.png"]
+
+
+def test_a_list_that_lacks_a_file_is_a_protocol_error() -> None:
+    driven = asked_for_result(result("/srv/images/a.png", count=2), times=ATTEMPTS)
+
+    assert isinstance(driven.error, ProtocolError)
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("Job failed: MCP error -32603: Failed to generate image: 401 Incorrect API key", None),
+        ("Job was cancelled and has no result.", "cancelled"),
+    ],
+)
+def test_the_result_of_a_job_that_ended_otherwise_is_its_failure(message: str, code: str | None) -> None:
+    error = error_of(asked_for_result(mcp_error(-32600, message), is_error=True).result)
+
+    assert error.code == code
+    assert ("401 Incorrect API key" in error.message) is (code is None)
+
+
+def test_a_result_that_is_not_there_yet_is_waited_for() -> None:
+    driven = asked_for_result(mcp_error(-32600, "Job is still running. Please wait for completion."), is_error=True)
+
+    assert driven.result.state is RUNNING
+
+
+def test_a_job_that_is_not_there_is_not_found_also_by_a_bridge_that_says_so_in_json_rpc() -> None:
+    bridge = tool_answer(f"MCP error -32602: Job not found: {JOB}", code=-32602)
+    by_tool = asked(mcp_error(-32602, f"Job not found: {JOB}"), is_error=True).result
+    for task in (by_tool, drive(SERVICE.get_task(JOB), bridge).result):
+        assert (task.id, task.state) == (JOB, NOT_FOUND)
+
+
+def test_cancelling_says_that_it_is_billed_and_is_refused_once_the_job_has_ended() -> None:
+    words = "Cannot cancel job in completed status. Only pending/running jobs can be cancelled."
+    cancelled = drive(SERVICE.cancel(JOB), tool_answer(f"✅ Job cancelled successfully: {JOB}"))
+    refused = drive(SERVICE.cancel(JOB), tool_answer(mcp_error(-32600, words), is_error=True))
+
+    assert cancelled.requests == [ToolCall(tool="cancel_job", arguments={"job_id": JOB})]
+    assert "is billed" in cancelled.result
+    assert isinstance(refused.error, InvalidRequestError)
+    assert words in refused.error.message
+
+
+def test_jobs_are_listed() -> None:
+    jobs = listed_job(JOB, "running") + listed_job(OTHER, "failed", more="   Error: x\n")
+    driven = listing(f"Found 2 job(s):\n\n{jobs}\n📊 Total: 2 job(s)")
+
+    assert driven.requests == [ToolCall(tool="list_jobs", arguments={"limit": 2})]
+    assert [(task.id, task.state) for task in driven.result] == [(JOB, RUNNING), (OTHER, TaskState.FAILED)]
+    assert listing("No jobs found.").result == []
+
+
+def test_a_list_with_more_jobs_than_it_announces_is_a_protocol_error_and_too_long_a_one_refused() -> None:
+    fake = listed_job(JOB, "running", more=f"   Error: no luck\n{listed_job(OTHER, 'completed')}")
+    too_long = listing(mcp_error(-32602, "limit must be between 1 and 100"), is_error=True).error
+
+    assert isinstance(listing(f"Found 1 job(s):\n\n{fake}", times=ATTEMPTS).error, ProtocolError)
+    assert isinstance(too_long, InvalidRequestError)
+    assert "between 1 and 100" in too_long.message
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        pytest.param(-32601, "Unknown tool: start_generation_job", id="another server"),
+        pytest.param(-32602, "Prompt is required and cannot be empty", id="no prompt"),
+        pytest.param(-32602, "tool_name must be one of: generate_image", id="no tool"),
+    ],
+)
+def test_a_start_that_was_refused_was_not_billed(code: int, message: str) -> None:
+    error = submitted(mcp_error(code, message), is_error=True).error
+
+    assert isinstance(error, InvalidRequestError)
+    assert (error.billed, error.code) == ("no", str(code))
+    assert message in error.message
+
+
+def test_a_start_that_broke_is_an_unknown_outcome_and_a_question_that_broke_is_asked_again() -> None:
+    broken = mcp_error(-32603, "Failed to check job status: no luck")
+
+    for said in (mcp_error(-32603, "Failed to start job: no luck"), "Error: no luck"):
+        assert isinstance(submitted(said, is_error=True).error, UnknownOutcomeError)
+    assert isinstance(asked(broken, is_error=True, times=ATTEMPTS).error, ServiceUnavailableError)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Job begun!", "", STARTED.replace(JOB, "soon"), status("RUNNING").replace("Status", "Zustand")],
+    ids=["other words", "nothing", "no id", "no status"],
+)
+def test_a_text_that_nobody_knows_is_a_protocol_error_or_an_unknown_outcome(text: str) -> None:
+    assert isinstance(submitted(text).error, UnknownOutcomeError)
+    assert isinstance(asked(text, times=ATTEMPTS).error, ProtocolError)
