@@ -1,40 +1,78 @@
-"""Reads what the batch operator is given: rows, and limits that come on top of the connection's."""
+"""Arguments of a batch: what the operator is given, read and checked, and the limits of one start in a worker."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_provider_imagetasks.batch.requests_file import RequestsSource
+from airflow_provider_imagetasks.batch.row_decisions import FailureBudget
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.rates import active_limit, parse_rate
+from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE
 
 
-def rows_of(value: Any) -> RequestsSource:
-    """Return the rows that an argument or a function's result holds.
+@dataclass(frozen=True, kw_only=True)
+class BatchLimits:
+    """Sizes and times that one start keeps. Times are in seconds.
 
-    :raises InvalidRequestError: it is no text, dict or sequence of them.
+    :param window: rows that are open or being downloaded at the same time, at most: what a trigger can carry.
+    :param idle: after so long without a row that ended, the wait is the triggerer's.
+    :param gather: how long free places are gathered for a group that is not full.
+    :param report: between two reports of the progress.
+    :param flush: between two writes of outcomes; after ``flush_rows`` of them they are written before that.
+    :param not_found_grace: how long a service may take to write a submission down.
     """
-    if isinstance(value, str | Mapping):
-        return RequestsSource([value], None)
-    if isinstance(value, bytes | bytearray) or not isinstance(value, Iterable):
-        raise InvalidRequestError(
-            f"The batch's rows are {type(value).__name__}; give a prompt, or a sequence of prompts or of requests"
-        )
-    return RequestsSource(value, None)
+
+    window: int = 500
+    idle: float = 30.0
+    gather: float = 0.25
+    report: float = 5.0
+    flush: float = 5.0
+    flush_rows: int = 50
+    not_found_grace: float = NOT_FOUND_GRACE
 
 
-def file_of(value: Any) -> RequestsSource:
-    """Return the rows of a file.
+@dataclass(frozen=True, kw_only=True)
+class BatchArguments:
+    """What holds for every row of a batch.
 
-    :raises InvalidRequestError: no path is left of the template.
+    :param account: the connection, with the limits that were given as arguments.
+    :param model: for rows that name none; likewise ``options``, under those of the row.
+    :param filename: pattern of the pictures' names, checked.
+    :param prices: the user's own, per picture by model.
+    :param output_path: the folder of the pictures.
+    :param budget: how many rows may fail.
+    :param max_cost: submit no more than it pays for; None sets no limit.
+    :param row_attempts: how often a row is submitted within one start, where a failure cost nothing.
+    :param timeout: seconds that a row may take from its submission.
+    :param poll_interval: seconds between two questions for an image task that has been running for long.
+    :param resubmits_unknown: whether an unknown outcome is submitted again, at the risk of paying twice.
+    :param defers: whether the triggerer takes over where nothing happens.
     """
-    path = str(value).strip()
-    if not path or path == "None":
-        raise InvalidRequestError(f"requests_path is {value!r}; did its template render nothing?")
-    return RequestsSource(None, path)
+
+    account: Account
+    service: Service
+    model: str | None
+    options: Mapping[str, Any]
+    filename: str
+    prices: Mapping[str, float]
+    output_path: str
+    budget: FailureBudget
+    max_cost: float | None
+    row_attempts: int
+    timeout: float
+    poll_interval: float
+    resubmits_unknown: bool
+    defers: bool
+    limits: BatchLimits = BatchLimits()
+
+    @property
+    def most_active(self) -> int:
+        """How many rows may run at the service at the same time."""
+        return min(self.account.max_active_tasks or self.limits.window, self.limits.window)
 
 
 def with_limits(account: Account, *, submit_rate: Any, max_active_tasks: Any) -> Account:
@@ -56,9 +94,11 @@ def with_limits(account: Account, *, submit_rate: Any, max_active_tasks: Any) ->
     return account
 
 
-def texts_in(value: Any) -> set[int]:
-    """Return the identities of all texts in rows, by which Airflow passes over what was rendered."""
-    if isinstance(value, str):
-        return {id(value)}
-    entries = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return {identity for entry in entries for identity in texts_in(entry)}
+def poll_interval_for(argument: float | None, account: Account, service: Service) -> float:
+    """Return the seconds between two questions: argument, then connection, then service.
+
+    :raises InvalidRequestError: the argument is no number of at least 1.
+    """
+    if argument is not None and (isinstance(argument, bool) or not isinstance(argument, int | float) or argument < 1):
+        raise InvalidRequestError(f"poll_interval is {argument!r}; it must be a number of seconds, at least 1")
+    return argument or account.poll_interval or service.poll_interval

@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_imagetasks.batch.folder import LIFE_NAME, BatchFolder
+from airflow_provider_imagetasks.batch.costs import Spending
+from airflow_provider_imagetasks.batch.folder import CHECKPOINT_NAME, BatchFolder
 from airflow_provider_imagetasks.batch.manifest import SUCCEEDED, Totals, manifest_row
-from airflow_provider_imagetasks.batch.row_decisions import Action, Failure, Life, after_failure
+from airflow_provider_imagetasks.batch.row_decisions import Action, Checkpoint, Failure, after_failure
 from airflow_provider_imagetasks.batch.segments import (
     Intent,
     SegmentName,
@@ -23,7 +24,6 @@ from airflow_provider_imagetasks.batch.segments import (
     read_intents,
     read_json_lines,
 )
-from airflow_provider_imagetasks.batch.spending import Spending
 from airflow_provider_imagetasks.batch.state import BatchState
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.services.account import Account
@@ -33,12 +33,12 @@ RECENT_SECONDS = 120.0
 _READ_AT_ONCE = 16
 
 
-class BatchRecords:
-    """Keeps what happens to rows, first in the folder, then in memory.
+class BatchLedger:
+    """What happens to rows, kept first in the folder, then in memory.
 
     Its methods block; those that write may be called from several threads.
 
-    :param life: this start's, already written to the folder.
+    :param checkpoint: this start's, already written to the folder.
     :param scratch: a local folder, for a copy of the outcomes.
     :param spending: told of every submission that is found on record.
     """
@@ -46,20 +46,20 @@ class BatchRecords:
     def __init__(
         self,
         folder: BatchFolder,
-        life: Life,
+        checkpoint: Checkpoint,
         state: BatchState,
         scratch: Path,
         account: Account,
         spending: Spending,
     ) -> None:
         self.folder = folder
-        self.life = life
+        self.checkpoint = checkpoint
         self.state = state
         self.spending = spending
         self.recent: list[float] = []
         """When earlier starts submitted lately, in Unix seconds."""
-        self.witness: tuple[int, int] | None = None
-        """Row and attempt of a submission that certainly was taken."""
+        self.known_taken: Intent | None = None
+        """A submission that the service certainly took."""
         self._account = account
         self._lock = threading.Lock()
         self._next_number = 0
@@ -89,27 +89,28 @@ class BatchRecords:
                 ) from error
         self._require_same_connection()
         self.recent.sort()
-        opened = next(iter(self.state.witnesses()), None)
-        if opened is not None:
-            self.witness = (opened.index, opened.attempt)
+        self.known_taken = next(
+            (intent for intent in self.state.open.values() if intent.image_task_id), self.known_taken
+        )
 
-    def intend(self, rows: Sequence[int], *, same: set[int]) -> tuple[SegmentName, list[Intent]]:
+    def intend(self, intents: Sequence[Intent]) -> SegmentName:
         """Write down that rows are about to be submitted. When this returns, that outlives the process.
 
-        :param same: rows of which the last submission is made over again.
         :raises ImageTaskError: another start has taken over, or nothing can be written; nothing may be submitted.
         """
         self.require_latest_start()
-        now = time.time()
         with self._lock:
             name = self._new_name("intents")
-            intents = [Intent(index=row, attempt=self.state.attempt_of(row, same=row in same), at=now) for row in rows]
         self._write_intents(name, intents)
-        return name, intents
+        return name
 
     def settle(self, name: SegmentName, intents: Sequence[Intent]) -> None:
-        """Write down what became of the submissions of a group."""
+        """Write down what became of the submissions of a group, in the place of what was written of it before."""
         self._write_intents(name, intents)
+
+    def _write_intents(self, name: SegmentName, intents: Sequence[Intent]) -> None:
+        content = intents_content(intents, conn_id=self._account.conn_id, base_url=self._account.base_url)
+        self.folder.write(str(name), content)
 
     def note(self, outcome: dict[str, Any], once_written: Callable[[], None] | None = None) -> None:
         """Note the end of a row; :meth:`flush` writes it down. Until then a restart reads the image task once more.
@@ -156,11 +157,11 @@ class BatchRecords:
 
         :raises ImageTaskError: one has.
         """
-        latest = self.folder.life()
-        if latest is None or latest.start != self.life.start:
+        latest = self.folder.checkpoint()
+        if latest is None or latest.start != self.checkpoint.start:
             raise ImageTaskError(
-                f"Another start of this task works on the batch (as {self.folder.uri}/{LIFE_NAME} says), so this one "
-                "stops. Airflow took this one for dead, or the task was cleared while it ran",
+                f"Another start of this task works on the batch (as {self.folder.uri}/{CHECKPOINT_NAME} says), so this "
+                "one stops. Airflow took this one for dead, or the task was cleared while it ran",
                 billed="no",
                 code="replaced",
             )
@@ -179,28 +180,24 @@ class BatchRecords:
         return totals
 
     def finished(self, how: str) -> None:
-        """Write down that this life is over.
+        """Write down that the batch is over.
 
         :param how: ``"success"`` or ``"failed"``.
         """
-        self.life = replace(self.life, finished=how)
-        self.folder.write_life(self.life)
+        self.checkpoint = replace(self.checkpoint, finished=how)
+        self.folder.write_checkpoint(self.checkpoint)
 
     def close(self) -> None:
         """Let the local copy go."""
         self._outcomes.close()
 
     def _new_name(self, kind: Any) -> SegmentName:
-        name = SegmentName(self.life.generation, self._next_number, kind)
+        name = SegmentName(self.checkpoint.generation, self._next_number, kind)
         self._next_number += 1
         return name
 
-    def _write_intents(self, name: SegmentName, intents: Sequence[Intent]) -> None:
-        content = intents_content(intents, conn_id=self._account.conn_id, base_url=self._account.base_url)
-        self.folder.write(str(name), content)
-
     def _contents(self) -> Iterator[tuple[SegmentName, bytes]]:
-        names = self.folder.segments(self.life.generation)
+        names = self.folder.segments(self.checkpoint.generation)
         with ThreadPoolExecutor(_READ_AT_ONCE) as threads:
             for start in range(0, len(names), _READ_AT_ONCE):
                 group = names[start : start + _READ_AT_ONCE]
@@ -215,7 +212,7 @@ class BatchRecords:
             if intent.submitted_at and intent.submitted_at > now - RECENT_SECONDS:
                 self.recent.append(intent.submitted_at)
             if intent.image_task_id:
-                self.witness = (intent.index, intent.attempt)
+                self.known_taken = intent
         rows = {intent.index for intent in intents}
         if (head.get("conn_id"), head.get("base_url")) == (self._account.conn_id, self._account.base_url):
             self._foreign -= rows
@@ -233,14 +230,8 @@ class BatchRecords:
             # Without an id it speaks of no submission, or of one whose intent says that it was not taken.
             if error.get("billed") == "no" and outcome.get("image_task_id"):
                 self.spending.not_billed(row)
-            failure = Failure(
-                number=name.number,
-                error_class=str(error.get("class")),
-                billed=str(error.get("billed")),
-                retryable=bool(outcome.get("retryable")),
-                has_id=bool(outcome.get("image_task_id")),
-            )
-            self._reopen(row, after_failure(failure, self.life), outcome.get("image_task_id"), now)
+            action = after_failure(Failure.of_outcome(outcome), name.number, self.checkpoint)
+            self._reopen(row, action, outcome.get("image_task_id"), now)
 
     def _reopen(self, row: int, action: Action, image_task_id: str | None, now: float) -> None:
         if action is Action.SUBMIT:

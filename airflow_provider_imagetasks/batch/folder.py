@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_imagetasks.batch.row_decisions import Life
+from airflow_provider_imagetasks.batch.row_decisions import Checkpoint
 from airflow_provider_imagetasks.batch.segments import SCHEMA, SegmentName, json_line, read_name
 from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.files.object_storage import fetch_existing, open_folder, put_in_place, uri_of
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 FOLDER = ".imagetasks"
 OWNER_NAME = "batch.json"
 REQUESTS_NAME = "requests.jsonl"
-LIFE_NAME = "life.json"
+CHECKPOINT_NAME = "life.json"
+"""The name by which earlier versions stored it; likewise the field ``mark`` below."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ class BatchFolder:
     """
 
     def __init__(self, output_path: str, identity: str) -> None:
+        self.output_path = output_path
         self.pictures = open_folder(output_path)
         self._path = self.pictures / FOLDER / identity
         self.uri = uri_of(self._path)
@@ -85,14 +87,7 @@ class BatchFolder:
         except (DownloadError, OSError) as error:
             raise self._unusable("read", name, error) from error
 
-    def write(self, name: str, content: bytes) -> None:
-        """Put a small file in place in one step.
-
-        :raises ImageTaskError: it cannot be written.
-        """
-        self.put(name, content)
-
-    def put(self, name: str, source: bytes | Path) -> None:
+    def write(self, name: str, source: bytes | Path) -> None:
         """Put content, or a copy of a local file, in place in one step.
 
         :raises ImageTaskError: it cannot be written.
@@ -130,14 +125,14 @@ class BatchFolder:
         """Keep whose folder it is, once everything is frozen."""
         self.write(OWNER_NAME, json_line({"schema": SCHEMA, **asdict(owner)}))
 
-    def life(self) -> Life | None:
+    def checkpoint(self) -> Checkpoint | None:
         """Return where the batch stands, None before its first start."""
-        value = self._json(LIFE_NAME)
-        return _filled(Life, value) if value is not None else None
+        value = self._json(CHECKPOINT_NAME)
+        return _filled(Checkpoint, value) if value is not None else None
 
-    def write_life(self, life: Life) -> None:
+    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep where the batch stands."""
-        self.write(LIFE_NAME, json_line({"schema": SCHEMA, **asdict(life)}))
+        self.write(CHECKPOINT_NAME, json_line({"schema": SCHEMA, **asdict(checkpoint)}))
 
     def _json(self, name: str) -> Mapping[str, Any] | None:
         content = self.read(name)
@@ -164,18 +159,18 @@ class BatchFolder:
 
 
 def require_owner(
-    owner: Owner, *, names: tuple[str, str, str, int], mark: str | None, keeps_marks: bool, uri: str
+    owner: Owner, *, names: tuple[str, str, str, int], mark: str | None, keeps_state: bool, uri: str
 ) -> None:
     """Refuse a folder that another batch owns.
 
     :param names: this batch's Dag, task, run and map index.
     :param mark: what Airflow keeps; None where it keeps nothing of this batch.
-    :param keeps_marks: whether this Airflow keeps them.
+    :param keeps_state: whether this Airflow keeps anything.
     :param uri: of the folder, for the message.
     :raises InvalidRequestError: it is another's.
     """
     owned_by = (owner.dag_id, owner.task_id, owner.run_id, owner.map_index)
-    if owned_by == names and (not keeps_marks or owner.mark == mark):
+    if owned_by == names and (not keeps_state or owner.mark == mark):
         return
     whose = (
         f"of Dag {owner.dag_id}, task {owner.task_id}, run {owner.run_id}"

@@ -1,14 +1,23 @@
-"""What a batch leaves behind: a row for each request, and their totals. Pure."""
+"""The manifest of a batch: a row for each request, what they come to, and what assets and lineage tell of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks import exceptions
+from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
+from airflow_provider_imagetasks.batch.row_decisions import Action, Failure, Occasion, next_action
+from airflow_provider_imagetasks.batch.segments import read_json_lines
+from airflow_provider_imagetasks.exceptions import Billed, ImageTaskError, ImageTaskFailedError
+from airflow_provider_imagetasks.observability.assets import MOST_EVENTS, Announcement, picture_extra
+from airflow_provider_imagetasks.observability.lineage import MOST_DATASETS, Lineage, Made
 
 SUCCEEDED, FAILED = "succeeded", "failed"
+MANIFEST_NAME = "manifest.jsonl"
+MOST_MODELS = 20
 ROW_KEYS = ("id", "index", "prompt", "status", "image_task_id", "files", "error", "usage", "cost")
 
 
@@ -20,12 +29,14 @@ def outcome_row(
     error: ImageTaskError | None = None,
     usage: Mapping[str, Any] | None = None,
     cost: float | None = None,
+    unread: bool = False,
 ) -> dict[str, Any]:
-    """Return what became of a row: the manifest's keys, and besides ``retryable`` for the starts to come.
+    """Return what became of a row: the manifest's keys, and besides some for the starts to come.
 
     :param frozen: the row's line.
     :param error: why it failed; None where it succeeded.
     :param cost: by the prices known; None where they are not.
+    :param unread: whether the image task could not be read: later starts look for it before they pay for another.
     """
     row: dict[str, Any] = {
         "id": frozen.get("id"),
@@ -40,6 +51,8 @@ def outcome_row(
     }
     if error is not None:
         row["retryable"] = error.retryable
+        if unread:
+            row["unread"] = True
     return row
 
 
@@ -48,19 +61,13 @@ def manifest_row(outcome: Mapping[str, Any]) -> dict[str, Any]:
     return {key: outcome.get(key) for key in ROW_KEYS}
 
 
-def is_mendable(outcome: Mapping[str, Any]) -> bool:
-    """Whether a retry takes a failed row up again: it may help, and costs nothing."""
-    error = outcome.get("error") or {}
-    delivers = error.get("class") == "DownloadError" and bool(outcome.get("image_task_id"))
-    return bool(outcome.get("retryable")) and (error.get("billed") == "no" or delivers)
-
-
 @dataclass
 class Totals:
     """Counts what the rows of a manifest come to.
 
     :param usage: the services' own numbers, added up by name.
     :param cost: added up where it is known; None where it is known of no row.
+    :param mendable: failed rows that a retry takes up again, at no risk of paying twice.
     """
 
     succeeded: int = 0
@@ -90,7 +97,107 @@ class Totals:
         error = outcome.get("error") or {}
         name = str(error.get("class"))
         self.classes[name] = self.classes.get(name, 0) + 1
-        self.mendable += is_mendable(outcome)
+        self.mendable += next_action(Failure.of_outcome(outcome), Occasion.RETRY) is not Action.KEEP
         self.billed.add(str(error.get("billed")))
         if self.classes[name] == 1 and len(self.examples) < 5:
             self.examples.append(f"row {outcome['index']}: {str(error.get('message')).rstrip('.')[:200]}")
+
+
+def error_of(totals: Totals, total: int, allowed: int, *, manifest: str) -> ImageTaskError | None:
+    """Return why the task fails, None where no more rows failed than may.
+
+    :param allowed: rows that may fail.
+    :param manifest: its URI, for the message.
+    """
+    if totals.failed <= allowed:
+        return None
+    names = list(totals.classes)
+    known = getattr(exceptions, names[0], None) if len(names) == 1 else None
+    error_class = known if isinstance(known, type) and issubclass(known, ImageTaskError) else ImageTaskFailedError
+    classes = ", ".join(f"{count} x {name}" for name, count in totals.classes.items())
+    billed: Billed = totals.billed.pop() if len(totals.billed) == 1 else "unknown"  # type: ignore[assignment]
+    retryable = totals.mendable > 0
+    advice = (
+        f"A retry repeats the {totals.mendable} rows that it may mend, at no risk of paying twice; Clear repeats all "
+        "failed rows."
+        if retryable
+        else "A retry would not mend them; Clear repeats all failed rows and keeps the others."
+    )
+    return error_class(
+        f"{totals.failed} of {total} rows failed ({classes}), more than max_failed allows ({allowed}). The others are "
+        f"in place. {'; '.join(totals.examples)}. All rows: {manifest}",
+        billed=billed,
+        retryable=retryable,
+        retry_advice=advice,
+    )
+
+
+class PictureSummary:
+    """What a manifest's rows delivered, no more than assets and lineage can use. Memory does not grow with the batch.
+
+    :param service: name of the service.
+    :param requests: what was asked for.
+    """
+
+    def __init__(self, service: str, requests: FrozenRequests) -> None:
+        self._service = service
+        self._requests = requests
+        self._pictures: list[dict[str, Any]] = []
+        self._files: list[Made] = []
+        self._references: dict[str, None] = {}
+        self._models: dict[str, None] = {}
+        self._rows = self._count = self._bytes = 0
+
+    def read(self, manifest: Path) -> None:
+        """Read a whole manifest, from a local file."""
+        with manifest.open("rb") as file:
+            for line in file:
+                for row in read_json_lines(line):
+                    self._add(row)
+
+    def announcement(self, manifest: str) -> Announcement:
+        """Return what asset events say.
+
+        :param manifest: its URI.
+        """
+        return Announcement(pictures=self._pictures, count=self._count, bytes=self._bytes, manifest=manifest)
+
+    def lineage(self, folder: str) -> Lineage:
+        """Return what was read and made; the image tasks between them are the batch's own affair.
+
+        :param folder: where the pictures are.
+        """
+        files = self._files
+        if self._count > MOST_DATASETS:
+            files = [Made(uri=folder, size=self._bytes, count=self._count)]
+        return Lineage(
+            service=self._service,
+            models=list(self._models),
+            image_task_ids=[],
+            references=list(self._references),
+            files=files,
+            image_task_count=self._rows,
+        )
+
+    def _add(self, row: Mapping[str, Any]) -> None:
+        files = row.get("files") or []
+        if not files:
+            return
+        asked = self._requests.line(row["index"])
+        model = asked.get("model")
+        self._rows += 1
+        if model and len(self._models) < MOST_MODELS:
+            self._models.setdefault(model)
+        for reference in (*(asked.get("images") or ()), asked.get("mask")):
+            if reference and len(self._references) < MOST_DATASETS:
+                self._references.setdefault(reference)
+        for file in files:
+            self._count += 1
+            self._bytes += file["bytes"]
+            if len(self._files) < MOST_DATASETS:
+                self._files.append(Made(uri=file["uri"], size=file["bytes"]))
+            if len(self._pictures) < MOST_EVENTS:
+                extra = picture_extra(
+                    file, service=self._service, model=model, prompt=row.get("prompt"), usage=row.get("usage")
+                )
+                self._pictures.append(extra)

@@ -1,14 +1,13 @@
-"""How far a batch is, for the log and for XCom."""
+"""Progress of a batch, as the log and XCom are told of it."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_provider_imagetasks.tasks import iso_time
+from airflow_provider_imagetasks.polling.batch_wait import Counts
 
 PUSH_SECONDS = 10.0
 """How often XCom is told while a worker works."""
@@ -16,53 +15,8 @@ _RATE_SECONDS = 120.0
 """How far back the rate looks."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """Rows of a batch by what became of them.
-
-    :param submitted: in this generation, whatever became of them.
-    """
-
-    total: int
-    submitted: int = 0
-    succeeded: int = 0
-    failed: int = 0
-
-    def as_numbers(self) -> dict[str, int]:
-        """Return ``{total, submitted, succeeded, failed}``."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, int)}
-
-    @property
-    def done(self) -> int:
-        """Rows that are over."""
-        return self.succeeded + self.failed
-
-    @property
-    def running(self) -> int:
-        """Rows that were submitted and are not over."""
-        return max(0, self.submitted - self.done)
-
-    def with_finished(self, succeeded: int, failed: int) -> Counts:
-        """Return the counts with more rows over."""
-        return replace(self, succeeded=self.succeeded + succeeded, failed=self.failed + failed)
-
-    def as_xcom(self, now: float) -> dict[str, Any]:
-        """Return ``{total, submitted, succeeded, failed, running, updated_at}``.
-
-        :param now: Unix seconds.
-        """
-        return {
-            "total": self.total,
-            "submitted": self.submitted,
-            "succeeded": self.succeeded,
-            "failed": self.failed,
-            "running": self.running,
-            "updated_at": iso_time(now),
-        }
-
-
 class ProgressReport:
-    """Tells the log every time, and XCom now and then.
+    """Tells the log every time, with a rate and the time that is left, and XCom now and then.
 
     :param log: the task's.
     :param push: pushes a value; None where nothing is to be pushed.
@@ -71,8 +25,9 @@ class ProgressReport:
     def __init__(self, log: Any, push: Callable[[dict[str, Any]], None] | None) -> None:
         self._log = log
         self._push = push
-        self._line = ProgressLine()
         self._pushed_at = 0.0
+        self._seen: deque[tuple[float, int]] = deque()
+        """Unix times of the latest reports, each with the rows that were over then."""
 
     def __call__(self, counts: Counts, *, last: bool = False) -> None:
         """Say how far it is.
@@ -80,17 +35,10 @@ class ProgressReport:
         :param last: whether XCom must be told too.
         """
         now = time.time()
-        self._log.info("%s", self._line.line(counts, now))
+        self._log.info("%s", self.line(counts, now))
         if self._push is not None and (last or now - self._pushed_at >= PUSH_SECONDS):
             self._pushed_at = now
             self._push(counts.as_xcom(now))
-
-
-class ProgressLine:
-    """Makes log lines with a rate and the time that is left."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
 
     def line(self, counts: Counts, now: float) -> str:
         """Return how far it is, in words.

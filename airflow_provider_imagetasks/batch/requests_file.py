@@ -1,4 +1,4 @@
-"""Reads the requests of a batch, checks every one, and freezes them: later starts read only what was frozen."""
+"""The requests of a batch: read, checked one by one, and frozen. Later starts read only what was frozen."""
 
 from __future__ import annotations
 
@@ -10,35 +10,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from airflow_provider_imagetasks.batch.prices import cost_of
+from airflow_provider_imagetasks.batch.arguments import BatchArguments
+from airflow_provider_imagetasks.batch.costs import cost_of
 from airflow_provider_imagetasks.batch.rows import Row, frozen_row, read_row
 from airflow_provider_imagetasks.batch.segments import json_line
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.files.filenames import holds
 from airflow_provider_imagetasks.files.object_storage import fetch_existing, open_folder, uri_of
-from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.tasks import ImageRequest
 
 LONGEST_LINE = 4 * 1024 * 1024
 NAMED_PROBLEMS = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asking:
-    """What holds for every row.
-
-    :param model: for rows that name none; likewise ``options``, under those of the row.
-    :param filename: pattern of the pictures' names.
-    :param prices: the user's own, per picture by model.
-    """
-
-    account: Account
-    service: Service
-    model: str | None
-    options: Mapping[str, Any]
-    filename: str
-    prices: Mapping[str, float]
 
 
 @dataclass(kw_only=True)
@@ -118,7 +100,32 @@ class RequestsSource:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def freeze(source: RequestsSource, target: Path, asking: Asking) -> Frozen:
+def rows_of(value: Any) -> RequestsSource:
+    """Return the rows that an argument or a function's result holds.
+
+    :raises InvalidRequestError: it is no text, dict or sequence of them.
+    """
+    if isinstance(value, str | Mapping):
+        return RequestsSource([value], None)
+    if isinstance(value, bytes | bytearray) or not isinstance(value, Iterable):
+        raise InvalidRequestError(
+            f"The batch's rows are {type(value).__name__}; give a prompt, or a sequence of prompts or of requests"
+        )
+    return RequestsSource(value, None)
+
+
+def file_of(value: Any) -> RequestsSource:
+    """Return the rows of a file.
+
+    :raises InvalidRequestError: no path is left of the template.
+    """
+    path = str(value).strip()
+    if not path or path == "None":
+        raise InvalidRequestError(f"requests_path is {value!r}; did its template render nothing?")
+    return RequestsSource(None, path)
+
+
+def freeze(source: RequestsSource, target: Path, arguments: BatchArguments) -> Frozen:
     """Check all rows and write them down, each as one line with its index. One bad row does not spoil the others.
 
     :param target: a local file.
@@ -127,11 +134,11 @@ def freeze(source: RequestsSource, target: Path, asking: Asking) -> Frozen:
     frozen = Frozen()
     below = source.files_below
     seen: set[bytes] = set()
-    names: set[str] | None = set() if _named_by_id_alone(asking.filename) else None
+    names: set[str] | None = set() if _named_by_id_alone(arguments.filename) else None
     with target.open("wb") as file:
         for place, value in source.values(target.parent, frozen):
             try:
-                row = _checked(value, asking, below)
+                row = _checked(value, arguments, below)
                 if names is not None:
                     _require_new_name(row, names)
             except InvalidRequestError as error:
@@ -142,30 +149,30 @@ def freeze(source: RequestsSource, target: Path, asking: Asking) -> Frozen:
                 line = {"index": frozen.total, "id": None, "prompt": None, "error": error.as_xcom()}
             else:
                 line = row.as_json(frozen.total)
-                mark = hashlib.sha256(json_line({**line, "index": 0, "id": None})).digest()[:12]
-                frozen.repeated += mark in seen
-                seen.add(mark)
-                _add_cost(frozen, row, asking)
+                digest = hashlib.sha256(json_line({**line, "index": 0, "id": None})).digest()[:12]
+                frozen.repeated += digest in seen
+                seen.add(digest)
+                _add_cost(frozen, row, arguments)
             file.write(json_line(line))
             frozen.total += 1
     if not frozen.total:
         raise InvalidRequestError("The batch is empty: there is nothing to submit. Did an upstream task push no rows?")
-    if frozen.total > 1 and not any(holds(asking.filename, name) for name in ("image_task_id", "row", "id")):
+    if frozen.total > 1 and not any(holds(arguments.filename, name) for name in ("image_task_id", "row", "id")):
         raise InvalidRequestError(
-            f"filename {asking.filename!r} gives several pictures one name; add {{image_task_id}}, {{row}} or {{id}}"
+            f"filename {arguments.filename!r} gives several pictures one name; add {{image_task_id}}, {{row}} or {{id}}"
         )
     return frozen
 
 
-def _checked(value: Any, asking: Asking, files_below: str | None) -> Row:
+def _checked(value: Any, arguments: BatchArguments, files_below: str | None) -> Row:
     if isinstance(value, InvalidRequestError):
         raise value
-    row = read_row(value, model=asking.model, options=asking.options, files_below=files_below)
+    row = read_row(value, model=arguments.model, options=arguments.options, files_below=files_below)
     request = row.request
-    if request.image_count > 1 and not holds(asking.filename, "index"):
+    if request.image_count > 1 and not holds(arguments.filename, "index"):
         raise InvalidRequestError(f"it asks for {request.image_count} pictures, and filename has no {{index}}")
     if all(str(image).startswith(("http://", "https://")) for image in request.images) and request.mask is None:
-        completed = asking.service.complete(request, asking.account)
+        completed = arguments.service.complete(request, arguments.account)
         request = replace(completed, callback_url=None)
     return replace(row, request=request)
 
@@ -182,18 +189,18 @@ def _require_new_name(row: Row, names: set[str]) -> None:
     names.add(row.id)
 
 
-def _add_cost(frozen: Frozen, row: Row, asking: Asking) -> None:
-    cost = _cost(row.request, asking)
+def _add_cost(frozen: Frozen, row: Row, arguments: BatchArguments) -> None:
+    cost = _cost(row.request, arguments)
     if cost is None:
-        frozen.unpriced.add(asking.service.model_for(row.request, asking.account))
+        frozen.unpriced.add(arguments.service.model_for(row.request, arguments.account))
         frozen.cost = None
     elif frozen.cost is not None:
         frozen.cost += cost
 
 
-def _cost(request: ImageRequest, asking: Asking) -> float | None:
-    model = asking.service.model_for(request, asking.account)
-    return cost_of(asking.service.name, replace(request, model=model), asking.prices)
+def _cost(request: ImageRequest, arguments: BatchArguments) -> float | None:
+    model = arguments.service.model_for(request, arguments.account)
+    return cost_of(arguments.service.name, replace(request, model=model), arguments.prices)
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[str, Any]]:
@@ -259,13 +266,13 @@ class FrozenRequests:
             raise InvalidRequestError(problem["message"])
         return frozen_row(line)
 
-    def cost(self, index: int, asking: Asking) -> float | None:
+    def cost(self, index: int, arguments: BatchArguments) -> float | None:
         """Return what the pictures of a row cost, None where nobody published it; a row that is wrong costs nothing.
 
-        :param asking: its prices count, not those of the start that froze the row.
+        :param arguments: its prices count, not those of the start that froze the row.
         """
         line = self.line(index)
-        return 0.0 if line.get("error") else _cost(frozen_row(line).request, asking)
+        return 0.0 if line.get("error") else _cost(frozen_row(line).request, arguments)
 
     def close(self) -> None:
         """Close the file."""

@@ -1,13 +1,24 @@
-"""Decides what a start of a batch does, as a whole and row by row. Pure; its tables of cases are its test."""
+"""Decisions on a batch, for a start as a whole and row by row. Pure; their tables of cases are their test."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    ImageTaskError,
+    ImageTaskTimeoutError,
+    InvalidRequestError,
+    QuotaExceededError,
+    public_class_name,
+)
+from airflow_provider_imagetasks.polling.waiting import failure
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.tasks import ImageTask
 
 _UNDELIVERED = frozenset({"DownloadError", "ImageTaskTimeoutError"})
 """Paid for, or perhaps: the service may still have the picture, so it is asked for that before a new one is."""
@@ -15,13 +26,13 @@ _UNUSABLE = frozenset({"UnsafeResultError", "ImageTaskNotFoundError"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Life:
+class Checkpoint:
     """Where a batch stands between two starts. Later versions must read it: fields are only ever added.
 
     :param generation: 0 for the first pictures, higher by one each time that somebody had them all made anew.
     :param max_tries: the task instance's, unchanged by a retry and raised by a Clear.
     :param start: names the latest start; an older one that is still running sees that it was replaced.
-    :param finished: how the latest life ended, ``"success"`` or ``"failed"``; None while it has not.
+    :param finished: how the batch ended last, ``"success"`` or ``"failed"``; None while it has not.
     :param cleared_at: failed rows in segments with lower numbers are all to be repeated.
     :param retried_at: of failed rows in segments with lower numbers, those are to be repeated that a retry may mend.
     """
@@ -34,8 +45,10 @@ class Life:
     retried_at: int = 0
 
 
-def next_life(last: Life | None, *, max_tries: int, start: str, next_number: int, resumes: bool) -> Life:
-    """Return the life that a start begins or goes on with.
+def next_checkpoint(
+    last: Checkpoint | None, *, max_tries: int, start: str, next_number: int, resumes: bool
+) -> Checkpoint:
+    """Return what a start begins or goes on with.
 
     :param last: None at the very first start.
     :param max_tries: the task instance's today. Only a Clear of a finished task instance raises it.
@@ -44,7 +57,7 @@ def next_life(last: Life | None, *, max_tries: int, start: str, next_number: int
     :param resumes: whether it comes back from the triggerer.
     """
     if last is None:
-        return Life(generation=0, max_tries=max_tries, start=start)
+        return Checkpoint(generation=0, max_tries=max_tries, start=start)
     if resumes:
         return replace(last, start=start)
     if last.max_tries == max_tries:
@@ -52,12 +65,20 @@ def next_life(last: Life | None, *, max_tries: int, start: str, next_number: int
             return replace(last, start=start)
         return replace(last, start=start, finished=None, retried_at=next_number)
     if last.finished == "success":
-        return Life(generation=last.generation + 1, max_tries=max_tries, start=start)
+        return Checkpoint(generation=last.generation + 1, max_tries=max_tries, start=start)
     return replace(last, start=start, max_tries=max_tries, finished=None, cleared_at=next_number)
 
 
+class Occasion(StrEnum):
+    """When a failed row is decided on."""
+
+    WITHIN_START = "within the start"
+    RETRY = "retry"
+    CLEAR = "clear"
+
+
 class Action(StrEnum):
-    """What a start does with a row."""
+    """What is done with a failed row."""
 
     SUBMIT = "submit"
     """Ask for a picture; costs money."""
@@ -65,48 +86,119 @@ class Action(StrEnum):
     """Read the image task that was submitted before, and go on from there; free."""
     REATTACH_ELSE_SUBMIT = "reattach, else submit"
     """The same, and ask for a new picture only where that one cannot be had."""
-    RECONCILE = "reconcile"
-    """Find out at the service what became of an intent."""
     KEEP = "keep"
     """Leave it as it is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """Why a row failed, as its outcome says.
+    """Why a row failed.
 
-    :param number: of the segment that says so.
     :param error_class: name of the error's class; likewise ``billed``.
     :param retryable: whether a retry may mend it.
     :param has_id: whether an image task was submitted.
+    :param is_unread: whether the image task could not be read, so that nobody knows what became of it.
     """
 
-    number: int
     error_class: str
     billed: str
     retryable: bool
     has_id: bool
+    is_unread: bool = False
+
+    @classmethod
+    def of_error(cls, error: ImageTaskError, image_task_id: str | None) -> Failure:
+        """Return the failure that an error is."""
+        return cls(
+            error_class=public_class_name(type(error)),
+            billed=error.billed,
+            retryable=error.retryable,
+            has_id=bool(image_task_id),
+        )
+
+    @classmethod
+    def of_outcome(cls, outcome: Mapping[str, Any]) -> Failure:
+        """Return the failure that a row's outcome on record speaks of."""
+        error = outcome.get("error") or {}
+        return cls(
+            error_class=str(error.get("class")),
+            billed=str(error.get("billed")),
+            retryable=bool(outcome.get("retryable")),
+            has_id=bool(outcome.get("image_task_id")),
+            is_unread=bool(outcome.get("unread")),
+        )
 
 
-def after_failure(failure: Failure, life: Life) -> Action:
-    """Return what to do with a row whose latest outcome is a failure."""
-    if failure.number < life.cleared_at:
-        if failure.has_id and failure.error_class in _UNDELIVERED:
-            return Action.REATTACH
-        if failure.has_id and failure.error_class in _UNUSABLE:
-            return Action.REATTACH_ELSE_SUBMIT
-        return Action.SUBMIT
-    if failure.number < life.retried_at and failure.retryable:
-        if failure.has_id and failure.error_class in _UNDELIVERED:
-            return Action.REATTACH
-        if failure.billed == "no":
-            return Action.SUBMIT
+def next_action(failed: Failure, occasion: Occasion) -> Action:
+    """Return what is done with a failed row: the one rule for whether it may be repeated, and whether that helps."""
+    if occasion is Occasion.WITHIN_START:
+        may_help = failed.retryable or failed.error_class == "ImageTaskFailedError"
+        return Action.SUBMIT if failed.billed == "no" and may_help else Action.KEEP
+    if failed.has_id and failed.is_unread:
+        return Action.REATTACH
+    if occasion is Occasion.RETRY and not failed.retryable:
+        return Action.KEEP
+    if failed.has_id and failed.error_class in _UNDELIVERED:
+        return Action.REATTACH
+    if occasion is Occasion.RETRY:
+        return Action.SUBMIT if failed.billed == "no" else Action.KEEP
+    return Action.REATTACH_ELSE_SUBMIT if failed.has_id and failed.error_class in _UNUSABLE else Action.SUBMIT
+
+
+def after_failure(failed: Failure, number: int, checkpoint: Checkpoint) -> Action:
+    """Return what a start does with a row whose latest outcome is a failure.
+
+    :param number: of the segment that says so.
+    """
+    if number < checkpoint.cleared_at:
+        return next_action(failed, Occasion.CLEAR)
+    if number < checkpoint.retried_at:
+        return next_action(failed, Occasion.RETRY)
     return Action.KEEP
 
 
-def after_intent(image_task_id: str | None) -> Action:
-    """Return what to do with a row that was about to be submitted, and has no outcome."""
-    return Action.REATTACH if image_task_id else Action.RECONCILE
+def is_submitted_again(failed: Failure, *, tries: int, row_attempts: int, may_pay_again: bool) -> bool:
+    """Whether a row is submitted again by the start in which it failed.
+
+    :param tries: how often it has failed in this start.
+    :param row_attempts: how often it may, where that costs nothing.
+    :param may_pay_again: whether somebody cleared it, so that a picture which cannot be had is asked for anew.
+    """
+    if may_pay_again and failed.error_class in _UNUSABLE:
+        return True
+    return tries < row_attempts and next_action(failed, Occasion.WITHIN_START) is Action.SUBMIT
+
+
+def concerns_every_row(error: ImageTaskError) -> bool:
+    """Whether an error holds for every row of the account: its key is refused, or its balance used up."""
+    return isinstance(error, AuthenticationError | QuotaExceededError)
+
+
+def error_of_answer(
+    task: ImageTask, *, submitted_at: float, now: float, service: Service, conn_id: str
+) -> ImageTaskError | None:
+    """Return why a row fails by what the service says of it; None where it succeeded or goes on.
+
+    :param submitted_at: Unix seconds; likewise ``now``.
+    :param conn_id: the connection, for messages.
+    """
+    if task.error is None and not task.is_lost(submitted_at, now):
+        return None
+    return failure(task, service=service, conn_id=conn_id)
+
+
+def timeout_error(image_task_id: str | None, timeout: float, service: Service) -> ImageTaskTimeoutError:
+    """Return why a row fails that ran out of time.
+
+    :param timeout: seconds that it had.
+    """
+    return ImageTaskTimeoutError(
+        f"It is not finished {timeout:.0f} s after its submission. It goes on at the service: it may still finish, and "
+        "be billed",
+        image_task_id=image_task_id,
+        service=service.name,
+        retry_advice="Clear waits for it again.",
+    )
 
 
 @dataclass(frozen=True)

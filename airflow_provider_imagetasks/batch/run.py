@@ -1,38 +1,33 @@
-"""The worker's part of a batch: submits, asks, downloads and writes down, all on one event loop."""
+"""Run of a batch in a worker: every row is moved on here, by the outcomes that the parts return, on one event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
+from functools import partial
+from typing import Any
 
-from airflow_provider_imagetasks.batch.asking import StatusQuestions
-from airflow_provider_imagetasks.batch.batch_ledger import BatchRecords
-from airflow_provider_imagetasks.batch.lost import LostSubmissions
-from airflow_provider_imagetasks.batch.progress import Counts
-from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
-from airflow_provider_imagetasks.batch.row_ends import RowEnds
+from airflow_provider_imagetasks.batch import row_deliveries, row_questions, row_submissions
+from airflow_provider_imagetasks.batch.arguments import BatchArguments
+from airflow_provider_imagetasks.batch.manifest import outcome_row
+from airflow_provider_imagetasks.batch.row_decisions import (
+    Failure,
+    concerns_every_row,
+    error_of_answer,
+    is_submitted_again,
+    timeout_error,
+)
 from airflow_provider_imagetasks.batch.segments import Intent
-from airflow_provider_imagetasks.batch.settings import WINDOW, BatchSettings
-from airflow_provider_imagetasks.batch.submitting import AT_ONCE, Submissions
-from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError
+from airflow_provider_imagetasks.batch.start import OpenBatch
+from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError
 from airflow_provider_imagetasks.files.picture_store import PictureStore
 from airflow_provider_imagetasks.observability import metrics
+from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.tasks import ImageTask
 from airflow_provider_imagetasks.transports.selection import open_async_transport
 
-if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-IDLE_SECONDS = 30.0
-"""After so long without a row that ended, the wait is the triggerer's."""
-REPORT_SECONDS = 5.0
-FLUSH_SECONDS = 5.0
-FLUSH_ROWS = 50
-GATHER_SECONDS = 0.25
-"""How long free places are gathered for a group that is not full."""
 STOPPED_ROWS = 1000
 """Rows that are written off at a time once nothing more is submitted."""
 _LONGEST_SLEEP = 0.5
@@ -41,54 +36,37 @@ _LONGEST_SLEEP = 0.5
 class BatchRun:
     """One start of a batch in a worker.
 
-    :param records: loaded.
-    :param pictures: the folder that pictures go to.
+    :param batch: open.
     :param report: told every few seconds how far it is; may block for a moment.
     :param log: the task's.
     """
 
     def __init__(
-        self,
-        settings: BatchSettings,
-        records: BatchRecords,
-        requests: FrozenRequests,
-        pictures: ObjectStoragePath,
-        *,
-        report: Callable[[Counts], None],
-        log: Any,
+        self, arguments: BatchArguments, batch: OpenBatch, *, report: Callable[[Counts], None], log: Any
     ) -> None:
-        self._settings = settings
-        self._records = records
-        self._state = records.state
+        self._arguments = arguments
+        self._limits = arguments.limits
+        self._batch = batch
+        self._ledger = batch.ledger
+        self._state = batch.ledger.state
         self._report = report
         self._log = log
-        self._same: set[int] = set()
+        self._news = asyncio.Event()
+        self._api = open_async_transport(arguments.account)
+        self._store = PictureStore(batch.folder.pictures, arguments.account)
+        self._submissions = row_submissions.RowSubmissions(arguments, batch)
+        self._unanswered = row_submissions.UnansweredSubmissions(arguments.service, self._limits.not_found_grace)
+        self._questions = row_questions.RowQuestions(arguments, self._api.run, news=self._news, log=log)
+        self._deliveries = row_deliveries.RowDeliveries(arguments, batch.requests, self._store, log)
+        self._delivering: set[int] = set()
+        self._repeated: set[int] = set()
         """Rows to be submitted of which the last submission is made over again, under its key."""
-        self._looking = False
+        self._stopped: ImageTaskError | None = None
+        """Why nothing more is submitted: no key, no balance or no budget, which holds for every further row too."""
         self._error: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._news = asyncio.Event()
-        self._reported_at = self._flushed_at = time.time()
         self._asked_all_at: float | None = None
-        self._submitted_at = 0.0
-        service, account = settings.service, settings.account
-        self._api = open_async_transport(account)
-        self._store = PictureStore(pictures, account)
-        self._lost = LostSubmissions(service)
-        self._questions = StatusQuestions(
-            service,
-            account,
-            settings.poll_interval,
-            on_read=self._was_read,
-            on_failed=self._was_unreadable,
-            log=log,
-        )
-        self._ends = RowEnds(
-            settings, records, requests, self._store, questions=self._questions, spawn=self._spawn, log=log
-        )
-        self._submissions = Submissions(
-            service, account, records, desk=self, request_of=lambda row: requests.row(row).request, key_of=self._key
-        )
+        self._ended_at = self._reported_at = self._flushed_at = time.time()
 
     async def run(self) -> bool:
         """Work until every row is over, or nothing is left to do but to wait.
@@ -97,81 +75,49 @@ class BatchRun:
         :raises ImageTaskError: the service cannot be asked, or the ledger not be written; a later start goes on.
         """
         async with self._api, self._store:
-            asking = self._spawn(self._questions.run(self._api))
             try:
                 self._begin()
                 while self._error is None and not self._is_over():
                     self._submit_what_fits()
-                    self._look_for_lost()
-                    self._ends.end_overdue()
+                    if self._unanswered.is_due():
+                        self._spawn(self._look())
+                    self._ask()
                     await self._keep_up()
                     if self._is_idle():
                         break
                     await self._sleep()
             finally:
-                asking.cancel()
+                self._submissions.stop()
+                await self._questions.stop()
                 # What is being submitted is paid for: its ids are worth the wait.
-                await asyncio.gather(*self._tasks, return_exceptions=True)
-                await asyncio.to_thread(self._records.flush)
+                while self._tasks:
+                    await asyncio.gather(*self._tasks, return_exceptions=True)
+                await asyncio.to_thread(self._ledger.flush)
         if self._error is not None:
             raise self._error
         return self._is_over()
 
-    @property
-    def open_ids(self) -> list[str]:
-        """The image tasks that are waited for."""
-        return [intent.image_task_id for intent in self._state.open.values() if intent.image_task_id]
-
-    @property
-    def latest_submission(self) -> float:
-        """Unix seconds of the latest submission that is open."""
-        return max((intent.submitted_at or intent.at for intent in self._state.open.values()), default=time.time())
-
-    # Submissions tell what became of each row.
-
-    @property
-    def stopped(self) -> ImageTaskError | None:
-        """Why nothing more is to be submitted."""
-        return self._ends.stopped
-
-    def taken(self, intent: Intent, task: ImageTask) -> None:
-        """Wait for the image task of a row, or deliver it where it came at once."""
-        self._records.witness = (intent.index, intent.attempt)
-        self._ends.submitted(intent.index)
-        self._follow(intent, task)
-
-    def refused(self, intent: Intent, error: ImageTaskError) -> None:
-        """End a row that was not taken, or was paid for in vain, or have it submitted again."""
-        self._ends.refused(intent.index, error, image_task_id=intent.image_task_id)
-
-    def lost(self, intent: Intent, error: UnknownOutcomeError) -> None:
-        """Look for a submission whose answer did not come."""
-        self._log.warning("Row %s: %s Looking for it at the service.", intent.index, error.message)
-        self._lost.add(intent, self._key(intent))
-
-    # The parts of the loop.
-
     def _begin(self) -> None:
-        """Take up what earlier starts left open."""
+        """Go on with what earlier starts left open."""
         for row, intent in self._state.open.items():
             if intent.image_task_id:
-                self._questions.add(row, intent.image_task_id, intent.submitted_at or intent.at)
+                self._questions.add(row, intent.image_task_id, intent.since)
             else:
-                self._lost.add(intent, self._key(intent))
+                self._unanswered.add(intent, self._batch.key_of(intent))
         self._questions.ask_all_now()
         self._asked_all_at = None if self._state.has_new else time.time()
 
     def _is_over(self) -> bool:
-        return self._state.is_over and not self._ends.delivering
+        return self._state.is_over and not self._delivering
 
     def _is_idle(self) -> bool:
         """Whether the triggerer can take over: all is submitted and was asked for, or nothing has ended for a while."""
-        is_busy = self._submissions.under_way or self._ends.delivering or len(self._lost)
-        if not self._settings.defers or is_busy or not self._state.open:
+        is_busy = self._submissions.under_way or self._delivering or len(self._unanswered)
+        if not self._arguments.defers or is_busy or not self._state.open:
             return False
         if self._state.has_new:
             self._asked_all_at = None
-            return time.time() - self._ends.last_end >= IDLE_SECONDS
+            return time.time() - self._ended_at >= self._limits.idle
         if self._asked_all_at is None:
             self._questions.ask_all_now()
             self._asked_all_at = time.time()
@@ -179,128 +125,199 @@ class BatchRun:
         return self._questions.is_answered_since(self._asked_all_at)
 
     def _submit_what_fits(self) -> None:
-        if self._ends.stopped is not None:
+        if self._stopped is not None:
             for row in self._state.next_new(STOPPED_ROWS):
-                self._ends.end(row, self._ends.stopped, image_task_id=None)
-                self._news.set()
+                self._end(row, self._stopped, image_task_id=None)
             return
-        submissions = self._submissions
-        while submissions.under_way < AT_ONCE and submissions.limits.next_at() - time.time() < IDLE_SECONDS:
-            room = min(
-                self._settings.window - len(self._state.open),
-                WINDOW - len(self._state.open) - len(self._ends.delivering),
-                submissions.group_size,
-            )
-            if not self._is_worth_a_group(room):
+        while most := self._submissions.next_group(self._places()):
+            wanted = self._state.next_intents(most, time.time(), repeated=self._repeated)
+            intents, problem = self._ledger.spending.affordable(wanted)
+            if problem is not None and not (intents or self._state.open or self._delivering):
+                # Before, what is still open may turn out to cost nothing.
+                self._stop(problem)
+            if not intents:
                 return
-            rows = self._hold(self._state.next_new(room))
-            if not rows:
-                return
-            self._submitted_at = time.time()
-            same, self._same = self._same & set(rows), self._same - set(rows)
-            submissions.under_way += len(rows)
-            self._spawn(submissions.submit(rows, self._api, same=same))
+            for intent in intents:
+                self._state.opened(intent)
+            rows = {intent.index for intent in intents}
+            repeated, self._repeated = self._repeated & rows, self._repeated - rows
+            self._spawn(self._submit(self._submissions.submit(intents, self._api.run, repeated=repeated)))
 
-    def _is_worth_a_group(self, room: int) -> bool:
-        """Whether to submit so many rows now: each group costs two writes, and places become free one by one."""
-        return room >= self._submissions.group_size or (room > 0 and time.time() - self._submitted_at >= GATHER_SECONDS)
+    def _places(self) -> int:
+        """Return how many more rows may run at the service, and still be carried by a trigger."""
+        is_open = len(self._state.open)
+        return min(self._arguments.most_active, self._limits.window - len(self._delivering)) - is_open
 
-    def _hold(self, rows: Sequence[int]) -> list[int]:
-        """Hold those of the rows that may be submitted: as many as ``max_cost`` leaves money for, in their order."""
-        held: list[int] = []
-        for row in rows:
-            intent = self._state.next_intent(row, time.time(), same=row in self._same)
-            problem = self._records.spending.problem(intent)
-            if problem is not None:
-                # What is still open may turn out to cost nothing.
-                if not self._state.open and not self._ends.delivering:
-                    self._ends.stop(problem)
-                    self._news.set()
-                break
-            self._state.held(intent)
-            self._records.spending.submitted(intent)
-            held.append(row)
-        return held
-
-    def _look_for_lost(self) -> None:
-        moment = self._lost.next_look()
-        if moment is not None and moment <= time.time() and not self._looking:
-            self._looking = True
-            self._spawn(self._look())
-
-    async def _look(self) -> None:
-        witness = self._records.witness
-        key = self._key(Intent(index=witness[0], attempt=witness[1], at=0)) if witness else None
-        try:
-            found = await self._lost.look(self._api, key)
-        finally:
-            self._looking = False
-        for row, task in found.taken.items():
-            intent = self._state.open[row]
-            self._log.info("Row %s: the service has it as image task %s.", row, task.id)
-            metrics.submitted(self._settings.service.name)
-            self._follow(replace(intent, image_task_id=task.id, submitted_at=task.created_at or intent.at), task)
-        for row in found.never_taken:
-            self._records.spending.not_billed(row)
-            self._same.add(row)
-            self._state.renewed(row)
-        for row, error in found.unknown.items():
-            if self._settings.resubmits_unknown:
-                self._log.warning("Row %s: %s It is submitted again (on_unknown_outcome).", row, error.message)
-                self._state.renewed(row)
-            else:
-                metrics.not_submitted(self._settings.service.name, error)
-                self._ends.end(row, error, image_task_id=None)
+    def _ask(self) -> None:
+        self._questions.start()
+        for outcome in self._questions.outcomes():
+            self._act(outcome)
+        # Only those that the service still calls running since this start.
+        for row in self._questions.overdue(self._arguments.timeout):
+            image_task_id = self._state.open[row].image_task_id
+            error = timeout_error(image_task_id, self._arguments.timeout, self._arguments.service)
+            self._end(row, error, image_task_id=image_task_id)
 
     async def _keep_up(self) -> None:
         """Write outcomes down and say how far it is, now and then."""
-        now = time.time()
-        unwritten = self._records.unwritten
-        if unwritten >= FLUSH_ROWS or (unwritten and now - self._flushed_at >= FLUSH_SECONDS):
+        now, unwritten = time.time(), self._ledger.unwritten
+        if unwritten >= self._limits.flush_rows or (unwritten and now - self._flushed_at >= self._limits.flush):
             self._flushed_at = now
-            await asyncio.to_thread(self._records.flush)
-        if now - self._reported_at >= REPORT_SECONDS:
+            await asyncio.to_thread(self._ledger.flush)
+        if now - self._reported_at >= self._limits.report:
             self._reported_at = now
             await asyncio.to_thread(self._report, self._state.counts)
 
     async def _sleep(self) -> None:
+        """Wait for news, or until the next question is due."""
+        due = self._questions.next_at()
+        seconds = _LONGEST_SLEEP if due is None else min(_LONGEST_SLEEP, max(0.0, due - time.time()))
         try:
-            async with asyncio.timeout(_LONGEST_SLEEP):
+            async with asyncio.timeout(seconds):
                 await self._news.wait()
         except TimeoutError:
             pass
         self._news.clear()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._is_done)
-        return task
 
     def _is_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and self._error is None:
             self._error = error
+            self._submissions.stop()
         self._news.set()
 
-    def _key(self, intent: Intent) -> str:
-        slot = replace(self._settings.slot, item_index=intent.index)
-        return slot.identity(self._records.life.generation, intent.attempt)
+    async def _submit(self, group: AsyncGenerator[row_submissions.Submitted, None]) -> None:
+        async with aclosing(group) as outcomes:
+            async for outcome in outcomes:
+                self._act(outcome)
 
-    def _was_read(self, row: int, task: ImageTask) -> None:
-        self._ends.read(row, task)
-        # A place may be free.
-        self._news.set()
+    async def _look(self) -> None:
+        known = self._ledger.known_taken
+        for outcome in await self._unanswered.look(self._api.run, self._batch.key_of(known) if known else None):
+            self._act(outcome)
 
-    def _was_unreadable(self, row: int, error: ImageTaskError) -> None:
-        self._ends.unreadable(row, error)
+    async def _deliver(self, row: int, task: ImageTask) -> None:
+        try:
+            outcome = await self._deliveries.deliver(row, task, may_be_there=row not in self._state.fresh)
+        finally:
+            self._delivering.discard(row)
+        self._act(outcome)
+
+    def _act(
+        self,
+        outcome: row_submissions.Submitted
+        | row_submissions.Searched
+        | row_questions.Answered
+        | row_questions.Unreadable
+        | row_deliveries.Delivery,
+    ) -> None:
+        """Move a row on by what became of it."""
         self._news.set()
+        match outcome:
+            case row_submissions.Taken(intent, task):
+                self._ledger.known_taken = intent
+                self._state.fresh.add(intent.index)
+                self._follow(intent, task)
+            case row_submissions.Refused(intent, error):
+                if concerns_every_row(error):
+                    self._stop(error)
+                self._end_or_repeat(intent.index, error, image_task_id=intent.image_task_id)
+            case row_submissions.Withheld(intent):
+                if not intent.taken:
+                    self._ledger.spending.not_billed(intent.index)
+                self._state.renewed(intent.index)
+            case row_submissions.Unanswered(intent, error):
+                self._log.warning("Row %s: %s Looking for it at the service.", intent.index, error.message)
+                self._unanswered.add(intent, self._batch.key_of(intent))
+            case row_submissions.Found(intent, task):
+                self._log.info("Row %s: the service has it as image task %s.", intent.index, task.id)
+                metrics.submitted(self._arguments.service.name)
+                self._follow(intent, task)
+            case row_submissions.NeverTaken(intent):
+                self._ledger.spending.not_billed(intent.index)
+                self._repeated.add(intent.index)
+                self._state.renewed(intent.index)
+            case row_submissions.Unknown(intent, error) if self._arguments.resubmits_unknown:
+                text = "Row %s: %s It is submitted again (on_unknown_outcome)."
+                self._log.warning(text, intent.index, error.message)
+                self._state.renewed(intent.index)
+            case row_submissions.Unknown(intent, error):
+                metrics.not_submitted(self._arguments.service.name, error)
+                self._end(intent.index, error, image_task_id=None)
+            case row_questions.Answered(row, task):
+                self._answered(row, task)
+            case row_questions.Unreadable(row, image_task_id, error):
+                self._end(row, error, image_task_id=image_task_id, unread=True)
+            case row_deliveries.Delivered():
+                self._note(outcome.outcome, outcome.count)
+            case row_deliveries.Undelivered(row, task, error):
+                self._end_or_repeat(row, error, image_task_id=task.id)
 
     def _follow(self, intent: Intent, task: ImageTask) -> None:
-        """Ask for a row's image task from now on."""
+        """Ask for a row's image task from now on, or act on what it came to at once."""
         self._state.opened(intent)
-        self._questions.add(intent.index, task.id, intent.submitted_at or intent.at)
+        self._questions.add(intent.index, task.id, intent.since)
         if task.state.is_final:
-            self._ends.read(intent.index, task)
+            self._answered(intent.index, task)
+
+    def _answered(self, row: int, task: ImageTask) -> None:
+        intent = self._state.open.get(row)
+        if intent is None:
+            return
+        service, conn_id = self._arguments.service, self._arguments.account.conn_id
+        error = error_of_answer(task, submitted_at=intent.since, now=time.time(), service=service, conn_id=conn_id)
+        if error is not None:
+            self._end_or_repeat(row, error, image_task_id=task.id)
+        elif task.state.is_final:
+            self._questions.drop(row)
+            self._delivering.add(row)
+            # The service is done with it, so that its place is free.
+            self._state.delivering(row)
+            self._spawn(self._deliver(row, task))
+
+    def _end_or_repeat(self, row: int, error: ImageTaskError, *, image_task_id: str | None) -> None:
+        if error.billed == "no":
+            self._ledger.spending.not_billed(row)
+        self._state.tries[row] += 1
+        if self._stopped is None and is_submitted_again(
+            Failure.of_error(error, image_task_id),
+            tries=self._state.tries[row],
+            row_attempts=self._arguments.row_attempts,
+            may_pay_again=row in self._state.else_submit,
+        ):
+            self._log.info("Row %s is submitted again: %s", row, error.message)
+            self._questions.drop(row)
+            self._state.renewed(row)
+        else:
+            self._end(row, error, image_task_id=image_task_id)
+
+    def _end(self, row: int, error: ImageTaskError, *, image_task_id: str | None, unread: bool = False) -> None:
+        """Write a row off."""
+        line = self._batch.requests.line(row)
+        outcome = outcome_row(line, image_task_id=image_task_id, error=error, unread=unread)
+        # One that was never submitted was counted as refused; one that cannot be stored has not failed.
+        has_failed = image_task_id is not None and not isinstance(error, DownloadError)
+        self._note(outcome, partial(metrics.failed, self._arguments.service.name, error) if has_failed else None)
+
+    def _note(self, outcome: dict[str, Any], count: Callable[[], None] | None) -> None:
+        self._questions.drop(outcome["index"])
+        self._ledger.note(outcome, count)
+        self._ended_at = time.time()
         self._news.set()
+
+    def _stop(self, error: ImageTaskError) -> None:
+        """Have nothing more submitted.
+
+        :param error: what every row is told that was not submitted.
+        """
+        if self._stopped is None:
+            self._stopped = error
+            self._submissions.stop()
+            self._log.error("Nothing more is submitted: %s", error)
+            self._news.set()

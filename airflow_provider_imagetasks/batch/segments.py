@@ -1,4 +1,4 @@
-"""The files in which a batch keeps what it meant to submit, what was taken, and what came of it. Pure.
+"""Segments of a batch's ledger: what it meant to submit, what was taken, and what came of it. Pure.
 
 ``intents-<generation>-<number>.jsonl`` begins with a line about the group; then comes a line for each submission, at
 first without an id. ``outcomes-<generation>-<number>.jsonl`` has a line for each row that is over, in the form of the
@@ -58,6 +58,11 @@ class Intent:
     image_task_id: str | None = None
     submitted_at: float | None = None
     taken: bool = True
+
+    @property
+    def since(self) -> float:
+        """Unix seconds since which the service has it, as far as that is known."""
+        return self.submitted_at or self.at
 
 
 def intents_content(intents: Iterable[Intent], *, conn_id: str, base_url: str) -> bytes:

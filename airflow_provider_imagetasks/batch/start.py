@@ -1,65 +1,96 @@
-"""Opens a batch at the beginning of a start: freezes it or finds it frozen, and decides what this start is about."""
+"""Start and end of a batch in a worker: frozen or found frozen, opened, and in the end summed up in its manifest."""
 
 from __future__ import annotations
 
 import secrets
+import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_imagetasks.batch.batch_ledger import BatchRecords
+from airflow_provider_imagetasks.batch.arguments import BatchArguments
+from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger
+from airflow_provider_imagetasks.batch.costs import Spending, in_words, is_within
 from airflow_provider_imagetasks.batch.folder import REQUESTS_NAME, BatchFolder, Owner, require_owner
-from airflow_provider_imagetasks.batch.requests_file import Asking, Frozen, FrozenRequests, RequestsSource, freeze
-from airflow_provider_imagetasks.batch.row_decisions import FailureBudget, Life, next_life
-from airflow_provider_imagetasks.batch.spending import Spending, in_words, is_within
+from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, error_of
+from airflow_provider_imagetasks.batch.requests_file import Frozen, FrozenRequests, RequestsSource, freeze
+from airflow_provider_imagetasks.batch.row_decisions import Checkpoint, FailureBudget, next_checkpoint
+from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.state import BatchState
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
+from airflow_provider_imagetasks.files.object_storage import uri_of
+from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, batch_identity
 
-MANIFEST_NAME = "manifest.jsonl"
 STATE_KEY = "imagetasks_batch"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What the operator's arguments ask for.
-
-    :param source: the rows; read only where nothing was frozen before.
-    :param max_cost: submit no more than it pays for.
-    """
-
-    source: RequestsSource
-    asking: Asking
-    output_path: str
-    budget: FailureBudget
-    max_cost: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenBatch:
     """A batch that is ready to be worked on. Close it."""
 
+    slot: SubmissionSlot
     folder: BatchFolder
     owner: Owner
-    life: Life
-    records: BatchRecords
+    ledger: BatchLedger
     requests: FrozenRequests
+
+    @property
+    def generation(self) -> int:
+        """How often somebody had all pictures made anew."""
+        return self.ledger.checkpoint.generation
+
+    def key_of(self, intent: Intent) -> str:
+        """Return what the service may recognise a submission by."""
+        return replace(self.slot, item_index=intent.index).identity(self.generation, intent.attempt)
+
+    def finish(self, scratch: Path, budget: FailureBudget, log: Any) -> dict[str, Any]:
+        """Write the manifest, then that the batch is over; return the task's result.
+
+        :param scratch: a local folder, where a copy of the manifest stays.
+        :param budget: how many rows may fail.
+        :param log: the task's.
+        :returns: ``{manifest, total, succeeded, failed, usage, cost}``.
+        :raises ImageTaskError: more rows failed than may.
+        """
+        total, allowed = self.owner.total, budget.allowed(self.owner.total)
+        totals = self.ledger.write_manifest(scratch / MANIFEST_NAME)
+        self.ledger.require_latest_start()
+        self.folder.write(MANIFEST_NAME, scratch / MANIFEST_NAME)
+        self.ledger.finished("success" if totals.failed <= allowed else "failed")
+        manifest = uri_of(self.folder.path_of(MANIFEST_NAME))
+        log.info("%s of %s rows succeeded. Manifest: %s", totals.succeeded, total, manifest)
+        error = error_of(totals, total, allowed, manifest=manifest)
+        if error is not None:
+            raise error
+        if totals.failed:
+            classes = ", ".join(f"{count} x {name}" for name, count in totals.classes.items())
+            log.warning("%s rows failed, which max_failed allows: %s.", totals.failed, classes)
+        counts = {"total": total, "succeeded": totals.succeeded, "failed": totals.failed}
+        return {"manifest": manifest, **counts, "usage": totals.usage or None, "cost": totals.cost}
+
+    def keep_counts(self, state_store: Any, counts: Counts, log: Any) -> None:
+        """Keep with Airflow how far the batch is, where it can; also proves to later starts that it was begun."""
+        try:
+            keep(state_store, {"generation": self.generation, "counts": counts.as_numbers()})
+        except Exception as error:  # noqa: BLE001 - the folder is what counts
+            log.warning("Airflow did not keep the counts of the batch: %s", error)
 
     def close(self) -> None:
         """Let the local copies go."""
-        self.records.close()
+        self.ledger.close()
         self.requests.close()
 
 
-def check_rows(frozen: Frozen | Owner, wanted: Wanted, problems: list[str]) -> None:
+def check_rows(frozen: Frozen | Owner, arguments: BatchArguments, problems: list[str]) -> None:
     """Refuse a batch that cannot come to a good end, before anything is billed.
 
     :param problems: what is wrong with its first rows.
     :raises InvalidRequestError: too many rows are invalid.
     """
-    allowed = wanted.budget.allowed(frozen.total)
+    allowed = arguments.budget.allowed(frozen.total)
     if frozen.invalid > allowed:
         named = "; ".join(problems)
         more = f"; and {frozen.invalid - len(problems)} more" if frozen.invalid > len(problems) else ""
@@ -69,63 +100,69 @@ def check_rows(frozen: Frozen | Owner, wanted: Wanted, problems: list[str]) -> N
         )
 
 
-def check_cost(frozen: Frozen, wanted: Wanted, log: Any) -> None:
+def check_cost(frozen: Frozen, arguments: BatchArguments, log: Any) -> None:
     """Refuse a batch whose cost nobody knows though it is limited, before anything is billed.
 
     :param log: told what becomes of a batch that would cost more than it may.
     :raises InvalidRequestError: a price is missing.
     """
-    if wanted.max_cost is None:
+    if arguments.max_cost is None:
         return
     if frozen.cost is None:
         models = ", ".join(sorted(frozen.unpriced))
         raise InvalidRequestError(
             f"max_cost is set, and nobody published what a picture of {models} costs at "
-            f"{wanted.asking.service.title}; say it with prices={{{sorted(frozen.unpriced)[0]!r}: ...}}, per picture"
+            f"{arguments.service.title}; say it with prices={{{sorted(frozen.unpriced)[0]!r}: ...}}, per picture"
         )
-    if not is_within(frozen.cost, wanted.max_cost):
+    if not is_within(frozen.cost, arguments.max_cost):
         log.warning(
             "The batch would cost some %s, more than max_cost (%s): rows are submitted in their order until it is "
             "spent, and the rest fail unsubmitted.",
             in_words(frozen.cost),
-            in_words(wanted.max_cost),
+            in_words(arguments.max_cost),
         )
 
 
 def open_batch(
-    wanted: Wanted, slot: SubmissionSlot, scratch: Path, *, state_store: Any, resumes: bool, log: Any
+    arguments: BatchArguments,
+    source: RequestsSource,
+    slot: SubmissionSlot,
+    scratch: Path,
+    *,
+    state_store: Any,
+    resumes: bool,
+    log: Any,
 ) -> OpenBatch:
     """Freeze the requests, or find them frozen, and read what earlier starts left.
 
+    :param source: the rows; read only where nothing was frozen before.
     :param scratch: a local folder.
     :param state_store: Airflow's store for the task instance; None before Airflow 3.3.
     :param resumes: whether the task comes back from the triggerer.
     :raises InvalidRequestError: the batch, or its folder, cannot be used; nothing was billed by this start.
+    :raises ImageTaskError: the folder of a batch that was begun is not there, or lacks something; nothing is submitted.
     """
     kept = _kept(state_store)
     identity = batch_identity(dag_id=slot.dag_id, task_id=slot.task_id, run_id=slot.run_id, map_index=slot.map_index)
-    folder = BatchFolder(str(kept.get("output_path") or wanted.output_path), identity)
+    folder = BatchFolder(str(kept.get("output_path") or arguments.output_path), identity)
     owner = folder.owner()
-    if owner is None and folder.life() is not None:
-        raise ImageTaskError(
-            f"{folder.uri} lacks batch.json, which says what was frozen. Without it nothing is submitted, and what "
-            "runs at the service goes on",
-            code="batch_folder",
-        )
     if owner is None:
+        _require_first_start(folder, began=resumes or "counts" in kept or "generation" in kept)
         mark = str(kept.get("mark") or secrets.token_hex(16))
-        frozen = freeze(wanted.source, scratch / REQUESTS_NAME, wanted.asking)
+        frozen = freeze(source, scratch / REQUESTS_NAME, arguments)
         _say(frozen, log)
-        check_rows(frozen, wanted, frozen.problems)
-        check_cost(frozen, wanted, log)
-        keep(state_store, {"output_path": wanted.output_path, "folder": folder.uri, "mark": mark})
+        check_rows(frozen, arguments, frozen.problems)
+        check_cost(frozen, arguments, log)
+        keep(state_store, {"output_path": arguments.output_path, "folder": folder.uri, "mark": mark})
         owner = _freeze(frozen, folder, slot, mark, scratch)
+        # From here on rows may be paid for: a later start must find this folder, or submit nothing.
+        keep(state_store, {"generation": 0})
     else:
         names = (slot.dag_id, slot.task_id, slot.run_id, slot.map_index)
-        require_owner(owner, names=names, mark=kept.get("mark"), keeps_marks=state_store is not None, uri=folder.uri)
+        require_owner(owner, names=names, mark=kept.get("mark"), keeps_state=state_store is not None, uri=folder.uri)
         if not resumes:
-            check_rows(owner, wanted, [])
-            _say_if_changed(owner, wanted.source, scratch, log)
+            check_rows(owner, arguments, [])
+            _say_if_changed(owner, source, scratch, log)
         if not folder.fetch(REQUESTS_NAME, scratch / REQUESTS_NAME):
             raise ImageTaskError(
                 f"The frozen requests are gone: {folder.uri}/{REQUESTS_NAME}. Without them nothing can be submitted, "
@@ -137,16 +174,65 @@ def open_batch(
         raise ImageTaskError(
             f"{folder.uri}/{REQUESTS_NAME} has {len(requests)} rows, and {owner.total} were frozen", code="batch_folder"
         )
-    life = _begin_life(folder, slot, resumes)
-    spending = Spending(owner.total, wanted.max_cost, lambda row: requests.cost(row, wanted.asking))
-    records = BatchRecords(folder, life, BatchState(owner.total), scratch, wanted.asking.account, spending)
-    batch = OpenBatch(folder=folder, owner=owner, life=life, records=records, requests=requests)
+    checkpoint = _begin(folder, slot, resumes)
+    spending = Spending(owner.total, arguments.max_cost, lambda row: requests.cost(row, arguments))
+    ledger = BatchLedger(folder, checkpoint, BatchState(owner.total), scratch, arguments.account, spending)
+    batch = OpenBatch(slot=slot, folder=folder, owner=owner, ledger=ledger, requests=requests)
     try:
-        records.load()
+        ledger.load()
     except BaseException:
         batch.close()
         raise
     return batch
+
+
+def _require_first_start(folder: BatchFolder, *, began: bool) -> None:
+    """Refuse to begin a batch of which an earlier start submitted rows: they would be paid for again.
+
+    :param began: whether Airflow knows of such a start.
+    """
+    if folder.checkpoint() is not None:
+        raise ImageTaskError(
+            f"{folder.uri} lacks batch.json, which says what was frozen. Without it nothing is submitted, and what "
+            "runs at the service goes on",
+            code="batch_folder",
+        )
+    if began:
+        raise ImageTaskError(
+            f"This batch was begun, and nothing of it is in {folder.uri}. Is that the folder in which it was begun, on "
+            "a disk that this worker shares? Nothing is submitted anew, and what runs at the service goes on",
+            code="batch_folder",
+            retryable=True,
+            retry_advice="A retry looks for the folder again. If it is gone for good, only a new Dag run begins anew.",
+        )
+
+
+def dry_run(arguments: BatchArguments, source: RequestsSource, log: Any) -> dict[str, Any]:
+    """Check, count and estimate a batch, and return a result as of one that did nothing; write and submit nothing.
+
+    :param log: told what was found.
+    :raises InvalidRequestError: an argument or too many rows are wrong.
+    """
+    with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
+        frozen = freeze(source, Path(scratch) / REQUESTS_NAME, arguments)
+    for problem in frozen.problems:
+        log.warning("%s", problem[0].upper() + problem[1:])
+    cost = f"some {in_words(frozen.cost)}" if frozen.cost is not None else "no price known"
+    unpriced = f" (no price for {', '.join(sorted(frozen.unpriced))})" if frozen.unpriced else ""
+    log.info(
+        "Dry run: %s rows for %s, %s of them cannot be asked for, %s ask for the same as an earlier one; cost: %s%s. "
+        "Nothing was submitted.",
+        f"{frozen.total:,}",
+        arguments.service.title,
+        frozen.invalid,
+        frozen.repeated,
+        cost,
+        unpriced,
+    )
+    check_rows(frozen, arguments, frozen.problems)
+    check_cost(frozen, arguments, log)
+    counts = {"total": frozen.total, "succeeded": 0, "failed": frozen.invalid}
+    return {"manifest": None, **counts, "usage": None, "cost": frozen.cost, "dry_run": True}
 
 
 def keep(state_store: Any, entries: Mapping[str, Any]) -> None:
@@ -175,27 +261,27 @@ def _freeze(frozen: Frozen, folder: BatchFolder, slot: SubmissionSlot, mark: str
         cost=frozen.cost,
         unpriced=tuple(sorted(frozen.unpriced)),
     )
-    folder.put(REQUESTS_NAME, scratch / REQUESTS_NAME)
+    folder.write(REQUESTS_NAME, scratch / REQUESTS_NAME)
     folder.write_owner(owner)
     return owner
 
 
-def _begin_life(folder: BatchFolder, slot: SubmissionSlot, resumes: bool) -> Life:
-    last = folder.life()
+def _begin(folder: BatchFolder, slot: SubmissionSlot, resumes: bool) -> Checkpoint:
+    last = folder.checkpoint()
     segments = folder.segments(last.generation) if last else []
-    life = next_life(
+    checkpoint = next_checkpoint(
         last,
         max_tries=slot.max_tries,
         start=secrets.token_hex(8),
         next_number=segments[-1].number + 1 if segments else 0,
         resumes=resumes,
     )
-    if last is not None and life.generation != last.generation:
+    if last is not None and checkpoint.generation != last.generation:
         old = folder.read(MANIFEST_NAME)
         if old is not None:
             folder.write(f"manifest.{last.generation}.jsonl", old)
-    folder.write_life(life)
-    return life
+    folder.write_checkpoint(checkpoint)
+    return checkpoint
 
 
 def _say(frozen: Frozen, log: Any) -> None:

@@ -13,8 +13,7 @@ from airflow.providers.common.compat.sdk import (
     task_decorator_factory,
 )
 
-from airflow_provider_imagetasks.batch.arguments import rows_of
-from airflow_provider_imagetasks.batch.requests_file import RequestsSource
+from airflow_provider_imagetasks.batch.requests_file import RequestsSource, rows_of
 from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
 
 if TYPE_CHECKING:

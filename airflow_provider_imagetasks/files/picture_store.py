@@ -6,12 +6,12 @@ import asyncio
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, UnsafeResultError
 from airflow_provider_imagetasks.files.filenames import check_filename, file_name, holds_id
@@ -25,6 +25,7 @@ from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+Result = TypeVar("Result")
 AT_THE_SAME_TIME = 16
 """Pictures that are fetched at the same time."""
 AT_WORK = 2 * AT_THE_SAME_TIME
@@ -114,7 +115,7 @@ class _Wanted:
 class PictureStore:
     """Brings pictures into one folder. Network on the event loop; decoding and storage in threads.
 
-    An asynchronous context manager; it replaces the default executor of the running event loop.
+    An asynchronous context manager. Its threads are its own, so that nobody else on the loop waits for pictures.
 
     :param account: the connection that the image tasks are read with.
     :param overwrite: fetch again what is there intact, also where the name holds the id.
@@ -134,12 +135,12 @@ class PictureStore:
         self._scratch = tempfile.TemporaryDirectory(prefix="imagetasks-")
         self._numbers = count()
         self._is_new = False
+        # How many threads Python starts goes by the processors; these mostly wait for storage.
+        self._threads = ThreadPoolExecutor(AT_THE_SAME_TIME)
 
     async def __aenter__(self) -> PictureStore:
-        # How many threads Python starts goes by the processors; these mostly wait for storage.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(AT_THE_SAME_TIME))
         # One question instead of several for each picture; a run's folder is often a new one.
-        self._is_new = await asyncio.to_thread(is_missing, self._folder)
+        self._is_new = await self._in_thread(is_missing, self._folder)
         await self._fetcher.__aenter__()
         return self
 
@@ -147,6 +148,7 @@ class PictureStore:
         try:
             await self._fetcher.__aexit__()
         finally:
+            self._threads.shutdown()
             self._scratch.cleanup()
 
     async def store(
@@ -170,11 +172,11 @@ class PictureStore:
             content: bytes | Path | None = local
             try:
                 if wanted.may_be_there:
-                    kept = await asyncio.to_thread(self._already_there, wanted, local)
+                    kept = await self._in_thread(self._already_there, wanted, local)
                     if kept is not None:
                         return kept
                 content = await self._fetched(image, local)
-                return await asyncio.to_thread(self._store, wanted, content)
+                return await self._in_thread(self._store, wanted, content)
             except DownloadError as error:
                 error.image_task_id, error.service = task.id, task.service
                 return error
@@ -186,16 +188,19 @@ class PictureStore:
                 )
             finally:
                 if content is local:
-                    await asyncio.to_thread(local.unlink, missing_ok=True)
+                    await self._in_thread(local.unlink, True)
 
     async def _fetched(self, image: GeneratedImage, local: Path) -> bytes | Path | None:
         if image.path:
-            await asyncio.to_thread(fetch_shared, image.path, local, self._account)
+            await self._in_thread(fetch_shared, image.path, local, self._account)
             return local
         if not image.url:
             return None
         async with self._fetches:
             return await self._fetcher.fetch(image.url, local)
+
+    async def _in_thread(self, call: Callable[..., Result], *arguments: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
 
     def _already_there(self, wanted: _Wanted, local: Path) -> DownloadedFile | None:
         names = dict.fromkeys(_name(wanted, extension) for extension in EXTENSIONS)

@@ -15,7 +15,6 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError, public_class_name
-from airflow_provider_imagetasks.services.wire import Flow, Request, Result
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 
 _log = logging.getLogger(__name__)
@@ -103,20 +102,6 @@ def polled(service: str, requests: int = 1) -> None:
 def failed(service: str, error: ImageTaskError) -> None:
     """Count an image task whose wait ended without pictures."""
     _count(FAILED, 1, service=service, error=public_class_name(type(error)))
-
-
-def counted(flow: Flow[Result], service: str) -> Flow[Result]:
-    """Return a flow that only reads as one whose requests are counted, as they are made: for workers."""
-    answer: Any = None
-    while True:
-        try:
-            step = flow.send(answer)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-        if isinstance(step, Request):
-            polled(service, 1)
-        answer = yield step
 
 
 def stored(service: str, size: int) -> None:

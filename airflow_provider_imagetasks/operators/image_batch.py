@@ -15,26 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_imagetasks.batch.arguments import file_of, rows_of, texts_in, with_limits
-from airflow_provider_imagetasks.batch.asking import poll_interval_for
-from airflow_provider_imagetasks.batch.delivered import Delivered
-from airflow_provider_imagetasks.batch.ending import failure_of, finish
-from airflow_provider_imagetasks.batch.prices import read_max_cost, read_prices
-from airflow_provider_imagetasks.batch.progress import Counts, ProgressReport
-from airflow_provider_imagetasks.batch.requests_file import Asking, RequestsSource, freeze
+from airflow_provider_imagetasks.batch.arguments import BatchArguments, BatchLimits, poll_interval_for, with_limits
+from airflow_provider_imagetasks.batch.costs import read_max_cost, read_prices
+from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, PictureSummary
+from airflow_provider_imagetasks.batch.progress import ProgressReport
+from airflow_provider_imagetasks.batch.requests_file import RequestsSource, file_of, rows_of
 from airflow_provider_imagetasks.batch.row_decisions import read_failure_budget
 from airflow_provider_imagetasks.batch.run import BatchRun
-from airflow_provider_imagetasks.batch.settings import BatchSettings
-from airflow_provider_imagetasks.batch.spending import in_words
-from airflow_provider_imagetasks.batch.start import (
-    MANIFEST_NAME,
-    OpenBatch,
-    Wanted,
-    check_cost,
-    check_rows,
-    keep,
-    open_batch,
-)
+from airflow_provider_imagetasks.batch.start import OpenBatch, dry_run, open_batch
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, ProtocolError
 from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME, ROW_PLACEHOLDERS, check_filename
 from airflow_provider_imagetasks.files.object_storage import require_known_scheme
@@ -44,7 +32,7 @@ from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceCo
 from airflow_provider_imagetasks.observability.assets import announce_pictures
 from airflow_provider_imagetasks.observability.lineage import ReportsLineage
 from airflow_provider_imagetasks.operators.submission import OnUnknownOutcome
-from airflow_provider_imagetasks.polling.batch_wait import wake_at
+from airflow_provider_imagetasks.polling.batch_wait import Counts, wake_at
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
 from airflow_provider_imagetasks.submissions.identity import slot_of
 from airflow_provider_imagetasks.triggers.image_batch import EVENT_STATUSES, PROGRESS_KEY, ImageBatchTrigger
@@ -122,6 +110,7 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"options": "json", "prices": "json"}
     operator_extra_links = (PicturesLink(), ServiceConsoleLink())
     ui_color = "#f3e2f0"
+    limits = BatchLimits()
 
     def __init__(
         self,
@@ -195,22 +184,29 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
         """Render the arguments, but no row: rows are data, and somebody else's text must not run as a template."""
         for name in template_fields:
             rows = getattr(parent, name, None) if name in ("prompts", "requests") else None
-            seen = seen_oids | texts_in(rows) if isinstance(rows, list | tuple) else seen_oids
+            seen = seen_oids | _texts_in(rows) if isinstance(rows, list | tuple) else seen_oids
             super()._do_render_template_fields(parent, (name,), context, jinja_env, seen)
 
     def execute(self, context: Context) -> Any:
         """Begin or go on, and return what the batch came to, or defer."""
         with errors_for_airflow(), errors_pushed(context):
-            return self._dry_run(context) if self.only_dry_run else self._work(context, resumes=False)
+            if self.only_dry_run:
+                return dry_run(self._arguments(), self.rows_source(context), self.log)
+            return self._work(context, resumes=False)
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any] | None = None, output_path: str | None = None
+    ) -> Any:
         """Go on after the trigger's event, which is only a hint.
 
         :param event: what the trigger fired.
+        :param output_path: where the batch is; None for a deferral of an earlier version, or one that ran out of time.
         """
         with errors_for_airflow(), errors_pushed(context):
             if not isinstance(event, Mapping) or event.get("status") not in EVENT_STATUSES:
                 raise ProtocolError(f"The trigger sent an event that this version does not know: {event!r}"[:300])
+            # It is not rendered again: a template may come to something else by now.
+            self.output_path = output_path or self.output_path
             return self._work(context, resumes=True)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -227,7 +223,7 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
             return file_of(self.requests_path)
         return rows_of(self.prompts if self.prompts is not None else self.requests)
 
-    def _wanted(self, context: Context) -> tuple[ImageTaskHook, Wanted]:
+    def _arguments(self) -> BatchArguments:
         check_filename(self.filename, ROW_PLACEHOLDERS)
         hook = ImageTaskHook(self.conn_id or DEFAULT_CONN_ID)
         self.image_service_console_url = hook.service.console_url
@@ -235,110 +231,62 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
             hook.require_lasting_server()
         if self.options is not None and not isinstance(self.options, Mapping):
             raise InvalidRequestError(f"options must be a dict, not {type(self.options).__name__}")
-        asking = Asking(
+        return BatchArguments(
             account=with_limits(hook.account, submit_rate=self.submit_rate, max_active_tasks=self.max_active_tasks),
             service=hook.service,
             model=self.model or None,
             options=self.options or {},
             filename=self.filename,
             prices=read_prices(self.prices),
-        )
-        return hook, Wanted(
-            source=self.rows_source(context),
-            asking=asking,
             output_path=str(self.output_path),
             budget=read_failure_budget(self.max_failed),
             max_cost=read_max_cost(self.max_cost),
-        )
-
-    def _dry_run(self, context: Context) -> dict[str, Any]:
-        hook, wanted = self._wanted(context)
-        with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
-            frozen = freeze(wanted.source, Path(scratch) / "requests", wanted.asking)
-        for problem in frozen.problems:
-            self.log.warning("%s", problem[0].upper() + problem[1:])
-        cost = f"some {in_words(frozen.cost)}" if frozen.cost is not None else "no price known"
-        unpriced = f" (no price for {', '.join(sorted(frozen.unpriced))})" if frozen.unpriced else ""
-        self.log.info(
-            "Dry run: %s rows for %s, %s of them cannot be asked for, %s ask for the same as an earlier one; cost: "
-            "%s%s. Nothing was submitted.",
-            f"{frozen.total:,}",
-            hook.service.title,
-            frozen.invalid,
-            frozen.repeated,
-            cost,
-            unpriced,
-        )
-        check_rows(frozen, wanted, frozen.problems)
-        check_cost(frozen, wanted, self.log)
-        counts = {"total": frozen.total, "succeeded": 0, "failed": frozen.invalid}
-        return {"manifest": None, **counts, "usage": None, "cost": frozen.cost, "dry_run": True}
-
-    def _work(self, context: Context, *, resumes: bool) -> dict[str, Any]:
-        hook, wanted = self._wanted(context)
-        slot, state_store = slot_of(context), context.get("task_state_store")
-        settings = BatchSettings(
-            account=wanted.asking.account,
-            service=hook.service,
-            slot=slot,
-            filename=self.filename,
-            prices=dict(wanted.asking.prices),
             row_attempts=self.row_attempts,
             timeout=self.timeout,
             poll_interval=poll_interval_for(self.poll_interval, hook.account, hook.service),
             resubmits_unknown=self.on_unknown_outcome == "resubmit",
             defers=self.deferrable,
+            limits=self.limits,
         )
-        with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
-            batch = open_batch(wanted, slot, Path(scratch), state_store=state_store, resumes=resumes, log=self.log)
+
+    def _work(self, context: Context, *, resumes: bool) -> dict[str, Any]:
+        arguments, source = self._arguments(), self.rows_source(context)
+        slot, state_store = slot_of(context), context.get("task_state_store")
+        with tempfile.TemporaryDirectory(prefix="imagetasks-") as folder:
+            scratch = Path(folder)
+            batch = open_batch(arguments, source, slot, scratch, state_store=state_store, resumes=resumes, log=self.log)
             try:
-                self._announce(batch, settings, context)
+                self._announce(batch, arguments, context)
                 push = partial(context["ti"].xcom_push, PROGRESS_KEY) if self.do_xcom_push else None
                 report = ProgressReport(self.log, push)
-                report(batch.records.state.counts)
-                run = BatchRun(
-                    settings, batch.records, batch.requests, batch.folder.pictures, report=report, log=self.log
-                )
-                is_over = asyncio.run(run.run())
-                counts = batch.records.state.counts
-                report(counts, last=True)
-                self._keep_counts(state_store, batch, counts)
+                report(batch.ledger.state.counts)
+                is_over = asyncio.run(BatchRun(arguments, batch, report=report, log=self.log).run())
+                report(counts := batch.ledger.state.counts, last=True)
+                batch.keep_counts(state_store, counts, self.log)
                 if not is_over:
-                    self._defer(settings, run.open_ids, run.latest_submission, counts)
-                result = self._finish(batch, wanted, Path(scratch))
-                self._tell_others(batch, Path(scratch) / MANIFEST_NAME, str(result["manifest"]), settings, context)
+                    self._defer(arguments, batch, counts)
+                result = batch.finish(scratch, arguments.budget, self.log)
+                pictures = PictureSummary(arguments.service.name, batch.requests)
+                pictures.read(scratch / MANIFEST_NAME)
+                announce_pictures(context, self.outlets, pictures.announcement(str(result["manifest"])))
+                self.lineage = pictures.lineage(arguments.output_path)
                 return result
             finally:
                 batch.close()
 
-    def _tell_others(
-        self, batch: OpenBatch, manifest: Path, uri: str, settings: BatchSettings, context: Context
-    ) -> None:
-        """Announce the pictures as assets, and keep for OpenLineage what was read and made."""
-        delivered = Delivered(settings.service.name, batch.requests)
-        delivered.read(manifest)
-        announce_pictures(context, self.outlets, delivered.announcement(uri))
-        self.lineage = delivered.lineage(str(self.output_path))
-
-    def _keep_counts(self, state_store: Any, batch: OpenBatch, counts: Counts) -> None:
-        try:
-            keep(state_store, {"generation": batch.life.generation, "counts": counts.as_numbers()})
-        except Exception as error:  # noqa: BLE001 - for people to look at; the folder is what counts
-            self.log.warning("Airflow did not keep the counts of the batch: %s", error)
-
-    def _announce(self, batch: OpenBatch, settings: BatchSettings, context: Context) -> None:
+    def _announce(self, batch: OpenBatch, arguments: BatchArguments, context: Context) -> None:
         if self.do_xcom_push:
             value = {
                 "folder": batch.folder.uri,
-                "conn_id": settings.account.conn_id,
-                "service": settings.service.name,
-                "model": self.model or settings.account.default_model or settings.service.default_model,
+                "conn_id": arguments.account.conn_id,
+                "service": arguments.service.name,
+                "model": self.model or arguments.account.default_model or arguments.service.default_model,
                 "total": batch.owner.total,
-                "generation": batch.life.generation,
+                "generation": batch.generation,
             }
             context["ti"].xcom_push(key="image_batch", value=value)
-        if (settings.account.max_active_tasks or 0) > settings.window:
-            self.log.info("At most %s image tasks of a batch run at the same time.", settings.window)
+        if (arguments.account.max_active_tasks or 0) > arguments.most_active:
+            self.log.info("At most %s image tasks of a batch run at the same time.", arguments.most_active)
         executor = conf.get("core", "executor", fallback="")
         if batch.folder.is_local and "LocalExecutor" not in executor and "SequentialExecutor" not in executor:
             self.log.warning(
@@ -349,37 +297,35 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
                 executor,
             )
 
-    def _defer(self, settings: BatchSettings, ids: Sequence[str], latest: float, counts: Counts) -> None:
-        deadline = latest + self.timeout
+    def _defer(self, arguments: BatchArguments, batch: OpenBatch, counts: Counts) -> None:
+        ids, latest = batch.ledger.state.open_ids, batch.ledger.state.latest_submission
+        seconds = max(0.0, latest + self.timeout - time.time())
         self.log.info(
             "%s image tasks are running; the triggerer waits for them, and no worker is held. Failing or clearing this "
             "task does not stop them at %s, and they may be billed.",
             len(ids),
-            settings.service.title,
+            arguments.service.title,
         )
         self.defer(
             trigger=ImageBatchTrigger(
-                conn_id=settings.account.conn_id,
+                conn_id=arguments.account.conn_id,
                 image_task_ids=ids,
-                deadline=deadline,
-                poll_interval=settings.poll_interval,
+                deadline=latest + self.timeout,
+                poll_interval=arguments.poll_interval,
                 asked_at=latest,
                 wake_at=wake_at(len(ids), rows_wait=counts.submitted < counts.total),
                 counts=counts.as_numbers(),
             ),
             method_name="execute_complete",
+            kwargs={"output_path": batch.folder.output_path},
             # Only a net: the trigger ends by itself at the deadline.
-            timeout=timedelta(seconds=max(0.0, deadline - time.time()) + settings.poll_interval + _BACKSTOP_SECONDS),
+            timeout=timedelta(seconds=seconds + arguments.poll_interval + _BACKSTOP_SECONDS),
         )
 
-    def _finish(self, batch: OpenBatch, wanted: Wanted, scratch: Path) -> dict[str, Any]:
-        totals, result = finish(batch, scratch, budget=wanted.budget)
-        allowed = wanted.budget.allowed(batch.owner.total)
-        self.log.info("%s of %s rows succeeded. Manifest: %s", totals.succeeded, batch.owner.total, result["manifest"])
-        error = failure_of(totals, batch.owner.total, allowed, manifest=str(result["manifest"]))
-        if error is not None:
-            raise error
-        if totals.failed:
-            classes = ", ".join(f"{count} x {name}" for name, count in totals.classes.items())
-            self.log.warning("%s rows failed, which max_failed allows: %s.", totals.failed, classes)
-        return result
+
+def _texts_in(value: Any) -> set[int]:
+    """Return the identities of all texts in rows, by which Airflow passes over what was rendered."""
+    if isinstance(value, str):
+        return {id(value)}
+    entries = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return {identity for entry in entries for identity in _texts_in(entry)}

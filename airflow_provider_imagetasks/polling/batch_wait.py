@@ -1,17 +1,64 @@
-"""Decides when the triggerer hands a batch back to a worker. Pure."""
+"""The wait of a deferred batch: how far it is, and when the triggerer hands it back to a worker. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from airflow_provider_imagetasks.polling.wait_log import WaitLog
 from airflow_provider_imagetasks.polling.waiting import Progress, Watch
-from airflow_provider_imagetasks.tasks import ImageTask, TaskState
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState, iso_time
 
 FEWEST = 50
 """Fewer pictures than these are not worth a worker, except the last ones, or where rows wait for their places."""
 OLDEST_READY = 300.0
 """Seconds that a result may lie at the service before a worker fetches it: addresses of results expire."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Rows of a batch by what became of them.
+
+    :param submitted: in this generation, whatever became of them.
+    """
+
+    total: int
+    submitted: int = 0
+    succeeded: int = 0
+    failed: int = 0
+
+    def as_numbers(self) -> dict[str, int]:
+        """Return ``{total, submitted, succeeded, failed}``."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, int)}
+
+    @property
+    def done(self) -> int:
+        """Rows that are over."""
+        return self.succeeded + self.failed
+
+    @property
+    def running(self) -> int:
+        """Rows that were submitted and are not over."""
+        return max(0, self.submitted - self.done)
+
+    def with_finished(self, succeeded: int, failed: int) -> Counts:
+        """Return the counts with more rows over."""
+        return replace(self, succeeded=self.succeeded + succeeded, failed=self.failed + failed)
+
+    def as_xcom(self, now: float) -> dict[str, Any]:
+        """Return ``{total, submitted, succeeded, failed, running, updated_at}``.
+
+        :param now: Unix seconds.
+        """
+        return {
+            "total": self.total,
+            "submitted": self.submitted,
+            "succeeded": self.succeeded,
+            "failed": self.failed,
+            "running": self.running,
+            "updated_at": iso_time(now),
+        }
 
 
 def wake_at(count: int, *, rows_wait: bool) -> int:
@@ -40,7 +87,7 @@ class BatchProgress(Progress):
         self.first_ready_at: float | None = None
 
     def saw(self, tasks: Mapping[str, ImageTask], now: float) -> str | None:
-        """Take in what was read, and return ``"done"`` where enough is over."""
+        """Note what was read, and return ``"done"`` where enough is over."""
         pending = set(self.pending)
         end = super().saw(tasks, now)
         for image_task_id in pending - self.pending.keys():
@@ -53,6 +100,6 @@ class BatchProgress(Progress):
             self.first_ready_at = now
         return end or ("done" if over >= self._wake_at else None)
 
-    def is_ripe(self, now: float) -> bool:
-        """Whether a finished one has been lying there for too long."""
+    def has_old_result(self, now: float) -> bool:
+        """Whether a result has been lying at the service for too long."""
         return self.first_ready_at is not None and now - self.first_ready_at >= OLDEST_READY

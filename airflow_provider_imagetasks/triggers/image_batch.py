@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from airflow.providers.common.compat.sdk import XCom
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_imagetasks.batch.progress import Counts
-from airflow_provider_imagetasks.polling.batch_wait import BatchProgress
+from airflow_provider_imagetasks.polling.batch_wait import BatchProgress, Counts
 from airflow_provider_imagetasks.polling.wait_log import WaitLog
 from airflow_provider_imagetasks.triggers.base import ExplainedCancellation, ImageTaskTriggerBase
 
@@ -87,7 +86,7 @@ class ImageBatchTrigger(ImageTaskTriggerBase):
                 await self._tell(seen, now)
             if waiting.done():
                 return waiting.result()
-            if progress.is_ripe(now):
+            if progress.has_old_result(now):
                 return "ripe"
 
     async def _tell(self, seen: tuple[int, int], now: float) -> None:

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import tests.conftest  # noqa: F401 - Airflow's settings for tests
-from airflow_provider_imagetasks.batch import lost
+from airflow_provider_imagetasks.batch.arguments import BatchLimits
 from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
 
 
@@ -23,8 +23,8 @@ class Instance:
 
 if __name__ == "__main__":
     arguments = json.load(sys.stdin)
-    # What is absent at the service now will be absent in a minute: it writes an image task down at once.
-    lost.NOT_FOUND_GRACE = 2.0
     operator = ImageBatchOperator(task_id="batch", deferrable=False, **arguments)
+    # What is absent at the service now will be absent in a minute: it writes an image task down at once.
+    operator.limits = BatchLimits(not_found_grace=2.0)
     result = operator.execute({"ti": Instance()})  # type: ignore[typeddict-item]
     sys.stdout.write(json.dumps(result) + "\n")

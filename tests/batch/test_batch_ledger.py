@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.batch.batch_ledger import BatchRecords
+from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger
+from airflow_provider_imagetasks.batch.costs import Spending
 from airflow_provider_imagetasks.batch.folder import BatchFolder
 from airflow_provider_imagetasks.batch.manifest import manifest_row, outcome_row
-from airflow_provider_imagetasks.batch.row_decisions import Life
-from airflow_provider_imagetasks.batch.spending import Spending
+from airflow_provider_imagetasks.batch.row_decisions import Checkpoint
+from airflow_provider_imagetasks.batch.segments import Intent, SegmentName
 from airflow_provider_imagetasks.batch.state import BatchState, Stage
 from airflow_provider_imagetasks.exceptions import (
     ContentPolicyError,
@@ -37,40 +39,45 @@ class Batches:
         self.path = path
         self.folder = BatchFolder(f"file://{path}/pictures", "batch")
         self.number = 0
-        self.begun: list[BatchRecords] = []
+        self.begun: list[BatchLedger] = []
 
-    def start(self, *, account: Account = ACCOUNT, **life: Any) -> BatchRecords:
+    def start(self, *, account: Account = ACCOUNT, **checkpoint: Any) -> BatchLedger:
         self.number += 1
-        begun = Life(**{"generation": 0, "max_tries": 2, "start": str(self.number), **life})
-        self.folder.write_life(begun)
+        begun = Checkpoint(**{"generation": 0, "max_tries": 2, "start": str(self.number), **checkpoint})
+        self.folder.write_checkpoint(begun)
         scratch = self.path / f"scratch-{self.number}"
         scratch.mkdir()
         spending = Spending(10, max_cost=5, cost_of_row=lambda row: 1.0)
-        records = BatchRecords(self.folder, begun, BatchState(10), scratch, account, spending)
-        self.begun.append(records)
-        records.load()
-        return records
+        ledger = BatchLedger(self.folder, begun, BatchState(10), scratch, account, spending)
+        self.begun.append(ledger)
+        ledger.load()
+        return ledger
 
 
 @pytest.fixture
 def batches(tmp_path: Path) -> Iterator[Batches]:
     starts = Batches(tmp_path)
     yield starts
-    for records in starts.begun:
-        records.close()
+    for ledger in starts.begun:
+        ledger.close()
 
 
 def outcome(row: int, error: ImageTaskError | None = None, image_task_id: str | None = "an-id") -> dict[str, Any]:
     return outcome_row({"index": row, "prompt": "p", "id": None}, image_task_id=image_task_id, error=error)
 
 
-def submitted(records: BatchRecords, *rows: int) -> None:
-    name, intents = records.intend(rows, same=set())
-    records.settle(name, [replace(one, image_task_id=f"id-{one.index}", submitted_at=one.at) for one in intents])
+def intended(ledger: BatchLedger, *rows: int) -> tuple[SegmentName, list[Intent]]:
+    intents = [one for one in ledger.state.next_intents(99, time.time(), repeated=frozenset()) if one.index in rows]
+    return ledger.intend(intents), intents
+
+
+def submitted(ledger: BatchLedger, *rows: int) -> None:
+    name, intents = intended(ledger, *rows)
+    ledger.settle(name, [replace(one, image_task_id=f"id-{one.index}", submitted_at=one.at) for one in intents])
 
 
 def test_an_intent_outlives_the_process_without_an_answer(batches: Batches) -> None:
-    batches.start().intend([1, 2], same=set())
+    intended(batches.start(), 1, 2)
 
     state = batches.start().state
     assert sorted(state.open) == [1, 2]
@@ -79,13 +86,13 @@ def test_an_intent_outlives_the_process_without_an_answer(batches: Batches) -> N
 
 
 def test_what_was_or_may_have_been_billed_is_spent_in_later_starts_too(batches: Batches) -> None:
-    records = batches.start()
-    submitted(records, 1, 2)
-    name, intents = records.intend([3, 4], same=set())
-    records.settle(name, [intents[0], replace(intents[1], taken=False)])
-    records.note(outcome(1))
-    records.note(outcome(2, ContentPolicyError("refused late", billed="no")))
-    records.flush()
+    ledger = batches.start()
+    submitted(ledger, 1, 2)
+    name, intents = intended(ledger, 3, 4)
+    ledger.settle(name, [intents[0], replace(intents[1], taken=False)])
+    ledger.note(outcome(1))
+    ledger.note(outcome(2, ContentPolicyError("refused late", billed="no")))
+    ledger.flush()
 
     # Row 1 was paid for, row 3 perhaps; rows 2 and 4 cost nothing.
     assert batches.start().spending.amount == 2
@@ -93,34 +100,35 @@ def test_what_was_or_may_have_been_billed_is_spent_in_later_starts_too(batches: 
 
 
 def test_a_row_that_was_not_submitted_again_gives_nothing_back_of_what_it_cost_before(batches: Batches) -> None:
-    records = batches.start()
-    submitted(records, 1)
-    records.note(outcome(1, ImageTaskFailedError("it failed", billed="yes")))
-    records.flush()
+    ledger = batches.start()
+    submitted(ledger, 1)
+    ledger.note(outcome(1, ImageTaskFailedError("it failed", billed="yes")))
+    ledger.flush()
     again = batches.start(cleared_at=99)
-    assert again.state.stage(1) is Stage.NEW
+    assert Stage(again.state.stages[1]) is Stage.NEW
     again.note(outcome(1, QuotaExceededError("max_cost is reached", code="max_cost"), image_task_id=None))
     again.flush()
 
     assert batches.start().spending.amount == 1
 
 
-def test_an_id_is_taken_up_and_is_a_witness(batches: Batches) -> None:
+def test_an_id_is_taken_up_and_is_known_to_be_taken(batches: Batches) -> None:
     submitted(batches.start(), 4)
 
-    records = batches.start()
-    assert records.state.open[4].image_task_id == "id-4"
-    assert records.witness == (4, 0)
-    assert len(records.recent) == 1
+    ledger = batches.start()
+    assert ledger.state.open[4].image_task_id == "id-4"
+    assert ledger.known_taken is not None
+    assert (ledger.known_taken.index, ledger.known_taken.attempt) == (4, 0)
+    assert len(ledger.recent) == 1
 
 
 def test_what_was_definitely_refused_is_new_again_under_another_attempt(batches: Batches) -> None:
     first = batches.start()
-    name, intents = first.intend([0], same=set())
+    name, intents = intended(first, 0)
     first.settle(name, [replace(intents[0], taken=False)])
 
     state = batches.start().state
-    assert state.stage(0) is Stage.NEW
+    assert Stage(state.stages[0]) is Stage.NEW
     assert state.attempt_of(0, same=False) == 1
     assert state.attempt_of(0, same=True) == 0
 
@@ -136,7 +144,7 @@ def test_the_latest_word_on_a_row_counts(batches: Batches) -> None:
     submitted(second, 1)
 
     third = batches.start(cleared_at=2)
-    assert third.state.stage(0) is Stage.SUCCEEDED
+    assert Stage(third.state.stages[0]) is Stage.SUCCEEDED
     assert third.state.open[1].attempt == 1
     assert (third.state.counts.succeeded, third.state.counts.submitted) == (1, 2)
 
@@ -149,10 +157,10 @@ def test_failures_are_repeated_by_what_the_start_is_about(batches: Batches) -> N
     first.flush()
 
     retried = batches.start(retried_at=1).state
-    assert [retried.stage(row).name for row in range(3)] == ["NEW", "FAILED", "OPEN"]
+    assert [Stage(retried.stages[row]).name for row in range(3)] == ["NEW", "FAILED", "OPEN"]
     assert retried.open[2].image_task_id == "an-id"
     cleared = batches.start(cleared_at=1).state
-    assert [cleared.stage(row).name for row in range(3)] == ["NEW", "NEW", "OPEN"]
+    assert [Stage(cleared.stages[row]).name for row in range(3)] == ["NEW", "NEW", "OPEN"]
 
 
 def test_another_generation_begins_from_nothing(batches: Batches) -> None:
@@ -174,7 +182,7 @@ def test_a_start_that_was_replaced_may_not_submit(batches: Batches) -> None:
     batches.start()
 
     with pytest.raises(ImageTaskError, match="Another start"):
-        old.intend([0], same=set())
+        intended(old, 0)
 
 
 def test_a_start_that_was_replaced_writes_over_nothing(batches: Batches) -> None:
@@ -186,11 +194,11 @@ def test_a_start_that_was_replaced_writes_over_nothing(batches: Batches) -> None
 
     with pytest.raises(ImageTaskError, match="Another start"):
         old.flush()
-    assert batches.start().state.stage(0) is Stage.SUCCEEDED
+    assert Stage(batches.start().state.stages[0]) is Stage.SUCCEEDED
 
 
 def test_a_damaged_segment_stops_the_start(batches: Batches) -> None:
-    batches.start().intend([0], same=set())
+    intended(batches.start(), 0)
     batches.folder.write("intents-0-000000.jsonl", b'{"schema": 1}\n{"ind')
 
     with pytest.raises(ImageTaskError, match="cannot be understood"):

@@ -2,72 +2,104 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from airflow_provider_imagetasks.batch.manifest import outcome_row
 from airflow_provider_imagetasks.batch.row_decisions import (
     Action,
+    Checkpoint,
     Failure,
-    Life,
+    Occasion,
     after_failure,
-    after_intent,
-    next_life,
+    error_of_answer,
+    is_submitted_again,
+    next_action,
+    next_checkpoint,
     read_failure_budget,
+    timeout_error,
 )
-from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.exceptions import (
+    ContentPolicyError,
+    DownloadError,
+    ImageTaskError,
+    ImageTaskFailedError,
+    ImageTaskNotFoundError,
+    InvalidRequestError,
+)
+from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 
 
-def life(**fields: Any) -> Life:
-    return Life(**{"generation": 0, "max_tries": 2, "start": "old", **fields})
+def checkpoint(**fields: Any) -> Checkpoint:
+    return Checkpoint(**{"generation": 0, "max_tries": 2, "start": "old", **fields})
 
 
 @pytest.mark.parametrize(
     ("last", "max_tries", "resumes", "expected"),
     [
-        pytest.param(None, 2, False, life(start="new"), id="the first start"),
-        pytest.param(None, 2, True, life(start="new"), id="the first start that Airflow takes for a resumption"),
-        pytest.param(life(), 2, True, life(start="new"), id="back from the triggerer"),
+        pytest.param(None, 2, False, checkpoint(start="new"), id="the first start"),
+        pytest.param(None, 2, True, checkpoint(start="new"), id="the first start that Airflow takes for a resumption"),
+        pytest.param(checkpoint(), 2, True, checkpoint(start="new"), id="back from the triggerer"),
         pytest.param(
-            life(cleared_at=4, retried_at=2),
+            checkpoint(cleared_at=4, retried_at=2),
             2,
             True,
-            life(start="new", cleared_at=4, retried_at=2),
+            checkpoint(start="new", cleared_at=4, retried_at=2),
             id="back from it",
         ),
-        pytest.param(life(), 2, False, life(start="new", retried_at=7), id="a retry after a kill"),
-        pytest.param(life(finished="failed"), 2, False, life(start="new", retried_at=7), id="a retry of a failed one"),
+        pytest.param(checkpoint(), 2, False, checkpoint(start="new", retried_at=7), id="a retry after a kill"),
         pytest.param(
-            life(finished="success"), 2, False, life(start="new", finished="success"), id="killed after its success"
+            checkpoint(finished="failed"), 2, False, checkpoint(start="new", retried_at=7), id="a retry of a failed one"
         ),
         pytest.param(
-            life(cleared_at=5), 2, False, life(start="new", cleared_at=5, retried_at=7), id="a retry of a cleared one"
+            checkpoint(finished="success"),
+            2,
+            False,
+            checkpoint(start="new", finished="success"),
+            id="killed after its success",
         ),
-        pytest.param(life(), 3, False, life(start="new", max_tries=3, cleared_at=7), id="a Clear of an unfinished one"),
         pytest.param(
-            life(finished="failed"),
+            checkpoint(cleared_at=5),
+            2,
+            False,
+            checkpoint(start="new", cleared_at=5, retried_at=7),
+            id="a retry of a cleared one",
+        ),
+        pytest.param(
+            checkpoint(),
             3,
             False,
-            life(start="new", max_tries=3, cleared_at=7),
+            checkpoint(start="new", max_tries=3, cleared_at=7),
+            id="a Clear of an unfinished one",
+        ),
+        pytest.param(
+            checkpoint(finished="failed"),
+            3,
+            False,
+            checkpoint(start="new", max_tries=3, cleared_at=7),
             id="a Clear of a failed one",
         ),
         pytest.param(
-            life(finished="success", cleared_at=3),
+            checkpoint(finished="success", cleared_at=3),
             3,
             False,
-            life(start="new", max_tries=3, generation=1),
+            checkpoint(start="new", max_tries=3, generation=1),
             id="a Clear of a successful batch makes it all anew",
         ),
     ],
 )
-def test_what_a_start_is_about(last: Life | None, max_tries: int, resumes: bool, expected: Life) -> None:
-    assert next_life(last, max_tries=max_tries, start="new", next_number=7, resumes=resumes) == expected
+def test_what_a_start_is_about(last: Checkpoint | None, max_tries: int, resumes: bool, expected: Checkpoint) -> None:
+    assert next_checkpoint(last, max_tries=max_tries, start="new", next_number=7, resumes=resumes) == expected
 
 
 def failure(error_class: str, billed: str, *, retryable: bool, has_id: bool = True) -> Failure:
-    return Failure(number=3, error_class=error_class, billed=billed, retryable=retryable, has_id=has_id)
+    return Failure(error_class=error_class, billed=billed, retryable=retryable, has_id=has_id)
 
 
+TASK = ImageTask(id="an-id", service="acedatacloud", state=TaskState.RUNNING)
 RATE_LIMITED = failure("RateLimitError", "no", retryable=True, has_id=False)
 REFUSED = failure("ContentPolicyError", "no", retryable=False, has_id=False)
 FAILED = failure("ImageTaskFailedError", "no", retryable=False)
@@ -76,6 +108,8 @@ UNREACHABLE = failure("ServiceUnavailableError", "unknown", retryable=True, has_
 NOT_FETCHED = failure("DownloadError", "yes", retryable=True)
 LATE = failure("ImageTaskTimeoutError", "unknown", retryable=False)
 UNSAFE = failure("UnsafeResultError", "yes", retryable=False)
+UNREAD = replace(failure("InvalidRequestError", "unknown", retryable=False), is_unread=True)
+WRITTEN_OFF_BEFORE = failure("InvalidRequestError", "no", retryable=False)
 GONE = failure("ImageTaskNotFoundError", "unknown", retryable=False)
 
 
@@ -91,21 +125,18 @@ GONE = failure("ImageTaskNotFoundError", "unknown", retryable=False)
         pytest.param(LATE, Action.KEEP, Action.REATTACH, id="out of time: the service may have it by now"),
         pytest.param(UNSAFE, Action.KEEP, Action.REATTACH_ELSE_SUBMIT, id="the result cannot be stored"),
         pytest.param(GONE, Action.KEEP, Action.REATTACH_ELSE_SUBMIT, id="the service does not know it"),
+        pytest.param(UNREAD, Action.REATTACH, Action.REATTACH, id="it could not be read, which says nothing of money"),
+        pytest.param(WRITTEN_OFF_BEFORE, Action.KEEP, Action.SUBMIT, id="the same as earlier versions wrote it"),
     ],
 )
 def test_what_becomes_of_a_failed_row(row: Failure, on_a_retry: Action, on_a_clear: Action) -> None:
-    assert after_failure(row, life(retried_at=4)) is on_a_retry
-    assert after_failure(row, life(cleared_at=4)) is on_a_clear
+    assert after_failure(row, 3, checkpoint(retried_at=4)) is on_a_retry
+    assert after_failure(row, 3, checkpoint(cleared_at=4)) is on_a_clear
 
 
 @pytest.mark.parametrize("row", [RATE_LIMITED, REFUSED, FAILED, UNKNOWN, NOT_FETCHED, LATE, UNSAFE, GONE])
-def test_a_row_that_failed_in_this_life_is_not_repeated_by_it(row: Failure) -> None:
-    assert after_failure(row, life(retried_at=3, cleared_at=3)) is Action.KEEP
-
-
-def test_an_intent_with_an_id_is_taken_up_and_one_without_is_looked_for() -> None:
-    assert after_intent("an-id") is Action.REATTACH
-    assert after_intent(None) is Action.RECONCILE
+def test_a_row_that_failed_in_this_start_is_not_repeated_by_it(row: Failure) -> None:
+    assert after_failure(row, 3, checkpoint(retried_at=3, cleared_at=3)) is Action.KEEP
 
 
 @pytest.mark.parametrize(
@@ -120,3 +151,67 @@ def test_the_budget_is_a_count_or_a_share(max_failed: Any, allowed_of_200: int) 
 def test_a_budget_that_makes_no_sense_is_refused(max_failed: Any) -> None:
     with pytest.raises(InvalidRequestError, match="max_failed"):
         read_failure_budget(max_failed)
+
+
+@pytest.mark.parametrize(
+    ("row", "again"),
+    [
+        pytest.param(RATE_LIMITED, True, id="retryable and unbilled"),
+        pytest.param(FAILED, True, id="failed at the service at no cost"),
+        pytest.param(replace(FAILED, billed="yes"), False, id="failed at the service and paid for"),
+        pytest.param(REFUSED, False, id="refused"),
+        pytest.param(UNREACHABLE, False, id="retryable, but perhaps billed"),
+        pytest.param(NOT_FETCHED, False, id="paid for and not fetched"),
+        pytest.param(UNSAFE, False, id="the result cannot be stored"),
+        pytest.param(UNREAD, False, id="it could not be read"),
+    ],
+)
+def test_within_a_start_a_row_is_repeated_where_that_may_help_and_costs_nothing(row: Failure, again: bool) -> None:
+    assert is_submitted_again(row, tries=1, row_attempts=2, may_pay_again=False) is again
+    assert not is_submitted_again(row, tries=2, row_attempts=2, may_pay_again=False)
+
+
+@pytest.mark.parametrize(("row", "again"), [(UNSAFE, True), (GONE, True), (LATE, False), (NOT_FETCHED, False)])
+def test_a_picture_that_cannot_be_had_is_asked_for_anew_once_somebody_cleared_it(row: Failure, again: bool) -> None:
+    assert is_submitted_again(row, tries=9, row_attempts=1, may_pay_again=True) is again
+
+
+def test_a_failure_is_the_same_by_its_error_and_by_what_is_kept_of_it() -> None:
+    error = DownloadError("cut")
+    kept = outcome_row({"index": 0}, image_task_id="an-id", error=error)
+
+    assert Failure.of_error(error, "an-id") == Failure.of_outcome(kept) == NOT_FETCHED
+    unread = outcome_row({"index": 0}, image_task_id="an-id", error=ContentPolicyError("no"), unread=True)
+    assert next_action(Failure.of_outcome(unread), Occasion.RETRY) is Action.REATTACH
+
+
+@pytest.mark.parametrize(
+    ("task", "now", "error_class"),
+    [
+        pytest.param(TASK, 5000.0, None, id="it runs"),
+        pytest.param(replace(TASK, state=TaskState.SUCCEEDED), 5000.0, None, id="it succeeded"),
+        pytest.param(replace(TASK, state=TaskState.NOT_FOUND), 1059.0, None, id="it may still be written down"),
+        pytest.param(replace(TASK, state=TaskState.NOT_FOUND), 1061.0, ImageTaskNotFoundError, id="it is not there"),
+        pytest.param(
+            replace(TASK, state=TaskState.FAILED, error=ImageTaskFailedError("no")),
+            1001.0,
+            ImageTaskFailedError,
+            id="it failed",
+        ),
+    ],
+)
+def test_what_the_service_says_of_a_row_ends_it_or_not(
+    task: ImageTask, now: float, error_class: type[ImageTaskError] | None
+) -> None:
+    service = get_service("acedatacloud")
+
+    error = error_of_answer(task, submitted_at=1000.0, now=now, service=service, conn_id="c")
+
+    assert type(error) is (error_class or type(None))
+
+
+def test_a_row_that_runs_out_of_time_may_still_be_billed() -> None:
+    error = timeout_error("an-id", 60, get_service("acedatacloud"))
+
+    assert (error.billed, error.image_task_id) == ("unknown", "an-id")
+    assert "60 s" in error.message

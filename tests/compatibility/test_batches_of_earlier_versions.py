@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.batch.batch_ledger import BatchRecords
+from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger
+from airflow_provider_imagetasks.batch.costs import Spending
 from airflow_provider_imagetasks.batch.folder import BatchFolder, Owner
 from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
-from airflow_provider_imagetasks.batch.row_decisions import Life
-from airflow_provider_imagetasks.batch.spending import Spending
+from airflow_provider_imagetasks.batch.row_decisions import Checkpoint
 from airflow_provider_imagetasks.batch.start import STATE_KEY
 from airflow_provider_imagetasks.batch.state import BatchState, Stage
 from airflow_provider_imagetasks.services import get_service
@@ -71,16 +71,16 @@ def test_it_is_found_under_its_name_and_is_its_own(folder: BatchFolder, around: 
 def test_every_row_stands_where_it_stood(
     folder: BatchFolder, tmp_path: Path, life: dict[str, int], stages: list[str]
 ) -> None:
-    begun, owner = folder.life(), folder.owner()
+    begun, owner = folder.checkpoint(), folder.owner()
     assert begun is not None
     assert owner is not None
     state = BatchState(owner.total)
     spending = Spending(owner.total, 10, lambda row: 1.0)
-    records = BatchRecords(folder, replace(begun, **life), state, tmp_path, ACCOUNT, spending)
+    records = BatchLedger(folder, replace(begun, **life), state, tmp_path, ACCOUNT, spending)
     records.load()
     records.close()
 
-    assert [Stage(state.stage(row)).name for row in range(owner.total)] == stages
+    assert [Stage(state.stages[row]).name for row in range(owner.total)] == stages
     assert state.open[2].image_task_id == "8294ca12-992b-4a61-9f0e-0d6b0b0a2f11"
     assert state.open[3].image_task_id is None
     # Rows 0, 2 and 3 are paid for, or may be; row 1 was not billed.
@@ -119,4 +119,4 @@ def test_all_that_this_version_writes_is_kept_for_later_ones() -> None:
 
     owner, life = (json.loads((newest / name).read_text()) for name in ("batch.json", "life.json"))
     assert {"schema", *(field.name for field in fields(Owner))} == owner.keys(), due
-    assert {"schema", *(field.name for field in fields(Life))} == life.keys(), due
+    assert {"schema", *(field.name for field in fields(Checkpoint))} == life.keys(), due

@@ -11,11 +11,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from airflow_provider_imagetasks.batch import lost
-from airflow_provider_imagetasks.batch import run as running
-from airflow_provider_imagetasks.batch.batch_ledger import BatchRecords
+from airflow_provider_imagetasks.batch.arguments import BatchLimits
+from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger
 from airflow_provider_imagetasks.batch.folder import BatchFolder
-from airflow_provider_imagetasks.batch.submitting import Submissions
+from airflow_provider_imagetasks.batch.row_submissions import RowSubmissions
 from airflow_provider_imagetasks.exceptions import ContentPolicyError, InvalidRequestError, UnknownOutcomeError
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
@@ -32,12 +31,23 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def start(runner: TaskRunner, output_folder: str) -> Start:
+def limits() -> BatchLimits:
+    """What a start keeps to; shorter than for users, since no service here takes a minute to write anything down."""
+    return BatchLimits(idle=0.5, not_found_grace=1)
+
+
+@pytest.fixture
+def start(runner: TaskRunner, output_folder: str, limits: BatchLimits) -> Start:
     """Start the batch; say how Airflow starts it."""
 
     def run(*, try_number: int = 1, max_tries: int = 2, resume: Outcome | None = None, **arguments: Any) -> Outcome:
         arguments = {"output_path": output_folder, "retries": 2, "deferrable": False, **SMALL, **arguments}
-        make = lambda: ImageBatchOperator(task_id="batch", **arguments)  # noqa: E731
+
+        def make() -> ImageBatchOperator:
+            operator = ImageBatchOperator(task_id="batch", **arguments)
+            operator.limits = limits
+            return operator
+
         if resume is not None:
             return runner.resume(make, resume, {"status": "done"})
         runner.xcoms.clear()
@@ -197,32 +207,28 @@ class TestTries:
 class TestKills:
     """What a start that was killed leaves behind is taken up, and never paid for again."""
 
-    @pytest.fixture(autouse=True)
-    def short_grace(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(lost, "NOT_FOUND_GRACE", 1.0)
-
     def kill_after_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = BatchRecords.settle
+        real = BatchLedger.settle
 
-        def settle(self: BatchRecords, *_arguments: Any) -> None:
-            monkeypatch.setattr(BatchRecords, "settle", real)
+        def settle(self: BatchLedger, *_arguments: Any) -> None:
+            monkeypatch.setattr(BatchLedger, "settle", real)
             raise Killed
 
-        monkeypatch.setattr(BatchRecords, "settle", settle)
+        monkeypatch.setattr(BatchLedger, "settle", settle)
 
     def kill_between_submissions(self, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-        real = Submissions._submit_one
+        real = RowSubmissions._submit_one
         count = 0
 
-        async def submit_one(self: Submissions, *arguments: Any) -> Any:
+        async def submit_one(self: RowSubmissions, *arguments: Any) -> Any:
             nonlocal count
             if (count := count + 1) > after:
                 if count == after + 1:
-                    monkeypatch.setattr(BatchRecords, "settle", None)
+                    monkeypatch.setattr(BatchLedger, "settle", None)
                 raise Killed
             return await real(self, *arguments)
 
-        monkeypatch.setattr(Submissions, "_submit_one", submit_one)
+        monkeypatch.setattr(RowSubmissions, "_submit_one", submit_one)
 
     @pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi", "aigptimage"], indirect=True)
     def test_killed_after_the_answers_nothing_is_paid_twice(
@@ -243,10 +249,10 @@ class TestKills:
     ) -> None:
         prompts = [f"kite {number}" for number in range(6)]
         with monkeypatch.context() as patch:
-            real_settle = BatchRecords.settle
+            real_settle = BatchLedger.settle
             self.kill_between_submissions(patch, after=3)
             assert isinstance(start(prompts=prompts).error, BaseException)
-        assert BatchRecords.settle is real_settle
+        assert BatchLedger.settle is real_settle
         assert len(created(image_service)) <= 3
         assert start(prompts=prompts, try_number=2).state == "success"
 
@@ -286,13 +292,13 @@ class TestKills:
     def test_a_start_that_was_replaced_submits_nothing_more(
         self, start: Start, image_service: LocalImageService, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        real = BatchRecords.load
+        real = BatchLedger.load
 
-        def load(self: BatchRecords) -> None:
+        def load(self: BatchLedger) -> None:
             real(self)
             self.folder.write("life.json", b'{"schema": 1, "generation": 0, "max_tries": 2, "start": "another"}')
 
-        monkeypatch.setattr(BatchRecords, "load", load)
+        monkeypatch.setattr(BatchLedger, "load", load)
         outcome = start(prompts=["a kite"])
 
         assert "Another start of this task" in str(outcome.error)
@@ -301,10 +307,6 @@ class TestKills:
 
 @ONE_SERVICE
 class TestDeferral:
-    @pytest.fixture(autouse=True)
-    def deferrable(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(running, "IDLE_SECONDS", 0.5)
-
     def test_it_defers_when_all_is_submitted_and_finishes_when_it_resumes(
         self, runner: TaskRunner, start: Start, image_service: LocalImageService
     ) -> None:
@@ -323,6 +325,34 @@ class TestDeferral:
         assert resumed.state == "success"
         assert statuses(runner) == ["succeeded", "succeeded"]
         assert sorted(created(image_service)) == ["a boat", "a kite [latency=1]"]
+
+    def test_it_resumes_where_it_was_begun_whatever_the_path_renders_to_then(
+        self, runner: TaskRunner, start: Start, image_service: LocalImageService, output_folder: str
+    ) -> None:
+        deferred = start(prompts=["a kite [latency=1]"], deferrable=True)
+        assert deferred.message.next_kwargs == {"output_path": output_folder}
+        keeps_state = bool(runner.states)
+        runner.states.clear()
+
+        resumed = start(resume=deferred, prompts=["a kite"], output_path=f"{output_folder}/tomorrow")
+
+        # It looks into the first folder, which an Airflow that keeps state then takes for another one's.
+        assert ("another deployment" in str(resumed.error)) is keeps_state
+        assert created(image_service) == ["a kite [latency=1]"]
+
+    def test_a_resumed_batch_that_does_not_find_its_folder_pays_for_nothing_again(
+        self, runner: TaskRunner, start: Start, image_service: LocalImageService, output_folder: str
+    ) -> None:
+        deferred = start(prompts=["a kite [never]"], deferrable=True)
+        # A deferral of an earlier version says nothing of the folder.
+        deferred.message.next_kwargs.pop("output_path")
+        runner.states.clear()
+
+        resumed = start(resume=deferred, prompts=["a kite"], output_path=f"{output_folder}/tomorrow")
+
+        assert "was begun" in str(resumed.error)
+        assert runner.xcoms[("batch", "image_task_error")]["code"] == "batch_folder"
+        assert created(image_service) == ["a kite [never]"]
 
     def test_an_event_of_an_unknown_kind_fails(self, runner: TaskRunner, start: Start) -> None:
         deferred = start(prompts=["a kite [never]"], deferrable=True)
@@ -356,12 +386,11 @@ class TestDeferral:
 
 
 @ONE_SERVICE
+@pytest.mark.parametrize("limits", [BatchLimits(window=20)])
 def test_places_that_become_free_one_by_one_are_filled_in_groups(
-    runner: TaskRunner, start: Start, image_service: LocalImageService, monkeypatch: pytest.MonkeyPatch
+    runner: TaskRunner, start: Start, image_service: LocalImageService
 ) -> None:
     # A place counts as taken until the pictures are stored, and they are stored one after the other.
-    monkeypatch.setattr(running, "WINDOW", 20)
-
     start(prompts=[f"kite {number}" for number in range(80)])
 
     assert len(created(image_service)) == 80

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from airflow_provider_imagetasks.batch import run as running
+from airflow_provider_imagetasks.batch.run import BatchRun
 from airflow_provider_imagetasks.exceptions import QuotaExceededError
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
@@ -118,12 +118,12 @@ def test_a_picture_that_was_paid_for_in_vain_is_spent(start: Start, image_servic
 def test_what_a_killed_start_spent_is_spent(
     start: Start, image_service: LocalImageService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(self: running.BatchRun) -> None:
+    def killed(self: BatchRun) -> None:
         if self._state.has_new and not self._submissions.under_way and created(image_service):
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(running.BatchRun, "_look_for_lost", killed)
+        patch.setattr(BatchRun, "_ask", killed)
         assert isinstance(start(prompts=FIVE, max_cost=1, max_active_tasks=1).error, Killed)
     assert created(image_service) == FIVE[:1]
     start(prompts=FIVE, max_cost=1, try_number=2)
@@ -158,13 +158,13 @@ def test_thousands_of_rows_that_do_not_fit_are_written_off_without_delay(
     start: Start, image_service: LocalImageService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sleeps: list[None] = []
-    sleep = running.BatchRun._sleep
+    sleep = BatchRun._sleep
 
-    async def counted(self: running.BatchRun) -> None:
+    async def counted(self: BatchRun) -> None:
         sleeps.append(None)
         await sleep(self)
 
-    monkeypatch.setattr(running.BatchRun, "_sleep", counted)
+    monkeypatch.setattr(BatchRun, "_sleep", counted)
     start(prompts=[f"kite {number}" for number in range(900)], prices={"gpt-image-2": 5}, max_cost=1)
 
     assert created(image_service) == []

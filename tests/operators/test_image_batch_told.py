@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 from airflow.sdk import Asset, AssetAlias
 
-from airflow_provider_imagetasks.batch import delivered
-from airflow_provider_imagetasks.batch.batch_ledger import BatchRecords
+from airflow_provider_imagetasks.batch import manifest
+from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger
 from airflow_provider_imagetasks.observability import lineage
 from airflow_provider_imagetasks.observability.lineage import Lineage
 from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
@@ -69,7 +69,7 @@ def test_its_lineage_names_files_or_their_folder(
 
     monkeypatch.setattr(ImageBatchOperator, "execute", execute)
     run(runner, output_folder, requests=[{"prompt": "a kite", "images": ["https://cdn.example/a.png"]}], prompts=None)
-    monkeypatch.setattr(delivered, "MOST_DATASETS", 1)
+    monkeypatch.setattr(manifest, "MOST_DATASETS", 1)
     runner.states.clear()
     run(runner, f"{output_folder}/others")
 
@@ -87,8 +87,8 @@ def test_each_row_is_counted(runner: TaskRunner, output_folder: str, statsd: Sta
 
     assert run(runner, output_folder, prompts=prompts, max_failed=2, row_attempts=1).state == "success"
 
-    manifest = Path(urlsplit(runner.xcoms[("shots", "return_value")]["manifest"]).path)
-    refusal = json.loads(manifest.read_text().splitlines()[2])["error"]["class"]
+    path = Path(urlsplit(runner.xcoms[("shots", "return_value")]["manifest"]).path)
+    refusal = json.loads(path.read_text().splitlines()[2])["error"]["class"]
     assert statsd.totals("submitted") == {of_service: 3}
     assert statsd.totals("succeeded") == {of_service: 2}
     assert statsd.totals("pictures") == {of_service: 2}
@@ -108,11 +108,11 @@ def test_cost_is_counted_with_the_pictures(
 def test_a_start_that_is_taken_up_again_counts_no_row_twice(
     runner: TaskRunner, output_folder: str, statsd: StatsdReceiver, of_service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(self: BatchRecords, how: str) -> None:
+    def killed(self: BatchLedger, how: str) -> None:
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(BatchRecords, "finished", killed)
+        patch.setattr(BatchLedger, "finished", killed)
         assert run(runner, output_folder).state != "success"
     assert run(runner, output_folder, try_number=2).state == "success"
 

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_imagetasks.exceptions import ImageTaskFailedError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.polling import batch_wait as watching
+from airflow_provider_imagetasks.polling import batch_wait
 from airflow_provider_imagetasks.polling.batch_wait import BatchProgress, wake_at
 from airflow_provider_imagetasks.polling.wait_log import WaitLog
 from airflow_provider_imagetasks.polling.waiting import Watch
@@ -80,9 +80,9 @@ def test_a_result_must_not_lie_there_for_more_than_five_minutes() -> None:
     waiting = progress(4, 4)
     waiting.saw({"0": task("0", TaskState.SUCCEEDED)}, 100)
 
-    assert not waiting.is_ripe(399)
-    assert waiting.is_ripe(400)
-    assert not progress(4, 4).is_ripe(1e9)
+    assert not waiting.has_old_result(399)
+    assert waiting.has_old_result(400)
+    assert not progress(4, 4).has_old_result(1e9)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -151,8 +151,8 @@ async def test_progress_is_told_while_it_waits(monkeypatch: pytest.MonkeyPatch, 
     ]
 
 
-async def test_a_ripe_result_calls_a_worker(monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]) -> None:
-    monkeypatch.setattr(watching, "OLDEST_READY", 0.0)
+async def test_an_old_result_calls_a_worker(monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]) -> None:
+    monkeypatch.setattr(batch_wait, "OLDEST_READY", 0.0)
     poller, event = await started(monkeypatch, deferred_trigger())
     assert poller.progress is not None
     poller.progress.saw({"1": task("1", TaskState.SUCCEEDED)}, 100)

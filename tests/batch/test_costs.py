@@ -1,12 +1,13 @@
-"""What counts as spent, and when a submission would be one too many."""
+"""Prices that services publish, what counts as spent, and when a submission would be one too many."""
 
 from __future__ import annotations
 
 import pytest
 
+from airflow_provider_imagetasks.batch.costs import Spending, cost_of, in_words, price_of, read_max_cost, read_prices
 from airflow_provider_imagetasks.batch.segments import Intent
-from airflow_provider_imagetasks.batch.spending import Spending, in_words
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, QuotaExceededError
+from airflow_provider_imagetasks.tasks import ImageRequest
 
 COSTS = {0: 0.1, 1: 0.1, 2: 0.1, 3: 5.0, 4: None}
 
@@ -81,3 +82,53 @@ def test_without_a_limit_nothing_is_counted_or_asked_for() -> None:
 )
 def test_amounts_are_read_by_people(amount: float, words: str) -> None:
     assert in_words(amount) == words
+
+
+def test_submissions_are_made_in_their_order_for_as_long_as_there_is_money() -> None:
+    some = spending(0.2)
+
+    held, problem = some.affordable([intent(row) for row in range(5)])
+
+    assert [one.index for one in held] == [0, 1]
+    assert isinstance(problem, QuotaExceededError)
+    assert some.amount == pytest.approx(0.2)
+    assert some.affordable(held) == (held, None)
+
+
+def request(model: str, **options: object) -> ImageRequest:
+    return ImageRequest(prompt="a kite", model=model, options=options)
+
+
+@pytest.mark.parametrize(
+    ("service", "model", "options", "price"),
+    [
+        ("kie", "gpt-image-2-text-to-image", {}, 0.03),
+        ("kie", "gpt-image-2-text-to-image", {"resolution": "4K"}, 0.08),
+        ("kie", "gpt-image-2-text-to-image", {"resolution": "8K"}, None),
+        ("acedatacloud", "gpt-image-1.5", {}, 0.052),
+        ("acedatacloud", "gpt-image-2", {}, None),
+        ("xhuoapi", "gpt-image-2", {}, None),
+        ("local", "whatever", {}, 0.0),
+    ],
+)
+def test_published_prices_are_known_and_others_are_not_made_up(
+    service: str, model: str, options: dict[str, object], price: float | None
+) -> None:
+    assert price_of(service, request(model, **options), {}) == price
+
+
+def test_the_user_s_price_wins_and_counts_for_each_picture() -> None:
+    assert cost_of("kie", request("gpt-image-2-text-to-image", n=3), {"gpt-image-2-text-to-image": 0.5}) == 1.5
+
+
+@pytest.mark.parametrize("prices", [[], "0.04", {"m": "cheap"}, {"m": -1}, {"m": True}, {"m": float("inf")}])
+def test_prices_that_are_none_are_refused(prices: object) -> None:
+    with pytest.raises(InvalidRequestError, match="prices"):
+        read_prices(prices)
+
+
+def test_a_budget_of_money_is_an_amount() -> None:
+    assert read_max_cost("12.5") == 12.5
+    assert read_max_cost(None) is None
+    with pytest.raises(InvalidRequestError, match="max_cost"):
+        read_max_cost("much")

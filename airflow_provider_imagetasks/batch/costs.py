@@ -1,0 +1,181 @@
+"""Costs of a batch: what its pictures cost, as far as services publish it, and what ``max_cost`` still allows. Pure.
+
+The consoles of the services are the truth; these are their published prices in US dollars, which users override by
+model with ``prices={"gpt-image-2": 0.04}``.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from airflow_provider_imagetasks.batch.segments import Intent
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, QuotaExceededError
+from airflow_provider_imagetasks.tasks import ImageRequest
+
+CODE = "max_cost"
+"""The error code of a row that was not submitted for its cost."""
+CREDIT_AT_ACEDATACLOUD = 0.095215
+"""US dollars."""
+
+_SIZES_AT_KIE = {"1K": 0.03, "2K": 0.05, "4K": 0.08}
+
+PUBLISHED: Mapping[str, Mapping[str, float]] = {
+    "acedatacloud": {
+        "gpt-image-1": 0.019,
+        "gpt-image-1.5": 0.052,
+        "nano-banana": 0.14 * CREDIT_AT_ACEDATACLOUD,
+        "nano-banana-2-lite": 0.14 * CREDIT_AT_ACEDATACLOUD,
+        "nano-banana-2": 0.28 * CREDIT_AT_ACEDATACLOUD,
+        "nano-banana-pro": 0.35 * CREDIT_AT_ACEDATACLOUD,
+    },
+}
+"""By service and model, per picture. AceDataCloud's published list and guides; models whose price the documents give
+in several ways, or not at all, are left out."""
+
+
+def read_prices(value: Any) -> dict[str, float]:
+    """Check the prices that a user gives, per picture by model.
+
+    :raises InvalidRequestError: it is not a mapping of models to amounts.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidRequestError(f"prices is {value!r}; write it like {{'gpt-image-2': 0.04}}, per picture")
+    return {str(model): _amount(f"prices[{model!r}]", price) for model, price in value.items()}
+
+
+def read_max_cost(value: Any) -> float | None:
+    """Check ``max_cost``, an amount in the currency of the prices.
+
+    :raises InvalidRequestError: it is no amount above zero.
+    """
+    if value is None or value == "":
+        return None
+    amount = _amount("max_cost", value)
+    if amount == 0:
+        raise InvalidRequestError("max_cost is 0; no picture could be submitted")
+    return amount
+
+
+def price_of(service: str, request: ImageRequest, prices: Mapping[str, float]) -> float | None:
+    """Return what one picture of a request costs, None where nobody published it.
+
+    :param service: name of the service.
+    :param request: its model filled in.
+    :param prices: the user's own, by model; they win.
+    """
+    model = request.model or ""
+    if model in prices:
+        return prices[model]
+    if service == "local":
+        return 0.0
+    if service == "kie" and model.startswith("gpt-image-2-"):
+        return _SIZES_AT_KIE.get(str(request.options.get("resolution", "1K")))
+    return PUBLISHED.get(service, {}).get(model)
+
+
+def cost_of(service: str, request: ImageRequest, prices: Mapping[str, float]) -> float | None:
+    """Return what all pictures of a request cost, None where nobody published it."""
+    price = price_of(service, request, prices)
+    return None if price is None else price * request.image_count
+
+
+class Spending:
+    """Spent money since the pictures were last all made anew: every submission that was billed, or may have been.
+
+    :param total: rows of the batch.
+    :param max_cost: what may be spent; None where nothing is counted.
+    :param cost_of_row: what a row's pictures cost; None where nobody knows.
+    """
+
+    def __init__(self, total: int, max_cost: float | None, cost_of_row: Callable[[int], float | None]) -> None:
+        self.max_cost = max_cost
+        self.amount = 0.0
+        self._cost_of_row = cost_of_row
+        self._attempts = array("H", bytes(2 * total)) if max_cost is not None else array("H")
+        self._counted = bytearray(len(self._attempts))
+        """Of each row, whether its latest submission is in the amount."""
+
+    def problem(self, intent: Intent) -> ImageTaskError | None:
+        """Return why a submission must not be made; None where it may.
+
+        :param intent: the submission; one that is made over again under its key costs nothing more.
+        """
+        if self.max_cost is None or self._is_counted(intent):
+            return None
+        cost = self._cost_of_row(intent.index)
+        if cost is None:
+            return InvalidRequestError(
+                f"max_cost is set, and nobody knows what row {intent.index} costs; say it with prices={{model: ...}}, "
+                "per picture",
+                code=CODE,
+                retry_advice="Clear with prices for all models submits the rows that were not.",
+            )
+        if is_within(self.amount + cost, self.max_cost):
+            return None
+        return QuotaExceededError(
+            f"max_cost is {in_words(self.max_cost)}. By the prices known {in_words(self.amount)} of it is spent, and "
+            f"row {intent.index} would cost {in_words(cost)} more; raise max_cost and Clear to submit the rest",
+            code=CODE,
+            retryable=False,
+            retry_advice="Clear with a higher max_cost submits the rows that were not, and keeps all pictures.",
+        )
+
+    def affordable(self, intents: Sequence[Intent]) -> tuple[list[Intent], ImageTaskError | None]:
+        """Count submissions in their order for as long as there is money for them.
+
+        :returns: those that may be made, and why the next one must not be.
+        """
+        for position, intent in enumerate(intents):
+            problem = self.problem(intent)
+            if problem is not None:
+                return list(intents[:position]), problem
+            self.submitted(intent)
+        return list(intents), None
+
+    def submitted(self, intent: Intent) -> None:
+        """Count a submission that is being made, or take back one that was not taken."""
+        if self.max_cost is None:
+            return
+        if intent.attempt >= self._attempts[intent.index]:
+            self._attempts[intent.index] = intent.attempt + 1
+            self._counted[intent.index] = False
+        self._count(intent.index, intent.taken)
+
+    def not_billed(self, row: int) -> None:
+        """Take back the latest submission of a row, which turned out to cost nothing."""
+        if self.max_cost is not None:
+            self._count(row, False)
+
+    def _is_counted(self, intent: Intent) -> bool:
+        return intent.attempt < self._attempts[intent.index] and bool(self._counted[intent.index])
+
+    def _count(self, row: int, counts: bool) -> None:
+        if counts != bool(self._counted[row]):
+            self._counted[row] = counts
+            cost = self._cost_of_row(row) or 0.0
+            self.amount = max(0.0, self.amount + (cost if counts else -cost))
+
+
+def is_within(amount: float, max_cost: float) -> bool:
+    """Whether an amount may be spent."""
+    # A budget of ten pictures must do for ten, whatever their prices add up to in binary.
+    return amount <= max_cost * (1 + 1e-9)
+
+
+def in_words(amount: float) -> str:
+    """Return an amount of money as people read it; a fraction of a cent does not become nothing."""
+    return f"{amount:,.2f}" if amount >= 0.1 or amount == 0 else f"{amount:.3g}"
+
+
+def _amount(name: str, value: Any) -> float:
+    try:
+        amount = float(value) if not isinstance(value, bool) else float("nan")
+    except (TypeError, ValueError):
+        amount = float("nan")
+    if not 0 <= amount < float("inf"):
+        raise InvalidRequestError(f"{name} is {value!r}; it must be an amount of 0 or more")
+    return amount

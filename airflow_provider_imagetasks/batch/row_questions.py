@@ -1,0 +1,166 @@
+"""Status questions of a batch's rows: often for young image tasks, so that free places are noticed soon."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_imagetasks.batch.arguments import BatchArguments
+from airflow_provider_imagetasks.batch.row_decisions import concerns_every_row
+from airflow_provider_imagetasks.batch.row_submissions import RunFlow
+from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.polling.requests_under_way import Outcome, RequestsUnderWay
+from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests, pace_of
+from airflow_provider_imagetasks.polling.wait_log import WaitLog
+from airflow_provider_imagetasks.tasks import ImageTask
+
+AT_ONCE = 8
+"""Status requests that are under way at the same time."""
+LOOK_SECONDS = 1.0
+"""How often rows are looked through for those that ran out of time."""
+SHORTEST_INTERVAL = 1.0
+SHARE_OF_AGE = 0.25
+"""An image task is asked for again after so much of its age."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the service says of a row's image task."""
+
+    row: int
+    task: ImageTask
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row whose image task the service refuses to speak of. The error says nothing about money."""
+
+    row: int
+    image_task_id: str
+    error: ImageTaskError
+
+
+class RowQuestion(Question):
+    """The question for a row's image task.
+
+    :param submitted_at: Unix seconds.
+    :param longest: seconds between two questions for one that has been running for long, and after a failed one.
+    """
+
+    __slots__ = ("is_running", "row", "submitted_at")
+
+    def __init__(self, row: int, image_task_id: str, submitted_at: float, longest: float) -> None:
+        super().__init__(image_task_id, interval=longest)
+        self.row = row
+        self.submitted_at = submitted_at
+        self.is_running = False
+        """Whether the service said since this start that it is not finished."""
+
+    def interval_at(self, now: float) -> float:
+        """Return the seconds until it is asked for again."""
+        longest = self.interval or 0.0
+        if self.failures:
+            return longest
+        return min(longest, max(SHORTEST_INTERVAL, SHARE_OF_AGE * (now - self.submitted_at)))
+
+
+class RowQuestions:
+    """The open image tasks of a batch, asked for within the account's ``query_rate``.
+
+    :param run: drives a flow.
+    :param news: set whenever there is something to hand over.
+    :param log: the task's.
+    """
+
+    def __init__(self, arguments: BatchArguments, run: RunFlow, *, news: asyncio.Event, log: Any) -> None:
+        self._service = service = arguments.service
+        self._interval = arguments.poll_interval
+        self._log = WaitLog(log)
+        self._looked_at = 0.0
+        self._questions: dict[int, RowQuestion] = {}
+        # The key may be let in a moment later; what was paid for is worth a second request.
+        self._requests = StatusRequests[RowQuestion](
+            pace_of(arguments.account, service), most_at_once=AT_ONCE, rereads_key=True
+        )
+        self._under_way = RequestsUnderWay(self._requests, run, news)
+
+    def add(self, row: int, image_task_id: str, submitted_at: float) -> None:
+        """Ask for a row's image task from now on.
+
+        :param submitted_at: Unix seconds.
+        """
+        self.drop(row)
+        self._questions[row] = RowQuestion(row, image_task_id, submitted_at, self._interval)
+        self._requests.ask_again(self._questions[row], time.time())
+
+    def drop(self, row: int) -> None:
+        """Ask for it no more."""
+        question = self._questions.pop(row, None)
+        if question is not None:
+            question.drop()
+
+    def ask_all_now(self) -> None:
+        """Ask for every one as soon as the rate allows."""
+        now = time.time()
+        for question in self._questions.values():
+            self._requests.ask(question, due=now)
+
+    def is_answered_since(self, moment: float) -> bool:
+        """Whether nothing is being asked, and nothing was due to be asked before ``moment`` and was not."""
+        due = self._requests.next_due()
+        return not self._requests.under_way and (due is None or due > moment)
+
+    def overdue(self, timeout: float) -> list[int]:
+        """Return the rows that still run, as the service said, after too long; nothing where it looked a moment ago.
+
+        :param timeout: seconds that a row may take from its submission.
+        """
+        now = time.time()
+        if now - self._looked_at < LOOK_SECONDS:
+            return []
+        self._looked_at = now
+        return [row for row, one in self._questions.items() if one.is_running and one.submitted_at < now - timeout]
+
+    def start(self) -> None:
+        """Make the requests that there are to make now."""
+        self._under_way.start(self._service, time.time())
+
+    def next_at(self) -> float | None:
+        """Return the Unix time of the next request; None where nothing can be asked before there is news."""
+        return self._requests.next_at()
+
+    def outcomes(self) -> Iterator[Answered | Unreadable]:
+        """Yield what came of requests since the last call. A row that is not dropped meanwhile is asked for again.
+
+        :raises ImageTaskError: the service cannot be asked: a refused key, no balance, or failures in a row.
+        """
+        for outcome in self._under_way.outcomes():
+            if outcome.error is None:
+                yield from self._answers(outcome)
+            else:
+                yield from self._given_up(outcome, outcome.error)
+
+    async def stop(self) -> None:
+        """Break off what is under way."""
+        await self._under_way.stop()
+
+    def _answers(self, outcome: Outcome[RowQuestion]) -> Iterator[Answered]:
+        for question in outcome.questions:
+            if question.is_wanted:
+                question.is_running = True
+                yield Answered(question.row, outcome.tasks[question.image_task_id])
+                if question.is_wanted:
+                    self._requests.ask_again(question, time.time())
+
+    def _given_up(self, outcome: Outcome[RowQuestion], error: ImageTaskError) -> Iterator[Unreadable]:
+        error.billed = "unknown"
+        if outcome.failure.given_up and (error.retryable or concerns_every_row(error)):
+            raise error
+        for question in outcome.failure.given_up:
+            if question.is_wanted:
+                yield Unreadable(question.row, question.image_task_id, error)
+        if outcome.failure.put_off:
+            self._log.failed(error)

@@ -1,0 +1,319 @@
+"""Submissions of a batch's rows: made in groups, and looked for at the service where their answer is missing.
+
+Each ends in an outcome that is returned; what becomes of the row is for the run to decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from airflow_provider_imagetasks.batch.arguments import BatchArguments
+from airflow_provider_imagetasks.batch.row_decisions import concerns_every_row
+from airflow_provider_imagetasks.batch.segments import Intent
+from airflow_provider_imagetasks.batch.start import OpenBatch
+from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError
+from airflow_provider_imagetasks.files.input_images import with_files_read
+from airflow_provider_imagetasks.observability import metrics
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
+from airflow_provider_imagetasks.services.wire import Flow, Sleep
+from airflow_provider_imagetasks.submissions.reconciling import is_recognised, reconcile_group
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, utc_moment
+
+AT_ONCE = 8
+"""Submissions that are under way at the same time; a service takes a second or so for each."""
+LARGEST_GROUP = 50
+GROUP_SECONDS = 20.0
+"""A group is no larger than what the rate lets out in this time, so that what a kill leaves unclear stays recent."""
+LARGEST_SEARCH = 49
+"""Submissions that are looked for at once; with one that certainly was taken that makes a page."""
+LOOK_AGAIN = 10.0
+"""Seconds between two searches."""
+
+RunFlow: TypeAlias = Callable[[Flow[Any]], Awaitable[Any]]
+"""Drives a flow to its end: a transport's ``run``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A submission that the service took."""
+
+    intent: Intent
+    task: ImageTask
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A submission that the service did not take, or that was paid for in vain."""
+
+    intent: Intent
+    error: ImageTaskError
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A submission that was not made any more."""
+
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A submission whose answer did not come: nobody knows whether the service took it."""
+
+    intent: Intent
+    error: UnknownOutcomeError
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A submission without an answer that the service has."""
+
+    intent: Intent
+    task: ImageTask
+
+
+@dataclass(frozen=True, slots=True)
+class NeverTaken:
+    """A submission that the service never took, or recognises when it is made again: free to repeat."""
+
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A submission of which nobody can tell, with the error that says so."""
+
+    intent: Intent
+    error: UnknownOutcomeError
+
+
+class _StoppedError(Exception):
+    """A submission must not be made any more."""
+
+
+Submitted: TypeAlias = Taken | Refused | Withheld | Unanswered
+Searched: TypeAlias = Found | NeverTaken | Unknown
+
+
+class RowSubmissions:
+    """Groups of rows that are submitted with one account: all intents first, then the requests, then the ids.
+
+    :param batch: open; its ledger is told of every group.
+    """
+
+    def __init__(self, arguments: BatchArguments, batch: OpenBatch) -> None:
+        self._service = service = arguments.service
+        self._account = account = arguments.account
+        self._limits = arguments.limits
+        self._batch = batch
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._rate = SubmissionLimits(account)
+        self._rate.submitted_before(batch.ledger.recent)
+        self._is_stopped = False
+        self._submitted_at = 0.0
+        self.under_way = 0
+        """Rows whose submission has not come to an end."""
+        can_tell = service.finds_by_trace_id or service.repeats_submit_by_key
+        windows = account.submit_rate.windows if account.submit_rate else ()
+        in_time = (int(GROUP_SECONDS * window.count / window.seconds) for window in windows)
+        self._group_size = max(1, min((LARGEST_GROUP, *in_time))) if can_tell else 1
+
+    def next_group(self, places: int) -> int:
+        """Return how many rows to submit now; 0 where it is better to wait.
+
+        Each group costs two writes, and places become free one by one: they are gathered for a moment.
+
+        :param places: how many more rows may run.
+        """
+        now = time.time()
+        if self.under_way >= AT_ONCE or self._rate.next_at() - now >= self._limits.idle:
+            return 0
+        if places >= self._group_size:
+            return self._group_size
+        return max(0, places) if now - self._submitted_at >= self._limits.gather else 0
+
+    def stop(self) -> None:
+        """Let nothing more leave, of groups under way either."""
+        self._is_stopped = True
+
+    def submit(
+        self, intents: Sequence[Intent], run: RunFlow, *, repeated: AbstractSet[int]
+    ) -> AsyncGenerator[Submitted, None]:
+        """Submit a group. Yields what became of each row as soon as that is known; all ids are written down at the end.
+
+        :param repeated: rows of which the last submission is made over again, under the same key.
+        :raises ImageTaskError: the ledger cannot be written.
+        """
+        self._submitted_at = time.time()
+        self.under_way += len(intents)
+        return self._submit(intents, run, repeated)
+
+    async def _submit(
+        self, intents: Sequence[Intent], run: RunFlow, repeated: AbstractSet[int]
+    ) -> AsyncGenerator[Submitted, None]:
+        try:
+            name = await asyncio.to_thread(self._batch.ledger.intend, intents)
+        except BaseException:
+            self.under_way -= len(intents)
+            raise
+        requests = [asyncio.ensure_future(self._submit_one(intent, run, repeated)) for intent in intents]
+        try:
+            for request in asyncio.as_completed(requests):
+                yield await request
+        finally:
+            # What has left is paid for: its ids are worth the wait, whatever went wrong beside.
+            ends = await asyncio.gather(*requests, return_exceptions=True)
+            known = [
+                intent if isinstance(end, BaseException) else end.intent
+                for intent, end in zip(intents, ends, strict=True)
+            ]
+            await asyncio.to_thread(self._batch.ledger.settle, name, known)
+            for intent in known:
+                # Not before it is on record: a later start, which looks for it, would count it again.
+                if intent.submitted_at is not None:
+                    metrics.submitted(self._service.name)
+
+    async def _submit_one(self, intent: Intent, run: RunFlow, repeated: AbstractSet[int]) -> Submitted:
+        try:
+            async with self._places:
+                request = await self._prepared(intent.index)
+                flow = self._rate.within_rate(self._service.submit(request, key=self._batch.key_of(intent)))
+                task = await run(self._unless_stopped(flow))
+        except _StoppedError:
+            # One that is repeated may have been taken at first: a later start finds its intent again.
+            return Withheld(replace(intent, taken=intent.index in repeated))
+        except UnknownOutcomeError as error:
+            return Unanswered(intent, error)
+        except ImageTaskError as error:
+            if concerns_every_row(error):
+                # At once: others of the group wait for the place that becomes free.
+                self.stop()
+            metrics.not_submitted(self._service.name, error)
+            return Refused(replace(intent, image_task_id=error.image_task_id, taken=error.billed != "no"), error)
+        finally:
+            self.under_way -= 1
+        return Taken(replace(intent, image_task_id=task.id, submitted_at=task.created_at or intent.at), task)
+
+    def _unless_stopped(self, flow: Flow[ImageTask]) -> Flow[ImageTask]:
+        """Run a submission to its end, unless all are stopped before its first request leaves."""
+        step, has_left = next(flow), False
+        while True:
+            if not isinstance(step, Sleep):
+                if self._is_stopped and not has_left:
+                    raise _StoppedError
+                has_left = True
+            answer = yield step
+            try:
+                step = flow.send(answer)
+            except StopIteration as end:
+                task: ImageTask = end.value
+                return task
+
+    async def _prepared(self, row: int) -> ImageRequest:
+        if self._is_stopped:
+            raise _StoppedError
+        request = self._batch.requests.row(row).request
+        if request.is_edit:
+            request = await asyncio.to_thread(with_files_read, request)
+        return self._service.complete(request, self._account)
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A submission that is looked for: its key, and the Unix time until which the service may still write it down."""
+
+    intent: Intent
+    key: str
+    until: float
+
+
+class UnansweredSubmissions:
+    """Submissions without an answer, of an earlier start or cut off just now. Each counts as running until it is known.
+
+    :param service: whether it can tell decides how they are looked for.
+    :param grace: seconds that the service may take to write a submission down.
+    """
+
+    def __init__(self, service: Service, grace: float) -> None:
+        self._service = service
+        self._grace = grace
+        self._searches: dict[int, _Search] = {}
+        self._next_look = 0.0
+        self._keeps_trace_ids = False
+        """Whether the service showed that it does."""
+
+    def __len__(self) -> int:
+        return len(self._searches)
+
+    def add(self, intent: Intent, key: str) -> None:
+        """Look for a submission from now on.
+
+        :param key: what it went out with.
+        """
+        self._searches[intent.index] = _Search(intent, key, time.time() + self._grace)
+
+    def is_due(self) -> bool:
+        """Whether it is time for the next search; never while one is being made."""
+        return bool(self._searches) and self._next_look <= time.time()
+
+    async def look(self, run: RunFlow, known_key: str | None) -> list[Searched]:
+        """Ask the service, where it can tell, and return what is known now. The rest is looked for again.
+
+        :param known_key: the key of a submission that certainly was taken.
+        :raises ImageTaskError: the service cannot be asked now.
+        """
+        now, self._next_look = time.time(), math.inf
+        searches = list(self._searches.values())
+        if self._service.repeats_submit_by_key:
+            ends: list[Searched] = [
+                NeverTaken(search.intent) if is_recognised(search.intent.at, now) else self._unknown(search)
+                for search in searches
+            ]
+        elif not self._service.finds_by_trace_id:
+            ends = [self._unknown(search) for search in searches]
+        else:
+            ends = await self._look_by_trace_id(searches, run, known_key, now)
+        for end in ends:
+            self._searches.pop(end.intent.index, None)
+        self._next_look = min(
+            (max(now + 1, min(search.until, now + LOOK_AGAIN)) for search in self._searches.values()), default=0
+        )
+        return ends
+
+    async def _look_by_trace_id(
+        self, searches: Sequence[_Search], run: RunFlow, known_key: str | None, now: float
+    ) -> list[Searched]:
+        ends: list[Searched] = []
+        absent: list[_Search] = []
+        for start in range(0, len(searches), LARGEST_SEARCH):
+            group = {search.key: search for search in searches[start : start + LARGEST_SEARCH]}
+            findings = await run(reconcile_group(self._service, list(group), witness=known_key))
+            self._keeps_trace_ids = self._keeps_trace_ids or findings.proven
+            for key, search in group.items():
+                task = findings.found.get(key)
+                if task is not None:
+                    moment = task.created_at or search.intent.at
+                    ends.append(Found(replace(search.intent, image_task_id=task.id, submitted_at=moment), task))
+                elif key in findings.unclear:
+                    ends.append(self._unknown(search))
+                elif now >= search.until:
+                    absent.append(search)
+        ends += [NeverTaken(search.intent) if self._keeps_trace_ids else self._unknown(search) for search in absent]
+        return ends
+
+    def _unknown(self, search: _Search) -> Unknown:
+        moment = utc_moment(search.intent.at)
+        error = UnknownOutcomeError(
+            f"The outcome of the submission at about {moment} is unknown: no answer came, and {self._service.title} "
+            f"cannot tell. {self._service.how_to_look}",
+            service=self._service.name,
+            trace_id=search.key if self._service.finds_by_trace_id else None,
+        )
+        return Unknown(search.intent, error)

@@ -1,0 +1,148 @@
+"""What tests of a batch's parts have in common: arguments, and an open batch in a folder of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_imagetasks.batch.arguments import BatchArguments
+from airflow_provider_imagetasks.batch.requests_file import RequestsSource
+from airflow_provider_imagetasks.batch.row_decisions import FailureBudget
+from airflow_provider_imagetasks.batch.segments import Intent
+from airflow_provider_imagetasks.batch.start import OpenBatch, open_batch
+from airflow_provider_imagetasks.exceptions import AuthenticationError, ImageTaskError
+from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.wire import Flow, Request
+from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
+
+LOG = logging.getLogger(__name__)
+ACCOUNT = Account(conn_id="c", service="easel", base_url="https://easel.example")
+SLOT = SubmissionSlot(dag_id="d", task_id="t", run_id="r", map_index=-1, max_tries=2, try_number=1)
+
+
+class Easel(Service):
+    """A service that takes what it is asked for, and refuses rows whose prompt says so.
+
+    :param finds: whether it finds submissions by their trace id, of which it knows those that are ``known``.
+    :param repeats: whether it recognises a submission that is made again.
+    """
+
+    name = title = "easel"
+    default_base_url = "https://easel.example"
+    default_model = default_edit_model = "easel-1"
+
+    def __init__(self, known: Any = (), *, finds: bool = True, repeats: bool = False) -> None:
+        self.known = list(known)
+        self.submitted: list[str] = []
+        self.finds_by_trace_id = finds  # type: ignore[misc]
+        self.repeats_submit_by_key = repeats  # type: ignore[misc]
+
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        raise AssertionError("nothing here submits")
+        yield
+
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        raise AssertionError
+        yield
+
+    def find_by_trace_ids(self, trace_ids: Any) -> Flow[list[ImageTask]]:
+        yield from ()
+        return [
+            ImageTask(id=f"id-of-{name}-{number}", service="easel", state=TaskState.RUNNING, trace_id=name)
+            for number, name in enumerate(self.known)
+            if name in trace_ids
+        ]
+
+    def check_connection(self) -> Flow[str]:
+        yield from ()
+        return "fine"
+
+
+class Studio(Easel):
+    """A service and the way to it: each prompt is answered when its turn has come, and no key may read."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how)
+        self.answers: dict[str, ImageTaskError] = {}
+        self.gates: dict[str, asyncio.Event] = {}
+
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        prompt = str(request.prompt)
+        yield Request(method="POST", path=f"/{prompt}")
+        if prompt in self.answers:
+            raise self.answers[prompt]
+        return ImageTask(id=f"id-{prompt}", service="easel", state=TaskState.RUNNING)
+
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        yield from ()
+        raise AuthenticationError("who?")
+
+    async def __aenter__(self) -> Studio:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        """Nothing is open."""
+
+    async def run(self, flow: Flow[Any]) -> Any:
+        """Drive a flow; a request waits for its gate, if it has one."""
+        try:
+            step = next(flow)
+            while True:
+                if not isinstance(step, Request):
+                    await asyncio.sleep(getattr(step, "seconds", 0))
+                    step = flow.send(time.time())
+                    continue
+                prompt = step.path[1:]
+                self.submitted.append(prompt)
+                if prompt in self.gates:
+                    await self.gates[prompt].wait()
+                step = flow.send(time.time())
+        except StopIteration as end:
+            return end.value
+
+
+def arguments(path: Path, **changes: Any) -> BatchArguments:
+    """Return the arguments of a batch below a folder."""
+    account = changes.get("account", ACCOUNT)
+    fields: dict[str, Any] = {
+        "account": account,
+        "service": changes.get("service") or get_service(account.service),
+        "model": None,
+        "options": {},
+        "filename": "{image_task_id}-{index}.{ext}",
+        "prices": {},
+        "output_path": f"file://{path}/pictures",
+        "budget": FailureBudget(),
+        "max_cost": None,
+        "row_attempts": 2,
+        "timeout": 3600.0,
+        "poll_interval": 10.0,
+        "resubmits_unknown": False,
+        "defers": False,
+    }
+    return BatchArguments(**{**fields, **changes})
+
+
+def opened(path: Path, given: BatchArguments, rows: Any, **how: Any) -> OpenBatch:
+    """Open a batch of these rows; close it.
+
+    :param how: ``slot``, ``state_store`` and ``resumes``, where they matter.
+    """
+    scratch = path / f"scratch-{len(list(path.glob('scratch-*')))}"
+    scratch.mkdir(parents=True)
+    how = {"state_store": None, "resumes": False, **how}
+    return open_batch(given, RequestsSource(rows, None), how.pop("slot", SLOT), scratch, log=LOG, **how)
+
+
+def intents(batch: OpenBatch, most: int = 50) -> list[Intent]:
+    """Hold the next rows of a batch, as a run does before it submits them."""
+    held = batch.ledger.state.next_intents(most, 1000.0, repeated=frozenset())
+    for intent in held:
+        batch.ledger.state.opened(intent)
+    return held

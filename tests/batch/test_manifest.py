@@ -1,0 +1,66 @@
+"""What a batch comes to, by the rows of its manifest: totals, the error that fails the task, what others are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_imagetasks.batch.manifest import ROW_KEYS, Totals, error_of, manifest_row, outcome_row
+from airflow_provider_imagetasks.exceptions import (
+    ContentPolicyError,
+    DownloadError,
+    ImageTaskError,
+    ImageTaskFailedError,
+    RateLimitError,
+)
+
+LINE = {"index": 0, "id": "K1", "prompt": "a kite"}
+
+
+def failed(*errors: ImageTaskError, **facts: Any) -> Totals:
+    totals = Totals()
+    for error in errors:
+        totals.add(outcome_row(LINE, image_task_id="an-id", error=error, **facts))
+    return totals
+
+
+def test_what_only_later_starts_need_is_not_in_the_manifest() -> None:
+    outcome = outcome_row(LINE, image_task_id="an-id", error=ContentPolicyError("no"), unread=True)
+
+    assert outcome.keys() - manifest_row(outcome).keys() == {"retryable", "unread"}
+    assert tuple(manifest_row(outcome)) == ROW_KEYS
+
+
+def test_usage_and_cost_are_added_up_where_they_are_known() -> None:
+    totals = Totals()
+    for usage, cost in (({"credits": 2, "tier": "x"}, 0.5), (None, None), ({"credits": 3.5}, 0.25)):
+        totals.add(outcome_row(LINE, image_task_id="an-id", usage=usage, cost=cost))
+
+    assert (totals.succeeded, totals.usage, totals.cost) == (3, {"credits": 5.5}, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("error", "unread", "mends"),
+    [
+        (RateLimitError("later"), False, True),
+        (DownloadError("cut"), False, True),
+        (ContentPolicyError("no"), False, False),
+        (ContentPolicyError("no"), True, True),
+        (ImageTaskFailedError("no"), False, False),
+    ],
+)
+def test_a_retry_is_worth_it_where_it_mends_a_row_for_nothing(error: ImageTaskError, unread: bool, mends: bool) -> None:
+    whole = error_of(failed(error, unread=unread), 1, 0, manifest="m")
+
+    assert whole is not None
+    assert whole.retryable is mends
+
+
+def test_the_task_fails_by_the_class_of_its_rows_where_that_is_one() -> None:
+    assert error_of(failed(ContentPolicyError("no")), 2, 1, manifest="m") is None
+    assert type(error_of(failed(ContentPolicyError("no")), 2, 0, manifest="m")) is ContentPolicyError
+    mixed = error_of(failed(ContentPolicyError("no"), DownloadError("cut")), 2, 0, manifest="m")
+    assert type(mixed) is ImageTaskFailedError
+    assert mixed.billed == "unknown"
+    assert "2 of 2 rows failed" in mixed.message

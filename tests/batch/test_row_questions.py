@@ -1,0 +1,234 @@
+"""How the image tasks of a running batch are asked for: trouble slows it down, and ends it only when it lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_imagetasks.batch.row_questions import Answered, RowQuestion, RowQuestions, Unreadable
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    ImageTaskError,
+    QuotaExceededError,
+    ServiceUnavailableError,
+)
+from airflow_provider_imagetasks.polling.status_requests import FAILED_READS
+from airflow_provider_imagetasks.services.inline_ids import inline_id
+from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
+from airflow_provider_imagetasks.transports.selection import open_async_transport
+from tests.batch.batches import arguments
+from tests.polled_accounts import Records, account, names, until
+from tests.scripted_server import Reply, ScriptedServer, Step
+
+DOWN = Reply(b"try later", status=503)
+INTERVAL = 0.02
+
+
+pytestmark = pytest.mark.usefixtures("no_proxy")
+
+
+class Asking:
+    """Questions for a batch of which each row has the id of its position, at a server."""
+
+    def __init__(self, server: ScriptedServer, path: Path, **fields: object) -> None:
+        self.read: dict[int, ImageTask] = {}
+        self.failed: dict[int, ImageTaskError] = {}
+        self._news = asyncio.Event()
+        given = arguments(path, account=account(server.url, **fields), poll_interval=INTERVAL)
+        self._transport = open_async_transport(given.account)
+        self.questions = RowQuestions(given, self._transport.run, news=self._news, log=logging.getLogger(__name__))
+
+    async def run(self, *ids: str) -> None:
+        """Ask for these, one row each, until every row was read to its end or failed."""
+        for row, image_task_id in enumerate(ids):
+            self.questions.add(row, image_task_id, time.time())
+        async with self._transport:
+            try:
+                while True:
+                    self.questions.start()
+                    for outcome in self.questions.outcomes():
+                        self._note(outcome)
+                    if len(self.read) + len(self.failed) >= len(ids):
+                        break
+                    await self._wait()
+            finally:
+                await self.questions.stop()
+
+    def _note(self, outcome: Answered | Unreadable) -> None:
+        if isinstance(outcome, Unreadable):
+            self.failed[outcome.row] = outcome.error
+            self.questions.drop(outcome.row)
+        elif outcome.task.state.is_final:
+            self.read[outcome.row] = outcome.task
+            self.questions.drop(outcome.row)
+
+    async def _wait(self) -> None:
+        moment = self.questions.next_at()
+        try:
+            async with asyncio.timeout(None if moment is None else max(0.0, moment - time.time())):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+        self._news.clear()
+
+
+@pytest.fixture
+def server(records: Records, request: pytest.FixtureRequest) -> Iterator[ScriptedServer]:
+    script: list[Step] = getattr(request, "param", [])
+    with ScriptedServer(*script, otherwise=records) as running:
+        yield running
+
+
+async def test_rows_are_asked_for_together_and_again_until_they_are_over(
+    server: ScriptedServer, records: Records, tmp_path: Path
+) -> None:
+    records.finished_after = 2
+    asking = Asking(server, tmp_path)
+
+    await asking.run(*names(60))
+
+    assert len(asking.read) == 60
+    assert {len(group) for group in records.groups} <= set(range(1, 51))
+    assert len(records.groups) <= 8
+
+
+@pytest.mark.parametrize("server", [[DOWN] * (FAILED_READS - 1)], indirect=True)
+async def test_a_service_that_is_away_for_a_while_does_not_end_the_start(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    asking = Asking(server, tmp_path)
+
+    await asking.run("a", "b")
+
+    assert len(asking.read) == 2
+    assert len(server.requests) == FAILED_READS
+
+
+@pytest.mark.parametrize("server", [[DOWN] * FAILED_READS], indirect=True)
+async def test_one_that_stays_away_does(server: ScriptedServer, tmp_path: Path) -> None:
+    with pytest.raises(ServiceUnavailableError):
+        await Asking(server, tmp_path).run("a", "b")
+
+    assert len(server.requests) == FAILED_READS
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        [Reply({"error": {"code": "too_many_requests"}}, status=429, headers={"Retry-After": "0.15"})]
+        * (FAILED_READS + 1)
+    ],
+    indirect=True,
+)
+async def test_refusals_by_rate_pause_the_account_and_never_end_the_start(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    asking = Asking(server, tmp_path)
+
+    await asking.run("a", "b")
+
+    assert len(asking.read) == 2
+    pauses = [later.at - earlier.at for earlier, later in pairwise(server.requests)]
+    assert len(pauses) == FAILED_READS + 1
+    assert min(pauses) > 0.1
+
+
+async def test_a_row_that_the_service_does_not_like_does_not_hurt_the_others(
+    server: ScriptedServer, records: Records, tmp_path: Path
+) -> None:
+    records.poisonous = {"b"}
+    asking = Asking(server, tmp_path)
+
+    await asking.run("a", "b", "c")
+
+    assert sorted(asking.read) == [0, 2]
+    assert not asking.failed[1].retryable
+    # The picture may be paid for: only its record could say that it is not.
+    assert asking.failed[1].billed == "unknown"
+
+
+async def test_a_key_that_stays_refused_ends_the_start_and_says_nothing_of_money(
+    server: ScriptedServer, records: Records, tmp_path: Path
+) -> None:
+    records.keys = {"another"}
+
+    with pytest.raises(AuthenticationError) as refused:
+        await Asking(server, tmp_path).run("a")
+
+    assert len(server.requests) == 2
+    assert refused.value.billed == "unknown"
+
+
+@pytest.mark.parametrize("server", [[Reply({"error": {"code": "used_up"}}, status=403)]], indirect=True)
+async def test_a_balance_that_is_used_up_ends_the_start_and_not_the_rows(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    asking = Asking(server, tmp_path)
+
+    with pytest.raises(QuotaExceededError) as refused:
+        await asking.run("a", "b")
+
+    assert asking.failed == {}
+    assert refused.value.billed == "unknown"
+
+
+async def test_what_came_with_the_answer_of_its_submission_is_not_asked_for(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    asking = Asking(server, tmp_path)
+    images = (GeneratedImage(index=0, url="https://pictures.example/a.png"),)
+    finished = ImageTask(id="", service="acedatacloud", state=TaskState.SUCCEEDED, images=images)
+
+    await asking.run(inline_id(finished))
+
+    assert asking.read[0].images == images
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("age", "failures", "seconds"),
+    [(0, 0, 1.0), (20, 0, 5.0), (400, 0, 30.0), (0, 1, 30.0)],
+)
+def test_young_image_tasks_are_asked_for_often_and_after_a_failure_none_is(
+    age: float, failures: int, seconds: float
+) -> None:
+    question = RowQuestion(0, "a", 1000.0, 30.0)
+    question.failures = failures
+
+    assert question.interval_at(1000.0 + age) == seconds
+
+
+async def test_only_rows_that_the_service_calls_running_are_overdue(
+    server: ScriptedServer, records: Records, tmp_path: Path
+) -> None:
+    asking = Asking(server, tmp_path)
+    records.finished_after = 10**6
+    asking.questions.add(7, "not-asked", time.time() + 999)
+    assert asking.questions.overdue(-9999) == []
+
+    running = asyncio.create_task(asking.run("never"))
+    found: list[int] = []
+    await until(lambda: found.extend(asking.questions.overdue(-1)) or found)
+    running.cancel()
+
+    assert found == [0]
+
+
+async def test_all_that_is_open_is_asked_for_once_more_before_it_counts_as_asked(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    asking = Asking(server, tmp_path)
+    asking.questions.add(0, "a", time.time() - 9999)
+    moment = time.time()
+    asking.questions.ask_all_now()
+    assert not asking.questions.is_answered_since(time.time())
+
+    await asking.run("a")
+
+    assert asking.questions.is_answered_since(moment)

@@ -1,0 +1,134 @@
+"""How a run moves rows on: what is read, refused or broken off, and what the ledger says of it afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_imagetasks.batch.arguments import BatchLimits
+from airflow_provider_imagetasks.batch.row_submissions import AT_ONCE
+from airflow_provider_imagetasks.batch.run import BatchRun
+from airflow_provider_imagetasks.exceptions import AuthenticationError
+from tests.batch.batches import LOG, Studio, arguments, opened
+from tests.polled_accounts import Records, account, until
+from tests.scripted_server import ReceivedRequest, Reply, ScriptedServer, Step
+
+pytestmark = pytest.mark.usefixtures("no_proxy")
+QUICK = BatchLimits(idle=0.2, flush=0.05, not_found_grace=0)
+
+
+@dataclass
+class Service:
+    """Takes submissions, whose image tasks are called after their prompts, and answers questions from records."""
+
+    records: Records = field(default_factory=Records)
+    prompts: list[str] = field(default_factory=list)
+    refused: dict[str, Step] = field(default_factory=dict)
+    before_answer: Callable[[], object] = lambda: None
+
+    def __call__(self, request: ReceivedRequest) -> Step:
+        if "prompt" not in request.body:
+            return self.records(request)
+        prompt = request.body["prompt"]
+        self.prompts.append(prompt)
+        self.before_answer()
+        return self.refused.get(prompt) or Reply({"task_id": prompt})
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def server(service: Service) -> Iterator[ScriptedServer]:
+    with ScriptedServer(otherwise=service) as running:
+        yield running
+
+
+@pytest.fixture
+def start(server: ScriptedServer, tmp_path: Path) -> Iterator[Any]:
+    """Run a start of the batch; says whether the batch is over."""
+    batches = []
+
+    async def run(rows: list[str], **changes: Any) -> Any:
+        changes = {"account": account(server.url), "limits": QUICK, "poll_interval": 1.0, **changes}
+        given = arguments(tmp_path, **changes)
+        batches.append(opened(tmp_path, given, rows))
+        return await BatchRun(given, batches[-1], report=lambda _counts: None, log=LOG).run()
+
+    yield run
+    for batch in batches:
+        batch.close()
+
+
+def outcomes(path: Path) -> dict[int, dict[str, Any]]:
+    """Return the latest outcome of each row."""
+    lines = [
+        json.loads(line)
+        for file in sorted(path.glob("pictures/.imagetasks/*/outcomes-*"), key=lambda file: file.name)
+        for line in file.read_text().splitlines()
+    ]
+    return {line["index"]: line for line in lines}
+
+
+async def test_a_row_that_cannot_be_read_is_looked_for_by_a_retry_and_not_paid_again(
+    service: Service, start: Any, tmp_path: Path
+) -> None:
+    service.records.poisonous = {"b"}
+    service.records.finished_after = 10**6
+    assert not await start(["a", "b"], defers=True)
+
+    (row,) = outcomes(tmp_path).values()
+    assert (row["index"], row["image_task_id"], row["status"]) == (1, "b", "failed")
+    assert row["error"]["billed"] == "unknown"
+
+    service.records.poisonous.clear()
+    assert not await start([], defers=True)
+    assert sorted(service.prompts) == ["a", "b"]
+    assert service.records.asked["b"] >= 1
+
+
+async def test_a_refused_key_ends_the_start_and_leaves_the_rows_open(
+    service: Service, start: Any, tmp_path: Path
+) -> None:
+    service.before_answer = lambda: service.records.keys.add("another")
+
+    with pytest.raises(AuthenticationError):
+        await start(["a", "b"])
+    assert outcomes(tmp_path) == {}
+
+    service.records.keys.clear()
+    service.before_answer = lambda: None
+    service.records.finished_after = 10**6
+    assert not await start([], defers=True)
+    assert sorted(service.prompts) == ["a", "b"]
+
+
+async def test_after_a_fatal_error_nothing_further_of_a_group_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [f"row-{number}" for number in range(20)]
+    studio = Studio()
+    studio.gates = {row: asyncio.Event() for row in rows}
+    given = arguments(tmp_path, service=studio, limits=QUICK, poll_interval=0.05)
+    batch = opened(tmp_path, given, rows)
+    monkeypatch.setattr("airflow_provider_imagetasks.batch.run.open_async_transport", lambda _account: studio)
+    run = BatchRun(given, batch, report=lambda _counts: None, log=LOG)
+    running = asyncio.create_task(run.run())
+    studio.gates["row-0"].set()
+    # The first one is read with a key that is refused.
+    await until(lambda: run._submissions._is_stopped)
+    for gate in studio.gates.values():
+        gate.set()
+
+    with pytest.raises(AuthenticationError):
+        await running
+    assert len(studio.submitted) <= 1 + AT_ONCE
+    batch.close()

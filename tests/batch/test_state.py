@@ -1,0 +1,63 @@
+"""What is known of each row while a batch runs, and how much memory that takes."""
+
+from __future__ import annotations
+
+import sys
+
+from airflow_provider_imagetasks.batch.segments import Intent
+from airflow_provider_imagetasks.batch.state import BatchState, Stage
+from airflow_provider_imagetasks.polling.batch_wait import Counts
+
+
+def submitted(state: BatchState, row: int) -> Intent:
+    (intent,) = [one for one in state.next_intents(99, 5.0, repeated=frozenset()) if one.index == row]
+    state.opened(intent)
+    return intent
+
+
+def test_a_row_takes_some_bytes() -> None:
+    state = BatchState(100_000)
+
+    assert sys.getsizeof(state.stages) + sys.getsizeof(state._attempts) < 4 * 100_000
+    assert state.next_new(3) == [0, 1, 2]
+    assert state.counts == Counts(total=100_000)
+
+
+def test_each_submission_of_a_row_is_another_attempt_unless_the_last_one_is_repeated() -> None:
+    state = BatchState(2)
+    assert submitted(state, 0).attempt == 0
+    state.renewed(0)
+
+    assert [one.attempt for one in state.next_intents(2, 5.0, repeated=frozenset())] == [1, 0]
+    assert [one.attempt for one in state.next_intents(2, 5.0, repeated={0})] == [0, 0]
+
+
+def test_a_row_whose_pictures_are_fetched_runs_no_more_and_is_not_over() -> None:
+    state = BatchState(1)
+    submitted(state, 0)
+    state.delivering(0)
+
+    assert not state.open
+    assert (state.counts.submitted, state.counts.done, state.next_new(1)) == (1, 0, [])
+
+
+def test_what_a_start_remembers_of_a_row_ends_with_it() -> None:
+    state = BatchState(1)
+    submitted(state, 0)
+    state.tries[0], state.fresh = 1, {0}
+    state.renewed(0)
+    assert (state.tries[0], state.fresh) == (1, set())
+
+    state.over(0, succeeded=False)
+
+    assert (dict(state.tries), Stage(state.stages[0])) == ({}, Stage.FAILED)
+    assert state.is_over
+
+
+def test_what_is_waited_for_is_told_with_its_latest_submission() -> None:
+    state = BatchState(3)
+    for row in range(3):
+        state.opened(Intent(index=row, attempt=0, at=10.0 + row, image_task_id=f"id-{row}" if row else None))
+
+    assert state.open_ids == ["id-1", "id-2"]
+    assert state.latest_submission == 12.0
