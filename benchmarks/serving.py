@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local.application import LocalApplication
+from airflow_provider_imagetasks.local.http_application import LocalApplication
 from airflow_provider_imagetasks.local.options import ServiceOptions
 from benchmarks.observations import StatusObserver
 from benchmarks.pictures import PictureKind, noise_pictures

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import requests
 
-from airflow_provider_imagetasks.local.connections import connection_to
+from airflow_provider_imagetasks.local.image_service import connection_to
 from dev.airflow_settings import inherited_environment
 from dev.child_process import ChildProcess
 from dev.rest_api import wait_until

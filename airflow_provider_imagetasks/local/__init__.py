@@ -17,12 +17,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_imagetasks.local.records import TaskSummary
-    from airflow_provider_imagetasks.local.running import LocalImageService
+    from airflow_provider_imagetasks.local.image_service import LocalImageService
+    from airflow_provider_imagetasks.local.task_table import TaskSummary
 
 __all__ = ["LocalImageService", "TaskSummary"]
 
-_HOMES = {"LocalImageService": "running", "TaskSummary": "records"}
+_HOMES = {"LocalImageService": "image_service", "TaskSummary": "task_table"}
 
 
 def __getattr__(name: str) -> Any:

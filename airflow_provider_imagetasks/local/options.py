@@ -6,7 +6,8 @@ import hashlib
 import math
 import re
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 DEFAULT_OUTPUT_DIR = Path(tempfile.gettempdir()) / "imagetasks-local"
@@ -32,65 +33,47 @@ class RateLimit:
         return cls(count=int(match[1]), seconds=float(match[2]))
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """How long an image task takes: between ``shortest`` and ``longest`` seconds."""
-
-    shortest: float
-    longest: float
-
-    @classmethod
-    def parse(cls, notation: str | float) -> Latency:
-        """Read seconds (``2``, ``"0.5"``) or a range of seconds (``"1-4"``).
-
-        :raises ValueError: when the notation is another one.
-        """
-        first, _, second = str(notation).partition("-")
-        try:
-            latency = cls(shortest=float(first), longest=float(second or first))
-        except ValueError:
-            raise ValueError(f"a latency is written like 2 or 1-4, not {notation!r}") from None
-        if not 0 <= latency.shortest <= latency.longest < math.inf:
-            raise ValueError(f"a latency is 0 or more, the shorter first, not {notation!r}")
-        return latency
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class ServiceOptions:
     """The settings of one local service.
 
-    :param latency: seconds that an image task takes.
+    :param latency: seconds that an image task takes, or ``"1-4"`` for a range.
     :param fail_rate: share (0 to 1) of the image tasks that fail.
     :param refuse_rate: share (0 to 1) of the submissions refused for their content.
     :param rate_limit_rate: share (0 to 1) of the submissions answered with 429.
     :param seed: changes which submissions those shares hit; the same seed hits the same ones.
-    :param create_limit: submissions beyond it are answered with 429.
-    :param query_limit: status queries beyond it are answered with 429.
+    :param create_limit: such as ``"20/10s"``: submissions beyond it are answered with 429.
+    :param query_limit: such as ``"2/1s"``: status queries beyond it are answered with 429.
     :param max_active: submissions are answered with 429 while so many image tasks of the key are running.
-    :param api_keys: the keys that are let in; empty lets anyone in, with or without a key.
+    :param api_keys: the keys that are let in; none lets anyone in, with or without a key.
     :param ignore_trace_id: give every image task a trace id of the service's own.
     :param keep_tasks: how many image tasks are remembered; the oldest are forgotten first.
     :param record_delay: seconds after a submission in which kie has no record yet; 0 lets it have one at once.
     :param webhook_secret: kie signs its callbacks with it; without it they are not signed.
     :param output_dir: where the GPT-Image MCP server writes its pictures.
+    :raises ValueError: one of them makes no sense.
     """
 
-    latency: Latency = Latency(2.0, 2.0)
+    latency: float | str = 2.0
     fail_rate: float = 0.0
     refuse_rate: float = 0.0
     rate_limit_rate: float = 0.0
     seed: int = 0
-    create_limit: RateLimit | None = None
-    query_limit: RateLimit | None = None
+    create_limit: str | None = None
+    query_limit: str | None = None
     max_active: int | None = None
-    api_keys: frozenset[str] = frozenset()
+    api_keys: Iterable[str] = ()
     ignore_trace_id: bool = False
     keep_tasks: int = 100_000
     record_delay: float = 0.5
-    webhook_secret: str | None = None
+    webhook_secret: str | None = field(default=None, repr=False)
     output_dir: Path = DEFAULT_OUTPUT_DIR
 
     def __post_init__(self) -> None:
+        self.latencies = _latencies(self.latency)
+        self.creations = RateLimit.parse(self.create_limit) if self.create_limit else None
+        self.queries = RateLimit.parse(self.query_limit) if self.query_limit else None
+        self.keys = frozenset(self.api_keys)
         for name in ("fail_rate", "refuse_rate", "rate_limit_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share between 0 and 1")
@@ -116,7 +99,19 @@ class ServiceOptions:
 
     def latency_of(self, prompt: str, occurrence: int) -> float:
         """Return the seconds that the given submission of this prompt takes."""
-        span = self.latency.longest - self.latency.shortest
-        if not span:
-            return self.latency.shortest
-        return self.latency.shortest + span * self.chance("latency", prompt, occurrence)
+        shortest, longest = self.latencies
+        if shortest == longest:
+            return shortest
+        return shortest + (longest - shortest) * self.chance("latency", prompt, occurrence)
+
+
+def _latencies(notation: float | str) -> tuple[float, float]:
+    """Read seconds (``2``, ``"0.5"``) or a range of seconds (``"1-4"``)."""
+    first, _, second = str(notation).partition("-")
+    try:
+        shortest, longest = float(first), float(second or first)
+    except ValueError:
+        raise ValueError(f"a latency is written like 2 or 1-4, not {notation!r}") from None
+    if not 0 <= shortest <= longest < math.inf:
+        raise ValueError(f"a latency is 0 or more, the shorter first, not {notation!r}")
+    return shortest, longest

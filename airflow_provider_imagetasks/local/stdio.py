@@ -12,20 +12,19 @@ import os
 import sys
 from pathlib import Path
 
-from airflow_provider_imagetasks.local.dialects import DIALECT_NAMES
-from airflow_provider_imagetasks.local.dialects.gpt_image_mcp import GptImageMcpServer
-from airflow_provider_imagetasks.local.options import DEFAULT_OUTPUT_DIR, Latency, ServiceOptions
-from airflow_provider_imagetasks.local.state import ServiceState
+from airflow_provider_imagetasks.local.dialects.gpt_image_mcp_dialect import GptImageMcpServer
+from airflow_provider_imagetasks.local.options import DEFAULT_OUTPUT_DIR, ServiceOptions
+from airflow_provider_imagetasks.local.service_state import ServiceState
 
 
 async def _serve(options: ServiceOptions) -> None:
-    from airflow_provider_imagetasks.local.mcp.serving import serve_stdio
+    from airflow_provider_imagetasks.local.dialects.mcp_sessions import serve_stdio
 
-    state = ServiceState(options, dialects=DIALECT_NAMES)
+    state = ServiceState(options)
     try:
         await serve_stdio(GptImageMcpServer(state))
     finally:
-        state.painter.close()
+        state.close()
 
 
 def main() -> int:
@@ -37,7 +36,7 @@ def main() -> int:
         print("Error: OPENAI_API_KEY environment variable is required", file=sys.stderr)
         return 1
     folder = Path(os.environ.get("OPENAI_IMAGE_OUTPUT_DIR") or DEFAULT_OUTPUT_DIR)
-    asyncio.run(_serve(ServiceOptions(latency=Latency.parse(given.latency), output_dir=folder)))
+    asyncio.run(_serve(ServiceOptions(latency=given.latency, output_dir=folder)))
     return 0
 
 

@@ -16,6 +16,8 @@ from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator
 from airflow_provider_imagetasks.tasks import ImageRequest
+from tests import hostile_files
+from tests.hostile_files import Answer
 from tests.task_runner import Outcome, TaskRunner
 
 pytestmark = pytest.mark.parametrize("service_name", ["acedatacloud", "kie"], indirect=True)
@@ -54,40 +56,74 @@ def stored(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("directive", "said"),
+    ("answer", "said"),
     [
-        ("[file-svg]", "not a picture"),
-        ("[file-html]", "not a picture"),
-        ("[file-huge]", "announces"),
-        ("[file-bomb]", "pixels"),
-        ("[file-redirect-loop]", "redirects more than"),
-        ("[file-redirect=http://169.254.169.254/latest/meta-data/]", "169.254.169.254"),
-        ("[file-redirect=http://localhost:1/picture.png]", "leads to"),
-        ("[file-redirect=file:///etc/passwd]", "file: address"),
-        ("[result-url=http://10.0.0.5/picture.png]", "10.0.0.5"),
-        ("[result-url=http://[::1]/picture.png]", "::1"),
-        ("[result-url=http://2130706433/picture.png]", "2130706433"),
-        ("[result-url=file:///etc/passwd]", "file: address"),
-        ("[result-url=ftp://example.com/picture.png]", "ftp: address"),
+        (hostile_files.file(hostile_files.SVG, "image/svg+xml"), "not a picture"),
+        (hostile_files.file(hostile_files.HTML, "text/html"), "not a picture"),
+        (hostile_files.huge, "announces"),
+        (hostile_files.redirect_to_itself, "redirects more than"),
+        (hostile_files.redirect("http://169.254.169.254/latest/meta-data/"), "169.254.169.254"),
+        (hostile_files.redirect("http://localhost:1/picture.png"), "leads to"),
+        (hostile_files.redirect("file:///etc/passwd"), "file: address"),
+    ],
+    ids=["svg", "page", "huge", "redirect-loop", "redirect-to-metadata", "redirect-to-loopback", "redirect-to-file"],
+)
+def test_a_file_that_may_never_be_stored_is_refused_for_good(
+    image_service: LocalImageService, fetched: Callable[..., Outcome], folder: Path, answer: Answer, said: str
+) -> None:
+    image_service.answer_downloads(answer)
+
+    refused_for_good(fetched("a kite"), folder, said)
+
+
+def test_a_small_file_with_a_giant_picture_is_refused_for_good(
+    image_service: LocalImageService, fetched: Callable[..., Outcome], folder: Path
+) -> None:
+    image_service.answer_downloads(hostile_files.file(hostile_files.bomb()))
+
+    refused_for_good(fetched("a kite"), folder, "pixels")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://10.0.0.5/picture.png", "10.0.0.5"),
+        ("http://[::1]/picture.png", "::1"),
+        ("http://2130706433/picture.png", "2130706433"),
+        ("file:///etc/passwd", "file: address"),
+        ("ftp://example.com/picture.png", "ftp: address"),
     ],
 )
-def test_what_may_never_be_stored_is_refused_for_good(
-    fetched: Callable[..., Outcome], folder: Path, directive: str, said: str
+def test_an_address_that_may_never_be_fetched_is_refused_for_good(
+    fetched: Callable[..., Outcome], folder: Path, address: str, said: str
 ) -> None:
-    outcome = fetched(f"a kite {directive}")
+    refused_for_good(fetched(f"a kite [result-url={address}]"), folder, said)
 
+
+def refused_for_good(outcome: Outcome, folder: Path, said: str) -> None:
     assert outcome.state == "failed"
     assert isinstance(outcome.error, UnsafeResultError)
     assert said in str(outcome.error)
     assert stored(folder) == []
 
 
-@pytest.mark.parametrize("directive", ["[file-truncated={}]", "[file-404={}]", "[file-500={}]", "[file-fake-png=1]"])
+@pytest.mark.parametrize("directive", ["[file-truncated={}]", "[file-404={}]", "[file-500={}]"])
 def test_what_a_retry_may_mend_is_completed_by_one(
     fetched: Callable[..., Outcome], folder: Path, directive: str
 ) -> None:
-    prompt = f"a kite {directive.format(fetching.ATTEMPTS)}"
+    completed_by_a_retry(fetched, folder, f"a kite {directive.format(fetching.ATTEMPTS)}")
 
+
+def test_a_page_in_the_disguise_of_a_picture_may_be_mended_by_a_retry(
+    image_service: LocalImageService, fetched: Callable[..., Outcome], folder: Path
+) -> None:
+    disguised = hostile_files.file(hostile_files.PNG_SIGNATURE + hostile_files.HTML)
+    image_service.answer_downloads(hostile_files.once(disguised))
+
+    completed_by_a_retry(fetched, folder, "a kite")
+
+
+def completed_by_a_retry(fetched: Callable[..., Outcome], folder: Path, prompt: str) -> None:
     first = fetched(prompt)
     assert isinstance(first.error, DownloadError)
     assert stored(folder) == []
@@ -99,23 +135,35 @@ def test_what_a_retry_may_mend_is_completed_by_one(
 
 
 def test_a_result_without_end_is_cut_off(
-    fetched: Callable[..., Outcome], folder: Path, monkeypatch: pytest.MonkeyPatch
+    image_service: LocalImageService,
+    fetched: Callable[..., Outcome],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fetching, "LARGEST_BYTES", 100_000)
+    image_service.answer_downloads(hostile_files.endless)
 
-    outcome = fetched("a kite [file-endless]")
+    outcome = fetched("a kite")
 
     assert isinstance(outcome.error, UnsafeResultError)
     assert stored(folder) == []
 
 
-def test_a_redirect_to_a_place_that_is_allowed_is_followed(fetched: Callable[..., Outcome], folder: Path) -> None:
-    assert fetched("a kite [file-redirect]").state == "success"
+def test_a_redirect_to_a_place_that_is_allowed_is_followed(
+    image_service: LocalImageService, fetched: Callable[..., Outcome], folder: Path
+) -> None:
+    image_service.answer_downloads(hostile_files.redirect_to_the_picture)
+
+    assert fetched("a kite").state == "success"
     assert len(stored(folder)) == 1
 
 
-def test_the_type_is_told_by_the_content_and_not_by_the_header(fetched: Callable[..., Outcome], folder: Path) -> None:
-    assert fetched("a kite [file-type=text/html]").state == "success"
+def test_the_type_is_told_by_the_content_and_not_by_the_header(
+    image_service: LocalImageService, fetched: Callable[..., Outcome], folder: Path
+) -> None:
+    image_service.answer_downloads(hostile_files.announced_as("text/html"))
+
+    assert fetched("a kite").state == "success"
     assert stored(folder)[0].endswith(".png")
 
 

@@ -1,21 +1,19 @@
-"""What all dialects have in common: the order of checks, and the answers that no dialect words."""
+"""What all dialects have in common: the order of checks, the reading of requests, and the fields in them."""
 
 from __future__ import annotations
 
 import json
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local.admission import Reason, RefusedError, Submission
-from airflow_provider_imagetasks.local.dialects import mishaps
-
-if TYPE_CHECKING:
-    from airflow_provider_imagetasks.local.records import TaskRecord
-    from airflow_provider_imagetasks.local.state import ServiceState
-    from airflow_provider_imagetasks.local.statistics import DialectStatistics
+from airflow_provider_imagetasks.local import mishaps
+from airflow_provider_imagetasks.local.mishaps import Reason, RefusedError
+from airflow_provider_imagetasks.local.service_state import DialectStatistics, ServiceState
+from airflow_provider_imagetasks.local.task_table import TaskRecord
 
 
 class Dialect(ABC):
@@ -27,6 +25,8 @@ class Dialect(ABC):
 
     says_when_to_return = True
     """Whether answers about limits have a ``Retry-After`` header."""
+    callback_field = ""
+    """Where in a request the URL of a callback is, if the dialect has callbacks."""
 
     def __init__(self, state: ServiceState, *, name: str, prefix: str) -> None:
         self.state = state
@@ -37,11 +37,8 @@ class Dialect(ABC):
     def routes(self) -> list[web.RouteDef]:
         """Return the dialect's routes."""
 
-    async def close(self) -> None:  # noqa: B027 - most dialects keep nothing open
-        """Let go of what the dialect keeps open."""
-
     @abstractmethod
-    async def read_submission(self, request: web.Request) -> Submission:
+    async def read_submission(self, request: web.Request) -> TaskRecord:
         """Understand a request for pictures.
 
         :raises RefusedError: when it is not valid.
@@ -73,16 +70,15 @@ class Dialect(ABC):
         try:
             self.check_client(request)
             self.state.admission.check_key(bearer_of(request))
-            submission = await self.read_submission(request)
-            record, is_new = self.state.admission.admit(submission)
+            record, is_new = self.state.admit(await self.read_submission(request))
         except RefusedError as refused:
             answer, code = await self.answer_refusal(request, refused)
             self.counts.refused[code] += 1
             return answer
-        self.after_admission(request, record, is_new=is_new)
         try:
             if is_new:
-                mishaps.check_after_submission(self.state.admission, record)
+                self.promise_callback(request, record)
+                self.state.admission.check_answer(record)
             return await self.accepted(request, record)
         except RefusedError as refused:
             return (await self.answer_refusal(request, refused))[0]
@@ -93,10 +89,19 @@ class Dialect(ABC):
         :raises RefusedError: when this is one.
         """
 
-    def after_admission(  # noqa: B027 - most dialects have nothing to do here
-        self, request: web.Request, record: TaskRecord, *, is_new: bool
-    ) -> None:
-        """Do what has to be done for an accepted image task before it is answered."""
+    def promise_callback(self, request: web.Request, record: TaskRecord) -> None:
+        """Promise the callback of a new image task, if one was asked for."""
+        url = text_field(record.request, self.callback_field) if self.callback_field else ""
+        if url:
+            origin = str(request.url.origin())
+            self.state.callbacks.promise(record, url, lambda: self.callback(record, origin))
+
+    async def callback(self, record: TaskRecord, origin: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the body of a callback and its further headers, once the image task has ended.
+
+        :param origin: scheme, host and port that the sender used.
+        """
+        raise NotImplementedError
 
     async def handle_status(self, request: web.Request) -> web.StreamResponse:
         """Answer a status query."""
@@ -148,6 +153,12 @@ def whole_seconds(seconds: float) -> int:
     return math.ceil(seconds)
 
 
+def in_proportion(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Return the size with these proportions and the longest side, in the multiples of 16 that image models deliver."""
+    scale = longest / max(size) / 16
+    return max(1, round(size[0] * scale)) * 16, max(1, round(size[1] * scale)) * 16
+
+
 def file_url(origin: str, record: TaskRecord, index: int) -> str:
     """Return the address of a picture, on the host that the sender itself used, unless its prompt asks for another.
 
@@ -156,3 +167,64 @@ def file_url(origin: str, record: TaskRecord, index: int) -> str:
     if record.behaviours.asks("result-url"):
         return record.behaviours.word("result-url", "")
     return f"{origin}/files/{record.id}/{index}.{record.media_format}"
+
+
+def text_field(body: dict[str, Any], field: str, *, required: bool = False) -> str:
+    """Return a text, empty when it is absent."""
+    value = body.get(field)
+    if value is None:
+        value = ""
+    if not isinstance(value, str) or (required and not value.strip()):
+        raise RefusedError(Reason.INVALID, f"{field} is a text" + (" and is required" if required else ""))
+    return value
+
+
+def texts_field(body: dict[str, Any], field: str) -> list[str]:
+    """Return a list of texts without repetitions, empty when it is absent."""
+    value = body.get(field) or []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise RefusedError(Reason.INVALID, f"{field} is a list of texts")
+    return list(dict.fromkeys(value))
+
+
+def whole_field(body: dict[str, Any], field: str, default: int) -> int:
+    """Return a whole number, 0 or more."""
+    value = body.get(field)
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise RefusedError(Reason.INVALID, f"{field} is a whole number, 0 or more")
+    return value
+
+
+def seconds_field(body: dict[str, Any], field: str) -> float | None:
+    """Return a number of Unix seconds, None when it is absent."""
+    value = body.get(field)
+    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
+        raise RefusedError(Reason.INVALID, f"{field} is a number of Unix seconds")
+    return value
+
+
+def url_list(body: dict[str, Any], field: str, *, most: int, allow_one: bool = False) -> list[str]:
+    """Return a list of http(s) URLs, empty when it is absent.
+
+    :param most: how many there may be.
+    :param allow_one: whether a single URL may come without a list around it.
+    """
+    value = body.get(field)
+    if value is None:
+        return []
+    urls = [value] if allow_one and isinstance(value, str) else value
+    if not isinstance(urls, list) or len(urls) > most or not all(_is_url(url) for url in urls):
+        raise RefusedError(Reason.INVALID, f"{field} is a list of at most {most} http(s) URLs")
+    return urls
+
+
+def _is_url(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False

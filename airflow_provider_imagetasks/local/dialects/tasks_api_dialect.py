@@ -1,0 +1,238 @@
+"""The dialects of AceDataCloud and XHuoAPI: OpenAI-like image routes, and a Tasks API to query what they started."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from aiohttp import web
+
+from airflow_provider_imagetasks.local import mishaps
+from airflow_provider_imagetasks.local.dialects.dialect import (
+    Dialect,
+    bearer_of,
+    file_url,
+    read_json,
+    seconds_field,
+    text_field,
+    texts_field,
+    whole_field,
+)
+from airflow_provider_imagetasks.local.dialects.tasks_api_requests import RequestReader, TasksApiVariant
+from airflow_provider_imagetasks.local.mishaps import Reason, RefusedError
+from airflow_provider_imagetasks.local.service_state import ServiceState
+from airflow_provider_imagetasks.local.task_table import TaskRecord
+
+APPLICATION_ID = str(uuid.uuid5(uuid.NAMESPACE_DNS, "application.local.invalid"))
+"""The one application that everybody here belongs to."""
+
+_DEFAULT_PAGE = 12
+
+_ERRORS = {
+    Reason.INVALID: (400, "bad_request"),
+    Reason.UNPROCESSABLE: (400, "bad_request"),
+    Reason.MISSING_KEY: (400, "no_token"),
+    Reason.WRONG_KEY: (401, "invalid_token"),
+    Reason.EXPIRED_KEY: (401, "token_expired"),
+    Reason.NO_CREDIT: (403, "used_up"),
+    Reason.CONTENT: (403, "forbidden"),
+    Reason.RATE_LIMITED: (429, "too_many_requests"),
+    Reason.SERVER_ERROR: (500, "api_error"),
+    Reason.ERROR_IN_200: (200, "api_error"),
+}
+_STATUS_OF_CODE = {code: status for status, code in _ERRORS.values() if status != 200}
+TASKS_API_VARIANTS = (
+    TasksApiVariant(name="acedatacloud", prefix="/acedatacloud"),
+    TasksApiVariant("xhuoapi", "/xhuoapi/v1", honours_async=False, newer_times=False, says_success_in_batch=False),
+)
+
+
+class TasksApiDialect(Dialect):
+    """Speaks one variant of the Tasks API family."""
+
+    callback_field = "callback_url"
+
+    def __init__(self, state: ServiceState, variant: TasksApiVariant) -> None:
+        super().__init__(state, name=variant.name, prefix=variant.prefix)
+        self.variant = variant
+        self.requests = RequestReader(state, variant)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the dialect's routes."""
+        return [
+            web.post(f"{self.prefix}/openai/images/{{operation:generations|edits}}", self.handle_submission),
+            web.post(f"{self.prefix}/openai/tasks", self.handle_status),
+        ]
+
+    async def read_submission(self, request: web.Request) -> TaskRecord:
+        """Understand a request for pictures."""
+        return await self.requests.read(request, is_edit=request.match_info["operation"] == "edits")
+
+    async def callback(self, record: TaskRecord, origin: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return what a callback tells of the result; nothing signs it."""
+        result = await self.response(record, origin)
+        told = {"error": result["error"]} if "error" in result else {"data": result}
+        return {"success": result["success"], "task_id": record.id, "trace_id": record.trace_id, **told}, {}
+
+    async def accepted(self, request: web.Request, record: TaskRecord) -> web.StreamResponse:
+        """Answer with the id, or hold the request and answer with the pictures when it was synchronous."""
+        if self.requests.is_asynchronous(record.request) and not record.behaviours.asks("sync"):
+            return web.json_response({"task_id": record.id})
+        result = await self.result(record, request)
+        if "error" in result:
+            usual = _ERRORS[Reason.CONTENT if record.failure and record.failure.content else Reason.SERVER_ERROR][0]
+            status = _STATUS_OF_CODE.get(result["error"]["code"], usual)
+            return web.json_response({"error": result["error"], "trace_id": record.trace_id}, status=status)
+        if record.behaviours.word("sync", "") == "anonymous":
+            result = {"created": result["created"], "data": result["data"]}
+        return web.json_response(result)
+
+    async def result(self, record: TaskRecord, request: web.Request) -> dict[str, Any]:
+        """Wait for an image task, and return its result."""
+        await asyncio.sleep(record.remaining)
+        return await self.response(record, str(request.url.origin()))
+
+    async def status(self, request: web.Request) -> web.StreamResponse:
+        """Answer ``retrieve`` and ``retrieve_batch``."""
+        body = await read_json(request)
+        return web.json_response(await self.found(request, body.get("action", "retrieve"), body))
+
+    async def found(self, request: web.Request, action: str, query: dict[str, Any]) -> dict[str, Any]:
+        """Return what a status query finds: a record, or an object that holds several.
+
+        :raises RefusedError: when it is neither ``retrieve`` nor ``retrieve_batch``.
+        """
+        if action == "retrieve":
+            return await self._retrieve(request, query)
+        if action == "retrieve_batch":
+            return await self._retrieve_batch(request, query)
+        raise RefusedError(Reason.INVALID, "action is retrieve or retrieve_batch")
+
+    async def record(self, record: TaskRecord, origin: str, *, in_batch: bool = False) -> dict[str, Any]:
+        """Return the record that a status query finds.
+
+        :param origin: scheme, host and port that the sender used.
+        """
+        finished, newer = record.finished, self.variant.newer_times
+        response: dict[str, Any] = {"success": True, "task_id": record.id}
+        if finished:
+            response = await self.response(record, origin)
+        elif record.behaviours.asks("unknown-state"):
+            response["state"] = record.behaviours.word("unknown-state", "dreaming")
+        if in_batch and not self.variant.says_success_in_batch and response["success"]:
+            del response["success"]
+        return {
+            "_id": record.id.replace("-", "")[:24],
+            "id": record.id,
+            "trace_id": record.trace_id,
+            "type": record.kind,
+            "application_id": APPLICATION_ID,
+            "user_id": account_id(record.bearer, "user"),
+            "credential_id": account_id(record.bearer, "credential"),
+            "created_at": record.created_at,
+            **({"started_at": record.created_at} if newer else {}),
+            "finished_at": record.finished_at if finished else None,
+            "elapsed" if newer else "duration": record.latency if finished else None,
+            "request": record.request,
+            "response": response,
+        }
+
+    async def response(self, record: TaskRecord, origin: str) -> dict[str, Any]:
+        """Return the result of a finished image task as the synchronous answer has it."""
+        if record.failure is not None:
+            code = record.failure.code or ("forbidden" if record.failure.content else "api_error")
+            return {"success": False, "error": {"code": code, "message": record.failure.message}}
+        created = int(record.created_at + record.latency)
+        images: Any = [await self._image(record, index, origin) for index in range(record.image_count)]
+        words = len(record.behaviours.text.split())
+        return {
+            "success": True,
+            "task_id": record.id,
+            "trace_id": record.trace_id,
+            "created": created,
+            "model": record.model,
+            "data": {"created": created, "data": images} if record.behaviours.asks("nested") else images,
+            "usage": {"input_tokens": words, "output_tokens": len(images), "total_tokens": words + len(images)},
+        }
+
+    async def _image(self, record: TaskRecord, index: int, origin: str) -> dict[str, str]:
+        image = {"revised_prompt": record.behaviours.text}
+        if record.in_base64:
+            image["b64_json"] = base64.b64encode(await self.state.picture(record, index)).decode("ascii")
+        else:
+            image["url"] = file_url(origin, record, index)
+        return image
+
+    def error(self, refused: RefusedError) -> tuple[web.Response, str]:
+        """Word an error; return the answer and the code to count it under."""
+        status, code = _ERRORS.get(refused.reason, (500, "api_error"))
+        if refused.reason is Reason.SERVER_ERROR:
+            status = refused.status
+            code = "timeout" if status == 504 else code
+        if refused.code is not None:
+            code = refused.code
+            status = status if status == 200 else _STATUS_OF_CODE.get(code, status)
+        body = {"error": {"code": code, "message": refused.message}, "trace_id": str(uuid.uuid4())}
+        return web.json_response(body, status=status), code
+
+    async def _retrieve(self, request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
+        task_id, trace_id = text_field(body, "id"), text_field(body, "trace_id")
+        if not task_id and not trace_id:
+            raise RefusedError(Reason.INVALID, "retrieve takes an id or a trace_id")
+        self.counts.ids_queried += 1
+        tasks, bearer = self.state.tasks, bearer_of(request)
+        traced = tasks.find_traced(self.name, trace_id, bearer) if trace_id else []
+        found = next(iter(traced), None) if trace_id else tasks.find(self.name, task_id, bearer)
+        if found is None:
+            self.counts.not_found += 1
+            return {}
+        mishaps.note_queried([found])
+        return await self.record(found, str(request.url.origin()))
+
+    async def _retrieve_batch(self, request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
+        self.counts.batch_queries += 1
+        offset, limit = whole_field(body, "offset", 0), whole_field(body, "limit", _DEFAULT_PAGE)
+        matching = list(self._matching(body, bearer_of(request)))
+        page = matching[offset : offset + limit]
+        mishaps.note_queried(page)
+        items = [await self.record(record, str(request.url.origin()), in_batch=True) for record in page]
+        return {"items": items, "count": len(matching)}
+
+    def _matching(self, body: dict[str, Any], bearer: str | None) -> Iterator[TaskRecord]:
+        tasks = self.state.tasks
+        ids, trace_ids = texts_field(body, "ids"), texts_field(body, "trace_ids")
+        self.counts.ids_queried += len(ids) + len(trace_ids)
+        if ids:
+            found = [one for task_id in ids if (one := tasks.find(self.name, task_id, bearer)) is not None]
+            self.counts.not_found += len(ids) - len(found)
+        if trace_ids:
+            traced = [tasks.find_traced(self.name, trace_id, bearer) for trace_id in trace_ids]
+            self.counts.not_found += sum(1 for records in traced if not records)
+            of_traces = [record for records in traced for record in records]
+            if ids:
+                wanted = {record.id for record in of_traces}
+                of_traces = [record for record in found if record.id in wanted]
+            found = of_traces
+        candidates = found if ids or trace_ids else tasks.all_of(self.name, bearer)
+        earliest, latest = seconds_field(body, "created_at_min"), seconds_field(body, "created_at_max")
+        user_id = text_field(body, "user_id")
+        application_id, kind = text_field(body, "application_id"), text_field(body, "type")
+        for record in candidates:
+            if (
+                (earliest is None or record.created_at >= earliest)
+                and (latest is None or record.created_at <= latest)
+                and kind in ("", record.kind)
+                and application_id in ("", APPLICATION_ID)
+                and user_id in ("", account_id(record.bearer, "user"))
+            ):
+                yield record
+
+
+def account_id(bearer: str | None, purpose: str) -> str:
+    """Return an id that belongs to a key, another one for each purpose."""
+    digest = hashlib.blake2b(f"{purpose}:{bearer or ''}".encode("utf-8", "surrogatepass"), digest_size=16)
+    return str(uuid.UUID(bytes=digest.digest(), version=4))

@@ -1,0 +1,220 @@
+"""The running local service: in a thread of a test process, or until a signal stops it; and connections to it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import json
+import signal
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from aiohttp import web
+
+from airflow_provider_imagetasks.local.downloads import DownloadAnswer
+from airflow_provider_imagetasks.local.http_application import LocalApplication
+from airflow_provider_imagetasks.local.options import ServiceOptions
+from airflow_provider_imagetasks.local.task_table import TaskSummary
+
+Result = TypeVar("Result")
+
+DIALECT_PATHS = {
+    "local": "acedatacloud",
+    "acedatacloud": "acedatacloud",
+    "xhuoapi": "xhuoapi/v1",
+    "aigptimage": "aigptimage",
+    "kie": "kie",
+    "acedatacloud_mcp": "mcp/acedatacloud",
+    "gpt_image_mcp": "mcp/gpt-image",
+}
+"""Under which path each ``service`` of a connection is spoken to."""
+
+_BACKLOG = 1_024
+_PATIENCE = 10.0
+
+
+def connection_to(url: str, service: str, *, server_folder: Path | None = None, **extra: Any) -> str:
+    """Return a connection as JSON, the value of an ``AIRFLOW_CONN_...`` environment variable.
+
+    :param url: scheme, host and port of the local service.
+    :param service: what the connection's ``service`` is to be.
+    :param server_folder: where the GPT-Image MCP server writes its pictures; for its own service only.
+    :param extra: further extra fields of it.
+    :raises ValueError: the local service does not speak for that service.
+    """
+    if service not in DIALECT_PATHS:
+        raise ValueError(
+            f"the local image service does not speak for {service!r}; known are {', '.join(DIALECT_PATHS)}"
+        )
+    if service == "gpt_image_mcp" and server_folder is not None:
+        extra = {"output_dir": str(server_folder), **extra}
+    return json.dumps(
+        {
+            "conn_type": "imagetasks",
+            "host": f"{url}/{DIALECT_PATHS[service]}",
+            "password": "any-key-will-do",
+            "extra": {"service": service, **extra},
+        }
+    )
+
+
+async def _open(runner: web.AppRunner, host: str, port: int) -> str:
+    """Start to serve and return the URL."""
+    await runner.setup()
+    await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
+    bound_port = runner.addresses[0][1]
+    return f"http://[{host}]:{bound_port}" if ":" in host else f"http://{host}:{bound_port}"
+
+
+async def serve_until_stopped(options: ServiceOptions, *, host: str, port: int, announcement: str) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    :param port: 0 takes any free one.
+    :param announcement: printed as soon as it answers, with the URL instead of ``{}``.
+    :raises OSError: when the port cannot be had.
+    """
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, stopped.set)
+    runner = LocalApplication(options).runner()
+    try:
+        print(announcement.format(await _open(runner, host, port)), flush=True)
+        await stopped.wait()
+    finally:
+        await runner.cleanup()
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class LocalImageService(ServiceOptions):
+    """The local service in a thread of this process, on a free port; use it as a context manager.
+
+    :param host: the address to serve on.
+    :param port: 0 takes any free one.
+
+    The others are those of :class:`~airflow_provider_imagetasks.local.options.ServiceOptions`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped: asyncio.Event | None = None
+        self._application: LocalApplication | None = None
+        self._url: str | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Scheme, host and port; a dialect's base URL is this plus its path, such as ``/aigptimage``."""
+        if self._url is None:
+            raise RuntimeError("the local image service is not running")
+        return self._url
+
+    @property
+    def server_folder(self) -> Path:
+        """Where the GPT-Image MCP server writes its pictures."""
+        return self.output_dir
+
+    @property
+    def tasks(self) -> list[TaskSummary]:
+        """Summaries of all image tasks, oldest first."""
+        return self._in_loop(lambda application: application.state.tasks.summaries())
+
+    def connection(self, service: str = "local", **extra: Any) -> str:
+        """Return an Airflow connection to this service, as the value of an ``AIRFLOW_CONN_...`` environment variable.
+
+        :param service: whose dialect it is to speak: ``"acedatacloud"``, ``"kie"``, ...
+        :param extra: further extra fields, such as ``max_active_tasks=2``.
+        """
+        return connection_to(self.url, service, server_folder=self.output_dir, **extra)
+
+    def stats(self) -> dict[str, Any]:
+        """Return what ``/stats`` answers."""
+        return self._in_loop(lambda application: application.state.stats())
+
+    def reset(self) -> None:
+        """Forget every image task, every count, how often prompts were seen, and who answers downloads instead."""
+        self._in_loop(lambda application: application.state.reset())
+
+    def answer_downloads(self, answer: DownloadAnswer) -> None:
+        """Let something else answer downloads, until the next reset.
+
+        :param answer: a coroutine function, called with the request and the file of the picture; what it returns is
+            sent instead of that file, unless it is None.
+        """
+        self._in_loop(lambda application: setattr(application.state, "download_answer", answer))
+
+    def finish(self, prompts: Collection[str]) -> None:
+        """End the image tasks of these prompts now, however long they were to take, and send their callbacks.
+
+        :param prompts: as they were submitted.
+        """
+        self._in_loop(lambda application: application.state.tasks.end(prompts))
+        self._in_loop(lambda application: asyncio.ensure_future(application.state.callbacks.look_again()))
+
+    def start(self) -> None:
+        """Start to serve; returns when the service answers.
+
+        :raises RuntimeError: when it is running already.
+        :raises OSError: when the port cannot be had.
+        """
+        if self._thread is not None:
+            raise RuntimeError("the local image service is running already")
+        opened: concurrent.futures.Future[str] = concurrent.futures.Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(opened)), name="local image service", daemon=True
+        )
+        self._thread.start()
+        try:
+            self._url = opened.result(_PATIENCE)
+        except BaseException:
+            self._thread = None
+            raise
+
+    def stop(self) -> None:
+        """Stop to serve, at once and for requests in progress too; harmless when it is not running."""
+        if self._thread is None or self._loop is None or self._stopped is None:
+            return
+        self._loop.call_soon_threadsafe(self._stopped.set)
+        self._thread.join(_PATIENCE)
+        self._thread = self._loop = self._stopped = self._application = self._url = None
+
+    async def _serve(self, opened: concurrent.futures.Future[str]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopped = asyncio.Event()
+        self._application = LocalApplication(self)
+        runner = self._application.runner()
+        try:
+            try:
+                url = await _open(runner, self.host, self.port)
+            except Exception as error:  # noqa: BLE001 - handed to the thread that waits for it
+                opened.set_exception(error)
+                return
+            opened.set_result(url)
+            await self._stopped.wait()
+        finally:
+            await runner.cleanup()
+
+    def _in_loop(self, read: Callable[[LocalApplication], Result]) -> Result:
+        """Run a function in the service's thread, where nothing changes meanwhile."""
+        application, loop = self._application, self._loop
+        if application is None or loop is None or self._url is None:
+            raise RuntimeError("the local image service is not running")
+
+        async def run() -> Result:
+            return read(application)
+
+        return asyncio.run_coroutine_threadsafe(run(), loop).result(_PATIENCE)

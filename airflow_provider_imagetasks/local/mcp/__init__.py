@@ -1,1 +1,0 @@
-"""The MCP servers that the local service stands in for, on the official ``mcp`` SDK; imported when first asked."""

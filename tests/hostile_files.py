@@ -1,0 +1,116 @@
+"""Files that a download has to survive: too large, endless, in disguise, or somewhere else.
+
+Each is what ``LocalImageService.answer_downloads`` takes: it answers a download instead of the local image service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import zlib
+from collections.abc import Awaitable, Callable
+from functools import cache
+
+from aiohttp import web
+
+Answer = Callable[[web.Request, bytes], Awaitable[web.StreamResponse | None]]
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+HTML = b"<!DOCTYPE html><html><body><h1>This page comes from something in between</h1></body></html>"
+SVG = (
+    b"<svg xmlns='http://www.w3.org/2000/svg' width='64' height='64'><script>document.title = 'it runs'</script></svg>"
+)
+BOMB_SIDE = 30_000
+LITTLE = 64 * 1024
+
+
+def file(content: bytes, media_type: str = "image/png") -> Answer:
+    """Another file instead of the picture."""
+
+    async def answer(_request: web.Request, _picture: bytes) -> web.StreamResponse:
+        return web.Response(body=content, content_type=media_type)
+
+    return answer
+
+
+def announced_as(media_type: str) -> Answer:
+    """The picture itself, as another type."""
+
+    async def answer(_request: web.Request, picture: bytes) -> web.StreamResponse:
+        return web.Response(body=picture, content_type=media_type)
+
+    return answer
+
+
+def redirect(target: str) -> Answer:
+    """302 to another address."""
+
+    async def answer(_request: web.Request, _picture: bytes) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": target})
+
+    return answer
+
+
+def once(hostile: Answer) -> Answer:
+    """A hostile file for the first download, then the picture."""
+    answered: list[str] = []
+
+    async def answer(request: web.Request, picture: bytes) -> web.StreamResponse | None:
+        if answered:
+            return None
+        answered.append(request.path)
+        return await hostile(request, picture)
+
+    return answer
+
+
+async def redirect_to_itself(request: web.Request, _picture: bytes) -> web.StreamResponse:
+    """302 to itself, for ever: another address each time, so that only counting helps."""
+    hop = int(request.query.get("hop", "0")) + 1
+    return web.Response(status=302, headers={"Location": f"{request.path}?hop={hop}"})
+
+
+async def redirect_to_the_picture(request: web.Request, _picture: bytes) -> web.StreamResponse | None:
+    """302 to another address of the same picture."""
+    if "redirected" in request.query:
+        return None
+    return web.Response(status=302, headers={"Location": f"{request.path}?redirected=1"})
+
+
+async def huge(request: web.Request, picture: bytes) -> web.StreamResponse:
+    """50 GB are announced, a little comes."""
+    response = web.StreamResponse(headers={"Content-Type": "image/png", "Content-Length": str(50_000_000_000)})
+    await response.prepare(request)
+    await response.write(picture[:LITTLE])
+    assert request.transport is not None
+    request.transport.close()
+    return response
+
+
+async def endless(request: web.Request, picture: bytes) -> web.StreamResponse:
+    """No length is announced, and it never ends."""
+    response = web.StreamResponse(headers={"Content-Type": "image/png"})
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    try:
+        await response.write(picture)
+        while True:
+            await response.write(bytes(LITTLE))
+            # Other requests want to be answered too.
+            await asyncio.sleep(0.001)
+    except ConnectionError:
+        return response
+
+
+@cache
+def bomb() -> bytes:
+    """A small PNG of very many black pixels, one bit each; it is built row by row and never whole in memory."""
+    squeezed = zlib.compressobj(9)
+    row = bytes(1 + (BOMB_SIDE + 7) // 8)
+    data = b"".join(squeezed.compress(row) for _ in range(BOMB_SIDE)) + squeezed.flush()
+    header = struct.pack(">IIBBBBB", BOMB_SIDE, BOMB_SIDE, 1, 0, 0, 0, 0)
+    return PNG_SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

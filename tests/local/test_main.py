@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from airflow_provider_imagetasks.local.__main__ import main
+
+
+def test_the_package_does_not_need_airflow():
+    code = "import sys, airflow_provider_imagetasks.local.__main__; print('airflow' in sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "False"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_announces_its_url_and_stops_at_a_signal(stop):
+    command = [sys.executable, "-m", "airflow_provider_imagetasks.local", "--port", "0", "--latency", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        line = process.stdout.readline()
+        url = line.removeprefix("Local image service on ").split()[0]
+        assert "double" in line
+        assert requests.get(f"{url}/health", timeout=10).ok
+        process.send_signal(stop)
+        assert process.wait(timeout=5) == 0
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--latency", "soon"],
+        ["--create-limit", "20"],
+        ["--fail-rate", "2"],
+        ["--record-delay", "-1"],
+        ["--webhook-secret", ""],
+    ],
+)
+def test_the_command_refuses_options_that_make_no_sense(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert "imagetasks-local: error:" in capsys.readouterr().err
+
+
+def test_the_command_says_when_the_port_is_taken(capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert main(["--port", str(taken.getsockname()[1])]) == 1
+    assert "cannot serve on 127.0.0.1" in capsys.readouterr().err
