@@ -386,7 +386,7 @@ class TestDeferral:
 
 
 @ONE_SERVICE
-@pytest.mark.parametrize("limits", [BatchLimits(window=20)])
+@pytest.mark.parametrize("limits", [BatchLimits(window=20, gather=0.5)])
 def test_places_that_become_free_one_by_one_are_filled_in_groups(
     runner: TaskRunner, start: Start, image_service: LocalImageService
 ) -> None:

@@ -1,0 +1,85 @@
+"""What becomes of a row whose image task has finished: its outcome with files and cost, or why there is none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
+from airflow_provider_imagetasks.batch.row_deliveries import Delivered, RowDeliveries, Undelivered
+from airflow_provider_imagetasks.batch.start import OpenBatch
+from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
+from airflow_provider_imagetasks.files.picture_store import DownloadedFile, PictureStore
+from airflow_provider_imagetasks.files.pictures import Picture
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
+from tests.batch.batches import LOG, Easel, arguments, opened
+
+TASK = ImageTask(id="an-id", service="easel", state=TaskState.SUCCEEDED, model="easel-1", usage={"credits": 3})
+
+
+class Store:
+    """Brings what it was told to bring, and remembers how it was asked."""
+
+    def __init__(self, *results: DownloadedFile | DownloadError) -> None:
+        self.results = results
+        self.asked: list[tuple[str, bool]] = []
+
+    async def store(self, task: ImageTask, filename: str, *, may_be_there: bool) -> Sequence[Any]:
+        self.asked.append((filename, may_be_there))
+        return list(self.results)
+
+
+def stored(index: int) -> DownloadedFile:
+    picture = Picture(
+        extension="png", media_type="image/png", width=8, height=8, bytes=70, sha256="0" * 64, has_alpha=False
+    )
+    return DownloadedFile(uri=f"file:///{index}.png", image_task_id="an-id", index=index, picture=picture, fetched=True)
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Iterator[OpenBatch]:
+    row = {"prompt": "a kite", "id": "K1", "options": {"n": 2}}
+    batch = opened(tmp_path, arguments(tmp_path, service=Easel()), [row, "a boat"])
+    yield batch
+    batch.close()
+
+
+def deliveries(path: Path, requests: FrozenRequests, store: Store) -> RowDeliveries:
+    given = arguments(path, service=Easel(), filename="{row}-{id}-{index}.{ext}", prices={"easel-1": 0.5})
+    return RowDeliveries(given, requests, cast(PictureStore, store), LOG)
+
+
+async def test_a_row_whose_pictures_are_in_place_has_files_usage_and_cost(tmp_path: Path, batch: OpenBatch) -> None:
+    store = Store(stored(0), stored(1))
+
+    delivery = await deliveries(tmp_path, batch.requests, store).deliver(0, TASK, may_be_there=False)
+
+    assert isinstance(delivery, Delivered)
+    assert (delivery.outcome["id"], delivery.outcome["status"], delivery.cost) == ("K1", "succeeded", 1.0)
+    assert [file["index"] for file in delivery.outcome["files"]] == [0, 1]
+    assert delivery.outcome["usage"] == {"credits": 3}
+    assert store.asked == [("0-K1-{index}.{ext}", False)]
+
+
+async def test_fewer_pictures_than_asked_are_said_and_paid_for_as_many_as_there_are(
+    tmp_path: Path, batch: OpenBatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+
+    delivery = await deliveries(tmp_path, batch.requests, Store(stored(0))).deliver(0, TASK, may_be_there=True)
+
+    assert isinstance(delivery, Delivered)
+    assert delivery.cost == 0.5
+    assert "Row 0 has 1 of 2 pictures." in caplog.messages
+
+
+async def test_one_picture_that_cannot_be_stored_leaves_the_row_undelivered(tmp_path: Path, batch: OpenBatch) -> None:
+    error = UnsafeResultError("not a picture")
+
+    delivery = await deliveries(tmp_path, batch.requests, Store(stored(0), error)).deliver(0, TASK, may_be_there=True)
+
+    assert delivery == Undelivered(0, TASK, error)
