@@ -202,7 +202,4 @@ def public_class_name(error_class: type[BaseException]) -> str:
 
     :param error_class: also one that an adapter derived to tell Airflow not to retry.
     """
-    for candidate in error_class.__mro__:
-        if candidate.__module__ == __name__:
-            return candidate.__name__
-    return error_class.__name__
+    return next((each.__name__ for each in error_class.__mro__ if each.__module__ == __name__), error_class.__name__)

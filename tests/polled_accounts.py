@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_imagetasks.polling.poller import StatusPoller
-from airflow_provider_imagetasks.polling.wait_log import WaitLog
-from airflow_provider_imagetasks.polling.waiting import Watch
+from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from tests.scripted_server import ReceivedRequest, Reply, Step

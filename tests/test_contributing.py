@@ -54,7 +54,7 @@ def test_the_service_shown_submits_and_reads(requests_mock: Any) -> None:
     with RequestsTransport(account) as transport:
         request = service.complete(ImageRequest(prompt="a kite"), account)
         assert transport.run(service.submit(request)).id == "7"
-        tasks = transport.run(service.get_tasks(["7", "8"]))
+        tasks = {image_task_id: transport.run(service.get_task(image_task_id)) for image_task_id in ("7", "8")}
 
     assert tasks["7"].state is TaskState.SUCCEEDED
     assert tasks["7"].images[0].url == "https://cdn.easel.example/7.png"

@@ -14,7 +14,7 @@ from airflow_provider_imagetasks.batch.row_submissions import RunFlow
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.polling.requests_under_way import Outcome, RequestsUnderWay
 from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests, pace_of
-from airflow_provider_imagetasks.polling.wait_log import WaitLog
+from airflow_provider_imagetasks.polling.waiting import WaitLog
 from airflow_provider_imagetasks.tasks import ImageTask
 
 AT_ONCE = 8

@@ -26,7 +26,7 @@ from airflow_provider_imagetasks.files.picture_store import PictureStore
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.tasks import ImageTask
-from airflow_provider_imagetasks.transports.selection import open_async_transport
+from airflow_provider_imagetasks.transports import open_async_transport
 
 STOPPED_ROWS = 1000
 """Rows that are written off at a time once nothing more is submitted."""

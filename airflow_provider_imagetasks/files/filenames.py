@@ -87,13 +87,8 @@ def file_name(pattern: str, *, image_task_id: str, index: int, extension: str) -
 
 def is_safe_name(name: str) -> bool:
     """Whether a name is a single, visible file name."""
-    return (
-        0 < len(name.encode()) <= LONGEST_NAME
-        and not name.startswith(".")
-        and "/" not in name
-        and "\\" not in name
-        and name.isprintable()
-    )
+    fits = 0 < len(name.encode()) <= LONGEST_NAME
+    return fits and not name.startswith(".") and not {"/", "\\"} & set(name) and name.isprintable()
 
 
 def _safe_id(image_task_id: str) -> str:

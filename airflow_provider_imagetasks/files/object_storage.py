@@ -38,7 +38,7 @@ def open_folder(output_path: str) -> ObjectStoragePath:
         )
     try:
         folder = ObjectStoragePath(given)
-        _filesystem(folder)
+        folder.fs  # noqa: B018 - finds the provider of its scheme
     except (ValueError, ImportError, AttributeError) as error:
         raise _unusable(given, scheme, str(error)) from error
     return folder
@@ -73,7 +73,7 @@ def put_in_place(source: bytes | Path, target: ObjectStoragePath) -> None:
 
     :raises DownloadError: it could not be written; nothing incomplete stays under the final name.
     """
-    filesystem = _filesystem(target)
+    filesystem = target.fs
     try:
         if (target.protocol or "") in _APPEAR_WHEN_COMPLETE:
             _write(filesystem, source, target.path)
@@ -104,7 +104,7 @@ def fetch_existing(path: ObjectStoragePath, target: Path) -> bool:
 
     :raises DownloadError: the filesystem does not answer.
     """
-    return _fetch(_filesystem(path), path.path, target, uri_of(path))
+    return _fetch(path.fs, path.path, target, uri_of(path))
 
 
 def fetch_those_there(folder: ObjectStoragePath, names: Iterable[str], target: Path) -> Iterator[str]:
@@ -113,7 +113,7 @@ def fetch_those_there(folder: ObjectStoragePath, names: Iterable[str], target: P
     :raises DownloadError: the filesystem does not answer.
     """
     # A path object for each name would cost more than to ask a local disk for it.
-    filesystem, path, uri = _filesystem(folder), folder.path.rstrip("/"), uri_of(folder).rstrip("/")
+    filesystem, path, uri = folder.fs, folder.path.rstrip("/"), uri_of(folder).rstrip("/")
     for name in names:
         if _fetch(filesystem, f"{path}/{name}", target, f"{uri}/{name}"):
             yield name
@@ -122,7 +122,7 @@ def fetch_those_there(folder: ObjectStoragePath, names: Iterable[str], target: P
 def is_missing(folder: ObjectStoragePath) -> bool:
     """Whether a folder is certainly not there; a filesystem that does not answer leaves that open."""
     try:
-        return not _filesystem(folder).exists(folder.path)
+        return not folder.fs.exists(folder.path)
     except Exception:  # noqa: BLE001 - whoever reads or writes there next says what is wrong
         return False
 
@@ -137,7 +137,3 @@ def _fetch(filesystem: AbstractFileSystem, path: str, target: Path, uri: str) ->
     except Exception as error:
         raise DownloadError(f"{uri} could not be read: {error}") from error
     return True
-
-
-def _filesystem(path: ObjectStoragePath) -> AbstractFileSystem:
-    return path.fs

@@ -49,7 +49,13 @@ def read_connection(conn_id: str) -> Account:
     try:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException as error:
-        raise _unknown(conn_id) from error
+        # Airflow says "not found" also where its API or a secrets backend could not be asked, so a retry is worth it.
+        raise InvalidRequestError(
+            f"Airflow has no connection {conn_id!r}, or could not look it up. Create it in the Airflow UI (type 'Image "
+            f"tasks'), or set the environment variable AIRFLOW_CONN_{conn_id.upper()} where tasks and triggers run",
+            retryable=True,
+            retry_advice="A retry looks again.",
+        ) from error
     return account_from(connection, conn_id)
 
 
@@ -82,21 +88,8 @@ async def _look_up(conn_id: str) -> Account:
         connection = await get_async_connection(conn_id)
     except AirflowNotFoundException:
         # `dag.test()` cannot read a connection of the metadata database asynchronously: it says "not found".
-        try:
-            connection = await asyncio.to_thread(BaseHook.get_connection, conn_id)
-        except AirflowNotFoundException as error:
-            raise _unknown(conn_id) from error
+        return await asyncio.to_thread(read_connection, conn_id)
     return account_from(connection, conn_id)
-
-
-def _unknown(conn_id: str) -> InvalidRequestError:
-    # Airflow says "not found" also where its API or a secrets backend could not be asked, so a retry is worth it.
-    return InvalidRequestError(
-        f"Airflow has no connection {conn_id!r}, or could not look it up. Create it in the Airflow UI (type 'Image "
-        f"tasks'), or set the environment variable AIRFLOW_CONN_{conn_id.upper()} where tasks and triggers run",
-        retryable=True,
-        retry_advice="A retry looks again.",
-    )
 
 
 def _extra(connection: Connection, conn_id: str) -> Mapping[str, Any]:

@@ -10,130 +10,97 @@ from typing import Any
 from airflow_provider_imagetasks.services import known_services
 
 HOOK_NAME = "Image tasks"
-
-_HIDDEN = ["login", "port", "schema"]
-_RELABELING = {"password": "API key", "host": "Base URL"}
-_PLACEHOLDERS = {
-    "password": "the service's API key",
-    "host": "empty: the service's own address",
-    "service": "acedatacloud",
-    "submit_rate": "20/10s",
-    "query_rate": "2/s",
-    "poll_interval": "10",
-    "request_timeout": "60",
-    "callback_url": "https://example.com/hook",
+BEHAVIOUR: dict[str, Any] = {
+    "hidden_fields": ["login", "port", "schema"],
+    "relabeling": {"password": "API key", "host": "Base URL"},
+    "placeholders": {
+        "password": "the service's API key",
+        "host": "empty: the service's own address",
+        "service": "acedatacloud",
+        "submit_rate": "20/10s",
+        "query_rate": "2/s",
+        "poll_interval": "10",
+        "request_timeout": "60",
+        "callback_url": "https://example.com/hook",
+    },
 }
-
-
-def _field(label: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"label": label, "description": description, "schema": schema}
+"""Hidden fields, labels and placeholders, as a hook's method names them; the metadata writes the names with hyphens."""
+_TEXT: dict[str, Any] = {"type": ["string", "null"]}
+_SECONDS: dict[str, Any] = {"type": ["number", "null"], "minimum": 1}
+_FIELDS = {
+    "default_model": ("Default model", "Model for requests that name none. Empty: the service's default.", _TEXT),
+    "poll_interval": (
+        "Poll interval (s)",
+        "Seconds between two status requests for an image task. Empty: the service's default.",
+        _SECONDS,
+    ),
+    "request_timeout": ("Request timeout (s)", "Seconds that one API request may take. Empty: 60.", _SECONDS),
+    "callback_url": (
+        "Callback URL",
+        "URL of your own that the service calls when an image task is done. Not needed: waiting polls.",
+        _TEXT,
+    ),
+    "webhook_secret": (
+        "Webhook secret (kie.ai)",
+        "The key by which kie.ai signs callbacks, if one is enabled there.",
+        {**_TEXT, "format": "password"},
+    ),
+    "submit_rate": ("Submit rate", "At most so many submissions, like 20/10s, or a tier like aigptimage:free.", _TEXT),
+    "query_rate": ("Query rate", "At most so many status requests, like 2/s, or a tier like aigptimage:free.", _TEXT),
+    "max_active_tasks": (
+        "Max. active image tasks",
+        "How many image tasks of this account may run at the same time.",
+        {"type": ["integer", "null"], "minimum": 1},
+    ),
+    "download_hosts": (
+        "Download hosts",
+        "Hosts that results may come from, separated by commas. Empty: any public host.",
+        _TEXT,
+    ),
+    "allow_private_hosts": (
+        "Allow private hosts",
+        "Allow results from private addresses, and a Base URL with plain http inside your own network.",
+        {"type": ["boolean", "null"], "default": False},
+    ),
+    "verify": ("Verify TLS", "true, false, or the path of a CA bundle. Empty: true.", _TEXT),
+    "trust_env": (
+        "Use the environment's proxies",
+        "Take proxies and CA bundle from the environment's variables.",
+        {"type": ["boolean", "null"], "default": True},
+    ),
+    "output_dir": (
+        "MCP: output folder",
+        "GPT-Image MCP server: the folder in which it writes its pictures, as the server names it.",
+        _TEXT,
+    ),
+    "path_map": (
+        "MCP: path map",
+        'Where workers find the server\'s folders, as JSON: {"/srv/images": "/mnt/images"}.',
+        _TEXT,
+    ),
+    "command": (
+        "MCP: command",
+        "Starts the MCP server over stdio for one batch; only where [imagetasks] allow_stdio_commands is true.",
+        _TEXT,
+    ),
+    "args": ("MCP: arguments", 'Arguments of the command, as JSON: ["dist/index.js"].', _TEXT),
+    "env": (
+        "MCP: environment",
+        "Environment of the command, as JSON. The API key above is handed over as OPENAI_API_KEY.",
+        _TEXT,
+    ),
+}
 
 
 def fields() -> dict[str, dict[str, Any]]:
     """Return the extra fields in the metadata's form: name, label, help text and JSON schema."""
     services = known_services()
+    choice = {"type": "string", "enum": list(services), "default": services[0]}
+    definitions = {"service": ("Service", "Which image service this account is at.", choice), **_FIELDS}
     return {
-        "service": _field(
-            "Service",
-            "Which image service this account is at.",
-            {"type": "string", "enum": list(services), "default": services[0]},
-        ),
-        "default_model": _field(
-            "Default model",
-            "Model for requests that name none. Empty: the service's default.",
-            {"type": ["string", "null"]},
-        ),
-        "poll_interval": _field(
-            "Poll interval (s)",
-            "Seconds between two status requests for an image task. Empty: the service's default.",
-            {"type": ["number", "null"], "minimum": 1},
-        ),
-        "request_timeout": _field(
-            "Request timeout (s)",
-            "Seconds that one API request may take. Empty: 60.",
-            {"type": ["number", "null"], "minimum": 1},
-        ),
-        "callback_url": _field(
-            "Callback URL",
-            "URL of your own that the service calls when an image task is done. Not needed: waiting polls.",
-            {"type": ["string", "null"]},
-        ),
-        "webhook_secret": _field(
-            "Webhook secret (kie.ai)",
-            "The key by which kie.ai signs callbacks, if one is enabled there.",
-            {"type": ["string", "null"], "format": "password"},
-        ),
-        "submit_rate": _field(
-            "Submit rate",
-            "At most so many submissions, like 20/10s, or a tier like aigptimage:free.",
-            {"type": ["string", "null"]},
-        ),
-        "query_rate": _field(
-            "Query rate",
-            "At most so many status requests, like 2/s, or a tier like aigptimage:free.",
-            {"type": ["string", "null"]},
-        ),
-        "max_active_tasks": _field(
-            "Max. active image tasks",
-            "How many image tasks of this account may run at the same time.",
-            {"type": ["integer", "null"], "minimum": 1},
-        ),
-        "download_hosts": _field(
-            "Download hosts",
-            "Hosts that results may come from, separated by commas. Empty: any public host.",
-            {"type": ["string", "null"]},
-        ),
-        "allow_private_hosts": _field(
-            "Allow private hosts",
-            "Allow results from private addresses, and a Base URL with plain http inside your own network.",
-            {"type": ["boolean", "null"], "default": False},
-        ),
-        "verify": _field(
-            "Verify TLS",
-            "true, false, or the path of a CA bundle. Empty: true.",
-            {"type": ["string", "null"]},
-        ),
-        "trust_env": _field(
-            "Use the environment's proxies",
-            "Take proxies and CA bundle from the environment's variables.",
-            {"type": ["boolean", "null"], "default": True},
-        ),
-        "output_dir": _field(
-            "MCP: output folder",
-            "GPT-Image MCP server: the folder in which it writes its pictures, as the server names it.",
-            {"type": ["string", "null"]},
-        ),
-        "path_map": _field(
-            "MCP: path map",
-            'Where workers find the server\'s folders, as JSON: {"/srv/images": "/mnt/images"}.',
-            {"type": ["string", "null"]},
-        ),
-        "command": _field(
-            "MCP: command",
-            "Starts the MCP server over stdio for one batch; only where [imagetasks] allow_stdio_commands is true.",
-            {"type": ["string", "null"]},
-        ),
-        "args": _field(
-            "MCP: arguments",
-            'Arguments of the command, as JSON: ["dist/index.js"].',
-            {"type": ["string", "null"]},
-        ),
-        "env": _field(
-            "MCP: environment",
-            "Environment of the command, as JSON. The API key above is handed over as OPENAI_API_KEY.",
-            {"type": ["string", "null"]},
-        ),
+        name: {"label": label, "description": description, "schema": schema}
+        for name, (label, description, schema) in definitions.items()
     }
-
-
-def metadata_behaviour() -> dict[str, Any]:
-    """Return hidden fields, labels and placeholders in the metadata's form."""
-    return {"hidden-fields": _HIDDEN, "relabeling": _RELABELING, "placeholders": _PLACEHOLDERS}
-
-
-def field_behaviour() -> dict[str, Any]:
-    """Return hidden fields, labels and placeholders in the form of a hook's method."""
-    return {"hidden_fields": _HIDDEN, "relabeling": _RELABELING, "placeholders": _PLACEHOLDERS}
 
 
 def widgets() -> dict[str, Any]:
@@ -146,14 +113,14 @@ def widgets() -> dict[str, Any]:
 
     classes = {"boolean": BooleanField, "integer": IntegerField}
     made = {}
-    for name, definition in fields().items():
-        schema = definition["schema"]
-        kind = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]
+    for name, field in fields().items():
+        schema = field["schema"]
         choices = schema.get("enum")
-        made[name] = classes.get(kind, StringField)(
-            definition["label"],
+        field_class = next((each for kind, each in classes.items() if kind in schema["type"]), StringField)
+        made[name] = field_class(
+            field["label"],
             validators=[any_of(choices)] if choices else [Optional()],
-            description=definition["description"],
+            description=field["description"],
             default=schema.get("default"),
         )
     return made

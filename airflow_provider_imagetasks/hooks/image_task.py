@@ -16,16 +16,11 @@ from airflow_provider_imagetasks.files.input_images import with_files_read
 from airflow_provider_imagetasks.files.object_storage import open_folder
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile, download_images
 from airflow_provider_imagetasks.hooks import connection_form
-from airflow_provider_imagetasks.hooks.connection import (
-    CONNECTION_TYPE,
-    aread_connection,
-    read_connection,
-)
+from airflow_provider_imagetasks.hooks.connection import CONNECTION_TYPE, aread_connection, read_connection
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.poller import StatusPoller, status_poller
 from airflow_provider_imagetasks.polling.status_requests import pace_of, read_all
-from airflow_provider_imagetasks.polling.wait_log import WaitLog
-from airflow_provider_imagetasks.polling.waiting import Watch, failure, wait
+from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch, failure, wait
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID, Account
 from airflow_provider_imagetasks.services.base import Service
@@ -33,8 +28,8 @@ from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
+from airflow_provider_imagetasks.transports import open_async_transport, open_transport
 from airflow_provider_imagetasks.transports.http import Transport
-from airflow_provider_imagetasks.transports.selection import open_async_transport, open_transport
 
 Result = TypeVar("Result")
 LONGEST_KEY = 200
@@ -71,7 +66,7 @@ class ImageTaskHook(BaseHook):
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return labels, placeholders and hidden fields of the form for Airflow 3.1."""
-        return connection_form.field_behaviour()
+        return connection_form.BEHAVIOUR
 
     @property
     def account(self) -> Account:
@@ -252,12 +247,7 @@ class ImageTaskHook(BaseHook):
         return self._outcome(self._read(wait_and_read), self.service)
 
     def download(
-        self,
-        task: ImageTask,
-        output_path: str,
-        *,
-        filename: str = DEFAULT_FILENAME,
-        overwrite: bool = False,
+        self, task: ImageTask, output_path: str, *, filename: str = DEFAULT_FILENAME, overwrite: bool = False
     ) -> list[DownloadedFile]:
         """Fetch, verify and store the pictures of a finished image task; free.
 
@@ -275,11 +265,11 @@ class ImageTaskHook(BaseHook):
     async def aget_task(self, image_task_id: str | None = None, *, trace_id: str | None = None) -> ImageTask:
         """Do what :meth:`get_task` does, on an event loop."""
         ids = _asked_for(image_task_id, trace_id)
-        return (await self._aread(ids, trace_id))[ids[0]]
+        return (await self._arun(lambda service, pace: read_all(service, pace, ids, trace_id=trace_id)))[ids[0]]
 
     async def aget_tasks(self, ids: Sequence[str]) -> dict[str, ImageTask]:
         """Do what :meth:`get_tasks` does, on an event loop."""
-        return await self._aread(ids)
+        return await self._arun(lambda service, pace: read_all(service, pace, ids))
 
     async def alist_tasks(self, **filters: Any) -> list[ImageTask]:
         """Do what :meth:`list_tasks` does, on an event loop."""
@@ -306,9 +296,6 @@ class ImageTaskHook(BaseHook):
                 return transport.run(flow_of(self.service))
             finally:
                 metrics.polled(self.service.name, transport.requests_made - before)
-
-    async def _aread(self, ids: Sequence[str], trace_id: str | None = None) -> dict[str, ImageTask]:
-        return await self._arun(lambda service, pace: read_all(service, pace, ids, trace_id=trace_id))
 
     async def _arun(self, flow_of: Callable[[Service, Pace], Flow[Result]]) -> Result:
         account = self._account = await aread_connection(self.conn_id)

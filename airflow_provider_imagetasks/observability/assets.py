@@ -41,12 +41,7 @@ def stable_uri(uri: str) -> str:
 
 
 def picture_extra(
-    file: Mapping[str, Any],
-    *,
-    service: str,
-    model: str | None,
-    prompt: str | None,
-    usage: Mapping[str, Any] | None,
+    file: Mapping[str, Any], *, service: str, model: str | None, prompt: str | None, usage: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Return what an event says of one picture, about 1 KB and never more than some.
 

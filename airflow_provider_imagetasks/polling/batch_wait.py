@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_provider_imagetasks.polling.wait_log import WaitLog
-from airflow_provider_imagetasks.polling.waiting import Progress, Watch
+from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState, iso_time
 
 FEWEST = 50

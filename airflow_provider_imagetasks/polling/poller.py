@@ -15,8 +15,7 @@ from airflow_provider_imagetasks.exceptions import AuthenticationError, ImageTas
 from airflow_provider_imagetasks.polling.requests_under_way import Outcome, RequestsUnderWay
 from airflow_provider_imagetasks.polling.session import AccountSession, ReadAccount
 from airflow_provider_imagetasks.polling.status_requests import EARLIEST, Question, StatusRequests
-from airflow_provider_imagetasks.polling.wait_log import WaitLog
-from airflow_provider_imagetasks.polling.waiting import Progress, Watch
+from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.tasks import ImageTask
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.wire import Flow, Result
+from airflow_provider_imagetasks.transports import open_async_transport
 from airflow_provider_imagetasks.transports.http import AsyncTransport
-from airflow_provider_imagetasks.transports.selection import open_async_transport
 
 ACCOUNT_SECONDS = 300.0
 """After so long the connection is read again, for a key that was changed."""
@@ -84,7 +85,7 @@ class AccountSession:
 
     async def _use(self, account: Account) -> None:
         if not account.query_rate:
-            account = account.with_query_rate(get_service(account.service).default_query_rate)
+            account = replace(account, query_rate=get_service(account.service).default_query_rate)
         if account == self._account:
             return
         # What is under way ends on the session that it began on.

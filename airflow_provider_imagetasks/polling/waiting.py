@@ -1,26 +1,27 @@
-"""Decides when a wait is over and what it came to. Pure: sensor, trigger and hook all ask here."""
+"""Decides when a wait is over and what it came to, and words its log. Pure: sensor, trigger and hook all ask here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_imagetasks.exceptions import (
-    Billed,
     ImageTaskError,
     ImageTaskFailedError,
     ImageTaskNotFoundError,
     ImageTaskTimeoutError,
 )
 from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests, read_once
-from airflow_provider_imagetasks.polling.wait_log import Standing, WaitLog
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.wire import Flow, pause
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 
 _NAMED = 10
+_NAMED_IN_LOG = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +55,60 @@ class Watch:
         return task.state.is_final or task.is_lost(self.asked_at, now)
 
 
+class _Standing(NamedTuple):
+    """What is said of an image task in the log, without the rest of its record."""
+
+    id: str
+    trace_id: str | None
+    state: TaskState
+    raw_state: str | None
+
+
+class WaitLog:
+    """Remembers what was said last, so that only news are logged.
+
+    :param log: a standard or Airflow logger.
+    """
+
+    __slots__ = ("_log", "_seen", "_stretched")
+
+    def __init__(self, log: Any = None) -> None:
+        self._log = log or logging.getLogger(__name__)
+        self._seen: tuple[tuple[str, str | None], ...] = ()
+        self._stretched = False
+
+    def read(self, tasks: Sequence[ImageTask | _Standing]) -> None:
+        """Say how the image tasks stand, if that changed."""
+        seen = tuple((task.state, task.raw_state) for task in tasks)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        if len(tasks) > _NAMED_IN_LOG:
+            counts = Counter(str(task.state) for task in tasks)
+            parts = ", ".join(f"{count} {state}" for state, count in counts.items())
+            self._log.info("Of %s image tasks: %s", len(tasks), parts)
+            return
+        for task in tasks:
+            word = f" ({task.raw_state})" if task.raw_state and task.raw_state != task.state else ""
+            self._log.info("Image task %s: %s%s", task.id[:80] or task.trace_id, str(task.state), word)
+
+    def failed(self, error: ImageTaskError) -> None:
+        """Say that a status request failed; the wait goes on."""
+        self._log.warning("A status request failed, the wait goes on: %s", error.message)
+
+    def stretched(self, rate: str, wanted: float, seconds: float) -> None:
+        """Say once that waits of the account are asked for less often than was wanted."""
+        if not self._stretched:
+            self._stretched = True
+            self._log.warning(
+                "The account is asked at most %s (query_rate), which does not reach for all its waits: this one is "
+                "asked for every %.0f s or so instead of every %.0f s",
+                rate,
+                seconds,
+                wanted,
+            )
+
+
 class Progress:
     """What a wait has seen so far, and whether that ends it. Worker and triggerer both decide by it.
 
@@ -70,14 +125,14 @@ class Progress:
         self.pending = dict.fromkeys(watch.asked_for)
         """The ids that are still to be asked for, in the given order; ``""`` stands for the trace id."""
         self._log = log or WaitLog()
-        self._standings: dict[str, Standing] = {}
+        self._standings: dict[str, _Standing] = {}
         self._distinct = len(self.pending)
 
     def saw(self, tasks: Mapping[str, ImageTask], now: float) -> str | None:
         """Take in what was read, by id, and return the end of the wait if this is it."""
         for image_task_id, task in tasks.items():
             # Not the record itself, which would be kept for as long as the wait goes on.
-            self._standings[image_task_id] = Standing(
+            self._standings[image_task_id] = _Standing(
                 image_task_id or task.id, task.trace_id, task.state, task.raw_state
             )
             if self.watch.is_settled(task, now):
@@ -165,19 +220,14 @@ def combine(failures: Sequence[ImageTaskError], total: int, *, rest: str, retrya
     """
     if total == 1:
         return failures[0]
-    classes = {type(error) for error in failures}
+    classes, billed = {type(error) for error in failures}, {error.billed for error in failures}
     named = "; ".join(f"{error.image_task_id}: {error.message.rstrip('.')}" for error in failures[:_NAMED])
     more = f"; and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
     error_class = classes.pop() if len(classes) == 1 else ImageTaskFailedError
     return error_class(
         f"{len(failures)} of {total} failed, {rest}. {named}{more}",
         service=failures[0].service,
-        billed=_billed_together(error.billed for error in failures),
+        billed=billed.pop() if len(billed) == 1 else "unknown",
         retryable=retryable,
         retry_advice=next((error.retry_advice for error in failures if error.retryable == retryable), None),
     )
-
-
-def _billed_together(each: Iterable[Billed]) -> Billed:
-    distinct = set(each)
-    return distinct.pop() if len(distinct) == 1 else "unknown"

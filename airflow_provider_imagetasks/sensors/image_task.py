@@ -22,8 +22,7 @@ from airflow_provider_imagetasks.hooks.references import ImageTaskReferences, re
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.observability.lineage import Lineage, ReportsLineage
-from airflow_provider_imagetasks.polling.wait_log import WaitLog
-from airflow_provider_imagetasks.polling.waiting import Watch, combine, failure
+from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch, combine, failure
 from airflow_provider_imagetasks.submissions import callback_urls
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from airflow_provider_imagetasks.triggers.image_task import EVENT_STATUSES, FIRST_PAUSE_WITH_CALLBACKS, ImageTaskTrigger

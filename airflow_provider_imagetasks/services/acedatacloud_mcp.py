@@ -33,15 +33,9 @@ TOOLS = {
 }
 NOT_FOUND = "Task not found"
 AUTHENTICATION = "Authentication Error"
-FAILED_CALLS = frozenset(
-    {
-        "API Error",
-        "Error generating image",
-        "Error editing image",
-        "Error retrieving task",
-        "Error listing tasks",
-        "No response received.",
-    }
+FAILED_CALLS = (
+    *("API Error", "Error generating image", "Error editing image", "Error retrieving task", "Error listing tasks"),
+    "No response received.",
 )
 """The server asked the API in vain, or does not say what the API answered: a 400, a 429, a 500 or nothing at all."""
 _WRONG_ARGUMENTS = re.compile(r"\AInput validation error|validation errors? for \w*Arguments")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
@@ -182,15 +181,6 @@ class Service(ABC):
         """Return the image task of a trace id, asking again where that helps."""
         return exchange.patiently(lambda: self.read_by_trace_id(trace_id))
 
-    def get_tasks(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
-        """Return image tasks by id, in groups of ``batch_size``, asking again where that helps; in the given order."""
-        wanted = list(dict.fromkeys(image_task_ids))
-        found: dict[str, ImageTask] = {}
-        for start in range(0, len(wanted), self.batch_size):
-            group = wanted[start : start + self.batch_size]
-            found.update((yield from exchange.patiently(partial(self.read_tasks_once, group))))
-        return found
-
     def read_tasks_once(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
         """Ask once for at most ``batch_size`` image tasks, in the given order; ``inline:`` ids need no request. Free.
 
@@ -207,6 +197,20 @@ class Service(ABC):
         return {
             image_task_id: found.get(image_task_id) or self.not_found(image_task_id) for image_task_id in image_task_ids
         }
+
+    def submitted(self, image_task_id: str, request: ImageRequest, at: float, raw: Mapping[str, Any]) -> ImageTask:
+        """Return what stands for an image task that the service took at ``at``, in Unix seconds."""
+        return ImageTask(
+            id=image_task_id,
+            service=self.name,
+            state=TaskState.RUNNING,
+            raw_state="submitted",
+            model=request.model,
+            prompt=request.prompt,
+            image_count_requested=request.image_count,
+            created_at=at,
+            raw=raw,
+        )
 
     def not_found(self, image_task_id: str, raw: Mapping[str, Any] | None = None) -> ImageTask:
         """Return what stands for an image task that the service does not know."""

@@ -39,8 +39,6 @@ _CORRECTIONS: dict[type[ImageTaskError], str] = {
 def retry_after(response: Response) -> float | None:
     """Return the seconds of a ``Retry-After`` header, in either of its forms, None without a readable one."""
     value = response.headers.get("retry-after", "").strip()
-    if not value:
-        return None
     try:
         seconds = float(value)
     except ValueError:

@@ -6,7 +6,9 @@ results are files on the server's own disk.
 
 from __future__ import annotations
 
+import base64
 import re
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -22,7 +24,6 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.services import exchange, gpt_image_texts
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.gpt_image_arguments import checked_tool, start_arguments
 from airflow_provider_imagetasks.services.gpt_image_texts import JobError
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES
@@ -33,6 +34,9 @@ from airflow_provider_imagetasks.tasks import GeneratedImage, ImageFile, ImageRe
 START, STATUS, RESULT = "start_generation_job", "check_job_status", "get_job_result"
 CANCEL, LIST = "cancel_job", "list_jobs"
 FILTERS = ("status", "tool_name", "limit", "offset")
+TOOL_NAMES = ("generate_image", "edit_image", "transform_image")
+_REFERENCES = ("reference_image_path", "reference_image_base64")
+_EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 _NOT_FOUND = "Job not found"
 _STATES = {"pending": TaskState.RUNNING, "running": TaskState.RUNNING, "completed": TaskState.SUCCEEDED}
 _CANCELLED = (
@@ -63,7 +67,7 @@ class GptImageMcp(Service):
 
     def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
         """Return the request as it is sent; what the server would only notice after it has begun is refused here."""
-        tool_name = checked_tool(request, account)
+        tool_name = _checked_tool(request, account)
         completed = super().complete(request, account)
         return replace(completed, options={**request.options, "tool_name": tool_name})
 
@@ -76,7 +80,7 @@ class GptImageMcp(Service):
         """Start a job; ``key`` becomes a part of the names of its files."""
         return (
             yield from exchange.submit(
-                ToolCall(tool=START, arguments=start_arguments(request, key)),
+                ToolCall(tool=START, arguments=_start_arguments(request, key)),
                 lambda response: self._started(response, request),
                 service=self.name,
                 repeatable=False,
@@ -147,17 +151,7 @@ class GptImageMcp(Service):
         job_id = None if answer.is_error else gpt_image_texts.read_started(answer.text)
         if job_id is None:
             raise self._error(answer)
-        return ImageTask(
-            id=job_id,
-            service=self.name,
-            state=TaskState.RUNNING,
-            raw_state="submitted",
-            model=request.model,
-            prompt=request.prompt,
-            image_count_requested=request.image_count,
-            created_at=response.at,
-            raw={"text": answer.text},
-        )
+        return self.submitted(job_id, request, response.at, {"text": answer.text})
 
     def _status(self, answer: ToolAnswer, image_task_id: str) -> ImageTask:
         found = gpt_image_texts.read_status(answer.text)
@@ -209,13 +203,7 @@ class GptImageMcp(Service):
         raise self._error(answer)
 
     def _task_in(
-        self,
-        status: str,
-        image_task_id: str,
-        *,
-        reason: str = "",
-        error: ImageTaskError | None = None,
-        text: str = "",
+        self, status: str, image_task_id: str, *, reason: str = "", error: ImageTaskError | None = None, text: str = ""
     ) -> ImageTask:
         """Return an image task by the server's word for its status; words that nobody knows yet are no end.
 
@@ -259,3 +247,53 @@ class GptImageMcp(Service):
         if error.code is not None:
             return ServiceUnavailableError(what, service=self.name, code=code)
         return ProtocolError(what, service=self.name)
+
+
+def _checked_tool(request: ImageRequest, account: Account) -> str:
+    """Return the inner tool that a request is for.
+
+    :raises InvalidRequestError: it would fail, or endanger the pictures of others.
+    """
+    if account.output_dir is None:
+        raise InvalidRequestError(
+            f"Connection {account.conn_id!r} does not say where the pictures will be: set the extra field "
+            "'output_dir' to the server's OPENAI_IMAGE_OUTPUT_DIR, and 'path_map' where workers find it elsewhere"
+        )
+    options = request.options
+    tool_name = options.get("tool_name", TOOL_NAMES[bool(request.images)])
+    if tool_name not in TOOL_NAMES:
+        raise InvalidRequestError(f"options holds tool_name {tool_name!r}; it is one of {', '.join(TOOL_NAMES)}")
+    has_reference = bool(request.images) or any(options.get(name) for name in _REFERENCES)
+    if has_reference != (tool_name != TOOL_NAMES[0]):
+        wanted = "takes no picture: remove images" if has_reference else "needs a picture to start from: give images"
+        raise InvalidRequestError(f"{tool_name} {wanted}")
+    if "output_path" in options:
+        raise InvalidRequestError(
+            "options holds output_path, by which one job could overwrite the pictures of another; remove it, and "
+            "name the files where they are downloaded"
+        )
+    if "n" in options and "sample_count" in options:
+        raise InvalidRequestError("options holds n and sample_count, which are the same; keep n")
+    if options.get("output_format", "png") not in _EXTENSIONS:
+        raise InvalidRequestError(
+            f"options holds output_format {options['output_format']!r}; it is one of {', '.join(_EXTENSIONS)}"
+        )
+    return str(tool_name)
+
+
+def _start_arguments(request: ImageRequest, key: str | None) -> dict[str, Any]:
+    """Return the arguments of a start; the server hands those that its schema does not list to the inner tool."""
+    arguments = {name: value for name, value in request.options.items() if name != "n"}
+    if "n" in request.options:
+        arguments["sample_count"] = request.options["n"]
+    for name, image in (
+        ("reference_image_base64", next(iter(request.images), None)),
+        ("mask_image_base64", request.mask),
+    ):
+        if isinstance(image, ImageFile):
+            arguments[name] = base64.b64encode(image.content).decode()
+    extension = _EXTENSIONS[arguments.get("output_format", "png")]
+    known = re.sub(r"[^0-9A-Za-z-]", "-", key or "")[:64]
+    # The server overwrites what is there, and finds no name for several pictures without an extension.
+    name = "-".join(filter(None, ("imagetasks", known, uuid.uuid4().hex[:12])))
+    return {**arguments, "prompt": request.prompt, "model": request.model, "output_path": f"{name}.{extension}"}

@@ -18,9 +18,7 @@ _FAILED = re.compile(r"\n\n❌ Job failed: (.*)\Z", re.DOTALL)
 _RESULT = re.compile(
     rf"\A✅ Job Result\n\n🆔 Job ID: ({_ID})\n🛠️  Tool: [^\n]*\n📅 Completed: [^\n]*\n💬 Prompt: (.*)\Z", re.DOTALL
 )
-_FILES = re.compile(
-    r"\n\n📁 Output Files \((\d+)\):\n((?:  \d+\. [^\n]+\n)+)(?:\n📝 History ID: [^\n]*\n💡 [^\n]*)?\Z",
-)
+_FILES = re.compile(r"\n\n📁 Output Files \((\d+)\):\n((?:  \d+\. [^\n]+\n)+)(?:\n📝 History ID: [^\n]*\n💡 [^\n]*)?\Z")
 _FILE = re.compile(r"^  (\d+)\. ([^\n]+)$", re.MULTILINE)
 _LISTED = re.compile(r"\AFound (\d+) job\(s\):\n\n")
 _LISTED_JOB = re.compile(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import replace
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState, prompt_excerpt
@@ -47,7 +46,8 @@ def task_from_inline_id(image_task_id: str, service: str) -> ImageTask:
         raise _unreadable(
             f"image_task_id comes from the service {origin}, but the connection is for {service}", service
         )
-    task = ImageTask(
+    finished_at = record.get("finished_at")
+    return ImageTask(
         id=image_task_id,
         service=service,
         state=TaskState.SUCCEEDED,
@@ -57,9 +57,8 @@ def task_from_inline_id(image_task_id: str, service: str) -> ImageTask:
         prompt=_text(record.get("prompt")),
         images=tuple(GeneratedImage(index=index, url=url) for index, url in enumerate(urls)),
         image_count_requested=record.get("count"),
+        finished_at=finished_at if isinstance(finished_at, int | float) else None,
     )
-    finished_at = record.get("finished_at")
-    return replace(task, finished_at=finished_at) if isinstance(finished_at, int | float) else task
 
 
 def _unreadable(message: str, service: str) -> InvalidRequestError:

@@ -6,12 +6,14 @@ Follows AI GPT Image's "Create Task", "Query Task" and "Errors" pages. Every ans
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from airflow_provider_imagetasks.exceptions import (
+    ContentPolicyError,
     ImageTaskError,
     ImageTaskFailedError,
     InvalidRequestError,
@@ -21,15 +23,15 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.fields import mapping, number, text, whole_number
-from airflow_provider_imagetasks.services.jobs_api_records import read_record
-from airflow_provider_imagetasks.services.refusals import STATUSES, unexplained
+from airflow_provider_imagetasks.services.fields import mapping, number, sequence, text, whole_number
+from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, unexplained
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
+from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState
 
 CREATE_PATH = "/api/v1/jobs/createTask"
 RECORD_PATH = "/api/v1/jobs/recordInfo"
-
+SUCCESS_WORDS = frozenset({"success", "succeeded", "completed"})
+FAILURE_WORDS = frozenset({"fail", "failed", "error", "cancelled", "canceled"})
 IMAGE_FIELDS = ("input_urls", "image_urls", "image_input")
 """Fields in which models take the pictures of an edit. The first is usual; naming another in options picks that."""
 
@@ -104,17 +106,8 @@ class JobsApiService(Service):
         envelope, code = self._envelope(response)
         if code != 200:
             raise self._refusal(response, envelope, code)
-        return ImageTask(
-            id=text(mapping(envelope.get("data")).get("taskId")) or "",
-            service=self.name,
-            state=TaskState.RUNNING,
-            raw_state="submitted",
-            model=request.model,
-            prompt=request.prompt,
-            image_count_requested=request.image_count,
-            created_at=response.at,
-            raw=envelope,
-        )
+        image_task_id = text(mapping(envelope.get("data")).get("taskId")) or ""
+        return self.submitted(image_task_id, request, response.at, envelope)
 
     def _envelope(self, response: Response) -> tuple[Mapping[str, Any], int]:
         """Return the envelope and the code that counts: the HTTP status where that is an error, else its own."""
@@ -148,3 +141,68 @@ class JobsApiService(Service):
         if code >= 500 or code == 408:
             return ServiceUnavailableError(what, **facts)
         return ProtocolError(what, billed="no" if 400 <= code < 500 else None, retryable=False, **facts)
+
+
+def read_record(record: Mapping[str, Any], *, service: str, image_task_id: str) -> ImageTask:
+    """Return the image task that ``data`` of a recordInfo answer tells of; an unknown word means running.
+
+    :param service: name of the service.
+    :param image_task_id: the id that was asked for.
+    :raises ProtocolError: the record has no state at all.
+    """
+    word = text(record.get("state"))
+    if not word:
+        raise ProtocolError("The record has no state", service=service, image_task_id=image_task_id)
+    state = TaskState.RUNNING
+    images: tuple[GeneratedImage, ...] = ()
+    error: ImageTaskError | None = None
+    if word.lower() in SUCCESS_WORDS:
+        images = _images(record.get("resultJson"))
+        state = TaskState.SUCCEEDED
+        if not images:
+            what, state = "The image task finished without a picture", TaskState.FAILED
+            error = ImageTaskFailedError(what, service=service, image_task_id=image_task_id, code="no_images")
+    elif word.lower() in FAILURE_WORDS:
+        state, error = TaskState.FAILED, _failure(record, service, image_task_id)
+    asked, cost = _object(record.get("param")), number(record.get("costTime"))
+    asked_input, credits_used = _object(asked.get("input")), number(record.get("creditsConsumed"))
+    created, completed = number(record.get("createTime")), number(record.get("completeTime"))
+    return ImageTask(
+        id=text(record.get("taskId")) or image_task_id,
+        service=service,
+        state=state,
+        raw_state=word,
+        model=text(record.get("model")) or text(asked.get("model")),
+        prompt=text(asked_input.get("prompt")) or text(asked.get("prompt")),
+        images=images,
+        image_count_requested=whole_number(asked_input.get("n")) or 1,
+        created_at=created / 1000 if created is not None else None,
+        finished_at=completed / 1000 if completed is not None else None,
+        duration=cost / 1000 if cost is not None else None,
+        usage={"credits": credits_used} if credits_used is not None else None,
+        error=error,
+        raw=record,
+    )
+
+
+def _images(result: Any) -> tuple[GeneratedImage, ...]:
+    urls = [text(url) for url in sequence(_object(result).get("resultUrls"))]
+    return tuple(GeneratedImage(index=index, url=url) for index, url in enumerate(urls) if url)
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    """Return an object that comes as itself or as a JSON string."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return {}
+    return mapping(value)
+
+
+def _failure(record: Mapping[str, Any], service: str, image_task_id: str) -> ImageTaskError:
+    reason, code = text(record.get("failMsg")) or "no reason given", text(record.get("failCode"))
+    facts: dict[str, Any] = {"service": service, "image_task_id": image_task_id, "code": code}
+    if code and code.lower() in CONTENT_POLICY_CODES:
+        return ContentPolicyError(f"The service refused it by its content policy: {reason}", **facts)
+    return ImageTaskFailedError(f"The service reports that the image task failed or was cancelled: {reason}", **facts)

@@ -38,12 +38,9 @@ class Kie(JobsApiService):
     error_codes: ClassVar[Mapping[int, type[ImageTaskError]]] = {
         **STATUSES,
         433: QuotaExceededError,
-        451: InvalidRequestError,
         455: ServiceUnavailableError,
-        501: ImageTaskFailedError,
-        505: InvalidRequestError,
-        531: ImageTaskFailedError,
-        550: ImageTaskFailedError,
+        **dict.fromkeys((451, 505), InvalidRequestError),
+        **dict.fromkeys((501, 531, 550), ImageTaskFailedError),
     }
     refusing_codes = frozenset({455, 501, 531, 550})
 

@@ -17,14 +17,10 @@ from airflow_provider_imagetasks.services.wire import Response
 CONTENT_POLICY_CODES = frozenset({"content_policy_violation", "moderation_blocked"})
 """OpenAI's own codes, which gateways pass on."""
 STATUSES: dict[int, type[ImageTaskError]] = {
-    400: InvalidRequestError,
+    **dict.fromkeys((400, 404, 405, 413, 422), InvalidRequestError),
     401: AuthenticationError,
     402: QuotaExceededError,
-    404: InvalidRequestError,
-    405: InvalidRequestError,
     408: ServiceUnavailableError,
-    413: InvalidRequestError,
-    422: InvalidRequestError,
     429: RateLimitError,
 }
 """The meaning of a status alone, where no code of the service says more."""

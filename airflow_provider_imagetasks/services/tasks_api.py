@@ -179,21 +179,14 @@ class TasksApiService(Service):
         images = read_images(body)
         if body.get("success") is False:
             raise failure_in(body, service=self.name, image_task_id=image_task_id)
-        task = ImageTask(
-            id=image_task_id or "",
-            service=self.name,
-            state=TaskState.SUCCEEDED if images else TaskState.RUNNING,
-            raw_state="answered at once" if images else "submitted",
+        task = replace(
+            self.submitted(image_task_id or "", request, response.at, body),
             trace_id=text(body.get("trace_id")) or trace_id,
-            model=request.model,
-            prompt=request.prompt,
-            images=images,
-            image_count_requested=request.image_count,
-            created_at=response.at,
-            finished_at=response.at if images else None,
             usage=mapping(body.get("usage")) or None,
-            raw=body,
         )
+        if images:
+            finished: dict[str, Any] = {"state": TaskState.SUCCEEDED, "finished_at": response.at, "images": images}
+            task = replace(task, raw_state="answered at once", **finished)
         if image_task_id and (self.keeps_answers_at_once or not images):
             return task
         if not images:

@@ -26,21 +26,13 @@ from airflow_provider_imagetasks.services.wire import Response
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
 
 ERROR_CODES: dict[str, type[ImageTaskError]] = {
-    "bad_request": InvalidRequestError,
-    "api_not_implemented": InvalidRequestError,
-    "no_api": InvalidRequestError,
-    "no_token": AuthenticationError,
-    "invalid_token": AuthenticationError,
-    "token_expired": AuthenticationError,
-    "token_mismatched": AuthenticationError,
+    **dict.fromkeys(("bad_request", "api_not_implemented", "no_api"), InvalidRequestError),
+    **dict.fromkeys(("no_token", "invalid_token", "token_expired", "token_mismatched"), AuthenticationError),
     "disabled": AuthenticationError,
     "used_up": QuotaExceededError,
-    "forbidden": ContentPolicyError,
-    **dict.fromkeys(CONTENT_POLICY_CODES, ContentPolicyError),
-    "too_many_requests": RateLimitError,
-    "rate_limited": RateLimitError,
-    "api_error": ServiceUnavailableError,
-    "timeout": ServiceUnavailableError,
+    **dict.fromkeys(("forbidden", *CONTENT_POLICY_CODES), ContentPolicyError),
+    **dict.fromkeys(("too_many_requests", "rate_limited"), RateLimitError),
+    **dict.fromkeys(("api_error", "timeout"), ServiceUnavailableError),
 }
 
 

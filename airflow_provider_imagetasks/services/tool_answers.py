@@ -15,9 +15,12 @@ from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.refusals import unexplained
 from airflow_provider_imagetasks.services.wire import Flow, Response, ToolAnswer, ToolListing, excerpt
 
-INTERNAL_ERROR = -32603
 REFUSING_CODES = frozenset({-32600, -32601, -32602})
 """JSON-RPC: the request is none, there is no such tool, its arguments are wrong. Nothing has been done."""
+_ERRORS: dict[int, type[ImageTaskError]] = {
+    **dict.fromkeys(REFUSING_CODES, InvalidRequestError),
+    -32603: ServiceUnavailableError,
+}
 
 
 def tool_answer(response: Response, *, service: str) -> ToolAnswer:
@@ -35,12 +38,7 @@ def tool_answer(response: Response, *, service: str) -> ToolAnswer:
     if response.code is None:
         return response
     what = f"{response.tool} at {response.server} refused: {excerpt(response.text)}"
-    error_class: type[ImageTaskError] = ProtocolError
-    if response.code in REFUSING_CODES:
-        error_class = InvalidRequestError
-    elif response.code == INTERNAL_ERROR:
-        error_class = ServiceUnavailableError
-    raise error_class(what, service=service, code=str(response.code))
+    raise _ERRORS.get(response.code, ProtocolError)(what, service=service, code=str(response.code))
 
 
 def require_tools(wanted: Iterable[str], *, service: str, title: str) -> Flow[None]:

@@ -1,1 +1,22 @@
-"""Runs a flow: requests on a worker, aiohttp on an event loop, a session with an MCP server."""
+"""Runs a flow: requests on a worker, aiohttp on an event loop, a session with an MCP server for its tools."""
+
+from __future__ import annotations
+
+from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.transports.http import AiohttpTransport, AsyncTransport, RequestsTransport, Transport
+from airflow_provider_imagetasks.transports.mcp.transports import AsyncToolTransport, ToolTransport
+
+
+def open_transport(account: Account) -> Transport:
+    """Return what runs the flows of the account's service on the calling thread; use it in ``with``."""
+    return ToolTransport(account) if get_service(account.service).is_tool_server else RequestsTransport(account)
+
+
+def open_async_transport(account: Account) -> AsyncTransport:
+    """Return what runs them in the running event loop; use it in ``async with``.
+
+    An account that starts its own MCP server has it started by the first call and ended with the transport: what is to
+    be submitted, waited for and collected there belongs into one.
+    """
+    return AsyncToolTransport(account) if get_service(account.service).is_tool_server else AiohttpTransport(account)

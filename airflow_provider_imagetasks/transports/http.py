@@ -8,19 +8,20 @@ Both treat the environment alike: proxies come from the environment's variables 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from importlib import import_module
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_imagetasks import __version__
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import Answer, Call, Flow, NoResponse, Request, Response, Result, Sleep
 from airflow_provider_imagetasks.transports.environment import Proxies, ca_bundle, tls_context
-from airflow_provider_imagetasks.transports.failures import AnswerTooLargeError, may_have_left, reason_of
 from airflow_provider_imagetasks.transports.redaction import hidden_forms, without_secrets
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ CONNECT_TIMEOUT = 10.0
 _CHUNK = 64 * 1024
 LARGEST_ANSWER = 256 * 1024 * 1024
 """Bytes; the largest answers hold ten pictures in base64."""
+
+
+class AnswerTooLargeError(Exception):
+    """An answer is larger than any that a service has reason to send."""
 
 
 def _headers(account: Account, request: Request) -> dict[str, str]:
@@ -172,7 +177,7 @@ class AiohttpTransport(AsyncTransport):
     def __init__(self, account: Account) -> None:
         self._account = account
         self._proxies = Proxies(account)
-        self._session: aiohttp.ClientSession | None = None
+        self._session: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
         # The first import of aiohttp takes some 300 ms, the CA bundle 20 ms more: too long for a shared loop.
@@ -187,15 +192,12 @@ class AiohttpTransport(AsyncTransport):
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._session.close()
 
     async def _answer(self, call: Call) -> Answer:
         import aiohttp
 
         request = _http_request(call)
-        if self._session is None:
-            raise RuntimeError("the transport is not open; use it in 'async with'")
         self.requests_made += 1
         url = self._account.base_url + request.path
         try:
@@ -256,3 +258,64 @@ def _aiohttp_form(request: Request) -> aiohttp.FormData:
     for part in request.parts:
         form.add_field(part.name, part.file.content, filename=part.file.name, content_type=part.file.media_type)
     return form
+
+
+def _causes(error: BaseException) -> list[Any]:
+    """Return an error and everything that it wraps, in whichever way the libraries wrap."""
+    found: list[Any] = []
+    waiting: list[Any] = [error]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, BaseException) and not any(current is known for known in found):
+            found.append(current)
+            waiting += [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
+            waiting.append(getattr(current, "os_error", None))
+    return found
+
+
+def may_have_left(error: BaseException) -> bool:
+    """Return False only where the connection was never made, so that the service cannot have seen the request."""
+    import aiohttp
+    import requests
+    import urllib3
+
+    never_made = (
+        urllib3.exceptions.NewConnectionError,
+        urllib3.exceptions.ConnectTimeoutError,
+        requests.ConnectTimeout,
+        requests.exceptions.InvalidURL,
+        requests.exceptions.InvalidHeader,
+        aiohttp.ClientConnectorError,
+        aiohttp.ClientHttpProxyError,
+        aiohttp.ConnectionTimeoutError,
+        aiohttp.InvalidURL,
+        ssl.SSLCertVerificationError,
+    )
+    return not any(isinstance(cause, never_made) or _while_connecting(cause) for cause in _causes(error))
+
+
+def _while_connecting(error: BaseException) -> bool:
+    """Whether urllib3 was still opening the proxy's tunnel or shaking hands: its error classes do not tell.
+
+    Its ``ProxyError`` does not tell either, since it also stands for a connection that was cut behind the proxy.
+    """
+    frames = (frame.f_code for frame, _line in traceback.walk_tb(error.__traceback__))
+    return any(code.co_name in ("do_handshake", "_tunnel") for code in frames)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what happened in words, without the request's URL or headers."""
+    import aiohttp
+    import requests
+    import urllib3
+
+    if isinstance(error, AnswerTooLargeError):
+        return "the answer was too large"
+    if isinstance(error, (requests.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError)):
+        connecting = isinstance(error, (requests.ConnectTimeout, aiohttp.ConnectionTimeoutError))
+        return "it took too long to connect" if connecting else "the answer took too long"
+    root = next(
+        (cause for cause in reversed(_causes(error)) if isinstance(cause, OSError) and str(cause.strerror or "")), None
+    )
+    detail = getattr(root, "strerror", None) or type(error).__name__
+    return f"{'the connection was cut' if may_have_left(error) else 'no connection'} ({detail})"

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import XCom
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_imagetasks.polling.batch_wait import BatchProgress, Counts
-from airflow_provider_imagetasks.polling.wait_log import WaitLog
+from airflow_provider_imagetasks.polling.waiting import WaitLog
 from airflow_provider_imagetasks.triggers.base import ExplainedCancellation, ImageTaskTriggerBase
 
 PROGRESS_KEY = "progress"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_imagetasks.polling.wait_log import WaitLog
+from airflow_provider_imagetasks.polling.waiting import WaitLog
 from airflow_provider_imagetasks.triggers.base import ExplainedCancellation, ImageTaskTriggerBase
 
 FIRST_PAUSE_WITH_CALLBACKS = 16.0

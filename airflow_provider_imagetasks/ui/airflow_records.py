@@ -146,11 +146,9 @@ def results_of_runs(
 
 def runs(session: Session, run_keys: Iterable[int]) -> dict[int, Run]:
     """Return runs by their primary key."""
-    found = {}
-    for group in _groups(sorted(set(run_keys))):
-        for row in session.execute(_run_columns().where(DagRun.id.in_(group))):
-            found[row[0]] = _run(row)
-    return found
+    groups = _groups(sorted(set(run_keys)))
+    found = (row for group in groups for row in session.execute(_run_columns().where(DagRun.id.in_(group))))
+    return {row[0]: _run(row) for row in found}
 
 
 def run_of(session: Session, dag_id: str, run_id: str) -> Run | None:

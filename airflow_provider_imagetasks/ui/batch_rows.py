@@ -45,7 +45,8 @@ def read_rows(
     files = _files(batch, summary, roots)
     if files is None:
         return None
-    number, offset = _position(cursor)
+    match = _CURSOR.fullmatch(cursor or "")
+    number, offset = (int(match[1]), int(match[2])) if match else (0, 0)
     rows: list[Mapping[str, Any]] = []
     while number < len(files) and len(rows) < most:
         found, offset, is_end = _lines(files[number], offset, most - len(rows))
@@ -70,11 +71,6 @@ def _files(
     segment = re.compile(rf"outcomes-{generation if isinstance(generation, int) else '[0-9]+'}-([0-9]+)\.jsonl")
     numbered = [(int(match[1]), name) for name in names_in(folder) if (match := segment.fullmatch(name))]
     return [replace(folder, path=f"{folder.path}/{name}") for _, name in sorted(numbered)]
-
-
-def _position(cursor: str | None) -> tuple[int, int]:
-    match = _CURSOR.fullmatch(cursor or "0.0")
-    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _lines(file: Location, offset: int, most: int) -> tuple[list[Mapping[str, Any]], int, bool]:

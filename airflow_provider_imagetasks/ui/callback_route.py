@@ -23,6 +23,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from airflow_provider_imagetasks.hooks.connection import read_connection
 from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.fields import mapping
 from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace, read_token
 from airflow_provider_imagetasks.ui.waking import wake
 
@@ -164,10 +165,6 @@ def _id_in(body: bytes) -> str | None:
         content: Any = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    data = content.get("data") if isinstance(content, Mapping) else None
-    for holder in (data, content):
-        if isinstance(holder, Mapping):
-            for name in ("taskId", "task_id"):
-                if isinstance(holder.get(name), str) and holder[name]:
-                    return str(holder[name])
-    return None
+    holders = (mapping(mapping(content).get("data")), mapping(content))
+    ids = (holder.get(name) for holder in holders for name in ("taskId", "task_id"))
+    return next((each for each in ids if isinstance(each, str) and each), None)

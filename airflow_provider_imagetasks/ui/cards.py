@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_imagetasks.services.fields import mapping
+
 if TYPE_CHECKING:
     from airflow_provider_imagetasks.ui.airflow_records import XCom
 
@@ -72,9 +74,9 @@ def collect_results(xcoms: Iterable[XCom]) -> Results:
 
 def card(submission: XCom, results: Results, run_state: str, picture: PictureOf) -> dict[str, Any]:
     """Return the card of one image task that was submitted, or whose submission was refused."""
-    told = _mapping(submission.value)
+    told = mapping(submission.value)
     if submission.key == "image_task_refused":
-        error = _error(_mapping(told.get("error")))
+        error = _error(mapping(told.get("error")))
         return {**_place(submission), **_facts(told), "state": "failed", "error": error, "pictures": []}
     return card_of(_text(told.get("id")) or "", submission, results, run_state, picture)
 
@@ -85,7 +87,7 @@ def card_of(image_task_id: str, source: XCom, results: Results, run_state: str, 
     :param source: its submission, or where it is not known, an XCom of the task instance that a link leads to.
     """
     key = (source.run_key, image_task_id)
-    submission = _mapping(source.value) if source.key == "image_task" else {}
+    submission = mapping(source.value) if source.key == "image_task" else {}
     record, failure = results.records.get(key, {}), results.failures.get(key)
     files = sorted(results.files.get(key, []), key=lambda file: _whole(file.get("index")) or 0)
     if files:
@@ -114,7 +116,7 @@ def batch_card(
     submission: XCom, results: Results, task_state: str | None, pictures: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     """Return the card of a batch: how far it is, with some of its pictures."""
-    told = _mapping(submission.value)
+    told = mapping(submission.value)
     known = results.batches.get(submission.place, {})
     summary, progress = known.get("summary"), known.get("progress", {})
     names = ("total", "submitted", "succeeded", "failed", "running")
@@ -141,7 +143,7 @@ def row_card(submission: XCom, row: Mapping[str, Any], picture: PictureOf) -> di
     error, files, place = row.get("error"), _mappings(row.get("files")), _place(submission)
     return {
         **place,
-        **_facts({**_mapping(submission.value), **row}),
+        **_facts({**mapping(submission.value), **row}),
         "key": f"{place['key']}/{_text(row.get('id')) or _whole(row.get('index'))}",
         "index": _whole(row.get("index")),
         "image_task_id": (_text(row.get("image_task_id")) or "")[:200],
@@ -180,10 +182,6 @@ def _facts(told: Mapping[str, Any]) -> dict[str, Any]:
 
 def _error(error: Mapping[str, Any]) -> dict[str, str | None]:
     return {name: _text(error.get(name)) for name in ("class", "code", "message", "billed")}
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:

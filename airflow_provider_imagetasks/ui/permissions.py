@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Annotated, Any
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -22,12 +23,5 @@ def readable_dags(dag_ids: Iterable[str], user: BaseUser) -> set[str]:
     """Return which of these Dags the user may read with their XComs."""
     manager = get_auth_manager()
     authorized = manager.get_authorized_dag_ids(user=user, method="GET") & set(dag_ids)
-    return {dag_id for dag_id in authorized if _may_read(manager, dag_id, user)}
-
-
-def _may_read(manager: Any, dag_id: str, user: BaseUser) -> bool:
-    return bool(
-        manager.is_authorized_dag(
-            method="GET", access_entity=DagAccessEntity.XCOM, details=DagDetails(id=dag_id), user=user
-        )
-    )
+    may_read = partial(manager.is_authorized_dag, method="GET", access_entity=DagAccessEntity.XCOM, user=user)
+    return {dag_id for dag_id in authorized if may_read(details=DagDetails(id=dag_id))}

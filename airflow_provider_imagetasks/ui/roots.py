@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
@@ -74,13 +74,7 @@ def locate(uri: object, roots: Iterable[Location]) -> Location | None:
         same_place = (found.scheme, found.container) == (root.scheme, root.container)
         inside = found.path.startswith(root.path + "/")
         if same_place and inside and found.conn_id in (None, root.conn_id):
-            return Location(
-                scheme=root.scheme,
-                conn_id=root.conn_id,
-                container=root.container,
-                path=found.path,
-                root=root.path,
-            )
+            return replace(found, conn_id=root.conn_id, root=root.path)
     return None
 
 
@@ -102,10 +96,7 @@ def _taken_apart(uri: str) -> Location | None:
     if scheme == "file" and not slash:
         return None
     return Location(
-        scheme=scheme,
-        conn_id=conn_id or None,
-        container=container,
-        path="".join(f"/{segment}" for segment in segments),
+        scheme=scheme, conn_id=conn_id or None, container=container, path="".join(f"/{segment}" for segment in segments)
     )
 
 

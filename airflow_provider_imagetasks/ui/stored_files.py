@@ -32,14 +32,10 @@ def opened(location: Location) -> Iterator[tuple[IO[bytes], int]]:
     :raises OutOfReachError: it is not there, is no file, leads out of its root, or the storage does not answer.
     """
     try:
-        file, size = _open_local(location) if location.is_local else _open_remote(location)
+        with _in_reach():
+            file, size = _open_local(location) if location.is_local else _open_remote(location)
     except FileNotFoundError as error:
         raise OutOfReachError("missing") from error
-    except OutOfReachError:
-        raise
-    except Exception as error:
-        # Each storage's library has errors of its own.
-        raise OutOfReachError("unreadable") from error
     with file:
         yield file, size
 
@@ -50,21 +46,27 @@ def names_in(folder: Location) -> list[str]:
     :raises OutOfReachError: the storage does not answer.
     """
     try:
-        if folder.is_local:
-            with os.scandir(_real_path(folder)) as entries:
-                names = [entry.name for entry, _ in zip(entries, range(MOST_NAMES), strict=False)]
-        else:
+        with _in_reach():
+            if folder.is_local:
+                with os.scandir(_real_path(folder)) as entries:
+                    return sorted(entry.name for entry, _ in zip(entries, range(MOST_NAMES), strict=False))
             path = _remote(folder)
             # What a listing kept would hide the files that came since.
             path.fs.invalidate_cache()
-            names = [PurePosixPath(name).name for name in path.fs.ls(path.path, detail=False)[:MOST_NAMES]]
+            return sorted(PurePosixPath(name).name for name in path.fs.ls(path.path, detail=False)[:MOST_NAMES])
     except FileNotFoundError:
         return []
-    except OutOfReachError:
+
+
+@contextmanager
+def _in_reach() -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, OutOfReachError):
         raise
     except Exception as error:
+        # Each storage's library has errors of its own.
         raise OutOfReachError("unreadable") from error
-    return sorted(names)
 
 
 def _open_local(location: Location) -> tuple[IO[bytes], int]:

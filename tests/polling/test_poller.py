@@ -13,7 +13,7 @@ import pytest
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.polling import session as account_session
 from airflow_provider_imagetasks.polling.poller import StatusPoller, status_poller
-from airflow_provider_imagetasks.polling.wait_log import WaitLog
+from airflow_provider_imagetasks.polling.waiting import WaitLog
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.inline_ids import inline_id
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState

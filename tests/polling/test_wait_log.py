@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from airflow_provider_imagetasks.exceptions import ServiceUnavailableError
-from airflow_provider_imagetasks.polling.wait_log import WaitLog
+from airflow_provider_imagetasks.polling.waiting import WaitLog
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 
 

@@ -13,8 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.polling.status_requests import read_all
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.wire import Flow, Response, Sleep
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from tests.flow_driver import NOW
@@ -34,7 +36,7 @@ FLOWS: dict[str, Callable[[], Flow[Any]]] = {
     **{f"{it.name}: {name}": partial(make, it) for it in SERVICES for name, make in EVERYWHERE.items()},
     "acedatacloud: read by trace id": lambda: SERVICES[0].read_by_trace_id("t"),
     "acedatacloud: list": lambda: SERVICES[0].list_tasks(type="images"),
-    "kie: get tasks": lambda: SERVICES[3].get_tasks(["a", "b"]),
+    "kie: get tasks": lambda: read_all(SERVICES[3], Pace(None), ["a", "b"]),
 }
 FIELDS = (
     *("id", "task_id", "trace_id", "created_at", "started_at", "finished_at", "elapsed", "duration", "request"),

@@ -16,7 +16,9 @@ from airflow_provider_imagetasks.exceptions import (
     ServiceUnavailableError,
     UnknownOutcomeError,
 )
+from airflow_provider_imagetasks.polling.status_requests import read_all
 from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.tasks import ImageRequest
 from tests.flow_driver import NOW, drive, response
 from tests.services.wire_examples import (
@@ -108,7 +110,7 @@ def test_one_record_is_asked_for_by_its_id() -> None:
 
 
 def test_several_are_asked_for_one_after_the_other() -> None:
-    driven = drive(SERVICE.get_tasks(["a", "b"]), response(envelope(job("waiting", taskId="a"))), UNKNOWN)
+    driven = drive(read_all(SERVICE, Pace(None), ["a", "b"]), response(envelope(job("waiting", taskId="a"))), UNKNOWN)
 
     assert [request.parameters["taskId"] for request in driven.requests] == ["a", "b"]
     assert [task.state for task in driven.result.values()] == [RUNNING, NOT_FOUND]

@@ -12,7 +12,9 @@ from airflow_provider_imagetasks.exceptions import (
     ProtocolError,
     UnknownOutcomeError,
 )
+from airflow_provider_imagetasks.polling.status_requests import read_all
 from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.tasks_api import FILTERS
 from airflow_provider_imagetasks.services.wire import Part, Request
 from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest
@@ -207,7 +209,7 @@ def test_several_are_asked_for_with_a_limit_and_told_apart_by_their_id_among_wha
     none = [None, {}, {"id": ""}, [], "d"]
     answer = items(finished_record({"data": [PICTURE]}, id="c"), *none, *running("a", "a stranger"), failed)
 
-    driven = drive(SERVICE.get_tasks(["a", "b", "c", "d"]), answer)
+    driven = drive(read_all(SERVICE, Pace(None), ["a", "b", "c", "d"]), answer)
 
     (request,) = driven.requests
     assert request.body == {"action": "retrieve_batch", "ids": ["a", "b", "c", "d"], "limit": 4}
@@ -217,7 +219,7 @@ def test_several_are_asked_for_with_a_limit_and_told_apart_by_their_id_among_wha
 
 @pytest.mark.parametrize("count", [0, 1, 900, None, "2"])
 def test_the_count_does_not_say_how_many_records_there_are(count: Any) -> None:
-    driven = drive(SERVICE.get_tasks(["a", "b"]), items(*running("a", "b"), count=count))
+    driven = drive(read_all(SERVICE, Pace(None), ["a", "b"]), items(*running("a", "b"), count=count))
 
     assert states(driven) == {"a": RUNNING, "b": RUNNING}
 
@@ -225,7 +227,7 @@ def test_the_count_does_not_say_how_many_records_there_are(count: Any) -> None:
 def test_one_alone_is_not_asked_for_as_a_batch_and_an_inline_id_not_at_all() -> None:
     inline = submitted({"data": [PICTURE]}).result.id
 
-    driven = drive(SERVICE.get_tasks([inline, "a"]), response(tasks_api_record(id="a")))
+    driven = drive(read_all(SERVICE, Pace(None), [inline, "a"]), response(tasks_api_record(id="a")))
 
     (request,) = driven.requests
     assert (request.path, request.body) == ("/openai/tasks", {"action": "retrieve", "id": "a"})
@@ -235,7 +237,7 @@ def test_one_alone_is_not_asked_for_as_a_batch_and_an_inline_id_not_at_all() -> 
 def test_many_are_asked_for_in_groups_of_fifty_each_once() -> None:
     groups = [names(50), names(50, 50), names(20, 100)]
 
-    driven = drive(SERVICE.get_tasks(names(120) + names(5)), *(items(*running(*group)) for group in groups))
+    driven = drive(read_all(SERVICE, Pace(None), names(120) + names(5)), *(items(*running(*group)) for group in groups))
 
     assert asked(driven, "ids") == groups
     assert asked(driven, "limit") == [50, 50, 20]
@@ -246,7 +248,7 @@ def test_many_are_asked_for_in_groups_of_fifty_each_once() -> None:
 def test_a_group_that_fails_is_asked_for_again_alone() -> None:
     down = response({"error": {"code": "api_error"}}, status=500)
 
-    driven = drive(SERVICE.get_tasks(names(60)), items(), down, items(*running("id-55")))
+    driven = drive(read_all(SERVICE, Pace(None), names(60)), items(), down, items(*running("id-55")))
 
     assert asked(driven, "ids") == [names(50), names(10, 50), names(10, 50)]
     assert states(driven)["id-55"] is RUNNING
@@ -254,7 +256,7 @@ def test_a_group_that_fails_is_asked_for_again_alone() -> None:
 
 @pytest.mark.parametrize("answer", [{}, {"items": None}, {"items": {}}, {"count": 3}])
 def test_a_batch_without_items_is_a_protocol_error(answer: dict[str, Any]) -> None:
-    assert type(drive(SERVICE.get_tasks(["a", "b"]), *[response(answer)] * 5).error) is ProtocolError
+    assert type(drive(read_all(SERVICE, Pace(None), ["a", "b"]), *[response(answer)] * 5).error) is ProtocolError
 
 
 def test_every_filter_of_a_list_is_passed_on_by_its_name() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import Call, Request, ToolCall, ask
-from airflow_provider_imagetasks.transports.selection import open_async_transport, open_transport
+from airflow_provider_imagetasks.transports import open_async_transport, open_transport
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_the_sdk_is_asked_for_by_name_where_it_is_missing() -> None:
 import sys
 sys.modules["mcp"] = sys.modules["mcp_types"] = None
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.transports.selection import open_transport
+from airflow_provider_imagetasks.transports import open_transport
 account = Account(conn_id="mine", service="acedatacloud_mcp", base_url="http://127.0.0.1:1/mcp", key="k")
 try:
     open_transport(account).__enter__()
@@ -62,7 +62,7 @@ import airflow_provider_imagetasks.triggers.image_task
 import airflow_provider_imagetasks.provider_info as info
 info.get_provider_info()
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.transports.selection import open_transport
+from airflow_provider_imagetasks.transports import open_transport
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.services import get_service, known_services
 for name in known_services():

@@ -15,8 +15,7 @@ from airflow_provider_imagetasks.exceptions import ImageTaskFailedError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.polling import batch_wait
 from airflow_provider_imagetasks.polling.batch_wait import BatchProgress, wake_at
-from airflow_provider_imagetasks.polling.wait_log import WaitLog
-from airflow_provider_imagetasks.polling.waiting import Watch
+from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from airflow_provider_imagetasks.triggers import image_batch
 from airflow_provider_imagetasks.triggers.image_batch import ImageBatchTrigger

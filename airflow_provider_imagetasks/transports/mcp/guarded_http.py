@@ -115,10 +115,7 @@ class GuardedHttp(httpx2.AsyncBaseTransport):
 
     def _streamed(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
         return httpx2.Response(
-            response.status_code,
-            headers=_kept(response),
-            stream=_WholeLines(response, self._key),
-            request=request,
+            response.status_code, headers=_kept(response), stream=_WholeLines(response, self._key), request=request
         )
 
 

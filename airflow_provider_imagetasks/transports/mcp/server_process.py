@@ -30,11 +30,9 @@ class ServerProcess:
             raise ValueError("the account does not say what to start")
         self._command = account.server_command
         given = {"OPENAI_API_KEY": account.key, "OPENAI_IMAGE_OUTPUT_DIR": account.output_dir}
-        self._environment = {
-            **{name: value for name, value in given.items() if value},
-            **dict(self._command.env),
-        }
+        self._environment = {**{name: value for name, value in given.items() if value}, **dict(self._command.env)}
         self._said: IO[str] | None = None
+        self._words = ""
         self.was_started = False
 
     @property
@@ -64,20 +62,14 @@ class ServerProcess:
                     "'command' must name a program on this worker"
                 ) from error
             finally:
-                self._words = self._read_words()
+                self._words = self.last_words()
                 self._said = None
-
-    _words = ""
 
     def last_words(self) -> str:
         """Return the end of what it wrote to stderr, as the end of a sentence; empty where it wrote nothing."""
-        words = self._read_words() if self._said is not None else self._words
-        return f"; its last words: {words}" if words else ""
-
-    def _read_words(self) -> str:
         if self._said is None:
-            return ""
+            return self._words
         self._said.seek(0, 2)
         self._said.seek(max(0, self._said.tell() - _LAST_BYTES))
         lines = [line.strip() for line in self._said.read().splitlines() if line.strip()]
-        return " | ".join(lines[-_LAST_LINES:])
+        return f"; its last words: {' | '.join(lines[-_LAST_LINES:])}" if lines else ""

@@ -22,11 +22,11 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import Answer, NoResponse, ToolAnswer, ToolCall, ToolListing, excerpt
 from airflow_provider_imagetasks.transports.http import LARGEST_ANSWER
-from airflow_provider_imagetasks.transports.mcp.guarded_http import SHORT_TIMEOUT, make_client
-from airflow_provider_imagetasks.transports.mcp.results import failure_of, innermost, said, text_of, tools_of
+from airflow_provider_imagetasks.transports.mcp.guarded_http import FAILURE, SHORT_TIMEOUT, make_client
 from airflow_provider_imagetasks.transports.mcp.server_process import ServerProcess
 from airflow_provider_imagetasks.transports.redaction import without_secrets
 
+_MOST_TOOL_PAGES = 20
 _GONE_SESSION_STATUSES = (400, 404)
 """The refusals of servers and bridges for a session id that they no longer know; the call was not made."""
 
@@ -113,10 +113,10 @@ class ToolServerSession:
         except (RuntimeError, OSError) as error:
             await self._close(opened)
             return self._no_response(f"the session broke ({type(error).__name__})", call, may_have_left=True)
-        return self._answer(call, text_of(result), is_error=bool(result.is_error))
+        return self._answer(call, _text_of(result), is_error=bool(result.is_error))
 
     async def _error_answer(self, error: MCPError, call: ToolCall, opened: _Open) -> Answer:
-        failure = failure_of(error)
+        failure = _failure_of(error)
         if failure is not None and "status" in failure:
             if failure["status"] in _GONE_SESSION_STATUSES and "session" in failure["content"].lower():
                 raise SessionLostError(f"HTTP {failure['status']}")
@@ -199,7 +199,7 @@ class ToolServerSession:
                     raise RuntimeError("a session is opened by a task")
                 async with asyncio.timeout(self._account.request_timeout):
                     await session.initialize()
-                    tools = await tools_of(session)
+                    tools = await _tools_of(session)
                 if not opened.done():
                     opened.set_result(_Open(session, tools, owner, closing))
                 await closing.wait()
@@ -208,7 +208,7 @@ class ToolServerSession:
             raise
         except Exception as error:  # noqa: BLE001 - handed to whoever waits; the SDK raises groups of anything
             if not opened.done():
-                opened.set_exception(self._not_opened(innermost(error)))
+                opened.set_exception(self._not_opened(_innermost(error)))
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[ClientSession]:
@@ -232,7 +232,7 @@ class ToolServerSession:
         """Return what tells a caller why there is no session."""
         if isinstance(error, ImageTaskError):
             return error
-        failure = failure_of(error) if isinstance(error, MCPError) else None
+        failure = _failure_of(error) if isinstance(error, MCPError) else None
         if failure is not None and "status" in failure:
             return _NotOpenedError(self._refused(failure))
         if failure is not None:
@@ -241,9 +241,9 @@ class ToolServerSession:
             reason = f"no session within {self._account.request_timeout:g} s"
             return _NotOpenedError(self._none(reason) if self._process else self._no_response(reason))
         if self._process is not None:
-            return _NotOpenedError(self._none(f"it opened no session ({said(error)})"))
+            return _NotOpenedError(self._none(f"it opened no session ({_said(error)})"))
         code = error.code if isinstance(error, MCPError) else types.INVALID_REQUEST
-        return _NotOpenedError(self._none(f"no session: {said(error)}", code))
+        return _NotOpenedError(self._none(f"no session: {_said(error)}", code))
 
     def _none(self, reason: str, code: int = types.INVALID_REQUEST) -> Answer:
         """Return the answer where there is no session, and where asking again does not help."""
@@ -277,3 +277,45 @@ class _NotOpenedError(Exception):
     def __init__(self, answer: Answer) -> None:
         super().__init__()
         self.answer = answer
+
+
+async def _tools_of(session: ClientSession) -> frozenset[str]:
+    """Return the names of a server's tools."""
+    names: set[str] = set()
+    params: types.PaginatedRequestParams | None = None
+    for _page in range(_MOST_TOOL_PAGES):
+        listed = await session.list_tools(params=params)
+        names.update(tool.name for tool in listed.tools)
+        if not listed.next_cursor:
+            break
+        params = types.PaginatedRequestParams(cursor=listed.next_cursor)
+    return frozenset(names)
+
+
+def _text_of(result: types.CallToolResult) -> str:
+    """Return what a tool said: its texts, or what it holds as a structure."""
+    texts = [block.text for block in result.content if isinstance(block, types.TextContent)]
+    if texts:
+        return "\n".join(texts)
+    structured = result.structured_content
+    if isinstance(structured, dict) and isinstance(structured.get("result"), str):
+        return str(structured["result"])
+    return json.dumps(structured) if structured is not None else ""
+
+
+def _failure_of(error: MCPError) -> Mapping[str, Any] | None:
+    """Return the facts that our own HTTP layer put into an error."""
+    data = error.error.data
+    return data[FAILURE] if isinstance(data, dict) and FAILURE in data else None
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return the one error of a group of groups, or its first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _said(error: BaseException) -> str:
+    """Return what an error says, for a message."""
+    return excerpt(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, 160)

@@ -51,7 +51,7 @@ class AsyncToolTransport(AsyncTransport):
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._session: ToolServerSession | None = None
+        self._session: ToolServerSession
 
     async def __aenter__(self) -> Self:
         sessions = await asyncio.to_thread(load_sessions)
@@ -59,16 +59,9 @@ class AsyncToolTransport(AsyncTransport):
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._session.close()
 
     async def _answer(self, call: Call) -> Answer:
-        return await self.perform(call)
-
-    async def perform(self, call: Call) -> Answer:
-        """Make one call and say what came of it."""
-        if self._session is None:
-            raise RuntimeError("the transport is not open; use it in 'async with'")
         if isinstance(call, Request):
             raise TypeError("an HTTP request is no tool call: its service must not say is_tool_server")
         self.requests_made += 1
@@ -103,4 +96,4 @@ class ToolTransport(Transport):
         if self._portal is None or self._transport is None:
             raise RuntimeError("the transport is not open; use it in 'with'")
         self.requests_made += 1
-        return self._portal.call(self._transport.perform, call)
+        return self._portal.call(self._transport._answer, call)

@@ -22,7 +22,7 @@ from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import Flow, Response, ToolAnswer, ToolCall, ask
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
-from airflow_provider_imagetasks.transports.selection import open_async_transport, open_transport
+from airflow_provider_imagetasks.transports import open_async_transport, open_transport
 from tests.scripted_server import CutAfterReading, CutBeforeReading, Hang, ReceivedRequest, Reply, ScriptedServer, Step
 from tests.tool_server_by_hand import ToolServer, says
 

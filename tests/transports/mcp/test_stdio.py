@@ -28,7 +28,7 @@ from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account, ServerCommand
 from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
-from airflow_provider_imagetasks.transports.selection import open_async_transport, open_transport
+from airflow_provider_imagetasks.transports import open_async_transport, open_transport
 from tests.task_runner import TaskRunner
 
 SERVICE = get_service("gpt_image_mcp")
