@@ -29,7 +29,7 @@ def account(url: str, *, service: str = "acedatacloud", key: str = KEY, **fields
 
 def watch(
     *ids: str,
-    seconds: float = 20,
+    seconds: float = 60,
     interval: float = DEFAULT_INTERVAL,
     asked: float = 0,
     trace_id: str | None = None,
@@ -80,6 +80,21 @@ def reader(*found: Any) -> AccountReader:
 def poller_for(reading: AccountReader) -> StatusPoller:
     """Return a poller that asks at once, without gathering those who begin in the same moment."""
     return StatusPoller(reading, gathering_seconds=0)
+
+
+def poller_of(url: str, **fields: Any) -> StatusPoller:
+    """Return such a poller of an account with these fields."""
+    return poller_for(reader(account(url, **fields)))
+
+
+async def ends_of(poller: StatusPoller, *watches: Watch) -> list[str]:
+    """Wait for each of them alone, all at once, and return how the waits ended."""
+    return await asyncio.wait_for(asyncio.gather(*(poller.wait(each, first_pause=0) for each in watches)), 60)
+
+
+def watches(count: int, **fields: float) -> list[Watch]:
+    """Return a wait for each of so many ids."""
+    return [watch(name, **fields) for name in names(count)]
 
 
 class SpokenLog(WaitLog):

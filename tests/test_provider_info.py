@@ -3,7 +3,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-from importlib.metadata import entry_points, metadata
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +47,6 @@ def test_the_package_name_is_the_distributions() -> None:
 
     assert info["package-name"] == canonicalize_name(metadata("airflow-provider-imagetasks")["Name"])
     assert info["versions"] == [__version__] == [metadata("airflow-provider-imagetasks")["Version"]]
-
-
-def test_the_entry_point_leads_to_it() -> None:
-    found = [
-        entry
-        for entry in entry_points(group="apache_airflow_provider")
-        if entry.value.startswith("airflow_provider_im")
-    ]
-
-    assert [entry.load() for entry in found] == [get_provider_info]
 
 
 @pytest.mark.parametrize("kind", ["hooks", "operators", "sensors", "triggers"])

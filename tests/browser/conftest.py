@@ -19,11 +19,12 @@ from dev.airflow_deployment import AirflowDeployment
 from dev.airflow_settings import database_file
 from dev.local_image_service import LocalImageServiceProcess
 from tests.browser.dags import BATCH, CATALOGUE, HOSTILE_PROMPT, ROWS
+from tests.system.conftest import CHECKOUT
+from tests.system.deployments import connections, require_success, start_runs, write_dag
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = CHECKOUT / "test-ui-output"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SAMPLES = 24
@@ -59,27 +60,27 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Iterator[AirflowDeployment]:
     """An Airflow with a run of each Dag of the suite, and those that should be over are."""
-    environment = {"AIRFLOW__IMAGETASKS__GALLERY_ROOTS": f"file://{pictures}"}
-    with (
-        LocalImageServiceProcess(latency="1-2", folder=CHECKOUT) as service,
-        AirflowDeployment(
-            environment={**environment, "AIRFLOW_CONN_IMAGETASKS_DEFAULT": service.connection("local")}
-        ) as deployment,
-    ):
-        deployment.write_dag("catalogue", CATALOGUE.format(folder=pictures, hostile=HOSTILE_PROMPT))
-        over = ("kept_elsewhere", "no_pictures", "thousand")
-        for dag_id in ("catalogue", *over):
-            deployment.wait_for_dag(dag_id)
-            deployment.api.trigger_dag(dag_id, run_id=RUN_ID)
-        for dag_id in over:
-            assert deployment.api.wait_for_run(dag_id, RUN_ID) == "success", deployment.api.failure_report(
-                dag_id, RUN_ID
-            )
-        deployment.api.wait_for_task_state("catalogue", RUN_ID, "picture.save", "success", map_index=5, timeout=90)
-        deployment.api.wait_for_task_state("catalogue", RUN_ID, "picture.wait", "failed", map_index=3, timeout=90)
-        deployment.write_dag("batch", BATCH.format(folder=pictures, rows=ROWS))
-        write_thousand(deployment, pictures)
-        yield deployment
+    with LocalImageServiceProcess(latency="1-2", folder=CHECKOUT) as service:
+        environment = {
+            **connections(service, default="local"),
+            "AIRFLOW__IMAGETASKS__GALLERY_ROOTS": f"file://{pictures}",
+        }
+        with AirflowDeployment(environment=environment) as deployment:
+            fill(deployment, pictures)
+            yield deployment
+
+
+def fill(deployment: AirflowDeployment, pictures: Path) -> None:
+    """Run the Dags, and see that what should be over is."""
+    source = CATALOGUE.format(folder=pictures, hostile=HOSTILE_PROMPT)
+    over = ("kept_elsewhere", "no_pictures", "thousand")
+    start_runs(deployment, source, "catalogue", *over, run_id=RUN_ID)
+    for dag_id in over:
+        require_success(deployment, dag_id, RUN_ID)
+    deployment.api.wait_for_task_state("catalogue", RUN_ID, "picture.save", "success", map_index=5, timeout=90)
+    deployment.api.wait_for_task_state("catalogue", RUN_ID, "picture.wait", "failed", map_index=3, timeout=90)
+    write_dag(deployment, "batch", BATCH.format(folder=pictures, rows=ROWS))
+    write_thousand(deployment, pictures)
 
 
 def write_thousand(deployment: AirflowDeployment, pictures: Path) -> None:

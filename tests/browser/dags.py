@@ -1,4 +1,4 @@
-"""The Dags that the browser looks at."""
+"""The Dags that the browser looks at, without what all Dags of the tests import."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ ROWS = 24
 HOSTILE_PROMPT = "<img src=x onerror=\"document.title='owned'\"> a red kite"
 
 CATALOGUE = """
-from airflow.sdk import DAG, task, task_group
-from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
-from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
-
 PROMPTS = [
     {hostile!r}, "a lighthouse in the fog", "a kite that is refused [refuse]", "a kite that fails [fail]",
     "a kite that takes its time [latency=1800]", "four balloons above a vineyard",
@@ -39,9 +35,6 @@ for dag_id in ("no_pictures", "thousand"):
 """
 
 BATCH = """
-from airflow.sdk import DAG
-from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
-
 # Ready one after the other, so that one can watch; the fourth is refused at once.
 PROMPTS = [f"row {{number}} of a batch [latency={{20 + 2 * number}}]" for number in range({rows})]
 PROMPTS[3] = "row 3 of a batch [refuse]"

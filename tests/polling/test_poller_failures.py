@@ -1,159 +1,119 @@
-"""What becomes of waits where requests fail or hang, or the poller itself fails."""
+"""What becomes of waits where requests fail or hang, their log does, or the poller itself."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import pytest
 
-from airflow_provider_imagetasks.polling.poller import StatusPoller
+from airflow_provider_imagetasks.polling import session as account_session
 from airflow_provider_imagetasks.polling.status_requests import FAILED_READS, MOST_AT_ONCE
-from tests.polled_accounts import Records, SpokenLog, account, names, poller_for, reader, watch
+from airflow_provider_imagetasks.transports.http import AiohttpTransport
+from tests.polled_accounts import (
+    Records,
+    SpokenLog,
+    account,
+    ends_of,
+    names,
+    poller_for,
+    poller_of,
+    reader,
+    watch,
+    watches,
+)
 from tests.scripted_server import Hang, ReceivedRequest, Reply, ScriptedServer, Step
 
-DOWN = Reply(b"try later", status=503)
 
+async def test_an_image_task_that_cannot_be_read_ends_its_wait_although_the_others_can(
+    server: ScriptedServer, records: Records
+) -> None:
+    def answer(request: ReceivedRequest) -> Step:
+        return Reply(b"try later", status=503) if request.query["taskId"] == ["id-1"] else records(request)
 
-pytestmark = pytest.mark.usefixtures("no_proxy")
+    server.otherwise, records.finished_after, log = answer, 100, SpokenLog()
 
+    assert await poller_of(server.url, service="kie").wait(watch(*names(3)), first_pause=0, log=log) == "error"
 
-@pytest.fixture
-def serve(records: Records) -> Iterator[Callable[..., ScriptedServer]]:
-    """Start a server that takes these steps first, and then answers of the records."""
-    running: list[ScriptedServer] = []
-
-    def start(*script: Step, otherwise: Callable[[ReceivedRequest], Step] = records) -> ScriptedServer:
-        server = ScriptedServer(*script, otherwise=otherwise)
-        running.append(server.__enter__())
-        return server
-
-    yield start
-    for server in running:
-        server.__exit__()
-
-
-def poller_of(server: ScriptedServer, **fields: Any) -> StatusPoller:
-    return poller_for(reader(account(server.url, **fields)))
-
-
-def broken_queue(now: float, service: object) -> NoReturn:
-    raise LookupError("nobody knows what is due")
-
-
-async def test_five_failed_reads_in_a_row_end_the_wait(serve: Callable[..., ScriptedServer]) -> None:
-    server, log = serve(*[DOWN] * FAILED_READS), SpokenLog()
-
-    assert await poller_of(server).wait(watch("a"), first_pause=0, log=log) == "error"
-
-    assert len(server.requests) == FAILED_READS
+    assert sum(request.query["taskId"] == ["id-1"] for request in server.requests) == FAILED_READS
     assert sum("failed" in line for line in log.said) == FAILED_READS - 1
 
 
-async def test_fewer_are_forgiven_again_and_again(serve: Callable[..., ScriptedServer]) -> None:
-    forgiven: list[Step] = [DOWN] * (FAILED_READS - 1)
-    server = serve(*forgiven, Reply({"id": "a"}), *forgiven, Reply({"id": "a"}), *forgiven)
-
-    assert await poller_of(server).wait(watch("a"), first_pause=0) == "done"
-
-
-async def test_a_moment_s_failure_does_not_end_a_wait_for_many(serve: Callable[..., ScriptedServer]) -> None:
-    server = serve(*[DOWN] * 20)
-
-    end = await poller_of(server, service="kie").wait(watch(*names(20), interval=0.2), first_pause=0)
-
-    assert end == "done"
-
-
-async def test_one_that_fails_for_good_ends_its_wait_although_the_others_can_be_read(
-    serve: Callable[..., ScriptedServer], records: Records
-) -> None:
-    records.finished_after = 100
-
-    def answer(request: ReceivedRequest) -> Step:
-        return DOWN if request.query["taskId"] == ["id-1"] else records(request)
-
-    server = serve(otherwise=answer)
-
-    assert await poller_of(server, service="kie").wait(watch(*names(3)), first_pause=0) == "error"
-
-    assert sum(request.query["taskId"] == ["id-1"] for request in server.requests) == FAILED_READS
-
-
-async def test_a_deadline_strikes_in_time_although_requests_hang(serve: Callable[..., ScriptedServer]) -> None:
-    server = serve(otherwise=lambda _request: Hang())
-    poller = poller_of(server, service="kie")
+async def test_a_deadline_strikes_in_time_although_requests_hang(server: ScriptedServer) -> None:
+    server.otherwise = lambda _request: Hang()
     started = time.monotonic()
 
-    ends = await asyncio.gather(*(poller.wait(watch(name, seconds=0.4), first_pause=0) for name in names(40)))
+    assert set(await ends_of(poller_of(server.url, service="kie"), *watches(40, seconds=0.4))) == {"deadline"}
 
-    assert set(ends) == {"deadline"}
     assert 0.35 < time.monotonic() - started < 2
     # No more of them hang at the same time than the poller makes at all.
     assert len(server.requests) <= MOST_AT_ONCE
 
 
-async def test_a_deadline_that_has_passed_strikes_without_a_question(serve: Callable[..., ScriptedServer]) -> None:
-    server = serve()
-    poller = poller_of(server)
+async def test_a_deadline_that_has_passed_strikes_without_a_question(server: ScriptedServer) -> None:
+    poller = poller_of(server.url)
 
-    ends = await asyncio.gather(
-        poller.wait(watch("a", seconds=-1), first_pause=0), poller.wait(watch("b", seconds=0.2), first_pause=60)
+    late, patient = (
+        poller.wait(watch("a", seconds=-1), first_pause=0),
+        poller.wait(watch("b", seconds=0.2), first_pause=60),
     )
 
-    assert (ends, server.requests) == (["deadline", "deadline"], [])
+    assert (await asyncio.gather(late, patient), server.requests) == (["deadline", "deadline"], [])
 
 
-async def test_a_log_that_fails_ends_its_own_wait_alone(serve: Callable[..., ScriptedServer]) -> None:
-    class Broken(SpokenLog):
-        def read(self, tasks: Any) -> None:
+@pytest.mark.parametrize("away", [[], [ConnectionError("away")]], ids=["of what is read", "of what fails"])
+async def test_a_log_that_cannot_be_written_ends_its_own_wait_alone(
+    server: ScriptedServer, away: list[Exception]
+) -> None:
+    class Full(SpokenLog):
+        def info(self, *_: Any) -> NoReturn:
             raise OSError("the log is full")
 
-    poller = poller_of(serve())
+        warning = info
 
-    ends = await asyncio.wait_for(
-        asyncio.gather(poller.wait(watch("a"), first_pause=0, log=Broken()), poller.wait(watch("b"), first_pause=0)),
-        5,
-    )
+    poller = poller_for(reader(*away, account(server.url)))
 
-    assert ends == ["error", "done"]
+    ends = asyncio.gather(poller.wait(watch("a"), first_pause=0, log=Full()), ends_of(poller, watch("b")))
+
+    assert await asyncio.wait_for(ends, 5) == ["error", ["done"]]
+
+
+def fail(*_: Any) -> NoReturn:
+    raise LookupError("nobody knows what is due")
 
 
 async def test_an_error_of_the_poller_s_own_ends_the_waits_and_the_next_one_works(
-    serve: Callable[..., ScriptedServer], monkeypatch: pytest.MonkeyPatch
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    poller = poller_of(serve())
+    poller = poller_of(server.url)
     with monkeypatch.context() as broken:
-        broken.setattr(poller._requests, "take", broken_queue)
-        ends = await asyncio.wait_for(
-            asyncio.gather(*(poller.wait(watch(name), first_pause=0) for name in names(3))), 5
-        )
-        assert ends == ["error"] * 3
+        broken.setattr(poller._requests, "take", fail)
+        assert await ends_of(poller, *watches(3)) == ["error"] * 3
 
-    assert await asyncio.wait_for(poller.wait(watch("later"), first_pause=0), 5) == "done"
+    assert await ends_of(poller, watch("later")) == ["done"]
 
 
-async def test_a_wait_that_comes_while_the_poller_fails_does_not_hang(
-    serve: Callable[..., ScriptedServer], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("breaks", "end"), [(False, "done"), (True, "error")])
+async def test_a_wait_that_comes_while_the_session_closes_does_not_hang(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, breaks: bool, end: str
 ) -> None:
-    poller = poller_of(serve())
     closing, may_close = asyncio.Event(), asyncio.Event()
 
-    real = poller._session.close
+    class Slow(AiohttpTransport):
+        async def __aexit__(self, *exception: object) -> None:
+            closing.set()
+            await may_close.wait()
+            await super().__aexit__(*exception)
 
-    async def close() -> None:
-        closing.set()
-        await may_close.wait()
-        await real()
-
-    monkeypatch.setattr(poller._session, "close", close)
-    monkeypatch.setattr(poller._requests, "take", broken_queue)
-    first = asyncio.create_task(poller.wait(watch("a"), first_pause=0))
+    monkeypatch.setattr(account_session, "open_async_transport", Slow)
+    poller = poller_of(server.url)
+    if breaks:
+        monkeypatch.setattr(poller._requests, "take", fail)
+    first = asyncio.create_task(ends_of(poller, watch("a")))
     await closing.wait()
-    late = asyncio.create_task(poller.wait(watch("b"), first_pause=0))
+    late = asyncio.create_task(ends_of(poller, watch("b")))
     await asyncio.sleep(0)
     may_close.set()
 
-    assert await asyncio.wait_for(asyncio.gather(first, late), 5) == ["error", "error"]
+    assert await asyncio.gather(first, late) == [[end], [end]]

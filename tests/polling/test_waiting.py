@@ -60,95 +60,79 @@ def down() -> ImageTaskError:
     return ServiceUnavailableError("no luck")
 
 
-@pytest.mark.parametrize("final", ["succeeded", "failed"])
-def test_a_wait_ends_when_the_image_task_is_final(final: str) -> None:
-    assert waited("running", "running", final).result == "done"
+def limited(retry_after: float | None = None) -> ImageTaskError:
+    return RateLimitError("slowly", retry_after=retry_after)
 
 
-def test_a_wait_for_several_ends_with_the_last_of_them() -> None:
-    several = watch(ids=("a", "b"))
+@pytest.mark.parametrize(
+    ("readings", "fields", "result", "pauses"),
+    [
+        (["succeeded"], {}, "done", [20]),
+        (["failed"], {"first_pause": 30}, "done", [30]),
+        ([ImageTaskFailedError("no luck")], {}, "error", [20]),
+        ([], {"deadline": -1}, "deadline", []),
+        ([], {"deadline": 5, "first_pause": 60}, "deadline", [5]),
+        ([limited(9000)], {"deadline": 100}, "deadline", [20, 80]),
+        ([limited(1), "succeeded"], {}, "done", [20, 1]),
+        ([limited(), "succeeded"], {}, "done", [20, PAUSE_AFTER_429]),
+        ([*[limited(90)] * 2 * FAILED_READS, "succeeded"], {}, "done", [20, *[90] * 2 * FAILED_READS]),
+        (["not_found"], {"asked": -100}, "done", [20]),
+    ],
+    ids=[
+        "the first question comes after the first pause",
+        "a failure is an end too",
+        "an error that no retry mends",
+        "a deadline that has passed",
+        "a deadline before the first question",
+        "a deadline before a rate limit is over",
+        "a rate limit is over when the service says so",
+        "or after a while",
+        "rate limits only slow it down",
+        "the minute for what is not found counts from the submission",
+    ],
+)
+def test_a_wait_ends_as_soon_as_there_is_a_reason(
+    readings: list[Any], fields: dict[str, float], result: str, pauses: list[float]
+) -> None:
+    driven = waited(*readings, **fields)
 
-    assert not several.is_over([task("succeeded"), task("running")], NOW)
-    assert not several.is_over([task("succeeded")], NOW)
-    assert several.is_over([task("succeeded"), task("failed")], NOW)
-
-
-def test_the_first_question_comes_after_the_first_pause() -> None:
-    assert waited("succeeded", first_pause=20).pauses == [20]
+    assert (driven.result, driven.pauses) == (result, pauses)
 
 
 def test_every_branch_pauses_a_jittered_interval() -> None:
     driven = waited("running", down(), "not_found", "succeeded")
 
-    assert len(driven.pauses) == 4
+    assert (driven.result, len(driven.pauses)) == ("done", 4)
     assert all(8 <= seconds <= 10 for seconds in driven.pauses[1:])
 
 
 def test_a_wait_ends_at_its_deadline_without_a_last_question() -> None:
     driven = waited("running", "running", deadline=25, first_pause=10)
 
-    assert driven.result == "deadline"
-    assert sum(driven.pauses) == pytest.approx(25)
-    assert (len(driven.requests), len(driven.pauses)) == (2, 3)
-
-
-def test_a_wait_whose_deadline_has_passed_asks_nothing() -> None:
-    driven = waited(deadline=-1)
-
-    assert (driven.result, driven.requests, driven.pauses) == ("deadline", [], [])
-
-
-def test_the_deadline_is_kept_although_the_first_pause_is_longer() -> None:
-    driven = waited(deadline=5, first_pause=60)
-
-    assert (driven.result, driven.requests, driven.pauses) == ("deadline", [], [5])
-
-
-def test_not_found_is_not_yet_for_a_minute() -> None:
-    driven = waited("not_found", "not_found", first_pause=30, interval=40)
-
-    assert driven.result == "done"
-    assert len(driven.requests) == 2
-
-
-def test_the_grace_counts_from_the_submission() -> None:
-    assert waited("not_found", asked=-100).result == "done"
-    assert waited("not_found", "succeeded", asked=0).result == "done"
-
-
-@pytest.mark.parametrize(("age", "over"), [(0, False), (59.9, False), (60, True), (600, True)])
-def test_the_grace_is_sixty_seconds(age: float, over: bool) -> None:
-    assert watch().is_over([task("not_found")], NOW + age) is over
+    assert (driven.result, sum(driven.pauses), len(driven.pauses)) == ("deadline", pytest.approx(25), 3)
 
 
 def test_failed_questions_are_forgiven_until_they_are_five_in_a_row() -> None:
-    assert waited(*[down() for _ in range(FAILED_READS)]).result == "error"
-    forgiven = [down() for _ in range(FAILED_READS - 1)]
+    assert waited(*[down()] * FAILED_READS).result == "error"
+    forgiven = [down()] * (FAILED_READS - 1)
     assert waited(*forgiven, "running", *forgiven, "succeeded").result == "done"
 
 
-def test_an_error_that_no_retry_mends_ends_the_wait_at_once() -> None:
-    assert waited(ImageTaskFailedError("no luck")).result == "error"
+@pytest.mark.parametrize(
+    ("states", "over"),
+    [
+        (["succeeded", "running"], False),
+        (["succeeded"], False),
+        (["succeeded", "failed"], True),
+    ],
+)
+def test_a_wait_for_several_ends_with_the_last_of_them(states: list[str], over: bool) -> None:
+    assert watch(ids=("a", "b")).is_over([task(state) for state in states], NOW) is over
 
 
-def test_a_rate_limit_only_slows_the_wait_down() -> None:
-    limits = [RateLimitError("slowly", retry_after=90) for _ in range(2 * FAILED_READS)]
-
-    driven = waited(*limits, "succeeded")
-
-    assert driven.result == "done"
-    assert driven.pauses[1:] == [90] * 2 * FAILED_READS
-
-
-@pytest.mark.parametrize(("retry_after", "seconds"), [(1, 1), (None, PAUSE_AFTER_429)])
-def test_a_rate_limit_is_over_when_the_service_says_so(retry_after: float | None, seconds: float) -> None:
-    assert waited(RateLimitError("slowly", retry_after=retry_after), "succeeded").pauses[1] == seconds
-
-
-def test_a_rate_limit_does_not_outlast_the_deadline() -> None:
-    driven = waited(RateLimitError("slowly", retry_after=9000), deadline=100, first_pause=20)
-
-    assert (driven.result, driven.pauses) == ("deadline", [20, 80])
+@pytest.mark.parametrize(("age", "over"), [(0, False), (59.9, False), (60, True), (600, True)])
+def test_not_found_is_not_yet_for_sixty_seconds(age: float, over: bool) -> None:
+    assert watch().is_over([task("not_found")], NOW + age) is over
 
 
 def test_a_wait_by_trace_id_looks_it_up() -> None:
@@ -167,13 +151,10 @@ def why(found: ImageTask) -> ImageTaskError | None:
     return failure(found, service=AceDataCloud(), conn_id="mine")
 
 
-def test_success_is_no_failure() -> None:
-    assert why(task("succeeded")) is None
-
-
-def test_the_service_s_own_error_is_the_failure() -> None:
+def test_success_is_no_failure_and_the_service_s_own_error_is_one() -> None:
     refused = ContentPolicyError("no kites")
 
+    assert why(task("succeeded")) is None
     assert why(task("failed", error=refused)) is refused
 
 
@@ -216,17 +197,9 @@ def test_failures_of_the_same_kind_keep_their_class_and_cost() -> None:
 
 
 def test_failures_of_different_kinds_are_a_failure_of_unknown_cost() -> None:
-    error = combined(ContentPolicyError("no kites"), ImageTaskTimeoutError("too late"), RateLimitError("slowly"))
+    error = combined(ContentPolicyError("no kites"), ImageTaskTimeoutError("too late"), limited())
 
-    assert type(error) is ImageTaskFailedError
-    assert (error.billed, error.retryable) == ("unknown", False)
-
-
-def test_a_rate_limit_in_a_sequence_is_combined_too() -> None:
-    error = combined(RateLimitError("slowly"), RateLimitError("slowly"), retryable=True)
-
-    assert type(error) is RateLimitError
-    assert error.retryable is True
+    assert (type(error), error.billed, error.retryable) == (ImageTaskFailedError, "unknown", False)
 
 
 @pytest.mark.parametrize("retryable", [True, False])
@@ -235,13 +208,13 @@ def test_the_advice_is_that_of_a_failure_which_fits(retryable: bool) -> None:
 
     error = combined(*failures, retryable=retryable)
 
+    assert error.retryable is retryable
     assert error.retry_advice == ("Try again." if retryable else "Other words.")
 
 
 def test_only_ten_failures_are_named() -> None:
-    error = combined(
-        *(ImageTaskFailedError("no luck", image_task_id=f"task-{number}") for number in range(25)), total=30
-    )
+    failures = [ImageTaskFailedError("no luck", image_task_id=f"task-{number}") for number in range(25)]
+    error = combined(*failures, total=30)
 
     assert "task-9:" in error.message
     assert "task-10:" not in error.message

@@ -15,17 +15,17 @@ from airflow_provider_imagetasks.exceptions import (
     InvalidRequestError,
     ProtocolError,
 )
-from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
 from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
-from tests.task_runner import Outcome, TaskRunner
+from tests.task_runner import TaskRunner
 
 MODES: dict[str, dict[str, Any]] = {
     "poke": {"mode": "poke", "deferrable": False},
     "reschedule": {"mode": "reschedule", "deferrable": False},
     "deferrable": {"deferrable": True},
 }
+by_acedatacloud = pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
 every_mode = pytest.mark.parametrize("mode", MODES)
 
 
@@ -61,19 +61,8 @@ def test_the_result_is_the_same_in_every_mode(
 
     record = result(runner)
     assert list(record) == [
-        "id",
-        "service",
-        "conn_id",
-        "trace_id",
-        "state",
-        "model",
-        "prompt",
-        "images",
-        "image_count_requested",
-        "created_at",
-        "finished_at",
-        "duration",
-        "usage",
+        *("id", "service", "conn_id", "trace_id", "state", "model", "prompt", "images", "image_count_requested"),
+        *("created_at", "finished_at", "duration", "usage"),
     ]
     assert (record["id"], record["service"], record["state"]) == (image_task_id, service_name, "succeeded")
     image = record["images"][0]
@@ -143,27 +132,25 @@ def test_an_unknown_event_fails(runner: TaskRunner, submitted: Callable[..., str
 
 
 @every_mode
-@pytest.mark.parametrize(
-    ("prompt", "error_class"), [("a kite [fail]", ImageTaskFailedError), ("a kite [no-images]", ImageTaskFailedError)]
-)
+@pytest.mark.parametrize("prompt", ["a kite [fail]", "a kite [no-images]"])
 def test_a_failed_image_task_fails_the_sensor_without_retries_and_pushes_why(
-    runner: TaskRunner, submitted: Callable[..., str], mode: str, prompt: str, error_class: type[Exception]
+    runner: TaskRunner, submitted: Callable[..., str], mode: str, prompt: str
 ) -> None:
     image_task_id = submitted(prompt)
 
     outcome = runner.run(sensor(image_task_id, **MODES[mode]))
 
     assert outcome.state == "failed"
-    assert isinstance(outcome.error, error_class)
+    assert isinstance(outcome.error, ImageTaskFailedError)
     assert isinstance(outcome.error, AirflowFailException)
     assert image_task_id in str(outcome.error)
     assert "Clear the submit task" in str(outcome.error)
     pushed = runner.xcoms[("wait", "image_task_error")]
     assert set(pushed) == {"class", "code", "message", "billed"}
-    assert pushed["class"] == error_class.__name__
+    assert pushed["class"] == "ImageTaskFailedError"
 
 
-@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+@by_acedatacloud
 def test_a_late_refusal_is_a_content_policy_error(runner: TaskRunner, submitted: Callable[..., str]) -> None:
     outcome = runner.run(sensor(submitted("a kite [refuse-late]")))
 
@@ -184,36 +171,25 @@ def test_of_a_sequence_the_good_records_are_pushed_and_the_failed_are_named(
     assert good not in str(outcome.error)
 
 
-def timed_out(runner: TaskRunner, make: Callable[[], ImageTaskSensor], mode: str) -> Outcome:
-    if mode != "deferrable":
-        return runner.run(make)
-    deferred = runner.run(make)
-    return runner.resume(make, deferred, {"status": "deadline"}) if deferred.state == "deferred" else deferred
-
-
 @every_mode
-def test_at_the_deadline_the_error_says_that_it_may_still_be_billed(
-    runner: TaskRunner, submitted: Callable[..., str], mode: str
+@pytest.mark.parametrize(("soft_fail", "state"), [(False, "failed"), (True, "skipped")])
+def test_at_the_deadline_the_error_says_that_it_may_still_be_billed_and_soft_fail_skips_instead(
+    runner: TaskRunner, submitted: Callable[..., str], mode: str, soft_fail: bool, state: str
 ) -> None:
     runner.first_reschedule = "2026-03-01T00:00:00Z"
     image_task_id = submitted("a kite [never]")
+    make = sensor(image_task_id, timeout=0, soft_fail=soft_fail, **MODES[mode])
 
-    outcome = timed_out(runner, sensor(image_task_id, timeout=0, **MODES[mode]), mode)
+    outcome = runner.run(make)
+    if outcome.state == "deferred":
+        outcome = runner.resume(make, outcome, {"status": "deadline"})
 
-    assert outcome.state == "failed"
-    assert isinstance(outcome.error, ImageTaskTimeoutError)
-    assert isinstance(outcome.error, AirflowSensorTimeout)
-    assert image_task_id in str(outcome.error)
-    assert "may have been billed" in str(outcome.error)
-
-
-@every_mode
-def test_soft_fail_skips_instead(runner: TaskRunner, submitted: Callable[..., str], mode: str) -> None:
-    runner.first_reschedule = "2026-03-01T00:00:00Z"
-
-    outcome = timed_out(runner, sensor(submitted("[never]"), timeout=0, soft_fail=True, **MODES[mode]), mode)
-
-    assert outcome.state == "skipped"
+    assert outcome.state == state
+    if not soft_fail:
+        assert isinstance(outcome.error, ImageTaskTimeoutError)
+        assert isinstance(outcome.error, AirflowSensorTimeout)
+        assert image_task_id in str(outcome.error)
+        assert "may have been billed" in str(outcome.error)
 
 
 def test_an_id_that_the_service_does_not_know_is_waited_for_only_a_minute(runner: TaskRunner) -> None:
@@ -227,7 +203,7 @@ def test_an_id_that_the_service_does_not_know_is_waited_for_only_a_minute(runner
     assert "imagetasks_default" in str(long_ago.error)
 
 
-@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+@by_acedatacloud
 def test_it_waits_by_trace_id(runner: TaskRunner, submitted: Callable[..., str]) -> None:
     image_task_id = submitted("a kite", trace_id="order-17")
 
@@ -236,7 +212,7 @@ def test_it_waits_by_trace_id(runner: TaskRunner, submitted: Callable[..., str])
     assert result(runner)["id"] == image_task_id
 
 
-@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+@by_acedatacloud
 def test_fewer_pictures_than_asked_for_are_a_success(runner: TaskRunner, submitted: Callable[..., str]) -> None:
     image_task_id = submitted("a kite [n-less]", options={"n": 3})
 
@@ -245,7 +221,7 @@ def test_fewer_pictures_than_asked_for_are_a_success(runner: TaskRunner, submitt
     assert len(result(runner)["images"]) == 2
 
 
-@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+@by_acedatacloud
 def test_a_picture_in_the_record_itself_stays_out_of_xcom(runner: TaskRunner, submitted: Callable[..., str]) -> None:
     image_task_id = submitted("a kite [b64]")
 
@@ -254,7 +230,7 @@ def test_a_picture_in_the_record_itself_stays_out_of_xcom(runner: TaskRunner, su
     assert result(runner)["images"] == [{"index": 0, "url": None, "path": None, "inline": True}]
 
 
-@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+@by_acedatacloud
 def test_a_service_that_answered_at_once_needs_no_wait(runner: TaskRunner, submitted: Callable[..., str]) -> None:
     image_task_id = submitted("a kite [sync=anonymous]")
 
@@ -278,7 +254,7 @@ def test_a_service_that_answered_at_once_needs_no_wait(runner: TaskRunner, submi
         ([f"id-{number}" for number in range(501)], "500"),
     ],
 )
-@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+@by_acedatacloud
 def test_what_is_no_image_task_fails_without_a_request(
     runner: TaskRunner, image_service: LocalImageService, value: Any, said: str
 ) -> None:
@@ -300,7 +276,3 @@ def test_deferrable_follows_the_configuration(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
 
     assert ImageTaskSensor(task_id="wait", image_task_id="a").deferrable is True
-
-
-def test_its_default_connection_is_the_hooks() -> None:
-    assert ImageTaskHook.default_conn_name == "imagetasks_default"

@@ -23,13 +23,8 @@ def test_the_identity_of_a_submission_is_the_same_on_every_try() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        {"dag_id": "hawks"},
-        {"task_id": "submit_2"},
-        {"run_id": "scheduled__2026-09-22"},
-        {"map_index": -1},
-        {"item_index": 1},
-        {"map_index": 0, "item_index": 3},
-        {"dag_id": "kitess", "task_id": "ubmit"},
+        *({"dag_id": "hawks"}, {"task_id": "submit_2"}, {"run_id": "scheduled__2026-09-22"}, {"map_index": -1}),
+        *({"item_index": 1}, {"map_index": 0, "item_index": 3}, {"dag_id": "kitess", "task_id": "ubmit"}),
     ],
 )
 def test_another_slot_has_another_identity(other: dict[str, Any]) -> None:
@@ -42,14 +37,8 @@ def test_every_generation_and_every_attempt_has_an_identity_of_its_own() -> None
 
 @pytest.mark.parametrize(("map_index", "expected"), [(3, 3), (-1, -1), (None, -1)])
 def test_a_running_task_instance_is_a_slot(map_index: int | None, expected: int) -> None:
-    instance = SimpleNamespace(
-        dag_id="kites",
-        task_id="submit",
-        run_id="scheduled__2026-09-21",
-        map_index=map_index,
-        max_tries=2,
-        try_number=1,
-    )
+    names = ("dag_id", "task_id", "run_id", "max_tries", "try_number")
+    instance = SimpleNamespace(**{name: getattr(SLOT, name) for name in names}, map_index=map_index)
 
     assert slot_of({"ti": instance}) == replace(SLOT, map_index=expected)
 

@@ -11,6 +11,7 @@ import pytest
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
+from tests.system.deployments import connections
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SYSTEM_TEST_TIMEOUT = 300
@@ -66,6 +67,16 @@ def local_service(orderly_termination: None) -> Iterator[LocalImageServiceProces
         yield service
 
 
+@pytest.fixture(scope="module")
+def image_service(request: pytest.FixtureRequest, orderly_termination: None) -> Iterator[LocalImageServiceProcess]:
+    """A service that only one file's Airflow asks, so that both can be counted against each other.
+
+    Its image tasks take the seconds of the file's ``LATENCY``, or 2.
+    """
+    with LocalImageServiceProcess(latency=getattr(request.module, "LATENCY", "2"), folder=CHECKOUT) as service:
+        yield service
+
+
 @pytest.fixture(scope="session")
 def airflow_deployment(
     pytestconfig: pytest.Config,
@@ -77,21 +88,11 @@ def airflow_deployment(
 
     ``imagetasks_default`` has the service ``local``; the others are ``imagetasks_<service>``.
     """
-    connections = {
-        f"AIRFLOW_CONN_IMAGETASKS_{name}": local_service.connection(service)
-        for name, service in {
-            "DEFAULT": "local",
-            "ACEDATACLOUD": "acedatacloud",
-            "XHUOAPI": "xhuoapi",
-            "AIGPTIMAGE": "aigptimage",
-            "KIE": "kie",
-            "ACEDATACLOUD_MCP": "acedatacloud_mcp",
-            "GPT_IMAGE_MCP": "gpt_image_mcp",
-        }.items()
-    }
+    services = ("acedatacloud", "xhuoapi", "aigptimage", "kie", "acedatacloud_mcp", "gpt_image_mcp")
+    environment = connections(local_service, default="local", **{name: name for name in services})
     with AirflowDeployment(
         dag_folders={"examples": CHECKOUT / "example_dags"},
-        environment={**connections, "IMAGETASKS_EXAMPLE_OUTPUT": f"file://{pictures_folder}"},
+        environment={**environment, "IMAGETASKS_EXAMPLE_OUTPUT": f"file://{pictures_folder}"},
         database_template=airflow_database_template,
     ) as deployment:
         pytestconfig.stash[deployment_key] = deployment

@@ -13,7 +13,7 @@ HASTY = "_hasty"
 """What the ids of connections end in that wait two seconds for an answer."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Event:
     """Something that happens to a submission or to the wait for it.
 
@@ -42,102 +42,70 @@ class Event:
 
 
 KILLED_AND_CUT = (
+    Event("killed_before_the_post", "worker killed before the request left", killed="before the POST", is_long=False),
     Event(
-        name="killed_before_the_post",
-        title="worker killed before the request left",
-        killed="before the POST",
-        is_long=False,
-    ),
-    Event(
-        name="killed_after_acceptance",
-        title="worker killed after the service accepted, before it answered",
+        "killed_after_acceptance",
+        "worker killed after the service accepted, before it answered",
         directives="[hang-after=1]",
         killed="after acceptance",
         is_long=False,
     ),
     Event(
-        name="killed_before_the_record",
-        title="worker killed after the answer, before anything was written down",
+        "killed_before_the_record",
+        "worker killed after the answer, before anything was written down",
         killed="before the record",
         is_long=False,
     ),
     Event(
-        name="killed_before_xcom",
-        title="worker killed after the id was written down, before XCom",
+        "killed_before_xcom",
+        "worker killed after the id was written down, before XCom",
         killed="before XCom",
         is_long=False,
     ),
-    Event(name="killed_after_xcom", title="worker killed after XCom, before the task had ended", killed="after XCom"),
-    Event(
-        name="cut",
-        title="connection cut after the service accepted",
-        directives="[cut-after=1]",
-        is_long=False,
-    ),
-    Event(
-        name="no_answer",
-        title="an answer that never comes",
-        directives="[hang-after=1]",
-        connection=HASTY,
-    ),
-    Event(name="error_500", title="HTTP 500 after the service accepted", directives="[500-after=1]"),
-    Event(name="rate_limited", title="HTTP 429 three times", directives="[429=3]"),
-    Event(name="finished", title="nothing; Clear of the finished task", clears=1, is_long=False),
+    Event("killed_after_xcom", "worker killed after XCom, before the task had ended", killed="after XCom"),
+    Event("cut", "connection cut after the service accepted", directives="[cut-after=1]", is_long=False),
+    Event("no_answer", "an answer that never comes", directives="[hang-after=1]", connection=HASTY),
+    Event("error_500", "HTTP 500 after the service accepted", directives="[500-after=1]"),
+    Event("rate_limited", "HTTP 429 three times", directives="[429=3]"),
+    Event("finished", "nothing; Clear of the finished task", clears=1, is_long=False),
 )
 INTERRUPTED = (
     Event(
-        name="marked_failed",
-        title="marked failed while the answer is awaited; Clear, Clear again",
+        "marked_failed",
+        "marked failed while the answer is awaited; Clear, Clear again",
         directives="[hang-after=1]",
         clears=2,
     ),
-    Event(
-        name="cleared_while_running",
-        title="Clear while the answer is awaited",
-        directives="[hang-after=1]",
-    ),
+    Event("cleared_while_running", "Clear while the answer is awaited", directives="[hang-after=1]"),
 )
 CHANGED = (
     Event(
-        name="retries_lowered",
-        title="worker killed before XCom, then `retries` lowered in the Dag",
+        "retries_lowered",
+        "worker killed before XCom, then `retries` lowered in the Dag",
         killed="before XCom",
         held=True,
         retries=3,
     ),
     Event(
-        name="prompt_changed",
-        title="worker killed before XCom, then the prompt changed in the Dag",
+        "prompt_changed",
+        "worker killed before XCom, then the prompt changed in the Dag",
         killed="before XCom",
         held=True,
     ),
 )
 WAITS = (
+    Event("killed_on_resume", "worker of the sensor killed when it resumes", directives="[latency=150]", waits=True),
     Event(
-        name="killed_on_resume",
-        title="worker of the sensor killed when it resumes",
-        directives="[latency=150]",
-        waits=True,
-    ),
-    Event(
-        name="wait_marked_failed",
-        title="sensor marked failed while deferred; Clear, Clear again",
+        "wait_marked_failed",
+        "sensor marked failed while deferred; Clear, Clear again",
         directives="[latency=120]",
         waits=True,
         clears=2,
     ),
     Event(
-        name="triggerer_frozen",
-        title="one of two triggerers frozen for 40 s in the wait",
-        directives="[latency=120]",
-        waits=True,
+        "triggerer_frozen", "one of two triggerers frozen for 40 s in the wait", directives="[latency=120]", waits=True
     ),
-    Event(
-        name="triggerer_killed",
-        title="triggerer killed and started again in the wait",
-        directives="[latency=180]",
-        waits=True,
-    ),
+    Event("triggerer_killed", "triggerer killed and started again in the wait", directives="[latency=180]", waits=True),
 )
 NEVER_SEEN = {("gpt_image_mcp", "rate_limited"): "the server itself asks OpenAI again"}
 """What cannot happen between us and a service, by service and event, and why."""

@@ -15,6 +15,7 @@ import pytest
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
 from dev.rest_api import FINISHED_RUN_STATES
+from tests.system.deployments import connections, restart_triggerer, start_runs
 from tests.system.test_image_batch import manifest_rows, require_intact
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
@@ -27,11 +28,7 @@ REFUSED_EVERY = 20
 
 DAGS = """
 import os
-from datetime import timedelta
 from pathlib import Path
-
-from airflow.sdk import DAG
-from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
 
 FOLDER = Path({folder!r})
 
@@ -83,18 +80,9 @@ class Observed:
 
 
 @pytest.fixture(scope="module")
-def image_service() -> Iterator[LocalImageServiceProcess]:
-    with LocalImageServiceProcess(folder=Path(__file__).resolve().parents[2]) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
 def deployment(image_service: LocalImageServiceProcess, airflow_database_template: Path) -> Iterator[AirflowDeployment]:
-    names = {"ACE": "acedatacloud", "XHUO": "xhuoapi", "KIE": "kie"}
-    connections = {
-        f"AIRFLOW_CONN_IMAGETASKS_{name}": image_service.connection(service) for name, service in names.items()
-    }
-    with AirflowDeployment(environment=connections, database_template=airflow_database_template) as airflow:
+    environment = connections(image_service, ace="acedatacloud", xhuo="xhuoapi", kie="kie")
+    with AirflowDeployment(environment=environment, database_template=airflow_database_template) as airflow:
         yield airflow
 
 
@@ -108,10 +96,7 @@ def observed(deployment: AirflowDeployment, image_service: LocalImageServiceProc
     """Run all three at once, kill what is to be killed, and look."""
     api, seen = deployment.api, Observed()
     source = DAGS.format(folder=str(folder), rows=ROWS, every=REFUSED_EVERY, progressing=PROGRESSING)
-    deployment.write_dag("killed", source)
-    for name in ("killed", "refused", "watched"):
-        deployment.wait_for_dag(name)
-        seen.runs[name] = api.trigger_dag(name)
+    seen.runs = start_runs(deployment, source, "killed", "refused", "watched")
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and len(seen.states) < len(seen.runs):
         _kill_what_is_due(seen, deployment, image_service, folder)
@@ -139,8 +124,7 @@ def _kill_what_is_due(
         os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
         seen.kills.append(f"worker at {created} submissions")
     elif len(seen.kills) == 1 and instance is not None and instance.state == "deferred":
-        deployment.kill("triggerer")
-        deployment.start_component("triggerer")
+        restart_triggerer(deployment)
         seen.kills.append("triggerer")
 
 

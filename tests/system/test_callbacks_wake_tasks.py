@@ -18,6 +18,7 @@ from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace, sign
 from dev.airflow_deployment import AirflowDeployment
 from dev.rest_api import wait_until
+from tests.system.deployments import require_success, start_runs
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(420)]
 
@@ -28,10 +29,6 @@ DEFER_WITHIN = 230
 """Seconds that the machine may take to submit and defer all of them."""
 
 MANY = f"""
-from airflow.sdk import DAG, task_group
-from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
-from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
-
 @task_group
 def picture(prompt):
     submit = ImageTaskSubmitOperator(task_id="submit", prompt=prompt)
@@ -42,14 +39,8 @@ with DAG("called_back", schedule=None):
 """
 
 ONE = """
-from airflow.sdk import DAG
-from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
-from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
-
 with DAG("hostile_calls", schedule=None):
-    submit = ImageTaskSubmitOperator(
-        task_id="submit", prompt="a kite", callback_url="http://127.0.0.1:9/nobody"
-    )
+    submit = ImageTaskSubmitOperator(task_id="submit", prompt="a kite", callback_url="http://127.0.0.1:9/nobody")
     ImageTaskSensor(task_id="wait", image_task_id=submit.output, deferrable=True, poll_interval=300, retries=2)
     early = ImageTaskSubmitOperator(
         task_id="submit_early", prompt="an early kite [latency=12]", callback_url="http://127.0.0.1:9/nobody"
@@ -115,8 +106,7 @@ def test_fifty_callbacks_at_once_wake_fifty_tasks(
     airflow: AirflowDeployment, service: LocalImageService, call: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     api, total = airflow.api, ALONE + AT_ONCE
-    airflow.write_dag("called_back", MANY)
-    run_id = api.trigger_dag("called_back")
+    run_id = start_runs(airflow, MANY, "called_back")["called_back"]
 
     def waiting() -> list[dict[str, Any]]:
         return airflow.database.trigger_rows("called_back", run_id)
@@ -135,7 +125,7 @@ def test_fifty_callbacks_at_once_wake_fifty_tasks(
         alone.append(seconds(task.raw["end_date"]) - moment)
     moment = time.time()
     service.finish([f"kite {number}" for number in range(ALONE, total)])
-    assert api.wait_for_run("called_back", run_id, timeout=200) == "success", api.failure_report("called_back", run_id)
+    require_success(airflow, "called_back", run_id, timeout=200)
 
     done = api.task_instances("called_back", run_id, "picture.wait")
     woken = [seconds(task.raw["scheduled_when"]) - moment for task in done[ALONE:]]
@@ -157,9 +147,8 @@ def test_fifty_callbacks_at_once_wake_fifty_tasks(
     assert "user action" not in log
     for name in ("api-server", "triggerer", "scheduler"):
         assert SECRET not in airflow.component(name).log_tail(100_000)
-    replayed = url(
-        airflow, conn_id="unsigned", dag_id="called_back", run_id=run_id, task_id="picture.submit", map_index=ALONE
-    )
+    place = {"conn_id": "unsigned", "dag_id": "called_back", "run_id": run_id, "task_id": "picture.submit"}
+    replayed = url(airflow, map_index=ALONE, **place)
     assert call(replayed) == 202
     assert api.run_state("called_back", run_id) == "success"
     token = replayed.rpartition("/")[2]
@@ -170,8 +159,7 @@ def test_what_is_forged_early_or_late_changes_nothing(
     airflow: AirflowDeployment, service: LocalImageService, call: Callable[..., int]
 ) -> None:
     api = airflow.api
-    airflow.write_dag("hostile_calls", ONE)
-    run_id = api.trigger_dag("hostile_calls")
+    run_id = start_runs(airflow, ONE, "hostile_calls")["hostile_calls"]
     place = {"conn_id": "unsigned", "dag_id": "hostile_calls", "run_id": run_id, "task_id": "submit"}
     assert call(url(airflow, **place)) == 202
     early = api.wait_for_task_state("hostile_calls", run_id, "wait_early", "deferred", "success")
@@ -200,7 +188,7 @@ def test_what_is_forged_early_or_late_changes_nothing(
     assert sorted(answers) == [200] + [202] * 7
     wait_until(lambda: deferred_at() > before, timeout=60, what="the task deferred again")
     service.finish(["a kite"])
-    assert api.wait_for_run("hostile_calls", run_id, timeout=120) == "success"
+    require_success(airflow, "hostile_calls", run_id)
     assert {task.try_number for task in api.task_instances("hostile_calls", run_id)} == {1}
     assert call(url(airflow, **place)) == 202
     assert waiting.try_number == 1

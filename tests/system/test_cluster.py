@@ -21,6 +21,7 @@ from dev.local_image_service import LocalImageServiceProcess
 from dev.memory_peaks import MemoryPeaks
 from tests.system.cluster_interventions import Director
 from tests.system.conftest import CHECKOUT
+from tests.system.deployments import connections
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -70,16 +71,10 @@ EXPECTED = sum(case.runs * case.pictures for case in CASES)
 
 
 @pytest.fixture(scope="module")
-def image_service(orderly_termination: None) -> Iterator[LocalImageServiceProcess]:
-    with LocalImageServiceProcess(latency=LATENCY, folder=CHECKOUT) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
 def cluster(image_service: LocalImageServiceProcess) -> Iterator[AirflowCluster]:
     with AirflowCluster(
         dag_folders={"examples": CHECKOUT / "example_dags"},
-        environment={"AIRFLOW_CONN_IMAGETASKS_DEFAULT": image_service.connection("local")},
+        environment=connections(image_service, default="local"),
     ) as cluster:
         yield cluster
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.rest_api import AirflowRestApi
+from tests.system.deployments import require_success
 from tests.system.test_image_batch import manifest_rows
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "example_dags").glob("example_*.py"))
@@ -25,12 +26,7 @@ DAG_IDS = [dag_id for dag_id in FOUND if dag_id not in ELSEWHERE]
 @pytest.fixture(scope="module")
 def run_ids(airflow_deployment: AirflowDeployment) -> dict[str, str]:
     """A run of every example, all started together because most of their time is waiting."""
-    pool = {
-        "name": "image_account",
-        "slots": 2,
-        "include_deferred": True,
-        "description": "image tasks at the same time",
-    }
+    pool = {"name": "image_account", "slots": 2, "include_deferred": True, "description": "at the same time"}
     airflow_deployment.api.request("POST", "/pools", json=pool)
     for dag_id in DAG_IDS:
         airflow_deployment.wait_for_dag(dag_id)
@@ -60,8 +56,7 @@ def test_example_dag_stores_its_pictures(
     airflow_deployment: AirflowDeployment, pictures_folder: Path, run_ids: dict[str, str], dag_id: str
 ) -> None:
     api, run_id = airflow_deployment.api, run_ids[dag_id]
-    state = api.wait_for_run(dag_id, run_id, timeout=180)
-    assert state == "success", api.failure_report(dag_id, run_id)
+    require_success(airflow_deployment, dag_id, run_id, timeout=180)
 
     files = saved_files(api, dag_id, run_id)
     submitted = [task for task in api.task_instances(dag_id, run_id) if task.short_id == "submit"]

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 import requests
@@ -14,15 +13,13 @@ import requests
 from dev.airflow_deployment import AirflowDeployment
 from dev.airflow_settings import password_file
 from dev.local_image_service import LocalImageServiceProcess
+from tests.system.conftest import CHECKOUT
+from tests.system.deployments import connections, require_success, start_runs
 
 pytestmark = pytest.mark.slow
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+LATENCY = "0"
 DAG = """
-from airflow.sdk import DAG, task
-from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
-from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
-
 for dag_id in ("private_kites", "open_kites"):
     with DAG(dag_id, schedule=None):
         submit = ImageTaskSubmitOperator(task_id="submit", prompt=f"a kite of {{dag_id}} [latency=0]")
@@ -73,31 +70,23 @@ def unusable(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def airflow(orderly_termination: None, airflow_database_template: Path, folder: Path) -> Iterator[AirflowDeployment]:
+def airflow(
+    image_service: LocalImageServiceProcess, airflow_database_template: Path, folder: Path
+) -> Iterator[AirflowDeployment]:
     """An Airflow in which ``guest`` may see open_kites and not private_kites, each with a run that is over."""
     uris = [*outside(folder), *unusable(folder)]
     files = [{"uri": uri, "image_task_id": f"hostile-{number}", "index": 0} for number, uri in enumerate(uris)]
-    with (
-        LocalImageServiceProcess(latency="0", folder=CHECKOUT) as service,
-        AirflowDeployment(
-            environment={
-                "AIRFLOW_CONN_IMAGETASKS_DEFAULT": service.connection("local"),
-                "AIRFLOW__CORE__AUTH_MANAGER": "dev.per_dag_auth_manager.PerDagAuthManager",
-                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,guest:viewer",
-                "AIRFLOW__IMAGETASKS__GALLERY_ROOTS": f"file://{folder}",
-                "PYTHONPATH": str(CHECKOUT),
-            },
-            database_template=airflow_database_template,
-        ) as deployment,
-    ):
-        (deployment.dags_folder / "kites.py").write_text(DAG.format(folder=folder, files=json.dumps(files)))
-        for dag_id in ("private_kites", "open_kites"):
-            deployment.wait_for_dag(dag_id)
-            deployment.api.trigger_dag(dag_id, run_id="a_run")
-        for dag_id in ("private_kites", "open_kites"):
-            assert deployment.api.wait_for_run(dag_id, "a_run") == "success", deployment.api.failure_report(
-                dag_id, "a_run"
-            )
+    environment = {
+        **connections(image_service, default="local"),
+        "AIRFLOW__CORE__AUTH_MANAGER": "dev.per_dag_auth_manager.PerDagAuthManager",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,guest:viewer",
+        "AIRFLOW__IMAGETASKS__GALLERY_ROOTS": f"file://{folder}",
+        "PYTHONPATH": str(CHECKOUT),
+    }
+    with AirflowDeployment(environment=environment, database_template=airflow_database_template) as deployment:
+        source = DAG.format(folder=folder, files=json.dumps(files))
+        for dag_id, run_id in start_runs(deployment, source, "private_kites", "open_kites", run_id="a_run").items():
+            require_success(deployment, dag_id, run_id)
         yield deployment
 
 
@@ -171,14 +160,6 @@ def test_who_is_not_logged_in_gets_401(airflow: AirflowDeployment, admin: Visito
     assert nobody.get("api/pictures").status_code == 401
 
 
-def test_the_application_tells_nothing_of_itself(airflow: AirflowDeployment) -> None:
-    nobody = Visitor(airflow, None)
-
-    assert {nobody.get(path).status_code for path in ("docs", "openapi.json", "redoc", "callback/eyJ")} == {404}
-    assert nobody.get("static/..%2fplugin.py").status_code == 404
-    assert nobody.get("static/gallery.js").headers["Content-Type"].startswith("text/javascript")
-
-
 def test_no_xcom_makes_the_gallery_read_what_lies_outside_its_roots(
     admin: Visitor, folder: Path, airflow: AirflowDeployment
 ) -> None:
@@ -195,23 +176,3 @@ def test_no_xcom_makes_the_gallery_read_what_lies_outside_its_roots(
             assert response.headers["Content-Type"] == "application/json"
             assert b"secret" not in response.content
             assert b"script" not in response.content
-
-
-@pytest.mark.parametrize("token", ["../../../etc/passwd", "..%2f..%2fetc%2fpasswd", "x", "file:///etc/passwd", "%00"])
-def test_a_link_that_we_did_not_sign_leads_nowhere(admin: Visitor, token: str) -> None:
-    for path in (f"dags/open_kites/pictures/{token}", f"dags/open_kites/pictures/{quote(token, safe='')}/thumbnail"):
-        assert admin.get(path).status_code == 404
-
-
-def test_a_picture_is_served_so_that_a_browser_can_do_nothing_else_with_it(admin: Visitor) -> None:
-    link = routes(admin, "open_kites")[-2]
-
-    for path, media_type in ((link, "image/png"), (f"{link}/thumbnail", "image/webp")):
-        response = admin.get(path)
-        assert response.headers["Content-Type"] == media_type
-        assert response.headers["X-Content-Type-Options"] == "nosniff"
-        assert response.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
-        assert response.headers["Cache-Control"].startswith("private")
-    download = admin.get(link, download="true")
-    assert download.headers["Content-Disposition"].startswith("attachment; filename=")
-    assert len(download.content) == int(download.headers["Content-Length"])

@@ -17,10 +17,11 @@ from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
 from dev.rest_api import AirflowRestApi, RestApiError, wait_until
 from tests.statsd_receiver import StatsdReceiver
+from tests.system.conftest import CHECKOUT
+from tests.system.deployments import connections, require_success, start_runs
 
 pytestmark = pytest.mark.slow
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLES = CHECKOUT / "example_dags"
 QUICK_START = CHECKOUT / "docs" / "quick-start.md"
 PRODUCER, CONSUMER, APPROVAL = (
@@ -29,9 +30,6 @@ PRODUCER, CONSUMER, APPROVAL = (
     "example_image_task_approval",
 )
 BATCHES = """
-from airflow.sdk import DAG, AssetAlias
-from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
-
 common = {{"output_path": {folder!r}, "deferrable": True, "prices": {{"gpt-image-2": 0.5}}}}
 
 with DAG("kite_batch", schedule=None):
@@ -43,6 +41,7 @@ with DAG("kite_budget", schedule=None):
     ImageBatchOperator(task_id="make", prompts=["one", "two", "three", "four"], max_cost=1.2, **common)
 """
 SERVICE = (("service", "acedatacloud"),)
+LATENCY = "1-3"
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +56,8 @@ def lineage_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def own_service(orderly_termination: None) -> Iterator[LocalImageServiceProcess]:
-    """A service that only this Airflow asks, so that both can be counted against each other."""
-    with LocalImageServiceProcess(latency="1-3", folder=CHECKOUT) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
 def airflow(
-    own_service: LocalImageServiceProcess,
+    image_service: LocalImageServiceProcess,
     statsd: StatsdReceiver,
     lineage_file: Path,
     airflow_database_template: Path,
@@ -76,7 +68,7 @@ def airflow(
     for name in (PRODUCER, APPROVAL):
         shutil.copy(EXAMPLES / f"{name}.py", folder)
     environment = {
-        "AIRFLOW_CONN_IMAGETASKS_DEFAULT": own_service.connection("acedatacloud"),
+        **connections(image_service, default="acedatacloud"),
         "IMAGETASKS_EXAMPLE_OUTPUT": f"file://{tmp_path_factory.mktemp('pictures')}",
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",
         "AIRFLOW__OPENLINEAGE__DISABLED": "False",
@@ -102,12 +94,22 @@ def produced(airflow: AirflowDeployment) -> str:
 @pytest.fixture(scope="module")
 def batches(airflow: AirflowDeployment, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A run of a batch that went through, and of one that was stopped by its budget, by the ids of their Dags."""
-    airflow.write_dag("kite_batch", BATCHES.format(folder=f"file://{tmp_path_factory.mktemp('batches')}"))
-    airflow.wait_for_dag("kite_budget")
-    runs = {dag_id: airflow.api.trigger_dag(dag_id) for dag_id in ("kite_batch", "kite_budget")}
+    source = BATCHES.format(folder=f"file://{tmp_path_factory.mktemp('batches')}")
+    runs = start_runs(airflow, source, "kite_batch", "kite_budget")
     for dag_id, run_id in runs.items():
         airflow.api.wait_for_run(dag_id, run_id, timeout=180)
     return runs
+
+
+def lineage(file: Path, *names: str) -> list[dict[str, Any]]:
+    """Wait until tasks of these names have told OpenLineage that they are complete, and return what they told."""
+
+    def completed() -> list[dict[str, Any]] | None:
+        events = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
+        found = {event["job"]["name"]: event for event in events if event["eventType"] == "COMPLETE"}
+        return [found[name] for name in names] if found.keys() >= set(names) else None
+
+    return wait_until(completed, timeout=60, what=f"the lineage of {', '.join(names)}")
 
 
 def test_a_new_picture_starts_the_dag_that_waits_for_it(airflow: AirflowDeployment, produced: str) -> None:
@@ -119,7 +121,7 @@ def test_a_new_picture_starts_the_dag_that_waits_for_it(airflow: AirflowDeployme
         return runs[0]["dag_run_id"] if runs else None
 
     run_id = wait_until(started, timeout=60, what="a run of the Dag that waits for pictures")
-    assert api.wait_for_run(CONSUMER, run_id, timeout=90) == "success", api.failure_report(CONSUMER, run_id)
+    require_success(airflow, CONSUMER, run_id, timeout=90)
     (picture,) = api.xcom(CONSUMER, run_id, "list_new_pictures")
     assert picture.items() >= file.items()
     assert picture["prompt"].startswith("an orchard in bloom")
@@ -143,27 +145,17 @@ def test_openlineage_gets_what_each_task_read_and_made(
 ) -> None:
     (file,) = airflow.api.xcom(PRODUCER, produced, "save")["files"]
 
-    def completed() -> dict[str, Any] | None:
-        lines = [json.loads(line) for line in lineage_file.read_text().splitlines() if line.strip()]
-        found = {
-            event["job"]["name"].rpartition(".")[2]: event
-            for event in lines
-            if event["eventType"] == "COMPLETE" and event["job"]["name"].startswith(f"{PRODUCER}.")
-        }
-        return found if {"submit", "wait", "save"} <= set(found) else None
-
-    events = wait_until(completed, timeout=60, what="the lineage of all tasks")
+    events = lineage(lineage_file, f"{PRODUCER}.submit", f"{PRODUCER}.wait", f"{PRODUCER}.save")
     image_task = {"namespace": "imagetasks://acedatacloud", "name": file["image_task_id"]}
-    assert events["submit"]["outputs"][0].items() >= image_task.items()
-    assert events["wait"]["inputs"][0].items() >= image_task.items()
-    assert events["save"]["inputs"][0].items() >= image_task.items()
-    stored = events["save"]["outputs"][0]
+    submit, wait, save = events
+    for dataset in (submit["outputs"][0], wait["inputs"][0], save["inputs"][0]):
+        assert dataset.items() >= image_task.items()
+    stored = save["outputs"][0]
     assert (stored["namespace"], stored["name"]) == ("file", urlsplit(file["uri"]).path)
     assert stored["outputFacets"]["outputStatistics"]["size"] == file["bytes"]
-    for event in events.values():
-        facet = event["run"]["facets"].get("imageTasks", {})
-        if event["job"]["name"] != PRODUCER:
-            assert (facet["service"], facet["models"]) == ("acedatacloud", ["gpt-image-2"])
+    for event in events:
+        facet = event["run"]["facets"]["imageTasks"]
+        assert (facet["service"], facet["models"]) == ("acedatacloud", ["gpt-image-2"])
 
 
 def test_a_batch_announces_each_picture_and_tells_openlineage_its_files(
@@ -180,20 +172,13 @@ def test_a_batch_announces_each_picture_and_tells_openlineage_its_files(
     assert {event["extra"]["sha256"] for event in events} == set(files)
     assert {event["extra"]["prompt"] for event in events} == {"a kite", "a boat", "a tree"}
 
-    def completed() -> dict[str, Any] | None:
-        lines = [json.loads(line) for line in lineage_file.read_text().splitlines() if line.strip()]
-        names = ((event["eventType"], event["job"]["name"]) for event in lines)
-        return next(
-            (line for line, name in zip(lines, names, strict=True) if name == ("COMPLETE", "kite_batch.make")), None
-        )
-
-    event = wait_until(completed, timeout=60, what="the lineage of the batch")
+    (event,) = lineage(lineage_file, "kite_batch.make")
     assert {output["name"] for output in event["outputs"]} == set(files.values())
     assert event["run"]["facets"]["imageTasks"]["service"] == "acedatacloud"
 
 
 def test_a_batch_that_its_budget_stopped_says_what_it_spent(
-    airflow: AirflowDeployment, batches: dict[str, str], own_service: LocalImageServiceProcess
+    airflow: AirflowDeployment, batches: dict[str, str], image_service: LocalImageServiceProcess
 ) -> None:
     api, run_id = airflow.api, batches["kite_budget"]
     assert api.run_state("kite_budget", run_id) == "failed"
@@ -202,15 +187,15 @@ def test_a_batch_that_its_budget_stopped_says_what_it_spent(
     log = api.task_log("kite_budget", run_id, task)
 
     assert "By the prices known 1.00 of it is spent, and row 2 would cost 0.50 more" in log
-    created = [entry["prompt"] for entry in own_service.stats()["created"]]
+    created = [entry["prompt"] for entry in image_service.stats()["created"]]
     assert [created.count(prompt) for prompt in ("one", "two", "three", "four")] == [1, 1, 0, 0]
 
 
 @pytest.mark.usefixtures("produced", "batches")
 def test_statsd_gets_what_workers_and_the_triggerer_did(
-    statsd: StatsdReceiver, own_service: LocalImageServiceProcess
+    statsd: StatsdReceiver, image_service: LocalImageServiceProcess
 ) -> None:
-    counts = own_service.stats()["dialects"]["acedatacloud"]
+    counts = image_service.stats()["dialects"]["acedatacloud"]
 
     assert statsd.totals("submitted") == {SERVICE: counts["created"]}
     assert statsd.totals("succeeded") == {SERVICE: counts["created"]}
@@ -269,7 +254,7 @@ def test_a_person_decides_what_is_published(airflow: AirflowDeployment, answer: 
     assert shown.headers["Content-Type"] == "image/png"
     respond(api, path, answer)
 
-    assert api.wait_for_run(APPROVAL, run_id, timeout=90) == "success", api.failure_report(APPROVAL, run_id)
+    require_success(airflow, APPROVAL, run_id, timeout=90)
     assert {task.task_id: task.state for task in api.task_instances(APPROVAL, run_id)}["publish"] == published
     if published == "success":
         target = Path(urlsplit(api.xcom(APPROVAL, run_id, "publish")).path)

@@ -10,11 +10,9 @@ from urllib.parse import urlsplit
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
+from tests.system.deployments import start_runs
 
 DAG = """
-from airflow.sdk import DAG
-from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
-
 with DAG("batch", schedule=None):
     ImageBatchOperator(
         task_id="batch",
@@ -45,9 +43,8 @@ def test_a_batch_waits_without_a_worker_and_a_clear_repeats_what_was_refused(
     airflow_deployment: AirflowDeployment, local_service: LocalImageServiceProcess, tmp_path: Path
 ) -> None:
     api = airflow_deployment.api
-    airflow_deployment.write_dag("batch", DAG.format(output=tmp_path))
     before = local_service.stats()["dialects"]["xhuoapi"]
-    run_id = api.trigger_dag("batch")
+    run_id = start_runs(airflow_deployment, DAG.format(output=tmp_path), "batch")["batch"]
     api.wait_for_task_state("batch", run_id, "batch", "deferred", timeout=60)
 
     assert api.wait_for_run("batch", run_id, timeout=90) == "failed"

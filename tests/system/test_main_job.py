@@ -10,16 +10,12 @@ import pytest
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
+from tests.system.deployments import require_success, start_runs
 
 SERVICES = ("acedatacloud", "xhuoapi", "aigptimage", "kie")
 PROMPT_COUNT = 14
 
 MAPPED_DAG = """
-from datetime import timedelta
-from airflow.sdk import DAG
-from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
-from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
-
 prompts = [f"{service} kite {{number}}" for number in range({count})]
 prompts[5] += " [429=1,retry-after=2]"
 
@@ -30,10 +26,6 @@ with DAG("many_{service}", schedule=None, default_args={{"retries": 2, "retry_de
 """
 
 MODES_DAG = """
-from airflow.sdk import DAG
-from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
-from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
-
 with DAG("every_mode", schedule=None):
     submit = ImageTaskSubmitOperator(task_id="submit", prompt="one kite for all modes [latency=6]")
     ImageTaskSensor(task_id="poke", image_task_id=submit.output, mode="poke", poll_interval=2)
@@ -53,48 +45,37 @@ def runs(
     airflow_deployment: AirflowDeployment, pictures_folder: Path, refused_before: dict[str, int]
 ) -> dict[str, str]:
     """A run of each Dag, all started together because most of their time is waiting."""
-    sources = {
-        f"many_{service}": MAPPED_DAG.format(service=service, count=PROMPT_COUNT, folder=pictures_folder)
-        for service in SERVICES
-    }
-    sources["every_mode"] = MODES_DAG
-    for dag_id, source in sources.items():
-        airflow_deployment.write_dag(dag_id, source)
-    return {dag_id: airflow_deployment.api.trigger_dag(dag_id) for dag_id in sources}
+    begun = start_runs(airflow_deployment, MODES_DAG, "every_mode")
+    for service in SERVICES:
+        source = MAPPED_DAG.format(service=service, count=PROMPT_COUNT, folder=pictures_folder)
+        begun |= start_runs(airflow_deployment, source, f"many_{service}")
+    return begun
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_mapped_prompt_is_submitted_once_and_gives_a_picture_of_its_own(
-    airflow_deployment: AirflowDeployment, local_service: LocalImageServiceProcess, runs: dict[str, str], service: str
-) -> None:
-    api, dag_id = airflow_deployment.api, f"many_{service}"
-
-    state = api.wait_for_run(dag_id, runs[dag_id], timeout=180)
-
-    assert state == "success", api.failure_report(dag_id, runs[dag_id])
-    created = [entry["prompt"] for entry in local_service.stats()["created"] if entry["prompt"].startswith(service)]
-    assert len(created) == len(set(created)) == PROMPT_COUNT
-    (saved,) = api.xcoms(dag_id, runs[dag_id], "save")
-    assert len({file["sha256"] for file in saved["files"]}) == PROMPT_COUNT
-    assert all(Path(urlsplit(file["uri"]).path).is_file() for file in saved["files"])
-
-
-def test_the_service_was_asked_to_slow_down_and_nothing_was_lost(
+def test_every_mapped_prompt_is_submitted_once_and_gives_a_picture_of_its_own_also_where_one_is_asked_to_slow_down(
     airflow_deployment: AirflowDeployment,
     local_service: LocalImageServiceProcess,
     runs: dict[str, str],
     refused_before: dict[str, int],
+    service: str,
 ) -> None:
-    for service in SERVICES:
-        airflow_deployment.api.wait_for_run(f"many_{service}", runs[f"many_{service}"], timeout=180)
+    dag_id = f"many_{service}"
 
-        assert refused(local_service, service) - refused_before[service] == 1
+    require_success(airflow_deployment, dag_id, runs[dag_id], timeout=180)
+
+    assert refused(local_service, service) - refused_before[service] == 1
+    created = [entry["prompt"] for entry in local_service.stats()["created"] if entry["prompt"].startswith(service)]
+    assert len(created) == len(set(created)) == PROMPT_COUNT
+    (saved,) = airflow_deployment.api.xcoms(dag_id, runs[dag_id], "save")
+    assert len({file["sha256"] for file in saved["files"]}) == PROMPT_COUNT
+    assert all(Path(urlsplit(file["uri"]).path).is_file() for file in saved["files"])
 
 
 def test_every_sensor_mode_gives_the_same_result(airflow_deployment: AirflowDeployment, runs: dict[str, str]) -> None:
     api, run_id = airflow_deployment.api, runs["every_mode"]
 
-    assert api.wait_for_run("every_mode", run_id, timeout=180) == "success", api.failure_report("every_mode", run_id)
+    require_success(airflow_deployment, "every_mode", run_id, timeout=180)
 
     results = [api.xcoms("every_mode", run_id, task_id)[0] for task_id in ("poke", "reschedule", "deferrable")]
     assert results[0]["state"] == "succeeded"

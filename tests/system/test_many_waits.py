@@ -12,6 +12,7 @@ import pytest
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
 from dev.rest_api import wait_until
+from tests.system.deployments import connections, restart_triggerer, start_runs
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -19,18 +20,17 @@ COUNT = 200
 UNKNOWN = 77
 CLEARED = 123
 POLL_INTERVAL = 10
-LATENCY = 240
+TAKES = 240
+"""Seconds that each image task takes."""
 
 DAG = f"""
-from airflow.sdk import DAG, task
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
 from airflow_provider_imagetasks.tasks import ImageRequest
 
 @task
 def submit() -> list[str]:
     hook = ImageTaskHook()
-    ids = [hook.submit(ImageRequest(prompt=f"kite {{number}} [latency={LATENCY}]")).id for number in range({COUNT})]
+    ids = [hook.submit(ImageRequest(prompt=f"kite {{number}} [latency={TAKES}]")).id for number in range({COUNT})]
     ids[{UNKNOWN}] = "an-id-that-does-not-exist"
     return ids
 
@@ -42,17 +42,11 @@ with DAG("many_waits", schedule=None, max_active_tasks=500):
 
 
 @pytest.fixture(scope="module")
-def image_service() -> Iterator[LocalImageServiceProcess]:
-    with LocalImageServiceProcess(folder=Path(__file__).resolve().parents[2]) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
 def deployment(image_service: LocalImageServiceProcess, airflow_database_template: Path) -> Iterator[AirflowDeployment]:
     """An Airflow of its own, with the dialect of AceDataCloud and its query rate."""
-    connection = {"AIRFLOW_CONN_IMAGETASKS_DEFAULT": image_service.connection("acedatacloud")}
+    environment = connections(image_service, default="acedatacloud")
     with AirflowDeployment(
-        environment=connection, parallelism=6, database_template=airflow_database_template
+        environment=environment, parallelism=6, database_template=airflow_database_template
     ) as airflow:
         yield airflow
 
@@ -61,16 +55,14 @@ def test_199_right_results_from_a_few_requests(
     deployment: AirflowDeployment, image_service: LocalImageServiceProcess
 ) -> None:
     api, database = deployment.api, deployment.database
-    deployment.write_dag("many_waits", DAG)
-    run_id = api.trigger_dag("many_waits")
+    run_id = start_runs(deployment, DAG, "many_waits")["many_waits"]
 
     def deferred() -> int:
         return len(database.trigger_rows("many_waits", run_id))
 
-    wait_until(lambda: deferred() >= COUNT - 1, timeout=LATENCY - 20, what="the sensors deferred", interval=2)
+    wait_until(lambda: deferred() >= COUNT - 1, timeout=TAKES - 20, what="the sensors deferred", interval=2)
     api.clear("many_waits", run_id, [("wait", CLEARED)])
-    deployment.kill("triggerer")
-    deployment.start_component("triggerer")
+    restart_triggerer(deployment)
     before, begun = image_service.stats()["dialects"]["acedatacloud"], time.monotonic()
     wait_until(lambda: deferred() < COUNT / 2, timeout=300, what="half of the sensors resumed", interval=2)
     after, seconds = image_service.stats()["dialects"]["acedatacloud"], time.monotonic() - begun

@@ -16,17 +16,7 @@ from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
 from dev.postgresql_server import PostgresqlServer
 from tests.system import money_table
-from tests.system.conftest import CHECKOUT
-from tests.system.money_cases import (
-    CHANGED,
-    EVENTS,
-    HASTY,
-    NEVER_SEEN,
-    REST_SERVICES,
-    SUBMISSIONS,
-    WAITS,
-    Event,
-)
+from tests.system.money_cases import CHANGED, EVENTS, HASTY, NEVER_SEEN, REST_SERVICES, SUBMISSIONS, WAITS, Event
 from tests.system.money_director import Director, Scene
 from tests.system.money_interventions import MISLEADING, Interventions, make_second_triggerer
 
@@ -71,12 +61,6 @@ def short(
     director.begin(submitting)
     director.perform([director.submission(scene, event) for scene in submitting for event in scene.events], timeout=240)
     return director
-
-
-@pytest.fixture(scope="module")
-def image_service(orderly_termination: None) -> Iterator[LocalImageServiceProcess]:
-    with LocalImageServiceProcess(folder=CHECKOUT) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

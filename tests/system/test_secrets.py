@@ -13,16 +13,13 @@ import pytest
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
+from tests.system.deployments import start_runs
 
 pytestmark = pytest.mark.slow
 
 SERVICES = ("acedatacloud", "xhuoapi", "aigptimage", "kie")
 
 DAG = """
-from airflow.sdk import DAG
-from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
-from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
-
 with DAG("with_a_secret", schedule=None):
     for service in {services}:
         conn_id = f"secret_{{service}}"
@@ -63,8 +60,8 @@ def airflow_with_a_secret(
         for service in SERVICES[2:]:
             fields = {**connections[service], "extra": json.dumps(connections[service]["extra"])}
             deployment.api.request("POST", "/connections", json={"connection_id": f"secret_{service}", **fields})
-        deployment.write_dag("with_a_secret", DAG.format(services=SERVICES, folder=f"file://{folder}"))
-        run_id = deployment.api.trigger_dag("with_a_secret")
+        source = DAG.format(services=SERVICES, folder=f"file://{folder}")
+        run_id = start_runs(deployment, source, "with_a_secret")["with_a_secret"]
         deployment.api.wait_for_run("with_a_secret", run_id, timeout=240)
         states = {task.task_id: task.state for task in deployment.api.task_instances("with_a_secret", run_id)}
         for service in SERVICES:

@@ -31,14 +31,9 @@ def submitted(connection: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Ca
 
 
 def make(*ids: str, seconds: float = 10, **arguments: Any) -> ImageTaskTrigger:
-    defaults: dict[str, Any] = {
-        "conn_id": "of_the_trigger",
-        "image_task_ids": list(ids),
-        "deadline": time.time() + seconds,
-        "poll_interval": 0.02,
-        "asked_at": time.time(),
-    }
-    return ImageTaskTrigger(**{**defaults, **arguments})
+    now = time.time()
+    times = {"deadline": now + seconds, "poll_interval": 0.02, "asked_at": now}
+    return ImageTaskTrigger(**{"conn_id": "of_the_trigger", "image_task_ids": list(ids), **times, **arguments})
 
 
 async def events(trigger: ImageTaskTrigger) -> list[Any]:
@@ -55,25 +50,10 @@ def test_its_arguments_are_small_plain_and_enough_to_make_it_again() -> None:
     assert ImageTaskTrigger(**kwargs).serialize() == trigger.serialize()
 
 
-def test_rows_of_the_first_version_can_be_read() -> None:
-    row = {
-        "conn_id": "imagetasks_default",
-        "image_task_ids": ["a"],
-        "deadline": 1767225600.0,
-        "poll_interval": 10.0,
-        "asked_at": 1767222000.0,
-        "trace_id": None,
-    }
-
-    assert ImageTaskTrigger(**row).serialize()[1] == row
-
-
 async def test_it_fires_once_when_everything_is_over(submitted: Callable[..., str]) -> None:
     trigger = make(submitted(), submitted("a kite [fail]"))
 
-    assert await events(trigger) == [
-        {"status": "done", "deadline": trigger.deadline, "asked_at": trigger.asked_at},
-    ]
+    assert await events(trigger) == [{"status": "done", "deadline": trigger.deadline, "asked_at": trigger.asked_at}]
 
 
 async def test_it_fires_at_the_deadline(submitted: Callable[..., str]) -> None:
@@ -83,15 +63,6 @@ async def test_it_fires_at_the_deadline(submitted: Callable[..., str]) -> None:
 
     assert event["status"] == "deadline"
     assert trigger.deadline <= time.time() < trigger.deadline + 5
-
-
-async def test_a_status_request_that_hangs_does_not_outlive_the_deadline(submitted: Callable[..., str]) -> None:
-    trigger = make(submitted("[poll-hang]"), seconds=1.5)
-
-    (event,) = await events(trigger)
-
-    assert event["status"] == "deadline"
-    assert time.time() < trigger.deadline + 5
 
 
 async def test_the_first_poll_comes_a_full_interval_after_the_deferral(
@@ -109,43 +80,17 @@ async def test_a_key_that_is_refused_ends_the_wait_so_that_a_worker_can_say_so(
     service_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with LocalImageService(latency=0, api_keys=["right"]) as service:
-        fields = {
-            "conn_type": "imagetasks",
-            "host": f"{service.url}/{DIALECT_PATHS[service_name]}",
-            "password": "wrong",
-            "extra": {"service": service_name},
-        }
+        host = f"{service.url}/{DIALECT_PATHS[service_name]}"
+        fields = {"conn_type": "imagetasks", "host": host, "password": "wrong", "extra": {"service": service_name}}
         monkeypatch.setenv("AIRFLOW_CONN_OF_THE_TRIGGER", json.dumps(fields))
-        (event,) = await events(make("some-id"))
 
-    assert event["status"] == "error"
+        assert [event["status"] for event in await events(make("some-id"))] == ["error"]
 
 
 async def test_a_connection_that_is_wrong_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_OF_THE_TRIGGER", json.dumps({"conn_type": "imagetasks"}))
 
-    (event,) = await events(make("some-id"))
-
-    assert event["status"] == "error"
-
-
-async def test_a_connection_that_cannot_be_looked_up_is_looked_up_again(
-    submitted: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    image_task_id, real, calls = submitted(), connections.get_async_connection, []
-
-    async def flaky(conn_id: str) -> Any:
-        calls.append(conn_id)
-        if len(calls) == 1:
-            raise ConnectionError("the API server restarts")
-        return await real(conn_id)
-
-    monkeypatch.setattr(connections, "get_async_connection", flaky)
-
-    (event,) = await events(make(image_task_id))
-
-    assert event["status"] == "done"
-    assert len(calls) == 2
+    assert [event["status"] for event in await events(make("some-id"))] == ["error"]
 
 
 @pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
@@ -157,22 +102,22 @@ async def test_it_waits_by_trace_id(submitted: Callable[..., str], image_service
     assert event["status"] == "done"
 
 
-async def test_waits_for_one_account_read_its_connection_once(
+async def test_waits_for_one_account_read_its_connection_once_also_where_it_is_away_at_first(
     submitted: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import asyncio
-
     ids, real, calls = [submitted(f"kite {number}") for number in range(5)], connections.get_async_connection, []
 
     async def counted(conn_id: str) -> Any:
         calls.append(conn_id)
+        if len(calls) == 1:
+            raise ConnectionError("the API server restarts")
         return await real(conn_id)
 
     monkeypatch.setattr(connections, "get_async_connection", counted)
     fired = await asyncio.gather(*(events(make(image_task_id)) for image_task_id in ids))
 
     assert [event["status"] for (event,) in fired] == ["done"] * 5
-    assert calls == ["of_the_trigger"]
+    assert calls == ["of_the_trigger"] * 2
 
 
 async def test_a_cancelled_wait_is_not_called_a_users_action(

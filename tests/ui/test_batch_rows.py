@@ -23,6 +23,14 @@ def write(path: Path, *numbers: int, end: str = "\n") -> None:
     path.write_text("\n".join(json.dumps({"id": f"r{number}", "index": number}) for number in numbers) + end)
 
 
+def begun(folder: Path, generation: int = 0) -> dict[str, Any]:
+    return {"folder": f"file://{folder}", "generation": generation}
+
+
+def ended(folder: Path) -> dict[str, Any]:
+    return {"manifest": f"file://{folder}/manifest.jsonl"}
+
+
 def pages(batch: dict[str, Any], summary: dict[str, Any] | None, roots: Any, most: int) -> list[list[int]]:
     found, cursor = [], None
     while True:
@@ -37,7 +45,7 @@ def pages(batch: dict[str, Any], summary: dict[str, Any] | None, roots: Any, mos
 def test_a_manifest_is_read_page_by_page(tmp_path: Path, roots: Any) -> None:
     write(tmp_path / "manifest.jsonl", *range(7))
 
-    assert pages({}, {"manifest": f"file://{tmp_path}/manifest.jsonl"}, roots, 3) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert pages({}, ended(tmp_path), roots, 3) == [[0, 1, 2], [3, 4, 5], [6]]
 
 
 def test_before_there_is_a_manifest_the_segments_of_its_generation_are_read_in_their_order(
@@ -49,7 +57,7 @@ def test_before_there_is_a_manifest_the_segments_of_its_generation_are_read_in_t
     write(folder / "outcomes-0-000001.jsonl", 99)
     write(folder / "intents-1-000001.jsonl", 98)
 
-    assert pages({"folder": f"file://{folder}", "generation": 1}, None, roots, 3) == [[0, 1, 2], [3, 4, 5]]
+    assert pages(begun(folder, 1), None, roots, 3) == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_what_comes_later_is_found_from_the_same_cursor(tmp_path: Path, roots: Any) -> None:
@@ -64,14 +72,11 @@ def test_what_comes_later_is_found_from_the_same_cursor(tmp_path: Path, roots: A
     assert (first.next, again and again.next) == (None, "1.0")
 
 
-def test_a_line_that_is_still_being_written_is_left_out(tmp_path: Path, roots: Any) -> None:
+def test_a_line_that_is_still_being_written_is_left_out_and_nothing_is_no_row(tmp_path: Path, roots: Any) -> None:
     write(tmp_path / "batch/outcomes-0-000001.jsonl", 0, 1, end='\n{"id": "r2", "ind')
 
-    assert pages({"folder": f"file://{tmp_path}/batch", "generation": 0}, None, roots, 10) == [[0, 1]]
-
-
-def test_a_batch_that_has_written_nothing_has_no_rows(tmp_path: Path, roots: Any) -> None:
-    assert pages({"folder": f"file://{tmp_path}/none", "generation": 0}, None, roots, 10) == [[]]
+    assert pages(begun(tmp_path / "batch"), None, roots, 10) == [[0, 1]]
+    assert pages(begun(tmp_path / "none"), None, roots, 10) == [[]]
 
 
 @pytest.mark.parametrize("folder", ["file:///etc", "/etc", None, 7, "file:///", "s3://bucket/x"])
@@ -82,11 +87,11 @@ def test_what_lies_outside_the_roots_is_not_read(roots: Any, folder: Any) -> Non
 
 def test_a_manifest_that_is_gone_is_said_to_be(tmp_path: Path, roots: Any) -> None:
     with pytest.raises(OutOfReachError, match="missing"):
-        read_rows({}, {"manifest": f"file://{tmp_path}/gone.jsonl"}, roots, cursor=None, most=5)
+        read_rows({}, ended(tmp_path / "gone"), roots, cursor=None, most=5)
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "-1.0", "0.-5", "9.9", "1e9.0"])
 def test_a_made_up_cursor_breaks_nothing(tmp_path: Path, roots: Any, cursor: str) -> None:
     write(tmp_path / "manifest.jsonl", 0)
 
-    assert read_rows({}, {"manifest": f"file://{tmp_path}/manifest.jsonl"}, roots, cursor=cursor, most=5) is not None
+    assert read_rows({}, ended(tmp_path), roots, cursor=cursor, most=5) is not None

@@ -8,7 +8,7 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -43,10 +43,6 @@ class Airflow:
         self.looked_up.append(conn_id)
         return self.webhook_secret
 
-    @property
-    def was_asked(self) -> bool:
-        return bool(self.woken or self.looked_up)
-
 
 @pytest.fixture
 def airflow() -> Airflow:
@@ -74,44 +70,39 @@ def signed(image_task_id: str, *, at: float | None = None, key: str = SIGNING_KE
     return {"X-Webhook-Timestamp": timestamp, "X-Webhook-Signature": base64.b64encode(digest).decode()}
 
 
-def test_a_callback_wakes_who_waits_for_the_submission(client: TestClient, airflow: Airflow) -> None:
-    response = client.post(url(), content=BODY)
+@pytest.mark.parametrize("body", [BODY, b"", b"not JSON", b"\xff\xfe", b"[" * 100_000, b'{"data": {"taskId": "no"}}'])
+@pytest.mark.parametrize(("woken", "status"), [(1, 200), (0, 202)], ids=["somebody waits", "nobody waits"])
+def test_a_callback_wakes_who_waits_for_the_submission_whatever_its_body_says(
+    client: TestClient, airflow: Airflow, body: bytes, woken: int, status: int
+) -> None:
+    airflow.waiting = woken
 
-    assert (response.status_code, response.json()) == (200, {"woken": 1})
+    response = client.post(url(), content=body)
+
+    assert (response.status_code, response.json()) == (status, {"woken": woken})
     assert airflow.woken == [(PLACE, None)]
 
 
-def test_where_nobody_waits_it_is_accepted_and_polling_goes_on(client: TestClient, airflow: Airflow) -> None:
-    airflow.waiting = 0
-
-    assert client.post(url(), content=BODY).status_code == 202
+def pieces() -> Iterator[bytes]:
+    return (b"x" * (LARGEST_BODY // 10) for _ in range(20))
 
 
-@pytest.mark.parametrize("body", [b"", b"not JSON", b"\xff\xfe", b"[" * 100_000, b'{"data": {"taskId": "another"}}'])
-def test_what_the_body_says_decides_nothing(client: TestClient, airflow: Airflow, body: bytes) -> None:
-    assert client.post(url(), content=body).status_code == 200
-    assert airflow.woken == [(PLACE, None)]
-
-
-def test_a_forged_url_is_refused_before_anything_is_looked_up(client: TestClient, airflow: Airflow) -> None:
-    for forged in (url(secret="another secret of some length"), url()[:-2], "/callback/eyJ", "/callback/x.y"):
-        assert client.post(forged, content=BODY).status_code == 404
-    assert not airflow.was_asked
-
-
-def test_an_oversized_body_is_refused_before_anything_is_looked_up(client: TestClient, airflow: Airflow) -> None:
-    def pieces() -> Any:
-        for _ in range(20):
-            yield b"x" * (LARGEST_BODY // 10)
-
-    assert client.post(url(), content=b"x" * (LARGEST_BODY + 1)).status_code == 413
-    assert client.post(url(), content=pieces()).status_code == 413
-    assert not airflow.was_asked
-
-
-def test_only_post_is_taken(client: TestClient, airflow: Airflow) -> None:
-    assert client.get(url()).status_code == 405
-    assert not airflow.was_asked
+@pytest.mark.parametrize(
+    ("method", "target", "body", "status"),
+    [
+        *[("POST", forged, lambda: BODY, 404) for forged in (url(secret="another secret of some length"), url()[:-2])],
+        *[("POST", forged, lambda: BODY, 404) for forged in ("/callback/eyJ", "/callback/x.y")],
+        ("POST", url(), lambda: b"x" * (LARGEST_BODY + 1), 413),
+        ("POST", url(), pieces, 413),
+        ("GET", url(), lambda: b"", 405),
+    ],
+    ids=["another's", "cut", "half", "made up", "too large", "too large in pieces", "no POST"],
+)
+def test_what_is_forged_or_oversized_is_refused_before_anything_is_looked_up(
+    client: TestClient, airflow: Airflow, method: str, target: str, body: Callable[[], Any], status: int
+) -> None:
+    assert client.request(method, target, content=body()).status_code == status
+    assert (airflow.woken, airflow.looked_up) == ([], [])
 
 
 def test_with_a_webhook_secret_a_good_signature_wakes_the_one_it_is_for(client: TestClient, airflow: Airflow) -> None:
@@ -124,15 +115,14 @@ def test_with_a_webhook_secret_a_good_signature_wakes_the_one_it_is_for(client: 
 @pytest.mark.parametrize(
     "headers",
     [
-        {},
-        signed("task-1", key="somebody's key"),
-        signed("task-2"),
-        signed("task-1", at=time.time() - 3600),
-        signed("task-1", at=time.time() + 3600),
-        {**signed("task-1"), "X-Webhook-Timestamp": "now"},
-        {**signed("task-1"), "X-Webhook-Signature": ""},
+        pytest.param({}, id="none"),
+        pytest.param(signed("task-1", key="somebody's key"), id="wrong key"),
+        pytest.param(signed("task-2"), id="another task"),
+        pytest.param(signed("task-1", at=time.time() - 3600), id="old"),
+        pytest.param(signed("task-1", at=time.time() + 3600), id="from the future"),
+        pytest.param({**signed("task-1"), "X-Webhook-Timestamp": "now"}, id="no time"),
+        pytest.param({**signed("task-1"), "X-Webhook-Signature": ""}, id="empty"),
     ],
-    ids=["none", "wrong key", "another task", "old", "from the future", "no time", "empty"],
 )
 def test_with_a_webhook_secret_anything_else_is_refused(
     client: TestClient, airflow: Airflow, headers: dict[str, str]
@@ -143,19 +133,16 @@ def test_with_a_webhook_secret_anything_else_is_refused(
     assert airflow.woken == []
 
 
+ID = "task-1"
+
+
 @pytest.mark.parametrize(
-    "body",
-    [
-        {"data": {"taskId": "task-1"}},
-        {"data": {"task_id": "task-1"}},
-        {"taskId": "task-1"},
-        {"task_id": "task-1", "data": None},
-    ],
+    "body", [{"data": {"taskId": ID}}, {"data": {"task_id": ID}}, {"taskId": ID}, {"task_id": ID, "data": None}]
 )
 def test_the_id_is_found_wherever_kie_s_documents_put_it(body: dict[str, Any]) -> None:
-    headers = {name.lower(): value for name, value in signed("task-1", at=1000).items()}
+    headers = {name.lower(): value for name, value in signed(ID, at=1000).items()}
 
-    assert signed_task_id(SIGNING_KEY, headers, json.dumps(body).encode(), now=1010) == "task-1"
+    assert signed_task_id(SIGNING_KEY, headers, json.dumps(body).encode(), now=1010) == ID
 
 
 def test_where_the_connection_cannot_be_looked_up_the_service_may_call_again(

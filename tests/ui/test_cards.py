@@ -21,6 +21,8 @@ def xcom(value: Any, key: str = "return_value", task_id: str = "task", run_key: 
 
 
 ASKED = xcom(TOLD, key="image_task", task_id="submit")
+THEIRS = xcom([{"id": "it-2", **ERROR}], key="image_task_failures")
+BATCH = xcom({"folder": "file:///b", "total": 40, "model": "m", "service": "kie"}, key="image_batch", task_id="b")
 
 
 def file(index: int = 0, image_task_id: str = "it-1") -> dict[str, Any]:
@@ -31,23 +33,25 @@ def made(*xcoms: XCom, run_state: str = "running") -> dict[str, Any]:
     return card(ASKED, collect_results(xcoms), run_state, lambda dag_id, each: {"uri": each["uri"]})
 
 
-def test_an_image_task_of_which_nothing_came_back_is_waited_for() -> None:
-    shown = made()
+@pytest.mark.parametrize(
+    ("xcoms", "run_state", "state"),
+    [
+        pytest.param([], "running", "waiting", id="nothing came back"),
+        pytest.param([], "failed", "unfinished", id="the run is over"),
+        pytest.param([xcom(RECORD, run_key=2)], "running", "waiting", id="another run's"),
+        pytest.param([xcom(RECORD)], "running", "ready", id="a sensor's"),
+        pytest.param([xcom([RECORD])], "running", "ready", id="a sensor's of several"),
+        pytest.param([THEIRS, xcom([RECORD], key="image_tasks")], "running", "ready", id="read beside one that failed"),
+        pytest.param([THEIRS], "running", "waiting", id="one that it waited for with it has failed"),
+    ],
+)
+def test_what_came_back_in_its_run_tells_how_far_it_is(xcoms: list[XCom], run_state: str, state: str) -> None:
+    shown = made(*xcoms, run_state=run_state)
 
-    assert shown["state"] == "waiting"
+    assert shown["state"] == state
+    assert shown["duration"] == (2.5 if state == "ready" else None)
     assert (shown["prompt"], shown["model"], shown["service"]) == ("a kite", "m", "kie")
     assert (shown["dag_id"], shown["run_id"], shown["task_id"], shown["map_index"]) == ("kites", "run", "submit", -1)
-
-
-def test_when_the_run_is_over_it_has_no_result() -> None:
-    assert made(run_state="failed")["state"] == "unfinished"
-
-
-@pytest.mark.parametrize("value", [RECORD, [RECORD]])
-def test_a_sensor_s_record_tells_that_it_is_ready(value: Any) -> None:
-    shown = made(xcom(value))
-
-    assert (shown["state"], shown["duration"]) == ("ready", 2.5)
 
 
 def test_a_download_shows_its_pictures_in_their_order() -> None:
@@ -63,13 +67,6 @@ def test_a_failure_says_why() -> None:
     assert (shown["state"], shown["error"]) == ("failed", ERROR)
 
 
-def test_of_several_that_one_sensor_waited_for_each_has_its_own_end() -> None:
-    others = xcom([{"id": "it-2", **ERROR}], key="image_task_failures")
-
-    assert made(others, xcom([RECORD], key="image_tasks"))["state"] == "ready"
-    assert made(others)["state"] == "waiting"
-
-
 def test_a_submission_that_was_refused_has_a_card_that_says_why() -> None:
     refused = xcom({"prompt": "a kite", "service": "kie", "error": ERROR}, key="image_task_refused")
 
@@ -78,34 +75,26 @@ def test_a_submission_that_was_refused_has_a_card_that_says_why() -> None:
     assert (shown["state"], shown["prompt"], shown["error"]) == ("failed", "a kite", ERROR)
 
 
-def test_another_run_s_results_are_not_mixed_in() -> None:
-    assert made(xcom(RECORD, run_key=2))["state"] == "waiting"
-
-
 def test_a_batch_tells_how_far_it_is_and_what_it_came_to() -> None:
-    asked = xcom({"folder": "file:///b", "total": 40, "model": "m", "service": "kie"}, key="image_batch", task_id="b")
     progress = xcom({"total": 40, "submitted": 30, "succeeded": 9, "failed": 1, "running": 20}, "progress", "b")
     summary = xcom({"manifest": "file:///b/m", "total": 40, "succeeded": 38, "failed": 2, "cost": 1.5}, task_id="b")
 
-    under_way = batch_card(asked, collect_results([progress]), "deferred", [])
-    done = batch_card(asked, collect_results([progress, summary]), "success", [])
+    under_way = batch_card(BATCH, collect_results([progress]), "deferred", [])
+    done = batch_card(BATCH, collect_results([progress, summary]), "success", [])
 
     assert under_way["counts"] == {"total": 40, "submitted": 30, "succeeded": 9, "failed": 1, "running": 20}
-    assert (under_way["state"], batch_card(asked, collect_results([]), "running", [])["counts"]["total"]) == (
-        "waiting",
-        40,
-    )
+    assert under_way["state"] == "waiting"
+    assert batch_card(BATCH, collect_results([]), "running", [])["counts"]["total"] == 40
     assert done["counts"] == {"total": 40, "submitted": 40, "succeeded": 38, "failed": 2, "running": 0}
     assert (done["state"], done["cost"]) == ("stored", 1.5)
-    assert batch_card(asked, collect_results([progress]), "failed", [])["state"] == "failed"
+    assert batch_card(BATCH, collect_results([progress]), "failed", [])["state"] == "failed"
 
 
 def test_a_row_of_a_batch_is_a_card_like_any_other() -> None:
-    asked = xcom({"folder": "file:///b", "model": "m", "service": "kie"}, key="image_batch", task_id="b")
     row = {"id": "r7", "index": 7, "prompt": "a kite", "status": "succeeded", "image_task_id": "it", "files": [file()]}
 
-    shown = row_card(asked, row, lambda dag_id, each: {"uri": each["uri"]})
-    failed = row_card(asked, {**row, "status": "failed", "files": [], "error": ERROR}, lambda *_: {})
+    shown = row_card(BATCH, row, lambda dag_id, each: {"uri": each["uri"]})
+    failed = row_card(BATCH, {**row, "status": "failed", "files": [], "error": ERROR}, lambda *_: {})
 
     assert (shown["state"], shown["prompt"], shown["model"], len(shown["pictures"])) == ("stored", "a kite", "m", 1)
     assert (failed["state"], failed["error"]) == ("failed", ERROR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
@@ -54,7 +55,8 @@ def test_a_picture_and_its_thumbnail_are_served_so_that_a_browser_runs_nothing(c
         assert each.headers["X-Content-Type-Options"] == "nosniff"
         assert each.headers["Cache-Control"] == "private, max-age=3600"
     assert picture.headers["Content-Disposition"] == 'inline; filename="a_kite.png"'
-    assert download.headers["Content-Disposition"].startswith("attachment")
+    assert download.headers["Content-Disposition"].startswith("attachment; filename=")
+    assert len(download.content) == int(download.headers["Content-Length"])
 
 
 @pytest.mark.parametrize("after", ["", "/thumbnail"])
@@ -72,7 +74,9 @@ def test_only_our_own_link_of_the_same_dag_leads_somewhere(client: TestClient, r
 
     assert get(client, uri, after, dag_id="other").status_code == 404
     assert get(client, uri, after, links=PictureLinks("another key")).status_code == 404
-    assert client.get(f"/dags/kites/pictures/x{after}").status_code == 404
+    for token in ("x", "../../../etc/passwd", "..%2f..%2fetc%2fpasswd", "file:///etc/passwd", "%00"):
+        assert client.get(f"/dags/kites/pictures/{token}{after}").status_code == 404
+        assert client.get(f"/dags/kites/pictures/{quote(token, safe='')}{after}").status_code == 404
     # A root may have been taken away since the link was signed.
     assert get(client, f"file://{root.parent}/outside.png", after).status_code == 404
     assert get(client, uri, after).status_code == 200

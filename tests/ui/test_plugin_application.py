@@ -44,5 +44,7 @@ def test_scripts_are_asked_for_anew_and_nothing_is_said_of_the_application() -> 
     script = client.get("/static/gallery.js")
 
     assert (script.status_code, script.headers["Cache-Control"]) == (200, "no-cache")
+    assert script.headers["Content-Type"].startswith("text/javascript")
     assert script.headers["X-Content-Type-Options"] == "nosniff"
-    assert {client.get(path).status_code for path in ("/docs", "/redoc", "/openapi.json")} == {404}
+    closed = ("docs", "redoc", "openapi.json", "callback/eyJ", "static/..%2fplugin.py")
+    assert {client.get(f"/{path}").status_code for path in closed} == {404}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from airflow_provider_imagetasks.files.pictures import UnusablePictureError
 from airflow_provider_imagetasks.ui.roots import Location, locate, read_roots
 from airflow_provider_imagetasks.ui.thumbnails import EDGE, PixelBudget, Thumbnails
 
-Place = Callable[[str], Location]
-
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
@@ -26,56 +23,47 @@ def pictures(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def place(pictures: Path) -> Place:
-    def located(name: str) -> Location:
-        location = locate(f"file://{pictures}/{name}", read_roots(f"file://{pictures}"))
-        assert location is not None
-        return location
+def thumbnails(tmp_path: Path) -> Thumbnails:
+    return Thumbnails(tmp_path / "cache")
 
-    return located
+
+def draw(path: Path, size: tuple[int, int] = (900, 900), mode: str = "RGB", colour: str | int = 0) -> Location:
+    """Draw a picture, and return the place where it lies."""
+    Image.new(mode, size, colour).save(path)
+    return place(path)
+
+
+def place(path: Path) -> Location:
+    location = locate(f"file://{path}", read_roots(f"file://{path.parent}"))
+    assert location is not None
+    return location
 
 
 @pytest.mark.parametrize(("name", "mode"), [("a.png", "RGBA"), ("a.jpg", "RGB"), ("a.webp", "RGB"), ("a.gif", "P")])
 def test_every_kind_of_raster_picture_gets_a_small_webp(
-    tmp_path: Path, pictures: Path, place: Place, name: str, mode: str
+    thumbnails: Thumbnails, pictures: Path, name: str, mode: str
 ) -> None:
-    Image.new(mode, (1600, 800), 3 if mode == "P" else "tomato").save(pictures / name)
+    location = draw(pictures / name, (1600, 800), mode, 3 if mode == "P" else "tomato")
 
-    path = Thumbnails(tmp_path / "cache").get(place(name), "hash")
-
-    with Image.open(path) as thumbnail:
-        assert thumbnail.format == "WEBP"
-        assert thumbnail.size == (EDGE, EDGE // 2)
+    with Image.open(thumbnails.get(location, "hash")) as thumbnail:
+        assert (thumbnail.format, thumbnail.size) == ("WEBP", (EDGE, EDGE // 2))
 
 
-def test_many_requests_for_one_picture_decode_it_once(tmp_path: Path, pictures: Path, place: Place) -> None:
-    Image.new("RGB", (900, 900)).save(pictures / "a.png")
-    thumbnails = Thumbnails(tmp_path / "cache")
+def test_many_requests_for_one_picture_decode_it_once_for_all_api_servers_of_the_machine(
+    thumbnails: Thumbnails, tmp_path: Path, pictures: Path
+) -> None:
+    location, other = draw(pictures / "a.png"), Thumbnails(tmp_path / "cache")
 
     with ThreadPoolExecutor(8) as threads:
-        paths = set(threads.map(lambda _: thumbnails.get(place("a.png"), "hash"), range(24)))
+        paths = set(threads.map(lambda _: thumbnails.get(location, "hash"), range(24)))
 
-    assert len(paths) == 1
-    assert thumbnails.made == 1
-
-
-def test_another_api_server_on_the_machine_uses_what_is_there(tmp_path: Path, pictures: Path, place: Place) -> None:
-    Image.new("RGB", (900, 900)).save(pictures / "a.png")
-    Thumbnails(tmp_path / "cache").get(place("a.png"), "hash")
-
-    other = Thumbnails(tmp_path / "cache")
-    other.get(place("a.png"), "hash")
-
-    assert other.made == 0
+    assert paths == {other.get(location, "hash")}
+    assert (thumbnails.made, other.made) == (1, 0)
 
 
-def test_a_new_picture_at_the_same_place_gets_a_new_thumbnail(tmp_path: Path, pictures: Path, place: Place) -> None:
-    thumbnails = Thumbnails(tmp_path / "cache")
-    Image.new("RGB", (10, 10)).save(pictures / "a.png")
-    before = thumbnails.get(place("a.png"), "hash of the first")
-    Image.new("RGB", (20, 10)).save(pictures / "a.png")
-
-    after = thumbnails.get(place("a.png"), "hash of the second")
+def test_a_new_picture_at_the_same_place_gets_a_new_thumbnail(thumbnails: Thumbnails, pictures: Path) -> None:
+    before = thumbnails.get(draw(pictures / "a.png", (10, 10)), "hash of the first")
+    after = thumbnails.get(draw(pictures / "a.png", (20, 10)), "hash of the second")
 
     assert before != after
     with Image.open(after) as thumbnail:
@@ -92,41 +80,43 @@ def test_a_new_picture_at_the_same_place_gets_a_new_thumbnail(tmp_path: Path, pi
         b"BM" + bytes(60),
     ],
 )
-def test_what_is_no_raster_picture_gets_none(tmp_path: Path, pictures: Path, place: Place, content: bytes) -> None:
+def test_what_is_no_raster_picture_gets_none(thumbnails: Thumbnails, pictures: Path, content: bytes) -> None:
     (pictures / "a.png").write_bytes(content)
 
     with pytest.raises(UnusablePictureError):
-        Thumbnails(tmp_path / "cache").get(place("a.png"), "hash")
+        thumbnails.get(place(pictures / "a.png"), "hash")
 
 
-def test_a_picture_with_too_many_pixels_is_refused_by_its_header(tmp_path: Path, pictures: Path, place: Place) -> None:
-    Image.new("1", (2000, 2000)).save(pictures / "bomb.png")
+def test_a_picture_with_too_many_pixels_is_refused_by_its_header(tmp_path: Path, pictures: Path) -> None:
+    bomb, thumbnails = (
+        draw(pictures / "bomb.png", (2000, 2000), "1"),
+        Thumbnails(tmp_path, budget=PixelBudget(1_000_000)),
+    )
 
     with pytest.raises(UnusablePictureError, match="4,000,000 pixels, more than 1,000,000"):
-        Thumbnails(tmp_path / "cache", budget=PixelBudget(1_000_000)).get(place("bomb.png"), "hash")
+        thumbnails.get(bomb, "hash")
 
 
-def test_a_cut_off_picture_leaves_nothing_in_the_cache(tmp_path: Path, pictures: Path, place: Place) -> None:
+def test_a_cut_off_picture_leaves_nothing_in_the_cache(thumbnails: Thumbnails, tmp_path: Path, pictures: Path) -> None:
     Image.effect_noise((600, 600), 90).save(pictures / "a.png")
     whole = (pictures / "a.png").read_bytes()
     (pictures / "a.png").write_bytes(whole[: len(whole) // 2])
 
     with pytest.raises(UnusablePictureError, match="damaged"):
-        Thumbnails(tmp_path / "cache").get(place("a.png"), "hash")
+        thumbnails.get(place(pictures / "a.png"), "hash")
 
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_the_folder_stays_within_its_bound(tmp_path: Path, pictures: Path, place: Place) -> None:
-    most = 40_000
-    thumbnails = Thumbnails(tmp_path / "cache", most_bytes=most)
+def test_the_folder_stays_within_its_bound(tmp_path: Path, pictures: Path) -> None:
+    thumbnails = Thumbnails(tmp_path / "cache", most_bytes=40_000)
     for number in range(8):
         Image.effect_noise((512, 512), 60).save(pictures / f"{number}.png")
-        thumbnails.get(place(f"{number}.png"), "hash")
+        thumbnails.get(place(pictures / f"{number}.png"), "hash")
 
     kept = [path.stat().st_size for path in (tmp_path / "cache").iterdir()]
 
-    assert sum(kept) <= most
+    assert sum(kept) <= 40_000
     assert len(kept) < 8
 
 
@@ -149,10 +139,9 @@ def test_pixels_that_are_decoded_at_the_same_time_stay_within_a_bound() -> None:
     assert 40 < most <= 100
 
 
-def test_a_folder_that_others_can_enter_is_not_used(tmp_path: Path, pictures: Path, place: Place) -> None:
-    Image.new("RGB", (10, 10)).save(pictures / "a.png")
-    (tmp_path / "cache").mkdir(mode=0o777)
+def test_a_folder_that_others_can_enter_is_not_used(thumbnails: Thumbnails, tmp_path: Path, pictures: Path) -> None:
+    (tmp_path / "cache").mkdir()
     (tmp_path / "cache").chmod(0o777)
 
     with pytest.raises(PermissionError, match="not this user's alone"):
-        Thumbnails(tmp_path / "cache").get(place("a.png"), "hash")
+        thumbnails.get(draw(pictures / "a.png"), "hash")

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace
 from airflow_provider_imagetasks.ui.waking import resume_waiting
-from tests.ui.conftest import NOW, MetadataDatabase
+from tests.ui.conftest import NOW, SENSOR_TRIGGER, MetadataDatabase
 
 IDS = {"image_task_ids": ["it-1"]}
 
@@ -53,29 +53,24 @@ def test_who_waits_for_the_image_task_is_handed_to_the_scheduler_to_read_it(
     assert "done" in str(task.next_kwargs)
 
 
-def test_a_second_call_finds_nobody(database: MetadataDatabase) -> None:
-    database.defer("wait", IDS)
-
-    assert [wake(database), wake(database)] == [1, 0]
-
-
 @pytest.mark.parametrize(
     "other",
     [
-        {"kwargs": {"image_task_ids": ["it-2"]}},
-        {"kwargs": {"image_task_ids": [], "trace_id": "trace-2"}},
-        {"kwargs": {"image_task_ids": "it-1"}},
-        {"kwargs": IDS, "run_id": "another_run"},
-        {"kwargs": IDS, "dag_id": "other_kites"},
-        {"kwargs": IDS, "state": "running"},
-        {"kwargs": IDS, "classpath": "airflow_provider_imagetasks.triggers.image_batch.ImageBatchTrigger"},
-        {"kwargs": IDS, "classpath": "somebody.else.Trigger"},
-        {"kwargs": IDS, "seconds_ago": 14},
+        pytest.param({"kwargs": {"image_task_ids": ["it-2"]}}, id="another id"),
+        pytest.param({"kwargs": {"image_task_ids": [], "trace_id": "trace-2"}}, id="another trace id"),
+        pytest.param({"kwargs": {"image_task_ids": "it-1"}}, id="odd"),
+        pytest.param({"run_id": "another_run"}, id="run"),
+        pytest.param({"dag_id": "other_kites"}, id="Dag"),
+        pytest.param({"state": "running"}, id="running"),
+        pytest.param(
+            {"classpath": SENSOR_TRIGGER.replace("image_task.ImageTask", "image_batch.ImageBatch")}, id="batch"
+        ),
+        pytest.param({"classpath": "somebody.else.Trigger"}, id="not ours"),
+        pytest.param({"seconds_ago": 14}, id="only just deferred"),
     ],
-    ids=["another id", "another trace id", "odd", "run", "Dag", "running", "a batch", "not ours", "only just deferred"],
 )
 def test_nobody_else_is_woken(database: MetadataDatabase, other: dict[str, Any]) -> None:
-    database.defer("wait", **other)
+    database.defer("wait", **{"kwargs": IDS, **other})
 
     assert wake(database) == 0
 
@@ -96,10 +91,10 @@ def test_one_sensor_of_many_submissions_is_woken_by_each(database: MetadataDatab
     assert wake(database, place(map_index=7)) == 1
 
 
-def test_a_signed_call_about_another_image_task_wakes_nobody(database: MetadataDatabase) -> None:
+def test_a_signed_call_wakes_once_and_only_who_waits_for_the_image_task_it_is_about(database: MetadataDatabase) -> None:
     database.defer("wait", IDS)
 
-    assert [wake(database, only="it-2"), wake(database, only="it-1")] == [0, 1]
+    assert [wake(database, only="it-2"), wake(database, only="it-1"), wake(database)] == [0, 1, 0]
 
 
 @pytest.mark.parametrize("value", [None, "it-1", {}, {"id": 7}, {"id": ["it-1"]}])
