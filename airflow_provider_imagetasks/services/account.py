@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_imagetasks.exceptions import AuthenticationError, InvalidRequestError
+from airflow_provider_imagetasks.services.account_fields import ConnectionFields
 from airflow_provider_imagetasks.services.rates import Rate, active_limit, parse_rate
 
 DEFAULT_CONN_ID = "imagetasks_default"
@@ -100,7 +100,7 @@ def read_account(
     :raises InvalidRequestError: names the field that is wrong.
     :raises AuthenticationError: no key, or one that cannot be sent.
     """
-    fields = _ConnectionFields(conn_id, extra)
+    fields = ConnectionFields(conn_id, extra)
     allow_private_hosts = fields.flag("allow_private_hosts", default=False)
     submit_rate, query_rate = fields.text("submit_rate"), fields.text("query_rate")
     return Account(
@@ -163,7 +163,7 @@ def _key(conn_id: str, key: str | None, required: bool) -> str | None:
 
 
 def _server_command(
-    fields: _ConnectionFields, conn_id: str, is_tool_server: bool, allow_commands: bool
+    fields: ConnectionFields, conn_id: str, is_tool_server: bool, allow_commands: bool
 ) -> ServerCommand | None:
     command = fields.text("command")
     if command is None or not is_tool_server:
@@ -228,122 +228,3 @@ def is_loopback(hostname: str) -> bool:
         return ipaddress.ip_address(hostname).is_loopback
     except ValueError:
         return False
-
-
-class _ConnectionFields:
-    """Reads extra fields, which the UI's form may deliver as text, number, null or empty text.
-
-    Every reader returns None, or nothing, for a field that is absent or empty, and raises ``InvalidRequestError`` for
-    a value that it cannot be.
-
-    :param conn_id: the connection's id, for messages.
-    """
-
-    def __init__(self, conn_id: str, extra: Mapping[str, Any]) -> None:
-        self._conn_id = conn_id
-        self._extra = extra
-
-    def name(self, key: str) -> str:
-        return f"Extra field {key!r} of connection {self._conn_id!r}"
-
-    def _value(self, key: str) -> Any:
-        value = self._extra.get(key)
-        return None if value is None or (isinstance(value, str) and not value.strip()) else value
-
-    def _wrong(self, key: str, wanted: str) -> InvalidRequestError:
-        return InvalidRequestError(f"{self.name(key)} is {self._extra[key]!r}; it must be {wanted}")
-
-    def text(self, key: str) -> str | None:
-        value = self._value(key)
-        if value is not None and not isinstance(value, str):
-            raise self._wrong(key, "text")
-        return value.strip() if value is not None else None
-
-    def web_address(self, key: str) -> str | None:
-        value = self.text(key)
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise self._wrong(key, "a URL that starts with https://")
-        return value
-
-    def number(self, key: str, *, minimum: float) -> float | None:
-        value = self._value(key)
-        if value is None:
-            return None
-        try:
-            number = float(value) if not isinstance(value, bool) else float("nan")
-        except (TypeError, ValueError, OverflowError):
-            number = float("nan")
-        if not minimum <= number < float("inf"):
-            raise self._wrong(key, f"a number of at least {minimum:g}")
-        return number
-
-    def whole_number(self, key: str, *, minimum: int) -> int | None:
-        number = self.number(key, minimum=minimum)
-        if number is not None and number != int(number):
-            raise self._wrong(key, "a whole number")
-        return int(number) if number is not None else None
-
-    def flag(self, key: str, *, default: bool, wanted: str = "true or false") -> bool:
-        value = self._value(key)
-        if value is None:
-            return default
-        if str(value).strip().lower() not in ("true", "false"):
-            raise self._wrong(key, wanted)
-        return str(value).strip().lower() == "true"
-
-    def flag_or_path(self, key: str) -> bool | str:
-        """Return a truth value, or the text that is none."""
-        value = self._value(key)
-        if isinstance(value, str) and value.strip().lower() not in ("true", "false"):
-            return value
-        return self.flag(key, default=True, wanted="true, false or the path of a CA bundle")
-
-    def names(self, key: str) -> tuple[str, ...]:
-        """Return host names in lower case, from a list or separated by commas."""
-        value = self._value(key)
-        if value is None:
-            return ()
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-            raise self._wrong(key, "a list of host names")
-        return tuple(part.strip().lower() for part in parts if part.strip())
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        """Return a list of texts, also from a JSON text."""
-        value = self._parsed(key)
-        if value is None:
-            return ()
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self._wrong(key, "a list of texts")
-        return tuple(value)
-
-    def pairs(self, key: str) -> tuple[tuple[str, str], ...]:
-        """Return the fields of an object of texts, by name, also from a JSON text."""
-        value = self._parsed(key)
-        if value is None:
-            return ()
-        if not isinstance(value, dict) or not all(isinstance(item, str) and item for item in value.values()):
-            # Not by _wrong, which would show the values: they may be keys.
-            raise InvalidRequestError(f"{self.name(key)} must be an object whose values are texts")
-        return tuple(sorted(value.items()))
-
-    def folder(self, key: str) -> str | None:
-        value = self.text(key)
-        if value is not None and not value.startswith("/"):
-            raise self._wrong(key, "the absolute path of a folder")
-        return value.rstrip("/") or "/" if value is not None else None
-
-    def folders(self, key: str) -> tuple[tuple[str, str], ...]:
-        pairs = self.pairs(key)
-        if not all(name.startswith("/") and folder.startswith("/") for name, folder in pairs):
-            raise self._wrong(key, "an object of absolute paths: the server's folder, and where workers find it")
-        return tuple((name.rstrip("/"), folder.rstrip("/")) for name, folder in pairs)
-
-    def _parsed(self, key: str) -> Any:
-        value = self._value(key)
-        if not isinstance(value, str):
-            return value
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
