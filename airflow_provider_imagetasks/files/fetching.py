@@ -1,10 +1,9 @@
-"""Fetches results: over HTTP, bounded, guarded and without the API key; or from a folder shared with an MCP server."""
+"""Fetches results over HTTP: bounded in size and time, guarded, and never with the API key."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import urljoin
 
 import aiohttp
@@ -36,7 +35,7 @@ class Fetcher:
         self._account = account
         self._proxies = Proxies(account)
         self._addresses = ResultAddresses(account, self._proxies)
-        self._session: aiohttp.ClientSession
+        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Fetcher:
         context = await asyncio.to_thread(tls_context, self._account)
@@ -54,7 +53,8 @@ class Fetcher:
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
-        await self._session.close()
+        if self._session is not None:
+            await self._session.close()
 
     async def fetch(self, url: str, scratch: Path) -> bytes | Path:
         """Return what ``url`` holds, after up to four attempts where the way to it fails.
@@ -73,6 +73,8 @@ class Fetcher:
         raise AssertionError("the last attempt returns or raises")
 
     async def _fetch_once(self, url: str, scratch: Path) -> bytes | Path:
+        if self._session is None:
+            raise RuntimeError("the fetcher is not open; use it in 'async with'")
         for _ in range(MOST_REDIRECTS + 1):
             self._addresses.check(url)
             try:
@@ -129,70 +131,3 @@ def shown(url: str) -> str:
     address = url.partition("?")[0]
     scheme, separator, rest = address.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"[:200]
-
-
-def fetch_shared(path: str, target: Path, account: Account) -> None:
-    """Copy a result from the shared folder.
-
-    :param path: as the server shows it, its home folder as ``~``.
-    :raises DownloadError: it is not there, or the folder is not reachable from here.
-    :raises UnsafeResultError: it lies outside the server's output folder, by its name or through a link, or is no file
-        or too large.
-    """
-    if account.output_dir is None:
-        raise DownloadError(
-            f"The picture is the file {path} at the server, and connection {account.conn_id!r} does not say where its "
-            "folder is found here: set the extra fields 'output_dir' and, where it has another name here, 'path_map'",
-            retryable=False,
-            retry_advice="Set them, then Clear the task; nothing is paid again.",
-        )
-    folder = PurePosixPath(account.output_dir)
-    named = _named(path, folder)
-    if named is None:
-        raise UnsafeResultError(
-            f"The server names the result {path}, which lies outside its output_dir {account.output_dir}; such files "
-            "are not read. Set output_dir to its OPENAI_IMAGE_OUTPUT_DIR if that is another"
-        )
-    here = Path(_mapped(str(folder), account))
-    found = here / named.relative_to(folder)
-    if not here.is_dir():
-        raise DownloadError(
-            f"The server's output_dir {account.output_dir} is not reachable here: there is no folder {here}. The "
-            f"picture is the file {named} on the server's disk. Mount that folder on every worker, and name its place "
-            "in the extra field 'path_map' where it differs"
-        )
-    real = found.resolve()
-    if not real.is_relative_to(here.resolve()):
-        raise UnsafeResultError(f"The result {found} leads out of {here} by a link; such files are not read")
-    if not real.exists():
-        raise DownloadError(
-            f"The server says that it wrote {named}, and there is no such file in {here} here. Was it removed, or is "
-            "another folder mounted there?"
-        )
-    if not real.is_file():
-        raise UnsafeResultError(f"The result {found} is no file")
-    if real.stat().st_size > LARGEST_BYTES:
-        raise UnsafeResultError(f"The result {found} has more than {LARGEST_BYTES:,} bytes")
-    shutil.copyfile(real, target)
-
-
-def _named(path: str, folder: PurePosixPath) -> PurePosixPath | None:
-    """Return the full path of a result in the server's output folder, None for one that lies elsewhere."""
-    candidates = [path]
-    if path.startswith("~"):
-        # The server shows its home folder as "~", and does not say which that is: one of those above its folder.
-        homes = (*folder.parents, folder)
-        candidates = [f"{home}{path[1:]}".replace("//", "/") for home in homes]
-    for candidate in candidates:
-        named = PurePosixPath(candidate)
-        if named.is_absolute() and ".." not in named.parts and named != folder and named.is_relative_to(folder):
-            return named
-    return None
-
-
-def _mapped(folder: str, account: Account) -> str:
-    """Return where a folder of the server is found here, by the longest prefix that the connection maps."""
-    for theirs, ours in sorted(account.path_map, key=lambda pair: len(pair[0]), reverse=True):
-        if folder == theirs or folder.startswith(f"{theirs}/"):
-            return ours + folder[len(theirs) :]
-    return folder

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, UnsafeResultError
-from airflow_provider_imagetasks.files.fetching import fetch_shared
 from airflow_provider_imagetasks.files.filenames import check_filename, file_name, holds_id
 from airflow_provider_imagetasks.files.object_storage import fetch_those_there, is_missing, put_in_place, uri_of
 from airflow_provider_imagetasks.files.pictures import EXTENSIONS, Picture, UnusablePictureError, inspect_picture
+from airflow_provider_imagetasks.files.shared_folder import fetch_shared
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask

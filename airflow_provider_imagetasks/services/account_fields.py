@@ -23,6 +23,7 @@ class ConnectionFields:
         self._extra = extra
 
     def name(self, key: str) -> str:
+        """Return what a message calls the field."""
         return f"Extra field {key!r} of connection {self._conn_id!r}"
 
     def _value(self, key: str) -> Any:
@@ -33,18 +34,21 @@ class ConnectionFields:
         return InvalidRequestError(f"{self.name(key)} is {self._extra[key]!r}; it must be {wanted}")
 
     def text(self, key: str) -> str | None:
+        """Return a text without blanks around it."""
         value = self._value(key)
         if value is not None and not isinstance(value, str):
             raise self._wrong(key, "text")
         return value.strip() if value is not None else None
 
     def web_address(self, key: str) -> str | None:
+        """Return a URL."""
         value = self.text(key)
         if value is not None and not value.startswith(("http://", "https://")):
             raise self._wrong(key, "a URL that starts with https://")
         return value
 
     def number(self, key: str, *, minimum: float) -> float | None:
+        """Return a finite number."""
         value = self._value(key)
         if value is None:
             return None
@@ -57,12 +61,14 @@ class ConnectionFields:
         return number
 
     def whole_number(self, key: str, *, minimum: int) -> int | None:
+        """Return a whole number."""
         number = self.number(key, minimum=minimum)
         if number is not None and number != int(number):
             raise self._wrong(key, "a whole number")
         return int(number) if number is not None else None
 
     def flag(self, key: str, *, default: bool, wanted: str = "true or false") -> bool:
+        """Return a truth value."""
         value = self._value(key)
         if value is None:
             return default
@@ -107,18 +113,21 @@ class ConnectionFields:
         return tuple(sorted(value.items()))
 
     def folder(self, key: str) -> str | None:
+        """Return the absolute path of a folder, without a slash at its end."""
         value = self.text(key)
         if value is not None and not value.startswith("/"):
             raise self._wrong(key, "the absolute path of a folder")
         return value.rstrip("/") or "/" if value is not None else None
 
     def folders(self, key: str) -> tuple[tuple[str, str], ...]:
+        """Return pairs of absolute paths."""
         pairs = self.pairs(key)
         if not all(name.startswith("/") and folder.startswith("/") for name, folder in pairs):
             raise self._wrong(key, "an object of absolute paths: the server's folder, and where workers find it")
         return tuple((name.rstrip("/"), folder.rstrip("/")) for name, folder in pairs)
 
     def _parsed(self, key: str) -> Any:
+        """Return a value that a form delivers as JSON in a text."""
         value = self._value(key)
         if not isinstance(value, str):
             return value

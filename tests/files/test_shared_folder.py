@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
-from airflow_provider_imagetasks.files.fetching import fetch_shared
+from airflow_provider_imagetasks.files.shared_folder import fetch_shared
 from airflow_provider_imagetasks.services.account import Account
 
 

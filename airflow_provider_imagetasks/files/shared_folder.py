@@ -1,0 +1,77 @@
+"""Results that are files on an MCP server's own disk, read through a folder that the workers share with it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path, PurePosixPath
+
+from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
+from airflow_provider_imagetasks.files.pictures import LARGEST_BYTES
+from airflow_provider_imagetasks.services.account import Account
+
+
+def fetch_shared(path: str, target: Path, account: Account) -> None:
+    """Copy a result from the shared folder.
+
+    :param path: as the server shows it, its home folder as ``~``.
+    :raises DownloadError: it is not there, or the folder is not reachable from here.
+    :raises UnsafeResultError: it lies outside the server's output folder, by its name or through a link, or is no file
+        or too large.
+    """
+    if account.output_dir is None:
+        raise DownloadError(
+            f"The picture is the file {path} at the server, and connection {account.conn_id!r} does not say where its "
+            "folder is found here: set the extra fields 'output_dir' and, where it has another name here, 'path_map'",
+            retryable=False,
+            retry_advice="Set them, then Clear the task; nothing is paid again.",
+        )
+    folder = PurePosixPath(account.output_dir)
+    named = _named(path, folder)
+    if named is None:
+        raise UnsafeResultError(
+            f"The server names the result {path}, which lies outside its output_dir {account.output_dir}; such files "
+            "are not read. Set output_dir to its OPENAI_IMAGE_OUTPUT_DIR if that is another"
+        )
+    here = Path(_mapped(str(folder), account))
+    found = here / named.relative_to(folder)
+    if not here.is_dir():
+        raise DownloadError(
+            f"The server's output_dir {account.output_dir} is not reachable here: there is no folder {here}. The "
+            f"picture is the file {named} on the server's disk. Mount that folder on every worker, and name its place "
+            "in the extra field 'path_map' where it differs"
+        )
+    real = found.resolve()
+    if not real.is_relative_to(here.resolve()):
+        raise UnsafeResultError(f"The result {found} leads out of {here} by a link; such files are not read")
+    if not real.exists():
+        raise DownloadError(
+            f"The server says that it wrote {named}, and there is no such file in {here} here. Was it removed, or is "
+            "another folder mounted there?"
+        )
+    if not real.is_file():
+        raise UnsafeResultError(f"The result {found} is no file")
+    if real.stat().st_size > LARGEST_BYTES:
+        raise UnsafeResultError(f"The result {found} has more than {LARGEST_BYTES:,} bytes")
+    shutil.copyfile(real, target)
+
+
+def _named(path: str, folder: PurePosixPath) -> PurePosixPath | None:
+    """Return the full path of a result in the server's output folder, None for one that lies elsewhere."""
+    candidates = [path]
+    if path.startswith("~"):
+        # The server shows its home folder as "~", and does not say which that is: one of those above its folder.
+        homes = (*folder.parents, folder)
+        candidates = [f"{home}{path[1:]}".replace("//", "/") for home in homes]
+    for candidate in candidates:
+        named = PurePosixPath(candidate)
+        if named.is_absolute() and ".." not in named.parts and named != folder and named.is_relative_to(folder):
+            return named
+    return None
+
+
+def _mapped(folder: str, account: Account) -> str:
+    """Return where a folder of the server is found here, by the longest prefix that the connection maps."""
+    for theirs, ours in sorted(account.path_map, key=lambda pair: len(pair[0]), reverse=True):
+        if folder == theirs or folder.startswith(f"{theirs}/"):
+            return ours + folder[len(theirs) :]
+    return folder
