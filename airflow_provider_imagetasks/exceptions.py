@@ -77,25 +77,16 @@ class ImageTaskError(Exception):
 
     def __str__(self) -> str:
         """Message, then the facts that identify the image task, then the money, then the advice."""
-        named = {
-            "image task": self.image_task_id,
-            "service": self.service,
-            "code": self.code,
-            "trace id": self.trace_id,
-        }
-        facts = ", ".join(f"{name} {value}" for name, value in named.items() if value)
+        data = {"image task": self.image_task_id, "service": self.service, "code": self.code, "trace id": self.trace_id}
+        facts = ", ".join(f"{name} {value}" for name, value in data.items() if value)
         message = self.message if self.message.endswith((".", "!", "?")) else f"{self.message}."
         parts = [message, f"[{facts}]" if facts else "", _BILLED_WORDS[self.billed], self.retry_advice]
         return " ".join(part for part in parts if part)
 
     def as_xcom(self) -> dict[str, str | None]:
         """Return ``{class, code, message, billed}``, what other tasks and the UI are told of a failure."""
-        return {
-            "class": public_class_name(type(self)),
-            "code": self.code,
-            "message": self.message,
-            "billed": self.billed,
-        }
+        class_name = public_class_name(type(self))
+        return {"class": class_name, "code": self.code, "message": self.message, "billed": self.billed}
 
 
 class AuthenticationError(ImageTaskError):

@@ -27,67 +27,63 @@ BEHAVIOUR: dict[str, Any] = {
 """Hidden fields, labels and placeholders, as a hook's method names them; the metadata writes the names with hyphens."""
 _TEXT: dict[str, Any] = {"type": ["string", "null"]}
 _SECONDS: dict[str, Any] = {"type": ["number", "null"], "minimum": 1}
+
+
+def _field(label: str, description: str, schema: dict[str, Any] = _TEXT) -> dict[str, Any]:
+    return {"label": label, "description": description, "schema": dict(schema)}
+
+
 _FIELDS = {
-    "default_model": ("Default model", "Model for requests that name none. Empty: the service's default.", _TEXT),
-    "poll_interval": (
+    "default_model": _field("Default model", "Model for requests that name none. Empty: the service's default."),
+    "poll_interval": _field(
         "Poll interval (s)",
         "Seconds between two status requests for an image task. Empty: the service's default.",
         _SECONDS,
     ),
-    "request_timeout": ("Request timeout (s)", "Seconds that one API request may take. Empty: 60.", _SECONDS),
-    "callback_url": (
-        "Callback URL",
-        "URL of your own that the service calls when an image task is done. Not needed: waiting polls.",
-        _TEXT,
+    "request_timeout": _field("Request timeout (s)", "Seconds that one API request may take. Empty: 60.", _SECONDS),
+    "callback_url": _field(
+        "Callback URL", "URL of your own that the service calls when an image task is done. Not needed: waiting polls."
     ),
-    "webhook_secret": (
+    "webhook_secret": _field(
         "Webhook secret (kie.ai)",
         "The key by which kie.ai signs callbacks, if one is enabled there.",
         {**_TEXT, "format": "password"},
     ),
-    "submit_rate": ("Submit rate", "At most so many submissions, like 20/10s, or a tier like aigptimage:free.", _TEXT),
-    "query_rate": ("Query rate", "At most so many status requests, like 2/s, or a tier like aigptimage:free.", _TEXT),
-    "max_active_tasks": (
+    "submit_rate": _field("Submit rate", "At most so many submissions, like 20/10s, or a tier like aigptimage:free."),
+    "query_rate": _field("Query rate", "At most so many status requests, like 2/s, or a tier like aigptimage:free."),
+    "max_active_tasks": _field(
         "Max. active image tasks",
         "How many image tasks of this account may run at the same time.",
         {"type": ["integer", "null"], "minimum": 1},
     ),
-    "download_hosts": (
-        "Download hosts",
-        "Hosts that results may come from, separated by commas. Empty: any public host.",
-        _TEXT,
+    "download_hosts": _field(
+        "Download hosts", "Hosts that results may come from, separated by commas. Empty: any public host."
     ),
-    "allow_private_hosts": (
+    "allow_private_hosts": _field(
         "Allow private hosts",
         "Allow results from private addresses, and a Base URL with plain http inside your own network.",
         {"type": ["boolean", "null"], "default": False},
     ),
-    "verify": ("Verify TLS", "true, false, or the path of a CA bundle. Empty: true.", _TEXT),
-    "trust_env": (
+    "verify": _field("Verify TLS", "true, false, or the path of a CA bundle. Empty: true."),
+    "trust_env": _field(
         "Use the environment's proxies",
         "Take proxies and CA bundle from the environment's variables.",
         {"type": ["boolean", "null"], "default": True},
     ),
-    "output_dir": (
+    "output_dir": _field(
         "MCP: output folder",
         "GPT-Image MCP server: the folder in which it writes its pictures, as the server names it.",
-        _TEXT,
     ),
-    "path_map": (
-        "MCP: path map",
-        'Where workers find the server\'s folders, as JSON: {"/srv/images": "/mnt/images"}.',
-        _TEXT,
+    "path_map": _field(
+        "MCP: path map", 'Where workers find the server\'s folders, as JSON: {"/srv/images": "/mnt/images"}.'
     ),
-    "command": (
+    "command": _field(
         "MCP: command",
         "Starts the MCP server over stdio for one batch; only where [imagetasks] allow_stdio_commands is true.",
-        _TEXT,
     ),
-    "args": ("MCP: arguments", 'Arguments of the command, as JSON: ["dist/index.js"].', _TEXT),
-    "env": (
-        "MCP: environment",
-        "Environment of the command, as JSON. The API key above is handed over as OPENAI_API_KEY.",
-        _TEXT,
+    "args": _field("MCP: arguments", 'Arguments of the command, as JSON: ["dist/index.js"].'),
+    "env": _field(
+        "MCP: environment", "Environment of the command, as JSON. The API key above is handed over as OPENAI_API_KEY."
     ),
 }
 
@@ -96,11 +92,7 @@ def fields() -> dict[str, dict[str, Any]]:
     """Return the extra fields in the metadata's form: name, label, help text and JSON schema."""
     services = known_services()
     choice = {"type": "string", "enum": list(services), "default": services[0]}
-    definitions = {"service": ("Service", "Which image service this account is at.", choice), **_FIELDS}
-    return {
-        name: {"label": label, "description": description, "schema": schema}
-        for name, (label, description, schema) in definitions.items()
-    }
+    return {"service": _field("Service", "Which image service this account is at.", choice), **_FIELDS}
 
 
 def widgets() -> dict[str, Any]:

@@ -60,14 +60,8 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
     """
 
     template_fields: Sequence[str] = (
-        "prompt",
-        "model",
-        "options",
-        "images",
-        "mask",
-        "callback_url",
-        "trace_id",
-        "conn_id",
+        *("prompt", "model", "options", "images", "mask"),
+        *("callback_url", "trace_id", "conn_id"),
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"prompt": "md", "options": "json"}
     operator_extra_links = (PicturesLink(), ServiceConsoleLink())

@@ -59,8 +59,12 @@ class AccountSession:
         # Once known, only a look-up past every memory of it tells whether it changed.
         account = await self._read_account(self._refused or self._account is not None)
         self._refused, self._read_again_at = False, now + ACCOUNT_SECONDS
-        await self._use(account)
-        return get_service(account.service)
+        service = get_service(account.service)
+        if not account.query_rate:
+            account = replace(account, query_rate=service.default_query_rate)
+        if account != self._account:
+            await self._open(account)
+        return service
 
     def read_anew(self) -> None:
         """Have the connection read again before the next request, since its key was refused."""
@@ -83,11 +87,7 @@ class AccountSession:
         if transport is not None:
             await transport.__aexit__()
 
-    async def _use(self, account: Account) -> None:
-        if not account.query_rate:
-            account = replace(account, query_rate=get_service(account.service).default_query_rate)
-        if account == self._account:
-            return
+    async def _open(self, account: Account) -> None:
         # What is under way ends on the session that it began on.
         await asyncio.gather(*self._asking, return_exceptions=True)
         await self.close()

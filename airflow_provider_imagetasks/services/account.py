@@ -133,27 +133,20 @@ def service_name(conn_id: str, extra: Mapping[str, Any], known: tuple[str, ...])
     :raises InvalidRequestError: when it names none, or one that is not installed.
     """
     value = extra.get("service")
-    choices = ", ".join(known)
-    if not isinstance(value, str) or not value.strip():
-        raise InvalidRequestError(
-            f"Connection {conn_id!r} has no service; set the extra field 'service' to one of {choices}"
-        )
-    if value.strip() not in known:
-        raise InvalidRequestError(
-            f"Connection {conn_id!r} names the unknown service {value!r} in its extra field 'service'; "
-            f"choose one of {choices}"
-        )
-    return value.strip()
+    name = value.strip() if isinstance(value, str) else ""
+    if name not in known:
+        unknown = f"names the unknown service {value!r} in its extra field 'service'; choose"
+        problem = unknown if name else "has no service; set the extra field 'service' to"
+        raise InvalidRequestError(f"Connection {conn_id!r} {problem} one of {', '.join(known)}")
+    return name
 
 
 def _key(conn_id: str, key: str | None, required: bool) -> str | None:
     stripped = (key or "").strip()
     if not stripped:
-        if required:
-            raise AuthenticationError(
-                f"Connection {conn_id!r} has no API key; put it into the field Password (API key)"
-            )
-        return None
+        if not required:
+            return None
+        raise AuthenticationError(f"Connection {conn_id!r} has no API key; put it into the field Password (API key)")
     if not (stripped.isascii() and stripped.isprintable()) or " " in stripped:
         raise AuthenticationError(
             f"The API key of connection {conn_id!r} (field Password) has characters that cannot be sent "

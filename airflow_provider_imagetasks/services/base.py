@@ -187,16 +187,12 @@ class Service(ABC):
         Unknown ones come as ``not_found``.
         """
         found = {
-            image_task_id: task_from_inline_id(image_task_id, self.name)
-            for image_task_id in image_task_ids
-            if image_task_id.startswith(INLINE_PREFIX)
+            each: task_from_inline_id(each, self.name) for each in image_task_ids if each.startswith(INLINE_PREFIX)
         }
-        remote = [image_task_id for image_task_id in image_task_ids if image_task_id not in found]
+        remote = [each for each in image_task_ids if each not in found]
         if remote:
             found.update((yield from self.read_batch(remote)))
-        return {
-            image_task_id: found.get(image_task_id) or self.not_found(image_task_id) for image_task_id in image_task_ids
-        }
+        return {each: found.get(each) or self.not_found(each) for each in image_task_ids}
 
     def submitted(self, image_task_id: str, request: ImageRequest, at: float, raw: Mapping[str, Any]) -> ImageTask:
         """Return what stands for an image task that the service took at ``at``, in Unix seconds."""

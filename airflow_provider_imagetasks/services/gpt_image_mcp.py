@@ -78,14 +78,12 @@ class GptImageMcp(Service):
 
     def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
         """Start a job; ``key`` becomes a part of the names of its files."""
-        return (
-            yield from exchange.submit(
-                ToolCall(tool=START, arguments=_start_arguments(request, key)),
-                lambda response: self._started(response, request),
-                service=self.name,
-                repeatable=False,
-                how_to_look=self.how_to_look,
-            )
+        return exchange.submit(
+            ToolCall(tool=START, arguments=_start_arguments(request, key)),
+            lambda response: self._started(response, request),
+            service=self.name,
+            repeatable=False,
+            how_to_look=self.how_to_look,
         )
 
     @property
@@ -250,10 +248,7 @@ class GptImageMcp(Service):
 
 
 def _checked_tool(request: ImageRequest, account: Account) -> str:
-    """Return the inner tool that a request is for.
-
-    :raises InvalidRequestError: it would fail, or endanger the pictures of others.
-    """
+    """Return the inner tool that a request is for; refuse what would fail, or endanger the pictures of others."""
     if account.output_dir is None:
         raise InvalidRequestError(
             f"Connection {account.conn_id!r} does not say where the pictures will be: set the extra field "

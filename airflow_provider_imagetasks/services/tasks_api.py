@@ -107,9 +107,7 @@ class TasksApiService(Service):
             return {image_task_ids[0]: (yield from self.read_one(image_task_ids[0]))}
         tasks = yield from self._retrieve_batch({"ids": list(image_task_ids), "limit": len(image_task_ids)})
         by_id = {task.id: task for task in tasks}
-        return {
-            image_task_id: by_id.get(image_task_id) or self.not_found(image_task_id) for image_task_id in image_task_ids
-        }
+        return {each: by_id.get(each) or self.not_found(each) for each in image_task_ids}
 
     def list_tasks(self, **filters: Any) -> Flow[list[ImageTask]]:
         """Ask for records, page by page.

@@ -77,7 +77,5 @@ def tls_context(account: Account) -> ssl.SSLContext | bool:
 @lru_cache(maxsize=8)
 def _context(bundle: Path, _changed_at: int) -> ssl.SSLContext:
     """Read a CA bundle, which takes 20 ms; again where it has changed."""
-    is_folder = bundle.is_dir()
-    return ssl.create_default_context(
-        cafile=None if is_folder else str(bundle), capath=str(bundle) if is_folder else None
-    )
+    place = str(bundle)
+    return ssl.create_default_context(capath=place) if bundle.is_dir() else ssl.create_default_context(cafile=place)

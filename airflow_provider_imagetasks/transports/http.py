@@ -280,16 +280,14 @@ def may_have_left(error: BaseException) -> bool:
     import urllib3
 
     never_made = (
-        urllib3.exceptions.NewConnectionError,
-        urllib3.exceptions.ConnectTimeoutError,
-        requests.ConnectTimeout,
-        requests.exceptions.InvalidURL,
-        requests.exceptions.InvalidHeader,
-        aiohttp.ClientConnectorError,
-        aiohttp.ClientHttpProxyError,
-        aiohttp.ConnectionTimeoutError,
-        aiohttp.InvalidURL,
-        ssl.SSLCertVerificationError,
+        *(urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError, ssl.SSLCertVerificationError),
+        *(requests.ConnectTimeout, requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader),
+        *(
+            aiohttp.ClientConnectorError,
+            aiohttp.ClientHttpProxyError,
+            aiohttp.ConnectionTimeoutError,
+            aiohttp.InvalidURL,
+        ),
     )
     return not any(isinstance(cause, never_made) or _while_connecting(cause) for cause in _causes(error))
 

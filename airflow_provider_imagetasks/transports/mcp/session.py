@@ -163,10 +163,7 @@ class ToolServerSession:
         return NoResponse(reason=shown, may_have_left=may_have_left, at=time.time())
 
     async def _opened(self) -> _Open:
-        """Return the open session; open one where there is none.
-
-        :raises _NotOpenedError: there is none to be had now.
-        """
+        """Return the open session; open one where there is none."""
         asked_at = time.monotonic()
         async with self._opening:
             if self._open is not None and not self._open.owner.done():
@@ -269,10 +266,7 @@ class ToolServerSession:
 
 
 class _NotOpenedError(Exception):
-    """There is no session now.
-
-    :param answer: what to tell the flow.
-    """
+    """There is no session now; ``answer`` tells the flow why."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__()
@@ -280,7 +274,6 @@ class _NotOpenedError(Exception):
 
 
 async def _tools_of(session: ClientSession) -> frozenset[str]:
-    """Return the names of a server's tools."""
     names: set[str] = set()
     params: types.PaginatedRequestParams | None = None
     for _page in range(_MOST_TOOL_PAGES):
@@ -317,5 +310,4 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _said(error: BaseException) -> str:
-    """Return what an error says, for a message."""
     return excerpt(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, 160)
