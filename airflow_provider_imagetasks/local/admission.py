@@ -6,9 +6,9 @@ import math
 import time
 from collections import deque
 
-from airflow_provider_imagetasks.local import mishaps
+from airflow_provider_imagetasks.local import faults
 from airflow_provider_imagetasks.local.directives import Occurrences
-from airflow_provider_imagetasks.local.mishaps import Mishaps, Reason, RefusedError
+from airflow_provider_imagetasks.local.faults import Faults, Reason, RefusedError
 from airflow_provider_imagetasks.local.options import RateLimit, ServiceOptions
 from airflow_provider_imagetasks.local.task_table import Failure, TaskRecord, TaskTable
 
@@ -75,7 +75,7 @@ class Admission:
             earlier = self._tasks.submitted_before(asked.dialect, asked.bearer, asked.request_id)
             if earlier is not None:
                 return earlier, False
-        self._refuse_if_asked(asked, mishaps.AT_SUBMISSION)
+        self._refuse_if_asked(asked, faults.AT_SUBMISSION)
         occurrence = self._occurrences.count(f"{asked.dialect}\0{asked.prompt}")
         self._check_chances(asked.prompt, occurrence)
         self._check_limits(asked.bearer)
@@ -88,13 +88,13 @@ class Admission:
 
         :raises RefusedError: when it does.
         """
-        self._refuse_if_asked(record, mishaps.AFTER_SUBMISSION)
+        self._refuse_if_asked(record, faults.AFTER_SUBMISSION)
 
-    def _refuse_if_asked(self, record: TaskRecord, asked_for: Mishaps) -> None:
+    def _refuse_if_asked(self, record: TaskRecord, asked_for: Faults) -> None:
         def applies(name: str) -> bool:
             return self._occurrences.applies(record.behaviours, name, key=f"{record.dialect}\0{record.prompt}")
 
-        mishaps.refuse_if_asked(record.behaviours, asked_for, applies)
+        faults.refuse_if_asked(record.behaviours, asked_for, applies)
 
     def _check_chances(self, prompt: str, occurrence: int) -> None:
         options = self._options

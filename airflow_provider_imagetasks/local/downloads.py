@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local.mishaps import PROXY_PAGE
-from airflow_provider_imagetasks.local.painter import MEDIA_TYPES
+from airflow_provider_imagetasks.local.drawing import MEDIA_TYPES
+from airflow_provider_imagetasks.local.faults import PROXY_PAGE
 from airflow_provider_imagetasks.local.service_state import ServiceState
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 

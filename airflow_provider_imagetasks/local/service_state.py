@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from airflow_provider_imagetasks.local.admission import Admission
 from airflow_provider_imagetasks.local.callback_sender import CallbackSender
+from airflow_provider_imagetasks.local.drawing import PictureOrder, paint
 from airflow_provider_imagetasks.local.options import ServiceOptions
-from airflow_provider_imagetasks.local.painter import PictureOrder, paint
 from airflow_provider_imagetasks.local.task_table import References, TaskRecord, TaskTable
 from airflow_provider_imagetasks.local.uploads import read_uploads
 
@@ -116,7 +116,7 @@ class ServiceState:
     def __init__(self, options: ServiceOptions) -> None:
         self._reset_with: list[Callable[[], None]] = []
         self._files = LatestFiles()
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="painter")
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="drawing")
         self.options = options
         self.callbacks = CallbackSender(lambda outcome: self.statistics.callbacks.update([outcome]))
         self.reset()

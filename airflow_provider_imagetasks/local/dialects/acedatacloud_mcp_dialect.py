@@ -18,7 +18,7 @@ from airflow_provider_imagetasks.local.dialects.mcp_server import (
 )
 from airflow_provider_imagetasks.local.dialects.tasks_api_dialect import TasksApiDialect
 from airflow_provider_imagetasks.local.dialects.tasks_api_requests import TasksApiVariant
-from airflow_provider_imagetasks.local.mishaps import BELOW_ANY_DIALECT, Reason, RefusedError
+from airflow_provider_imagetasks.local.faults import BELOW_ANY_DIALECT, Reason, RefusedError
 from airflow_provider_imagetasks.local.service_state import ServiceState
 
 GENERATE, EDIT, GET, LIST = "openai_generate_image", "openai_edit_image", "openai_get_task", "openai_list_tasks"

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local import mishaps
-from airflow_provider_imagetasks.local.mishaps import Reason, RefusedError
+from airflow_provider_imagetasks.local import faults
+from airflow_provider_imagetasks.local.faults import Reason, RefusedError
 from airflow_provider_imagetasks.local.service_state import DialectStatistics, ServiceState
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 
@@ -120,8 +120,8 @@ class Dialect(ABC):
 
     async def answer_refusal(self, request: web.Request, refused: RefusedError) -> tuple[web.StreamResponse, str]:
         """Answer a request that ends there, or misbehave; return also the code to count it under."""
-        if refused.reason in mishaps.BELOW_ANY_DIALECT:
-            return await mishaps.broken_answer(request, refused)
+        if refused.reason in faults.BELOW_ANY_DIALECT:
+            return await faults.broken_answer(request, refused)
         answer, code = self.error(refused)
         if refused.retry_after is not None and self.says_when_to_return:
             answer.headers["Retry-After"] = str(whole_seconds(refused.retry_after))

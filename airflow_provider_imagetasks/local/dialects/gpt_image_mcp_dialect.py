@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local import mishaps
+from airflow_provider_imagetasks.local import faults
 from airflow_provider_imagetasks.local.dialects.dialect import bearer_of
 from airflow_provider_imagetasks.local.dialects.gpt_image_jobs import DEFAULT_PATHS, Job, JobTable, list_text
 from airflow_provider_imagetasks.local.dialects.mcp_server import (
@@ -22,8 +22,8 @@ from airflow_provider_imagetasks.local.dialects.mcp_server import (
     UnknownToolError,
     choice,
 )
-from airflow_provider_imagetasks.local.mishaps import Reason, RefusedError
-from airflow_provider_imagetasks.local.painter import MEDIA_TYPES
+from airflow_provider_imagetasks.local.drawing import MEDIA_TYPES
+from airflow_provider_imagetasks.local.faults import Reason, RefusedError
 from airflow_provider_imagetasks.local.service_state import DialectStatistics, ServiceState
 from airflow_provider_imagetasks.local.task_table import NO_REFERENCES, Failure, References, TaskRecord
 
@@ -102,7 +102,7 @@ class GptImageMcpServer(ToolServer):
         except _ServerError as error:
             return ToolResult(f"Error: MCP error {error.code}: {error}", is_error=True)
         except RefusedError as refused:
-            if refused.reason in mishaps.BELOW_ANY_DIALECT:
+            if refused.reason in faults.BELOW_ANY_DIALECT:
                 raise
             action = "start job" if tool == START else "check job status"
             words = f"Failed to {action}: {refused.message}"
@@ -118,7 +118,7 @@ class GptImageMcpServer(ToolServer):
 
     async def answer_refusal(self, request: web.Request, refused: RefusedError) -> tuple[web.StreamResponse, str]:
         """Answer an HTTP request that is to go wrong; return also the code to count it under."""
-        return await mishaps.broken_answer(request, refused)
+        return await faults.broken_answer(request, refused)
 
     async def _start(self, arguments: dict[str, Any]) -> str:
         self.counts.submissions += 1
@@ -141,7 +141,7 @@ class GptImageMcpServer(ToolServer):
             job.record, _ = self._state.admit(await self._asked(job, arguments))
         except RefusedError as refused:
             self.counts.refused[refused.reason.value] += 1
-            if refused.reason in mishaps.BELOW_ANY_DIALECT:
+            if refused.reason in faults.BELOW_ANY_DIALECT:
                 raise
             # What OpenAI refuses is only asked for once the job has begun.
             job.failure = _inner_error(refused)
@@ -199,7 +199,7 @@ class GptImageMcpServer(ToolServer):
             self.counts.not_found += 1
             raise _ServerError(INVALID_PARAMS, f"Job not found: {job_id}")
         if job.record is not None:
-            mishaps.note_queried([job.record])
+            faults.note_queried([job.record])
             await self._bring_up_to_date(job)
         return job
 

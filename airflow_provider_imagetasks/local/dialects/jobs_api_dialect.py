@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local import mishaps
+from airflow_provider_imagetasks.local import faults
 from airflow_provider_imagetasks.local.dialects.dialect import (
     Dialect,
     bearer_of,
@@ -18,7 +18,7 @@ from airflow_provider_imagetasks.local.dialects.dialect import (
     url_list,
     whole_seconds,
 )
-from airflow_provider_imagetasks.local.mishaps import Reason, RefusedError
+from airflow_provider_imagetasks.local.faults import Reason, RefusedError
 from airflow_provider_imagetasks.local.service_state import ServiceState
 from airflow_provider_imagetasks.local.task_table import NO_REFERENCES, References, TaskRecord
 from airflow_provider_imagetasks.local.uploads import MOST_REFERENCES
@@ -121,7 +121,7 @@ class JobsApiDialect(Dialect):
         if record is None:
             self.counts.not_found += 1
             raise RefusedError(Reason.NOT_FOUND, "no image task has this id")
-        mishaps.note_queried([record])
+        faults.note_queried([record])
         return envelope(200, "success", self.record(record, str(request.url.origin())))
 
     def find(self, task_id: str, bearer: str | None) -> TaskRecord | None:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from airflow_provider_imagetasks.local.dialects.dialect import bearer_of, text_field
 from airflow_provider_imagetasks.local.dialects.jobs_api_dialect import JobsApiDialect, ending, envelope
-from airflow_provider_imagetasks.local.mishaps import Reason, RefusedError
+from airflow_provider_imagetasks.local.faults import Reason, RefusedError
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 
 _ODD_CLIENTS = re.compile(r"|python-urllib/.*|python-requests/.*|python/\S+ aiohttp/.*", re.IGNORECASE)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local.mishaps import RefusedError
+from airflow_provider_imagetasks.local.faults import RefusedError
 
 if TYPE_CHECKING:
     from airflow_provider_imagetasks.local.dialects.mcp_sessions import HttpSessions

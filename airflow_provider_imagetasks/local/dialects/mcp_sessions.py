@@ -15,7 +15,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 
 from airflow_provider_imagetasks.local.dialects.mcp_server import ToolRequest, ToolServer, UnknownToolError
-from airflow_provider_imagetasks.local.mishaps import RefusedError
+from airflow_provider_imagetasks.local.faults import RefusedError
 
 _REQUEST = "imagetasks.request"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local import mishaps
+from airflow_provider_imagetasks.local import faults
 from airflow_provider_imagetasks.local.dialects.dialect import (
     Dialect,
     bearer_of,
@@ -23,7 +23,7 @@ from airflow_provider_imagetasks.local.dialects.dialect import (
     whole_field,
 )
 from airflow_provider_imagetasks.local.dialects.tasks_api_requests import RequestReader, TasksApiVariant
-from airflow_provider_imagetasks.local.mishaps import Reason, RefusedError
+from airflow_provider_imagetasks.local.faults import Reason, RefusedError
 from airflow_provider_imagetasks.local.service_state import ServiceState
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 
@@ -190,7 +190,7 @@ class TasksApiDialect(Dialect):
         if found is None:
             self.counts.not_found += 1
             return {}
-        mishaps.note_queried([found])
+        faults.note_queried([found])
         return await self.record(found, str(request.url.origin()))
 
     async def _retrieve_batch(self, request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
@@ -198,7 +198,7 @@ class TasksApiDialect(Dialect):
         offset, limit = whole_field(body, "offset", 0), whole_field(body, "limit", _DEFAULT_PAGE)
         matching = list(self._matching(body, bearer_of(request)))
         page = matching[offset : offset + limit]
-        mishaps.note_queried(page)
+        faults.note_queried(page)
         items = [await self.record(record, str(request.url.origin()), in_batch=True) for record in page]
         return {"items": items, "count": len(matching)}
 

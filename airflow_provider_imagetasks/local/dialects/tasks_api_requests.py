@@ -16,8 +16,8 @@ from airflow_provider_imagetasks.local.dialects.dialect import (
     text_field,
     url_list,
 )
-from airflow_provider_imagetasks.local.mishaps import Reason, RefusedError
-from airflow_provider_imagetasks.local.painter import MEDIA_TYPES
+from airflow_provider_imagetasks.local.drawing import MEDIA_TYPES
+from airflow_provider_imagetasks.local.faults import Reason, RefusedError
 from airflow_provider_imagetasks.local.service_state import ServiceState
 from airflow_provider_imagetasks.local.task_table import NO_REFERENCES, Failure, References, TaskRecord
 from airflow_provider_imagetasks.local.uploads import MOST_REFERENCES, read_form

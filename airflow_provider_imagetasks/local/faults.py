@@ -43,10 +43,10 @@ class Reason(Enum):
 BELOW_ANY_DIALECT = frozenset({Reason.CUT, Reason.HANG, Reason.GARBAGE, Reason.HTML})
 """What goes wrong with the HTTP answer itself."""
 
-Mishaps = Mapping[str, tuple[Reason, str]]
+Faults = Mapping[str, tuple[Reason, str]]
 """Directives, with the reason and the words of what they make happen."""
 
-AT_SUBMISSION: Mishaps = {
+AT_SUBMISSION: Faults = {
     "expired-key": (Reason.EXPIRED_KEY, "for an expired key"),
     "no-credit": (Reason.NO_CREDIT, "for an empty balance"),
     "refuse": (Reason.CONTENT, "to be refused for its content"),
@@ -56,13 +56,13 @@ AT_SUBMISSION: Mishaps = {
     "html": (Reason.HTML, "for an HTML page"),
     "error-in-200": (Reason.ERROR_IN_200, "for an error in HTTP 200"),
 }
-AFTER_SUBMISSION: Mishaps = {
+AFTER_SUBMISSION: Faults = {
     "500-after": (Reason.SERVER_ERROR, "for a late server error"),
     "cut-after": (Reason.CUT, "for a late cut"),
     "hang-after": (Reason.HANG, "for no answer"),
     "garbage": (Reason.GARBAGE, "for garbage"),
 }
-_AT_STATUS_QUERIES: Mishaps = {
+_AT_STATUS_QUERIES: Faults = {
     "poll-429": (Reason.RATE_LIMITED, "to be limited"),
     "poll-500": (Reason.SERVER_ERROR, "for a server error"),
     "poll-cut": (Reason.CUT, "for a cut connection"),
@@ -90,13 +90,13 @@ class RefusedError(Exception):
     limit: RateLimit | None = None
 
 
-def refuse_if_asked(behaviours: Behaviours, mishaps: Mishaps, applies: Callable[[str], bool]) -> None:
-    """Let the first of some mishaps happen that a prompt asks for.
+def refuse_if_asked(behaviours: Behaviours, asked_for: Faults, applies: Callable[[str], bool]) -> None:
+    """Let the first of some faults happen that a prompt asks for.
 
     :param applies: tells whether a directive applies this time.
     :raises RefusedError: when one does.
     """
-    for name, (reason, words) in mishaps.items():
+    for name, (reason, words) in asked_for.items():
         if not behaviours.asks(name) or not applies(name):
             continue
         usual, kind = 200 if reason is Reason.HTML else 500, DIRECTIVES[name].value
@@ -113,7 +113,7 @@ def refuse_if_asked(behaviours: Behaviours, mishaps: Mishaps, applies: Callable[
 def note_queried(records: Iterable[TaskRecord]) -> None:
     """Count a status query of these image tasks and let them misbehave as their prompts ask.
 
-    :raises RefusedError: when the prompt of one asks for a mishap now.
+    :raises RefusedError: when the prompt of one asks for a fault now.
     """
     for record in records:
         record.status_queries += 1

@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from airflow_provider_imagetasks.local.painter import PictureOrder, paint
+from airflow_provider_imagetasks.local.drawing import PictureOrder, paint
 
 
 def picture(text, *, index=0, size=(256, 256), media_format="png"):
