@@ -15,10 +15,8 @@ from airflow_provider_imagetasks.exceptions import (
     ServiceUnavailableError,
     UnknownOutcomeError,
 )
-from airflow_provider_imagetasks.polling.status_requests import read_all
-from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services import exchange, get_service
 from airflow_provider_imagetasks.services.exchange import ATTEMPTS
-from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.wire import ToolCall
 from tests.flow_driver import DrivenFlow, drive, tool_answer
 from tests.services.wire_examples import (
@@ -48,9 +46,8 @@ def asked(said: Any, *, times: int = 1) -> DrivenFlow:
 
 
 def listed(said: Any, *, times: int = 1) -> DrivenFlow:
-    return drive(
-        read_all(SERVICE, Pace(None), [TASK_ID, "other"]), *[tool_answer(said, tool="openai_list_tasks")] * times
-    )
+    answers = [tool_answer(said, tool="openai_list_tasks")] * times
+    return drive(exchange.patiently(lambda: SERVICE.read_tasks_once([TASK_ID, "other"])), *answers)
 
 
 def check_unavailable(error: ImageTaskError | None, title: str) -> None:
