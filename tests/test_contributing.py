@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import UnknownOutcomeError
-from airflow_provider_imagetasks.services.account import read_account
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
 from airflow_provider_imagetasks.transports.http import RequestsTransport
@@ -35,15 +35,7 @@ def test_the_service_shown_does_not_take_a_strange_answer_for_a_submission() -> 
 
 def test_the_service_shown_submits_and_reads(requests_mock: Any) -> None:
     service = shown_service()
-    account = read_account(
-        conn_id="c",
-        service=service.name,
-        default_base_url=service.default_base_url,
-        requires_key=True,
-        host=None,
-        key="k",
-        extra={},
-    )
+    account = Account(conn_id="c", service=service.name, base_url=service.default_base_url, key="k")
     requests_mock.post("https://api.easel.example/jobs", json={"id": "7", "status": "queued"})
     requests_mock.get(
         "https://api.easel.example/jobs/7",

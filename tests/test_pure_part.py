@@ -36,35 +36,33 @@ from airflow_provider_imagetasks.polling.status_requests import pace_of, read_al
 from airflow_provider_imagetasks.polling.waiting import Watch, failure, wait
 from tests.flow_driver import NOW, drive, response
 
-TASKS_API = [
-    response({"task_id": "task-1"}),
-    response({}),
-    response({"error": {"code": "api_error"}}, status=500),
-    response({"id": "task-1", "finished_at": 5.5, "response": {"data": [{"url": "https://x.example/a.png"}]}}),
-]
-JOBS_API = [
-    response({"code": 200, "data": {"taskId": "task-1"}}),
-    response({"code": 404}, status=404),
-    response({"code": 500}, status=500),
-    response({"code": 200, "data": {"state": "success", "resultJson": '{"resultUrls": ["https://x.example/a.png"]}'}}),
-]
-for name, answers in {"acedatacloud": TASKS_API, "aigptimage": JOBS_API, "local": TASKS_API}.items():
+ANSWERS = {
+    "acedatacloud": (
+        {"task_id": "task-1"},
+        {"id": "task-1", "finished_at": 5.5, "response": {"data": [{"url": "https://x.example/a.png"}]}},
+    ),
+    "aigptimage": (
+        {"code": 200, "data": {"taskId": "task-1"}},
+        {"code": 200, "data": {"state": "success", "resultJson": '{"resultUrls": ["https://x.example/a.png"]}'}},
+    ),
+}
+for name, (accepted, finished) in ANSWERS.items():
     service = get_service(name)
     account = read_account(
         conn_id="mine",
         service=name,
         default_base_url=service.default_base_url,
-        requires_key=service.requires_key,
+        requires_key=True,
         host=None,
         key="sk-1",
         extra={},
     )
     request = service.complete(ImageRequest(prompt="a red kite"), account)
-    submitted = drive(service.submit(request, key="derived"), answers[0]).result
+    submitted = drive(service.submit(request, key="derived"), response(accepted)).result
     watch = Watch(image_task_ids=(submitted.id,), trace_id=None, asked_at=NOW, deadline=NOW + 600, poll_interval=10)
-    waited = drive(wait(watch, service, pace_of(account, service), first_pause=10), *answers[1:])
-    assert (waited.result, len(waited.requests)) == ("done", 3), waited
-    (task,) = drive(read_all(service, pace_of(account, service), watch.asked_for), answers[-1]).result.values()
+    waited = drive(wait(watch, service, pace_of(account, service), first_pause=10), response(finished))
+    assert waited.result == "done", waited
+    (task,) = drive(read_all(service, pace_of(account, service), watch.asked_for), response(finished)).result.values()
     assert task.state is TaskState.SUCCEEDED
     assert task.images[0].url == "https://x.example/a.png"
     assert failure(task, service=service, conn_id="mine") is None
@@ -74,14 +72,8 @@ print("done")
 
 def python(code: str) -> str:
     """Run ``code`` in a new process that can import nothing but Python's own library and this project."""
-    completed = subprocess.run(
-        [sys.executable, "-c", NOTHING_BUT_PYTHON + code],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=60,
-    )
+    command = [sys.executable, "-c", NOTHING_BUT_PYTHON + code]
+    completed = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert completed.returncode == 0, completed.stderr
     return completed.stdout.strip()
 
@@ -91,22 +83,16 @@ def test_the_process_of_these_tests_cannot_import_them() -> None:
         python("import requests")
 
 
-def test_the_pure_modules_are_imported() -> None:
-    code = "\n".join(f"import {module}" for module in PURE_MODULES)
+def test_the_pure_modules_are_imported_and_submit_and_wait_for_a_picture() -> None:
+    imports = "\n".join(f"import {module}" for module in PURE_MODULES)
 
-    assert python(f"{code}\nprint('done')") == "done"
-
-
-def test_a_picture_is_submitted_and_waited_for() -> None:
-    assert python(ONE_PICTURE) == "done"
+    assert python(f"{imports}\n{ONE_PICTURE}") == "done"
 
 
 def test_to_read_a_dag_file_loads_no_http_client_and_no_picture_library() -> None:
     imports = "\n".join(f"import airflow_provider_imagetasks.{name}" for name in READ_BY_EVERY_TASK)
-    program = (
-        f"import sys\n{imports}\nprint([name for name in ('aiohttp', 'requests', 'PIL', 'mcp') if name in sys.modules])"
-    )
+    program = f"import sys\n{imports}\nprint({{'aiohttp', 'requests', 'PIL', 'mcp'}} & set(sys.modules))"
 
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
-    assert finished.stdout.splitlines()[-1] == "[]"
+    assert finished.stdout.splitlines()[-1] == "set()"

@@ -45,11 +45,9 @@ def runs(
     airflow_deployment: AirflowDeployment, pictures_folder: Path, refused_before: dict[str, int]
 ) -> dict[str, str]:
     """A run of each Dag, all started together because most of their time is waiting."""
-    begun = start_runs(airflow_deployment, MODES_DAG, "every_mode")
-    for service in SERVICES:
-        source = MAPPED_DAG.format(service=service, count=PROMPT_COUNT, folder=pictures_folder)
-        begun |= start_runs(airflow_deployment, source, f"many_{service}")
-    return begun
+    mapped = [MAPPED_DAG.format(service=name, count=PROMPT_COUNT, folder=pictures_folder) for name in SERVICES]
+    dag_ids = ["every_mode", *(f"many_{name}" for name in SERVICES)]
+    return start_runs(airflow_deployment, "".join([MODES_DAG, *mapped]), *dag_ids)
 
 
 @pytest.mark.parametrize("service", SERVICES)
