@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_imagetasks.batch.row_decisions import Checkpoint
 from airflow_provider_imagetasks.batch.segments import SCHEMA, SegmentName, json_line, read_name
@@ -50,8 +49,13 @@ class Owner:
     unpriced: tuple[str, ...] = ()
 
 
+Kept = TypeVar("Kept", Owner, Checkpoint)
+
+
 class BatchFolder:
     """Reads and writes the files of one batch.
+
+    Every method raises ``ImageTaskError`` for what it cannot do, which must never be taken for "there is none".
 
     :param output_path: where the pictures go; the folder lies below it.
     :param identity: names the batch among all others.
@@ -69,39 +73,27 @@ class BatchFolder:
         return self._path / name
 
     def read(self, name: str) -> bytes | None:
-        """Return a small file, None where there is none.
-
-        :raises ImageTaskError: it cannot be read, which must never be taken for "there is none".
-        """
+        """Return a small file, None where there is none."""
         with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
             copy = Path(scratch) / "copy"
             return copy.read_bytes() if self.fetch(name, copy) else None
 
     def fetch(self, name: str, target: Path) -> bool:
-        """Copy a file to a local one; return False where there is none.
-
-        :raises ImageTaskError: it cannot be read.
-        """
+        """Copy a file to a local one; return False where there is none."""
         try:
             return fetch_existing(self.path_of(name), target)
         except (DownloadError, OSError) as error:
             raise self._unusable("read", name, error) from error
 
     def write(self, name: str, source: bytes | Path) -> None:
-        """Put content, or a copy of a local file, in place in one step.
-
-        :raises ImageTaskError: it cannot be written.
-        """
+        """Put content, or a copy of a local file, in place in one step."""
         try:
             put_in_place(source, self.path_of(name))
         except (DownloadError, OSError) as error:
             raise self._unusable("written", name, error) from error
 
     def segments(self, generation: int) -> list[SegmentName]:
-        """Return the segments of a generation, in the order in which they were written.
-
-        :raises ImageTaskError: the folder cannot be listed.
-        """
+        """Return the segments of a generation, in the order in which they were written."""
         filesystem = self._path.fs
         try:
             filesystem.invalidate_cache(self._path.path)
@@ -114,12 +106,8 @@ class BatchFolder:
         return sorted(name for name in names if name is not None and name.generation == generation)
 
     def owner(self) -> Owner | None:
-        """Return whose folder it is, None where nothing was frozen yet.
-
-        :raises ImageTaskError: that cannot be read.
-        """
-        value = self._json(OWNER_NAME)
-        return _filled(Owner, value) if value is not None else None
+        """Return whose folder it is, None where nothing was frozen yet."""
+        return self._stored(OWNER_NAME, Owner)
 
     def write_owner(self, owner: Owner) -> None:
         """Keep whose folder it is, once everything is frozen."""
@@ -127,14 +115,14 @@ class BatchFolder:
 
     def checkpoint(self) -> Checkpoint | None:
         """Return where the batch stands, None before its first start."""
-        value = self._json(CHECKPOINT_NAME)
-        return _filled(Checkpoint, value) if value is not None else None
+        return self._stored(CHECKPOINT_NAME, Checkpoint)
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep where the batch stands."""
         self.write(CHECKPOINT_NAME, json_line({"schema": SCHEMA, **asdict(checkpoint)}))
 
-    def _json(self, name: str) -> Mapping[str, Any] | None:
+    def _stored(self, name: str, kind: type[Kept]) -> Kept | None:
+        """Return a dataclass from what was kept of it, leaving out what a newer version added."""
         content = self.read(name)
         if content is None:
             return None
@@ -146,7 +134,12 @@ class BatchFolder:
             raise self._unusable("understood", name, error) from error
         if value["schema"] > SCHEMA:
             raise self._unusable("understood", name, ValueError("a newer version of the provider wrote it"))
-        return value
+        kept: dict[str, Any] = {field.name: value[field.name] for field in fields(kind) if field.name in value}
+        kept |= {name: tuple(entry) for name, entry in kept.items() if isinstance(entry, list)}
+        try:
+            return kind(**kept)
+        except TypeError as error:
+            raise ImageTaskError(f"The folder of the batch holds an incomplete {kind.__name__}: {error}") from error
 
     def _unusable(self, what: str, name: str, error: Exception) -> ImageTaskError:
         return ImageTaskError(
@@ -181,13 +174,3 @@ def require_owner(
         f"The folder {uri} belongs to another batch: one {whose}. Give this one an output_path of its own; or, if this "
         "Airflow has merely forgotten it and its pictures do not matter any more, remove the folder"
     )
-
-
-def _filled(kind: type[Any], value: Mapping[str, Any]) -> Any:
-    """Return a dataclass from what was kept of it, leaving out what a newer version added."""
-    known = {field.name for field in fields(kind)}
-    entries = {name: tuple(entry) if isinstance(entry, list) else entry for name, entry in value.items()}
-    try:
-        return kind(**{name: entry for name, entry in entries.items() if name in known})
-    except TypeError as error:
-        raise ImageTaskError(f"The folder of the batch holds an incomplete {kind.__name__}: {error}") from error

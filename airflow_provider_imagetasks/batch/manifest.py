@@ -19,6 +19,7 @@ SUCCEEDED, FAILED = "succeeded", "failed"
 MANIFEST_NAME = "manifest.jsonl"
 MOST_MODELS = 20
 ROW_KEYS = ("id", "index", "prompt", "status", "image_task_id", "files", "error", "usage", "cost")
+"""Those of a row of the manifest; an outcome has more."""
 
 
 def outcome_row(
@@ -54,11 +55,6 @@ def outcome_row(
         if unread:
             row["unread"] = True
     return row
-
-
-def manifest_row(outcome: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of the manifest."""
-    return {key: outcome.get(key) for key in ROW_KEYS}
 
 
 @dataclass
@@ -116,18 +112,17 @@ def error_of(totals: Totals, total: int, allowed: int, *, manifest: str) -> Imag
     error_class = known if isinstance(known, type) and issubclass(known, ImageTaskError) else ImageTaskFailedError
     classes = ", ".join(f"{count} x {name}" for name, count in totals.classes.items())
     billed: Billed = totals.billed.pop() if len(totals.billed) == 1 else "unknown"  # type: ignore[assignment]
-    retryable = totals.mendable > 0
     advice = (
         f"A retry repeats the {totals.mendable} rows that it may mend, at no risk of paying twice; Clear repeats all "
         "failed rows."
-        if retryable
+        if totals.mendable
         else "A retry would not mend them; Clear repeats all failed rows and keeps the others."
     )
     return error_class(
         f"{totals.failed} of {total} rows failed ({classes}), more than max_failed allows ({allowed}). The others are "
         f"in place. {'; '.join(totals.examples)}. All rows: {manifest}",
         billed=billed,
-        retryable=retryable,
+        retryable=totals.mendable > 0,
         retry_advice=advice,
     )
 

@@ -134,13 +134,12 @@ def freeze(source: RequestsSource, target: Path, arguments: BatchArguments) -> F
     frozen = Frozen()
     below = source.files_below
     seen: set[bytes] = set()
-    names: set[str] | None = set() if _named_by_id_alone(arguments.filename) else None
+    named_by = {name for name in ("image_task_id", "row", "id") if holds(arguments.filename, name)}
+    names: set[str] | None = set() if named_by == {"id"} else None
     with target.open("wb") as file:
         for place, value in source.values(target.parent, frozen):
             try:
-                row = _checked(value, arguments, below)
-                if names is not None:
-                    _require_new_name(row, names)
+                row = _checked(value, arguments, below, names)
             except InvalidRequestError as error:
                 frozen.invalid += 1
                 if len(frozen.problems) < NAMED_PROBLEMS:
@@ -157,14 +156,14 @@ def freeze(source: RequestsSource, target: Path, arguments: BatchArguments) -> F
             frozen.total += 1
     if not frozen.total:
         raise InvalidRequestError("The batch is empty: there is nothing to submit. Did an upstream task push no rows?")
-    if frozen.total > 1 and not any(holds(arguments.filename, name) for name in ("image_task_id", "row", "id")):
+    if frozen.total > 1 and not named_by:
         raise InvalidRequestError(
             f"filename {arguments.filename!r} gives several pictures one name; add {{image_task_id}}, {{row}} or {{id}}"
         )
     return frozen
 
 
-def _checked(value: Any, arguments: BatchArguments, files_below: str | None) -> Row:
+def _checked(value: Any, arguments: BatchArguments, files_below: str | None, names: set[str] | None) -> Row:
     if isinstance(value, InvalidRequestError):
         raise value
     row = read_row(value, model=arguments.model, options=arguments.options, files_below=files_below)
@@ -174,19 +173,13 @@ def _checked(value: Any, arguments: BatchArguments, files_below: str | None) -> 
     if all(str(image).startswith(("http://", "https://")) for image in request.images) and request.mask is None:
         completed = arguments.service.complete(request, arguments.account)
         request = replace(completed, callback_url=None)
+    if names is not None:
+        if row.id is None:
+            raise InvalidRequestError("it has no id, and filename needs one")
+        if row.id in names:
+            raise InvalidRequestError(f"the id {row.id!r} occurs before, and filename tells pictures apart by it alone")
+        names.add(row.id)
     return replace(row, request=request)
-
-
-def _named_by_id_alone(filename: str) -> bool:
-    return holds(filename, "id") and not holds(filename, "row") and not holds(filename, "image_task_id")
-
-
-def _require_new_name(row: Row, names: set[str]) -> None:
-    if row.id is None:
-        raise InvalidRequestError("it has no id, and filename needs one")
-    if row.id in names:
-        raise InvalidRequestError(f"the id {row.id!r} occurs before, and filename tells pictures apart by it alone")
-    names.add(row.id)
 
 
 def _add_cost(frozen: Frozen, row: Row, arguments: BatchArguments) -> None:

@@ -109,12 +109,8 @@ class Failure:
     @classmethod
     def of_error(cls, error: ImageTaskError, image_task_id: str | None) -> Failure:
         """Return the failure that an error is."""
-        return cls(
-            error_class=public_class_name(type(error)),
-            billed=error.billed,
-            retryable=error.retryable,
-            has_id=bool(image_task_id),
-        )
+        name, has_id = public_class_name(type(error)), bool(image_task_id)
+        return cls(error_class=name, billed=error.billed, retryable=error.retryable, has_id=has_id)
 
     @classmethod
     def of_outcome(cls, outcome: Mapping[str, Any]) -> Failure:

@@ -41,42 +41,10 @@ RunFlow: TypeAlias = Callable[[Flow[Any]], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A submission that the service took."""
-
-    intent: Intent
-    task: ImageTask
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A submission that the service did not take, or that was paid for in vain."""
-
-    intent: Intent
-    error: ImageTaskError
-
-
-@dataclass(frozen=True, slots=True)
 class Withheld:
     """A submission that was not made any more."""
 
     intent: Intent
-
-
-@dataclass(frozen=True, slots=True)
-class Unanswered:
-    """A submission whose answer did not come: nobody knows whether the service took it."""
-
-    intent: Intent
-    error: UnknownOutcomeError
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A submission without an answer that the service has."""
-
-    intent: Intent
-    task: ImageTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +54,36 @@ class NeverTaken:
     intent: Intent
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """A submission of which nobody can tell, with the error that says so."""
-
+@dataclass(frozen=True)
+class _AtService:
     intent: Intent
-    error: UnknownOutcomeError
+    task: ImageTask
+
+
+class Taken(_AtService):
+    """A submission that the service took."""
+
+
+class Found(_AtService):
+    """A submission without an answer that the service has."""
+
+
+@dataclass(frozen=True)
+class _Failed:
+    intent: Intent
+    error: ImageTaskError
+
+
+class Refused(_Failed):
+    """A submission that the service did not take, or that was paid for in vain."""
+
+
+class Unanswered(_Failed):
+    """A submission whose answer did not come: nobody knows whether the service took it."""
+
+
+class Unknown(_Failed):
+    """A submission of which nobody can tell, with the error that says so."""
 
 
 class _StoppedError(Exception):

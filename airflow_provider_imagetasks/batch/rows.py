@@ -34,29 +34,17 @@ class Row:
         :param index: its position in the batch, from 0.
         """
         request = self.request
-        return {
-            "index": index,
-            "id": self.id,
-            "prompt": request.prompt,
-            "model": request.model,
-            "options": dict(request.options),
-            "images": list(request.images),
-            "mask": request.mask,
-        }
+        asked = {"prompt": request.prompt, "model": request.model, "options": dict(request.options)}
+        return {"index": index, "id": self.id, **asked, "images": list(request.images), "mask": request.mask}
 
 
 def frozen_row(value: Mapping[str, Any]) -> Row:
     """Return the row that was frozen, which was checked then."""
-    return Row(
-        request=ImageRequest(
-            prompt=value["prompt"],
-            model=value.get("model"),
-            options=value.get("options") or {},
-            images=tuple(value.get("images") or ()),
-            mask=value.get("mask"),
-        ),
-        id=value.get("id"),
+    images, options = tuple(value.get("images") or ()), value.get("options") or {}
+    request = ImageRequest(
+        prompt=value["prompt"], model=value.get("model"), options=options, images=images, mask=value.get("mask")
     )
+    return Row(request=request, id=value.get("id"))
 
 
 def read_row(value: Any, *, model: str | None, options: Mapping[str, Any], files_below: str | None) -> Row:

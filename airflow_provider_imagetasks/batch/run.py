@@ -5,20 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any
 
-from airflow_provider_imagetasks.batch import row_deliveries, row_questions, row_submissions
+from airflow_provider_imagetasks.batch import row_decisions, row_deliveries, row_questions, row_submissions
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.manifest import outcome_row
-from airflow_provider_imagetasks.batch.row_decisions import (
-    Failure,
-    concerns_every_row,
-    error_of_answer,
-    is_submitted_again,
-    timeout_error,
-)
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError
@@ -155,7 +148,7 @@ class BatchRun:
         # Only those that the service still calls running since this start.
         for row in self._questions.overdue(self._arguments.timeout):
             image_task_id = self._state.open[row].image_task_id
-            error = timeout_error(image_task_id, self._arguments.timeout, self._arguments.service)
+            error = row_decisions.timeout_error(image_task_id, self._arguments.timeout, self._arguments.service)
             self._end(row, error, image_task_id=image_task_id)
 
     async def _keep_up(self) -> None:
@@ -172,11 +165,9 @@ class BatchRun:
         """Wait for news, or until the next question is due."""
         due = self._questions.next_at()
         seconds = _LONGEST_SLEEP if due is None else min(_LONGEST_SLEEP, max(0.0, due - time.time()))
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._news.wait()
-        except TimeoutError:
-            pass
         self._news.clear()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -225,7 +216,7 @@ class BatchRun:
                 self._state.fresh.add(intent.index)
                 self._follow(intent, task)
             case row_submissions.Refused(intent, error):
-                if concerns_every_row(error):
+                if row_decisions.concerns_every_row(error):
                     self._stop(error)
                 self._end_or_repeat(intent.index, error, image_task_id=intent.image_task_id)
             case row_submissions.Withheld(intent):
@@ -271,7 +262,9 @@ class BatchRun:
         if intent is None:
             return
         service, conn_id = self._arguments.service, self._arguments.account.conn_id
-        error = error_of_answer(task, submitted_at=intent.since, now=time.time(), service=service, conn_id=conn_id)
+        error = row_decisions.error_of_answer(
+            task, submitted_at=intent.since, now=time.time(), service=service, conn_id=conn_id
+        )
         if error is not None:
             self._end_or_repeat(row, error, image_task_id=task.id)
         elif task.state.is_final:
@@ -285,8 +278,8 @@ class BatchRun:
         if error.billed == "no":
             self._ledger.spending.not_billed(row)
         self._state.tries[row] += 1
-        if self._stopped is None and is_submitted_again(
-            Failure.of_error(error, image_task_id),
+        if self._stopped is None and row_decisions.is_submitted_again(
+            row_decisions.Failure.of_error(error, image_task_id),
             tries=self._state.tries[row],
             row_attempts=self._arguments.row_attempts,
             may_pay_again=row in self._state.else_submit,
@@ -298,7 +291,6 @@ class BatchRun:
             self._end(row, error, image_task_id=image_task_id)
 
     def _end(self, row: int, error: ImageTaskError, *, image_task_id: str | None, unread: bool = False) -> None:
-        """Write a row off."""
         line = self._batch.requests.line(row)
         outcome = outcome_row(line, image_task_id=image_task_id, error=error, unread=unread)
         # One that was never submitted was counted as refused; one that cannot be stored has not failed.
@@ -312,10 +304,7 @@ class BatchRun:
         self._news.set()
 
     def _stop(self, error: ImageTaskError) -> None:
-        """Have nothing more submitted.
-
-        :param error: what every row is told that was not submitted.
-        """
+        """Have nothing more submitted, for a reason that every such row is told."""
         if self._stopped is None:
             self._stopped = error
             self._submissions.stop()

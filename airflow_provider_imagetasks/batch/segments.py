@@ -78,7 +78,7 @@ def intents_content(intents: Iterable[Intent], *, conn_id: str, base_url: str) -
         elif not intent.taken:
             line["taken"] = False
         lines.append(line)
-    return json_lines(lines)
+    return b"".join(map(json_line, lines))
 
 
 def read_intents(content: bytes) -> tuple[Mapping[str, Any], list[Intent]]:
@@ -106,11 +106,6 @@ def read_intents(content: bytes) -> tuple[Mapping[str, Any], list[Intent]]:
         ]
     except (KeyError, TypeError) as error:
         raise ValueError(f"a line of it is incomplete ({error})") from error
-
-
-def json_lines(values: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return one line of JSON for each value."""
-    return b"".join(json_line(value) for value in values)
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:

@@ -187,10 +187,7 @@ def open_batch(
 
 
 def _require_first_start(folder: BatchFolder, *, began: bool) -> None:
-    """Refuse to begin a batch of which an earlier start submitted rows: they would be paid for again.
-
-    :param began: whether Airflow knows of such a start.
-    """
+    """Refuse to begin what an earlier start began, as the folder or Airflow knows: it would be paid for again."""
     if folder.checkpoint() is not None:
         raise ImageTaskError(
             f"{folder.uri} lacks batch.json, which says what was frozen. Without it nothing is submitted, and what "
@@ -248,17 +245,10 @@ def _kept(state_store: Any) -> Mapping[str, Any]:
 
 def _freeze(frozen: Frozen, folder: BatchFolder, slot: SubmissionSlot, mark: str, scratch: Path) -> Owner:
     owner = Owner(
-        dag_id=slot.dag_id,
-        task_id=slot.task_id,
-        run_id=slot.run_id,
-        map_index=slot.map_index,
+        **{name: getattr(slot, name) for name in ("dag_id", "task_id", "run_id", "map_index")},
+        **{name: getattr(frozen, name) for name in ("total", "invalid", "repeated", "digest", "cost")},
         mark=mark,
         created_at=time.time(),
-        total=frozen.total,
-        invalid=frozen.invalid,
-        repeated=frozen.repeated,
-        digest=frozen.digest,
-        cost=frozen.cost,
         unpriced=tuple(sorted(frozen.unpriced)),
     )
     folder.write(REQUESTS_NAME, scratch / REQUESTS_NAME)

@@ -1,15 +1,22 @@
-"""State of a batch's rows while it runs: some bytes per row, so that memory does not grow with the batch."""
+"""State of a batch's rows while it runs, some bytes per row, and the reports of how far that is."""
 
 from __future__ import annotations
 
 import time
 from array import array
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from enum import IntEnum
+from typing import Any
 
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.polling.batch_wait import Counts
+
+PUSH_SECONDS = 10.0
+"""How often XCom is told while a worker works."""
+_RATE_SECONDS = 120.0
+"""How far back the rate looks."""
 
 
 class Stage(IntEnum):
@@ -91,9 +98,8 @@ class BatchState:
         :param now: Unix seconds.
         :param repeated: rows of which the last one is made over again, under the same key.
         """
-        return [
-            Intent(index=row, attempt=self.attempt_of(row, same=row in repeated), at=now) for row in self.next_new(most)
-        ]
+        attempts = ((row, self.attempt_of(row, same=row in repeated)) for row in self.next_new(most))
+        return [Intent(index=row, attempt=attempt, at=now) for row, attempt in attempts]
 
     def delivering(self, row: int) -> None:
         """Note that the service is done with a row; it is not over until its pictures are in place."""
@@ -123,3 +129,52 @@ class BatchState:
         self.open.pop(row, None)
         self.else_submit.discard(row)
         self.fresh.discard(row)
+
+
+class ProgressReport:
+    """Tells the log every time, with a rate and the time that is left, and XCom now and then.
+
+    :param log: the task's.
+    :param push: pushes a value; None where nothing is to be pushed.
+    """
+
+    def __init__(self, log: Any, push: Callable[[dict[str, Any]], None] | None) -> None:
+        self._log = log
+        self._push = push
+        self._pushed_at = 0.0
+        self._seen: deque[tuple[float, int]] = deque()
+        """Unix times of the latest reports, each with the rows that were over then."""
+
+    def __call__(self, counts: Counts, *, last: bool = False) -> None:
+        """Say how far it is.
+
+        :param last: whether XCom must be told too.
+        """
+        now = time.time()
+        self._log.info("%s", self.line(counts, now))
+        if self._push is not None and (last or now - self._pushed_at >= PUSH_SECONDS):
+            self._pushed_at = now
+            self._push(counts.as_xcom(now))
+
+    def line(self, counts: Counts, now: float) -> str:
+        """Return how far it is, in words.
+
+        :param now: Unix seconds.
+        """
+        self._seen.append((now, counts.done))
+        while len(self._seen) > 2 and self._seen[1][0] < now - _RATE_SECONDS:
+            self._seen.popleft()
+        parts = [f"{counts.done:,} of {counts.total:,} done, {counts.failed:,} failed, {counts.running:,} running"]
+        since, before = self._seen[0]
+        rate = (counts.done - before) / (now - since) if now > since else 0.0
+        if rate > 0:
+            parts.append(f"{rate * 60:,.0f} a minute")
+            if counts.done < counts.total:
+                parts.append(f"some {_duration((counts.total - counts.done) / rate)} left")
+        return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,18 +1,138 @@
-"""What becomes of a submission: a new image task, the one it repeats, or a refusal."""
+"""What becomes of a request: an image task, a refusal, or a mishap that its prompt asks for."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
 
-from airflow_provider_imagetasks.local import faults
-from airflow_provider_imagetasks.local.directives import Occurrences
-from airflow_provider_imagetasks.local.faults import Faults, Reason, RefusedError
+from aiohttp import web
+
+from airflow_provider_imagetasks.local.directives import DIRECTIVES, Occurrences
 from airflow_provider_imagetasks.local.options import RateLimit, ServiceOptions
 from airflow_provider_imagetasks.local.task_table import Failure, TaskRecord, TaskTable
 
 _KEYS_WATCHED = 1_000
+
+PROXY_PAGE = (
+    "<!DOCTYPE html><html><head><title>Gateway</title></head>"
+    "<body><h1>This page comes from something in between</h1></body></html>"
+)
+
+
+class Reason(Enum):
+    """Why a request is not answered the way its sender hopes."""
+
+    INVALID = "invalid"
+    UNPROCESSABLE = "unprocessable"
+    MISSING_KEY = "missing key"
+    WRONG_KEY = "wrong key"
+    EXPIRED_KEY = "expired key"
+    NO_CREDIT = "no credit"
+    CONTENT = "content"
+    RATE_LIMITED = "rate limited"
+    NOT_FOUND = "not found"
+    SERVER_ERROR = "server error"
+    ERROR_IN_200 = "error in 200"
+    ODD_CLIENT = "odd client"
+    CUT = "cut"
+    HANG = "hang"
+    GARBAGE = "garbage"
+    HTML = "html"
+
+
+_Mishaps = Mapping[str, tuple[Reason, str]]
+"""Directives, with the reason and the words of what they make happen."""
+
+_AT_SUBMISSION: _Mishaps = {
+    "expired-key": (Reason.EXPIRED_KEY, "for an expired key"),
+    "no-credit": (Reason.NO_CREDIT, "for an empty balance"),
+    "refuse": (Reason.CONTENT, "to be refused for its content"),
+    "429": (Reason.RATE_LIMITED, "to be limited"),
+    "500": (Reason.SERVER_ERROR, "for a server error"),
+    "cut": (Reason.CUT, "for a cut connection"),
+    "html": (Reason.HTML, "for an HTML page"),
+    "error-in-200": (Reason.ERROR_IN_200, "for an error in HTTP 200"),
+}
+_AFTER_SUBMISSION: _Mishaps = {
+    "500-after": (Reason.SERVER_ERROR, "for a late server error"),
+    "cut-after": (Reason.CUT, "for a late cut"),
+    "hang-after": (Reason.HANG, "for no answer"),
+    "garbage": (Reason.GARBAGE, "for garbage"),
+}
+_AT_STATUS_QUERIES: _Mishaps = {
+    "poll-429": (Reason.RATE_LIMITED, "to be limited"),
+    "poll-500": (Reason.SERVER_ERROR, "for a server error"),
+    "poll-cut": (Reason.CUT, "for a cut connection"),
+    "poll-hang": (Reason.HANG, "for no answer"),
+    "poll-garbage": (Reason.GARBAGE, "for garbage"),
+    "poll-html": (Reason.HTML, "for an HTML page"),
+}
+
+
+@dataclass(eq=False)
+class RefusedError(Exception):
+    """A request ends here; the dialect words the answer.
+
+    :param status: the HTTP status, for reasons that leave it open.
+    :param code: the error code to use instead of the dialect's usual one.
+    :param retry_after: seconds that the sender should wait.
+    :param limit: the limit that was hit, when it is a configured one.
+    """
+
+    reason: Reason
+    message: str
+    status: int = 500
+    code: str | None = None
+    retry_after: float | None = None
+    limit: RateLimit | None = None
+
+    @property
+    def is_below_any_dialect(self) -> bool:
+        """Whether the HTTP answer itself goes wrong."""
+        return self.reason in (Reason.CUT, Reason.HANG, Reason.GARBAGE, Reason.HTML)
+
+
+def _refuse_if_asked(record: TaskRecord, mishaps: _Mishaps, occurrences: Occurrences, key: str = "") -> None:
+    """Let the first of some mishaps happen that a prompt asks for and that apply this time."""
+    behaviours = record.behaviours
+    for name, (reason, words) in mishaps.items() if behaviours.settings else ():
+        if not occurrences.applies(behaviours, name, key=key):
+            continue
+        usual, kind = 200 if reason is Reason.HTML else 500, DIRECTIVES[name].value
+        number = behaviours.number(name, usual) if kind == "status" else behaviours.option(name, "status", usual)
+        raise RefusedError(
+            reason,
+            f"the prompt asked {words}",
+            status=int(number),
+            code=(behaviours.word(name, "") or None) if kind == "word" else None,
+            retry_after=behaviours.option(name, "retry-after", 1) if reason is Reason.RATE_LIMITED else None,
+        )
+
+
+def note_queried(records: Iterable[TaskRecord]) -> None:
+    """Count a status query of these image tasks; raise ``RefusedError`` where the prompt of one asks for that now."""
+    for record in records:
+        record.status_queries += 1
+        _refuse_if_asked(record, _AT_STATUS_QUERIES, record.occurrences)
+
+
+async def broken_answer(request: web.Request, refused: RefusedError) -> web.StreamResponse:
+    """Return the answer, if there is one, for a reason that is below any dialect."""
+    if refused.reason is Reason.CUT:
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
+    if refused.reason is Reason.HANG:
+        # Nobody sets it: this ends when the client leaves or the service stops.
+        await asyncio.Event().wait()
+    if refused.reason is Reason.GARBAGE:
+        return web.Response(text='{"task_', content_type="application/json")
+    return web.Response(status=refused.status, text=PROXY_PAGE, content_type="text/html")
 
 
 class Gate:
@@ -46,7 +166,7 @@ class Gate:
 
 
 class Admission:
-    """Decides about submissions, and writes the accepted ones into the table."""
+    """Decides about submissions, and writes the accepted ones into the table; others raise ``RefusedError``."""
 
     def __init__(self, options: ServiceOptions, tasks: TaskTable) -> None:
         self._options = options
@@ -56,10 +176,7 @@ class Admission:
         self.queries = Gate(options.queries)
 
     def check_key(self, bearer: str | None) -> None:
-        """Let a request in by its key.
-
-        :raises RefusedError: when keys are configured and this is none of them.
-        """
+        """Let a request in by its key."""
         if not self._options.keys or bearer in self._options.keys:
             return
         if bearer is None:
@@ -67,51 +184,29 @@ class Admission:
         raise RefusedError(Reason.WRONG_KEY, "this bearer token is not known here")
 
     def admit(self, asked: TaskRecord) -> tuple[TaskRecord, bool]:
-        """Return the image task that was asked for, and whether it is new (or the earlier one that this repeats).
-
-        :raises RefusedError: when no image task comes of it.
-        """
+        """Return the image task that was asked for, and whether it is new (or the earlier one that this repeats)."""
         if asked.request_id is not None:
             earlier = self._tasks.submitted_before(asked.dialect, asked.bearer, asked.request_id)
             if earlier is not None:
                 return earlier, False
-        self._refuse_if_asked(asked, faults.AT_SUBMISSION)
-        occurrence = self._occurrences.count(f"{asked.dialect}\0{asked.prompt}")
-        self._check_chances(asked.prompt, occurrence)
-        self._check_limits(asked.bearer)
+        prompt, options, place = asked.prompt, self._options, f"{asked.dialect}\0{asked.prompt}"
+        _refuse_if_asked(asked, _AT_SUBMISSION, self._occurrences, place)
+        occurrence = self._occurrences.count(place)
+        if options.chance("rate limit", prompt, occurrence) < options.rate_limit_rate:
+            raise RefusedError(Reason.RATE_LIMITED, "limited at random", retry_after=1)
+        if options.chance("refuse", prompt, occurrence) < options.refuse_rate:
+            raise RefusedError(Reason.CONTENT, "refused at random, as if for its content")
+        if options.max_active is not None and self._tasks.active_of(asked.bearer) >= options.max_active:
+            words, seconds = f"{options.max_active} image tasks are running already", self._tasks.seconds_to_next_end(5)
+            raise RefusedError(Reason.RATE_LIMITED, words, retry_after=seconds)
+        self._creations.check(asked.bearer)
         self._decide(asked, occurrence)
         self._tasks.add(asked)
         return asked, True
 
     def check_answer(self, record: TaskRecord) -> None:
-        """Let the answer to an accepted submission go wrong where its prompt asks for it.
-
-        :raises RefusedError: when it does.
-        """
-        self._refuse_if_asked(record, faults.AFTER_SUBMISSION)
-
-    def _refuse_if_asked(self, record: TaskRecord, asked_for: Faults) -> None:
-        def applies(name: str) -> bool:
-            return self._occurrences.applies(record.behaviours, name, key=f"{record.dialect}\0{record.prompt}")
-
-        faults.refuse_if_asked(record.behaviours, asked_for, applies)
-
-    def _check_chances(self, prompt: str, occurrence: int) -> None:
-        options = self._options
-        if options.chance("rate limit", prompt, occurrence) < options.rate_limit_rate:
-            raise RefusedError(Reason.RATE_LIMITED, "limited at random", retry_after=1)
-        if options.chance("refuse", prompt, occurrence) < options.refuse_rate:
-            raise RefusedError(Reason.CONTENT, "refused at random, as if for its content")
-
-    def _check_limits(self, bearer: str | None) -> None:
-        maximum = self._options.max_active
-        if maximum is not None and self._tasks.active_of(bearer) >= maximum:
-            raise RefusedError(
-                Reason.RATE_LIMITED,
-                f"{maximum} image tasks are running already",
-                retry_after=self._tasks.seconds_to_next_end(default=5),
-            )
-        self._creations.check(bearer)
+        """Let the answer to an accepted submission go wrong where its prompt asks for it."""
+        _refuse_if_asked(record, _AFTER_SUBMISSION, self._occurrences, f"{record.dialect}\0{record.prompt}")
 
     def _decide(self, record: TaskRecord, occurrence: int) -> None:
         """Decide how long an image task takes and how it ends."""

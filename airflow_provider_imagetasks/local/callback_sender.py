@@ -28,14 +28,8 @@ def is_loopback(url: str) -> bool:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        return False
-    if parts.scheme not in ("http", "https"):
-        return False
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
+        is_here = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return is_here and parts.scheme in ("http", "https")
     except ValueError:
         return False
 
@@ -45,13 +39,11 @@ class CallbackSender:
 
     A double that posted anywhere would send test prompts to strangers, and would let whoever can reach it make
     requests in its name. Other addresses are accepted, as the services accept them, and counted as not sent.
+
+    :param count: told ``sent``, ``failed`` or ``not_sent`` for each callback.
     """
 
     def __init__(self, count: Callable[[str], None]) -> None:
-        """Make a sender that has nothing to send.
-
-        :param count: told ``sent``, ``failed`` or ``not_sent`` for each callback.
-        """
         self._count = count
         self._pending: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Condition()

@@ -25,11 +25,7 @@ _LONGEST_TEXT = 400
 # Pillow's own font has ASCII and little more; these are the usual names of fonts that have more.
 _WESTERN_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial.ttf", "arial.ttf")
 _EASTERN_FONTS = (
-    "NotoSansCJK-Regular.ttc",
-    "wqy-microhei.ttc",
-    "DroidSansFallbackFull.ttf",
-    "PingFang.ttc",
-    "msyh.ttc",
+    *("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "DroidSansFallbackFull.ttf", "PingFang.ttc", "msyh.ttc"),
 )
 _DASHES = {ord(dash): "-" for dash in "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"}
 
@@ -77,10 +73,7 @@ def paint(order: PictureOrder) -> bytes:
 
 
 def _write_caption(image: Image.Image, text: str, signature: str, *, hides: bool) -> None:
-    """Write a text and a small line below it on a picture; pictures too small to be read stay as they are.
-
-    :param hides: whether to hide what is below, such as an earlier caption.
-    """
+    """Write a text and a small line below it where they can be read; it may hide what is there, such as a caption."""
     (width, height), shorter = image.size, min(image.size)
     if shorter < _SMALLEST_WITH_TEXT:
         return
@@ -109,8 +102,7 @@ def _lines(text: str, size: int, room: int, *, most: int) -> list[tuple[str, Fre
         font = cast(FreeTypeFont, _font(size, None))
     lines: list[str] = []
     while rest and len(lines) < most:
-        widths = partial(_width, font, rest)
-        length = max(1, bisect_right(range(1, len(rest) + 1), room, key=widths))
+        length = max(1, bisect_right(range(1, len(rest) + 1), room, key=partial(_width, font, rest)))
         if length == len(rest):
             lines.append(rest)
         elif len(lines) == most - 1:
@@ -124,7 +116,6 @@ def _lines(text: str, size: int, room: int, *, most: int) -> list[tuple[str, Fre
 
 
 def _width(font: FreeTypeFont, text: str, count: int) -> int:
-    """Return how many pixels the first characters of a text take."""
     return math.ceil(font.getlength(text[:count]))
 
 

@@ -1,15 +1,22 @@
-"""Puts the local service together: which request goes where."""
+"""The HTTP application of the local service: its dialects, downloads as a content network serves them, its own page."""
 
 from __future__ import annotations
 
+import asyncio
 import html
 from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local.dialects import make_dialects
+from airflow_provider_imagetasks.local.admission import PROXY_PAGE
+from airflow_provider_imagetasks.local.dialects.acedatacloud_mcp_dialect import AceDataCloudMcpDialect
+from airflow_provider_imagetasks.local.dialects.dialect import Dialect
+from airflow_provider_imagetasks.local.dialects.gpt_image_mcp_dialect import GptImageMcpServer
+from airflow_provider_imagetasks.local.dialects.jobs_api_dialect import AiGptImageDialect
+from airflow_provider_imagetasks.local.dialects.kie_dialect import KieDialect
 from airflow_provider_imagetasks.local.dialects.mcp_server import ToolServer
-from airflow_provider_imagetasks.local.downloads import Downloads
+from airflow_provider_imagetasks.local.dialects.tasks_api_dialect import TASKS_API_VARIANTS, TasksApiDialect
+from airflow_provider_imagetasks.local.drawing import MEDIA_TYPES
 from airflow_provider_imagetasks.local.options import ServiceOptions
 from airflow_provider_imagetasks.local.service_state import ServiceState
 from airflow_provider_imagetasks.local.task_table import TaskRecord
@@ -17,6 +24,9 @@ from airflow_provider_imagetasks.local.task_table import TaskRecord
 _LARGEST_BODY = 16 * 1024 * 1024
 _LONGEST_SHUTDOWN = 0.1
 _SHOWN_PICTURES = 24
+_THUMBNAIL_WIDTH = 240
+_SLOW_SECONDS = 3
+_MISSING = "There is no such picture.\n"
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -52,7 +62,10 @@ class LocalApplication:
 
     def __init__(self, options: ServiceOptions) -> None:
         self.state = ServiceState(options)
-        self._dialects = make_dialects(self.state)
+        self._dialects: list[Dialect | GptImageMcpServer] = [
+            *(TasksApiDialect(self.state, variant) for variant in TASKS_API_VARIANTS),
+            *(kind(self.state) for kind in (AiGptImageDialect, KieDialect, AceDataCloudMcpDialect, GptImageMcpServer)),
+        ]
 
     def runner(self) -> web.AppRunner:
         """Return what serves the routes.
@@ -62,9 +75,11 @@ class LocalApplication:
         application = web.Application(client_max_size=_LARGEST_BODY)
         for dialect in self._dialects:
             application.add_routes(dialect.routes())
-        application.add_routes(Downloads(self.state).routes())
         application.add_routes(
             [
+                # Pictures go to anyone, without a key; those of the service's own page are not counted.
+                web.get("/files/{task_id}/{index:[0-9]{1,3}}.{extension}", self._file),
+                web.get("/thumbnails/{task_id}/{index:[0-9]{1,3}}.png", self._thumbnail),
                 web.get("/", self._front_page),
                 web.get("/health", self._health),
                 web.get("/stats", self._stats),
@@ -83,6 +98,45 @@ class LocalApplication:
                 await dialect.close()
         await self.state.callbacks.close()
         self.state.close()
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        """Serve a picture, or misbehave as its prompt asks."""
+        counts = self.state.statistics.files
+        counts["files_with_authorization"] += "Authorization" in request.headers
+        record, index = self._picture(request)
+        if record is None or request.match_info["extension"] != record.media_format:
+            counts["files_refused"] += 1
+            return web.Response(status=404, text=_MISSING)
+        refusal = _refusal(record, str(index))
+        if refusal is not None:
+            counts["files_refused"] += 1
+            return refusal
+        picture = await self.state.picture(record, index)
+        answer = self.state.download_answer
+        response = None if answer is None else await answer(request, picture)
+        if response is not None:
+            return response
+        media_type = MEDIA_TYPES[record.media_format]
+        if record.applies("file-truncated", key=str(index)):
+            counts["files_refused"] += 1
+            return await _send(request, picture, media_type, pieces=5, seconds=0)
+        counts["files_served"] += 1
+        if record.behaviours.asks("file-slow"):
+            seconds = record.behaviours.number("file-slow", _SLOW_SECONDS)
+            return await _send(request, picture, media_type, pieces=10, seconds=seconds)
+        return web.Response(body=picture, headers={"Content-Type": media_type})
+
+    async def _thumbnail(self, request: web.Request) -> web.StreamResponse:
+        record, index = self._picture(request)
+        if record is None:
+            return web.Response(status=404, text=_MISSING)
+        picture = await self.state.picture(record, index, width=_THUMBNAIL_WIDTH)
+        return web.Response(body=picture, content_type="image/png")
+
+    def _picture(self, request: web.Request) -> tuple[TaskRecord | None, int]:
+        index = int(request.match_info["index"])
+        record = self.state.tasks.get(request.match_info["task_id"])
+        return (record if record is not None and record.has_picture(index) else None), index
 
     async def _front_page(self, request: web.Request) -> web.Response:
         origin = str(request.url.origin())
@@ -116,3 +170,30 @@ def _figure(record: TaskRecord, index: int) -> str:
         f'<img src="/thumbnails/{path}.png" alt="" loading="lazy"></a>'
         f"<figcaption>{html.escape(prompt[:200])}</figcaption></figure>"
     )
+
+
+def _refusal(record: TaskRecord, key: str) -> web.Response | None:
+    if record.applies("file-404", key=key):
+        return web.Response(status=404, text=_MISSING)
+    if record.applies("file-500", key=key):
+        status = int(record.behaviours.option("file-500", "status", 500))
+        return web.Response(status=status, text="The prompt asked for a server error.\n")
+    if record.applies("file-html", key=key):
+        return web.Response(text=PROXY_PAGE, content_type="text/html")
+    return None
+
+
+async def _send(
+    request: web.Request, picture: bytes, media_type: str, *, pieces: int, seconds: float
+) -> web.StreamResponse:
+    """Send so many tenths of a picture, and take so many seconds; what then is missing never comes."""
+    response = web.StreamResponse(headers={"Content-Type": media_type, "Content-Length": str(len(picture))})
+    await response.prepare(request)
+    step = len(picture) // 10 + 1
+    for start in range(0, step * pieces, step):
+        await asyncio.sleep(seconds / pieces)
+        await response.write(picture[start : start + step])
+    # What was sent has to leave before the connection is cut; aborting would throw away what has not left yet.
+    if pieces < 10 and request.transport is not None:
+        request.transport.close()
+    return response

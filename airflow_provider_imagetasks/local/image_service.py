@@ -9,14 +9,15 @@ import signal
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local.downloads import DownloadAnswer
 from airflow_provider_imagetasks.local.http_application import LocalApplication
 from airflow_provider_imagetasks.local.options import ServiceOptions
+from airflow_provider_imagetasks.local.service_state import DownloadAnswer
 from airflow_provider_imagetasks.local.task_table import TaskSummary
 
 Result = TypeVar("Result")
@@ -46,23 +47,15 @@ def connection_to(url: str, service: str, *, server_folder: Path | None = None, 
     :raises ValueError: the local service does not speak for that service.
     """
     if service not in DIALECT_PATHS:
-        raise ValueError(
-            f"the local image service does not speak for {service!r}; known are {', '.join(DIALECT_PATHS)}"
-        )
+        known = ", ".join(DIALECT_PATHS)
+        raise ValueError(f"the local image service does not speak for {service!r}; known are {known}")
     if service == "gpt_image_mcp" and server_folder is not None:
         extra = {"output_dir": str(server_folder), **extra}
-    return json.dumps(
-        {
-            "conn_type": "imagetasks",
-            "host": f"{url}/{DIALECT_PATHS[service]}",
-            "password": "any-key-will-do",
-            "extra": {"service": service, **extra},
-        }
-    )
+    where = {"conn_type": "imagetasks", "host": f"{url}/{DIALECT_PATHS[service]}", "password": "any-key-will-do"}
+    return json.dumps({**where, "extra": {"service": service, **extra}})
 
 
 async def _open(runner: web.AppRunner, host: str, port: int) -> str:
-    """Start to serve and return the URL."""
     await runner.setup()
     await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
     bound_port = runner.addresses[0][1]
@@ -174,9 +167,8 @@ class LocalImageService(ServiceOptions):
         if self._thread is not None:
             raise RuntimeError("the local image service is running already")
         opened: concurrent.futures.Future[str] = concurrent.futures.Future()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(opened)), name="local image service", daemon=True
-        )
+        serve = partial(asyncio.run, self._serve(opened))
+        self._thread = threading.Thread(target=serve, name="local image service", daemon=True)
         self._thread.start()
         try:
             self._url = opened.result(_PATIENCE)
@@ -198,13 +190,10 @@ class LocalImageService(ServiceOptions):
         self._application = LocalApplication(self)
         runner = self._application.runner()
         try:
-            try:
-                url = await _open(runner, self.host, self.port)
-            except Exception as error:  # noqa: BLE001 - handed to the thread that waits for it
-                opened.set_exception(error)
-                return
-            opened.set_result(url)
+            opened.set_result(await _open(runner, self.host, self.port))
             await self._stopped.wait()
+        except Exception as error:  # noqa: BLE001 - handed to the thread that waits for it
+            opened.set_exception(error)
         finally:
             await runner.cleanup()
 

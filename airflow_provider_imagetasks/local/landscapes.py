@@ -115,29 +115,15 @@ _HOUSE: Shapes = (
     (0, ((-0.08, -2), (1.08, -2), (0.5, -2.5))),
     *(("window", _box(x, y, x + 0.14, y + 0.26)) for y in (-1.75, -1.3, -0.85, -0.4) for x in (0.12, 0.34, 0.56)),
 )
+_AT_SEA = "boat ship sailboat sail sea ocean lake water harbour harbor"
+_IN_TOWN = "town city house street village cottage castle shop cafe"
 _MOTIFS = (
     _Motif(_KITE, (1, 1, 2, 3), (0.26, 0.42), (0.12, 0.19), 0.5, _GOLD, "kite dragon diamond wind"),
     _Motif(_BALLOON, (1, 2, 3), (0.24, 0.42), (0.07, 0.13), 0.0, _CREAM, "balloon circle ball apple fruit"),
-    _Motif(
-        _BOAT,
-        (1, 2),
-        (0.69, 0.73),
-        (0.12, 0.2),
-        0.0,
-        _CREAM,
-        "boat ship sailboat sail sea ocean lake water harbour harbor",
-    ),
+    _Motif(_BOAT, (1, 2), (0.69, 0.73), (0.12, 0.2), 0, _CREAM, _AT_SEA),
     _Motif(_BIRD, range(7, 12), (0.2, 0.46), (0.04, 0.08), 0.2, _DUSK, "bird gull swallow crane flock eagle owl robin"),
     _Motif(_FIR, range(9, 15), (0.76, 0.84), (0.14, 0.3), 0.0, _GREEN, "tree forest wood fir pine garden fox bear"),
-    _Motif(
-        _HOUSE,
-        (8, 9, 10),
-        (0.8, 0.86),
-        (0.07, 0.11),
-        0.0,
-        _DUSK,
-        "town city house street village cottage castle shop cafe",
-    ),
+    _Motif(_HOUSE, (8, 9, 10), (0.8, 0.86), (0.07, 0.11), 0, _DUSK, _IN_TOWN),
 )
 
 

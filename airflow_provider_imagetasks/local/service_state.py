@@ -6,11 +6,13 @@ import asyncio
 import hashlib
 import re
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
+
+from aiohttp import web
 
 from airflow_provider_imagetasks.local.admission import Admission
 from airflow_provider_imagetasks.local.callback_sender import CallbackSender
@@ -19,10 +21,9 @@ from airflow_provider_imagetasks.local.options import ServiceOptions
 from airflow_provider_imagetasks.local.task_table import References, TaskRecord, TaskTable
 from airflow_provider_imagetasks.local.uploads import read_uploads
 
-if TYPE_CHECKING:
-    from airflow_provider_imagetasks.local.downloads import DownloadAnswer
-
 Result = TypeVar("Result")
+DownloadAnswer = Callable[[web.Request, bytes], Awaitable[web.StreamResponse | None]]
+"""Answers a download instead of the service, which has drawn the file; None leaves the answer to the service."""
 
 DIALECT_NAMES = ("acedatacloud", "xhuoapi", "aigptimage", "kie", "acedatacloud_mcp", "gpt_image_mcp")
 """The names of all dialects; each is also the service's name in a connection."""
@@ -33,7 +34,7 @@ _KEPT_BYTES = 128 * 1024 * 1024
 _OWN_FILE = re.compile(r"/files/([0-9a-f-]{36})/(\d{1,3})\.[a-z]+")
 
 
-class LatestFiles:
+class _LatestFiles:
     """The latest 128 MiB of files that were made or sent, by a key."""
 
     def __init__(self) -> None:
@@ -41,11 +42,9 @@ class LatestFiles:
         self._size = 0
 
     def get(self, key: Hashable) -> bytes | None:
-        """Return the file of a key, None when it is not here or no longer."""
         return self._files.get(key)
 
     def keep(self, key: Hashable, file: bytes) -> bytes:
-        """Keep a file as the latest, and return it."""
         self._size += len(file) - len(self._files.pop(key, b""))
         self._files[key] = file
         while self._size > _KEPT_BYTES:
@@ -78,9 +77,7 @@ class Statistics:
 
     def __init__(self) -> None:
         self.dialects = {name: DialectStatistics() for name in DIALECT_NAMES}
-        self.files_served = 0
-        self.files_refused = 0
-        self.files_with_authorization = 0
+        self.files = Counter(files_served=0, files_refused=0, files_with_authorization=0)
         self.callbacks = Counter(sent=0, failed=0, not_sent=0)
         self._created: deque[dict[str, Any]] = deque(maxlen=_KEPT_CREATIONS)
 
@@ -102,9 +99,7 @@ class Statistics:
             "active_tasks": tasks.active(),
             "peak_active_tasks": tasks.peak_active,
             "remembered_tasks": len(tasks),
-            "files_served": self.files_served,
-            "files_refused": self.files_refused,
-            "files_with_authorization": self.files_with_authorization,
+            **self.files,
             "callbacks": dict(self.callbacks),
             "created": list(self._created),
         }
@@ -115,8 +110,8 @@ class ServiceState:
 
     def __init__(self, options: ServiceOptions) -> None:
         self._reset_with: list[Callable[[], None]] = []
-        self._files = LatestFiles()
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="drawing")
+        self._files = _LatestFiles()
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="painter")
         self.options = options
         self.callbacks = CallbackSender(lambda outcome: self.statistics.callbacks.update([outcome]))
         self.reset()
@@ -145,14 +140,11 @@ class ServiceState:
         self.tasks.peak_active = self.tasks.active()
 
     def stats(self) -> dict[str, Any]:
-        """Return all counts as plain JSON types."""
+        """Return all counts as plain JSON types, and how many image tasks there are."""
         return self.statistics.as_dict(self.tasks)
 
     def admit(self, asked: TaskRecord) -> tuple[TaskRecord, bool]:
-        """Return the image task that was asked for, and whether it is new; count it.
-
-        :raises RefusedError: when no image task comes of it.
-        """
+        """Return the image task that was asked for, and whether it is new; count it."""
         record, is_new = self.admission.admit(asked)
         if is_new:
             self.statistics.note_created(record)
@@ -201,7 +193,6 @@ class ServiceState:
         return References(names=tuple(urls))
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        """Do what takes a while with pictures."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 

@@ -13,13 +13,12 @@ import sys
 from pathlib import Path
 
 from airflow_provider_imagetasks.local.dialects.gpt_image_mcp_dialect import GptImageMcpServer
+from airflow_provider_imagetasks.local.dialects.mcp_server import serve_stdio
 from airflow_provider_imagetasks.local.options import DEFAULT_OUTPUT_DIR, ServiceOptions
 from airflow_provider_imagetasks.local.service_state import ServiceState
 
 
 async def _serve(options: ServiceOptions) -> None:
-    from airflow_provider_imagetasks.local.dialects.mcp_sessions import serve_stdio
-
     state = ServiceState(options)
     try:
         await serve_stdio(GptImageMcpServer(state))

@@ -147,14 +147,13 @@ class TaskRecord:
 
 
 class TaskTable:
-    """All image tasks that are remembered, oldest first."""
+    """All image tasks that are remembered, oldest first.
+
+    :param maximum: how many image tasks are remembered.
+    :param separate_keys: whether a key sees only the image tasks that it submitted.
+    """
 
     def __init__(self, *, maximum: int, separate_keys: bool) -> None:
-        """Make an empty table.
-
-        :param maximum: how many image tasks are remembered.
-        :param separate_keys: whether a key sees only the image tasks that it submitted.
-        """
         self._maximum = maximum
         self._separate_keys = separate_keys
         self._records: dict[str, TaskRecord] = {}
@@ -235,9 +234,8 @@ class TaskTable:
         return max(0.0, self._ends[0][0] - time.monotonic()) if self._ends else default
 
     def _shows(self, record: TaskRecord, dialect: str, bearer: str | None) -> bool:
-        if record.dialect != dialect or (self._separate_keys and record.bearer != bearer):
-            return False
-        return record.visible
+        is_seen = record.dialect == dialect and (not self._separate_keys or record.bearer == bearer)
+        return is_seen and record.visible
 
     def _settle(self) -> None:
         now = time.monotonic()

@@ -12,7 +12,7 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from PIL import Image
 
-from airflow_provider_imagetasks.local.faults import Reason, RefusedError
+from airflow_provider_imagetasks.local.admission import Reason, RefusedError
 
 MOST_REFERENCES = 16
 _LARGEST_FILE = 50 * 1024 * 1024

@@ -18,11 +18,11 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_imagetasks.batch.arguments import BatchArguments, BatchLimits, poll_interval_for, with_limits
 from airflow_provider_imagetasks.batch.costs import read_max_cost, read_prices
 from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, PictureSummary
-from airflow_provider_imagetasks.batch.progress import ProgressReport
 from airflow_provider_imagetasks.batch.requests_file import RequestsSource, file_of, rows_of
 from airflow_provider_imagetasks.batch.row_decisions import read_failure_budget
 from airflow_provider_imagetasks.batch.run import BatchRun
 from airflow_provider_imagetasks.batch.start import OpenBatch, dry_run, open_batch
+from airflow_provider_imagetasks.batch.state import ProgressReport
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, ProtocolError
 from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME, ROW_PLACEHOLDERS, check_filename
 from airflow_provider_imagetasks.files.object_storage import require_known_scheme
@@ -93,19 +93,8 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
     """
 
     template_fields: Sequence[str] = (
-        "prompts",
-        "requests",
-        "requests_path",
-        "output_path",
-        "filename",
-        "conn_id",
-        "model",
-        "options",
-        "max_failed",
-        "max_active_tasks",
-        "submit_rate",
-        "max_cost",
-        "prices",
+        *("prompts", "requests", "requests_path", "output_path", "filename", "conn_id", "model", "options"),
+        *("max_failed", "max_active_tasks", "submit_rate", "max_cost", "prices"),
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"options": "json", "prices": "json"}
     operator_extra_links = (PicturesLink(), ServiceConsoleLink())
@@ -172,9 +161,8 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
         self.max_cost = max_cost
         self.prices = prices
         self.on_unknown_outcome = on_unknown_outcome
-        if deferrable is None:
-            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
-        self.deferrable = deferrable
+        default = conf.getboolean("operators", "default_deferrable", fallback=False)
+        self.deferrable = default if deferrable is None else deferrable
         # `dry_run` is a method of every operator.
         self.only_dry_run = dry_run
 

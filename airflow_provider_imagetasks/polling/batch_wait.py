@@ -50,14 +50,7 @@ class Counts:
 
         :param now: Unix seconds.
         """
-        return {
-            "total": self.total,
-            "submitted": self.submitted,
-            "succeeded": self.succeeded,
-            "failed": self.failed,
-            "running": self.running,
-            "updated_at": iso_time(now),
-        }
+        return {**self.as_numbers(), "running": self.running, "updated_at": iso_time(now)}
 
 
 def wake_at(count: int, *, rows_wait: bool) -> int:

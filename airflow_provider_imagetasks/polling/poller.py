@@ -8,6 +8,7 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from typing import Any
 
@@ -170,11 +171,9 @@ class StatusPoller:
         due = self._requests.next_at()
         if due is not None:
             moments.append(due)
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, min(moments) - time.time()) if moments else None):
                 await self._news.wait()
-        except TimeoutError:
-            pass
         self._news.clear()
 
     async def _service(self) -> Service | None:

@@ -22,28 +22,22 @@ _AIRFLOW = "Airflow's task state store"
 
 
 class LedgerStore(Protocol):
-    """Keeps the record of one submission."""
+    """Keeps the record of one submission.
+
+    Every method raises ``ImageTaskError`` for what it cannot do, which must never be taken for "there is none".
+    """
 
     keeps_records: bool
     """False where a retry finds nothing of what an earlier try did."""
 
     def read(self) -> SubmissionRecord | None:
-        """Return the record, None where there certainly is none.
-
-        :raises ImageTaskError: it cannot be read, which must never be taken for "there is none".
-        """
+        """Return the record, None where there certainly is none."""
 
     def write(self, record: SubmissionRecord) -> None:
-        """Keep the record; when this returns, it outlives the process.
-
-        :raises ImageTaskError: it cannot be kept.
-        """
+        """Keep the record; when this returns, it outlives the process."""
 
     def delete(self) -> None:
-        """Forget the record; one that is not there is forgotten already.
-
-        :raises ImageTaskError: it cannot be deleted.
-        """
+        """Forget the record; one that is not there is forgotten already."""
 
 
 class TaskStateStore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, ClassVar
 
@@ -23,21 +24,38 @@ class ImageTaskTriggerBase(BaseTrigger):
 
     Arguments are stored in clear in Airflow's database, and rows of older versions must stay readable: ids, names and
     numbers only, and a class path that never changes.
+
+    :param conn_id: the connection to read with.
+    :param image_task_ids: what to wait for.
+    :param deadline: Unix seconds when waiting ends; survives a restart of the triggerer.
+    :param poll_interval: seconds between two status requests.
+    :param asked_at: Unix seconds of the submission, else of the first question; "not found" is tolerated for 60 s.
     """
 
     class_path: ClassVar[str]
     """What Airflow's database names the trigger by."""
-    serialized_fields: ClassVar[tuple[str, ...]]
+    serialized_fields: ClassVar[tuple[str, ...]] = (
+        "conn_id",
+        "image_task_ids",
+        "deadline",
+        "poll_interval",
+        "asked_at",
+    )
     """The arguments, which are attributes of the same names."""
     left_out_if_none: ClassVar[frozenset[str]] = frozenset()
     """Arguments that older versions do not know, stored only where they say something."""
 
-    conn_id: str
-    image_task_ids: list[str]
-    deadline: float
-    poll_interval: float
-    asked_at: float
     trace_id: str | None = None
+
+    def __init__(
+        self, *, conn_id: str, image_task_ids: Sequence[str], deadline: float, poll_interval: float, asked_at: float
+    ) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+        self.image_task_ids = list(image_task_ids)
+        self.deadline = deadline
+        self.poll_interval = poll_interval
+        self.asked_at = asked_at
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, as plain JSON."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 from airflow.providers.common.compat.sdk import XCom
 from airflow.triggers.base import TriggerEvent
@@ -24,43 +25,16 @@ EVENT_STATUSES = ("done", "deadline", "error", "ripe")
 class ImageBatchTrigger(ImageTaskTriggerBase):
     """Ask for the image tasks of a batch, then fire one event ``{status}``; keep XCom ``progress`` fresh meanwhile.
 
-    :param conn_id: the connection to read with.
-    :param image_task_ids: what the batch waits for, at most 500.
-    :param deadline: Unix seconds when the latest of them has run out of time.
-    :param poll_interval: seconds between two status requests.
-    :param asked_at: Unix seconds of the latest submission; "not found" is tolerated for 60 s after it.
     :param wake_at: fires once so many are over.
     :param counts: ``{total, submitted, succeeded, failed}`` of the batch at deferral.
+    :param wait: those of :class:`ImageTaskTriggerBase`: at most 500 ids, ``deadline`` and ``asked_at`` of the latest.
     """
 
     class_path = "airflow_provider_imagetasks.triggers.image_batch.ImageBatchTrigger"
-    serialized_fields = (
-        "conn_id",
-        "image_task_ids",
-        "deadline",
-        "poll_interval",
-        "asked_at",
-        "wake_at",
-        "counts",
-    )
+    serialized_fields = (*ImageTaskTriggerBase.serialized_fields, "wake_at", "counts")
 
-    def __init__(
-        self,
-        *,
-        conn_id: str,
-        image_task_ids: Sequence[str],
-        deadline: float,
-        poll_interval: float,
-        asked_at: float,
-        wake_at: int,
-        counts: Mapping[str, int],
-    ) -> None:
-        super().__init__()
-        self.conn_id = conn_id
-        self.image_task_ids = list(image_task_ids)
-        self.deadline = deadline
-        self.poll_interval = poll_interval
-        self.asked_at = asked_at
+    def __init__(self, *, wake_at: int, counts: Mapping[str, int], **wait: Any) -> None:
+        super().__init__(**wait)
         self.wake_at = wake_at
         self.counts = dict(counts)
 
@@ -96,12 +70,8 @@ class ImageBatchTrigger(ImageTaskTriggerBase):
             # `dag.test()` runs triggers without one.
             return
         counts = Counts(**self.counts).with_finished(*seen)
-        names = {
-            "dag_id": instance.dag_id,
-            "task_id": instance.task_id,
-            "run_id": instance.run_id,
-            "map_index": instance.map_index if instance.map_index is not None else -1,
-        }
+        names = {name: getattr(instance, name) for name in ("dag_id", "task_id", "run_id")}
+        names["map_index"] = instance.map_index if instance.map_index is not None else -1
         try:
             if hasattr(XCom, "aset"):
                 await XCom.aset(PROGRESS_KEY, counts.as_xcom(now), **names)

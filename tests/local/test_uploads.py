@@ -79,7 +79,7 @@ def test_urls_can_come_in_a_form_too(service, tasks_api):
     assert service.stats()["created"][0]["references"] == [FOREIGN] * 2
 
 
-def test_an_edit_can_be_synchronous_and_can_go_wrong(tasks_api):
+def test_an_edit_can_be_synchronous_and_can_have_mishaps(tasks_api):
     answer = tasks_api.edit_files("a kite", [picture_file()], **{"async": "false"}).json()
     assert answer["data"][0]["url"]
     assert tasks_api.record(answer["task_id"]) == {}

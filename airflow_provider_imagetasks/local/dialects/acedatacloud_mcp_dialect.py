@@ -7,25 +7,23 @@ from typing import Any
 
 from aiohttp import web
 
+from airflow_provider_imagetasks.local.admission import Reason, RefusedError
 from airflow_provider_imagetasks.local.dialects.dialect import bearer_of
-from airflow_provider_imagetasks.local.dialects.mcp_server import (
-    TEXT,
-    ToolDescription,
-    ToolResult,
-    ToolServer,
-    UnknownToolError,
-    choice,
-)
+from airflow_provider_imagetasks.local.dialects.mcp_server import TEXT, Tool, ToolResult, ToolServer, choice
 from airflow_provider_imagetasks.local.dialects.tasks_api_dialect import TasksApiDialect
 from airflow_provider_imagetasks.local.dialects.tasks_api_requests import TasksApiVariant
-from airflow_provider_imagetasks.local.faults import BELOW_ANY_DIALECT, Reason, RefusedError
 from airflow_provider_imagetasks.local.service_state import ServiceState
+from airflow_provider_imagetasks.local.task_table import TaskRecord
 
 GENERATE, EDIT, GET, LIST = "openai_generate_image", "openai_edit_image", "openai_get_task", "openai_list_tasks"
 VARIANT = TasksApiVariant(name="acedatacloud_mcp", prefix="/mcp/acedatacloud")
 _FAILURES = {GENERATE: "generating image", EDIT: "editing image", GET: "retrieving task", LIST: "listing tasks"}
-_POLL_TOOLS = {"poll_tool": GET, "batch_poll_tool": LIST}
-_POLL_PACE = {"polling_interval_seconds": 15, "max_poll_attempts": 40}
+_POLLING = {"poll_tool": GET, "batch_poll_tool": LIST, "polling_interval_seconds": 15, "max_poll_attempts": 40}
+
+
+def _advice(task_id: str, next_step: str, *, is_over: bool) -> dict[str, Any]:
+    action = {"recommended_action": "stop" if is_over else "poll", "should_poll": not is_over}
+    return {"task_id": task_id, **_POLLING, **action, "terminal_state_reached": is_over, "next_step": next_step}
 
 
 def _optional(schema: dict[str, Any]) -> dict[str, Any]:
@@ -34,35 +32,25 @@ def _optional(schema: dict[str, Any]) -> dict[str, Any]:
 
 _TEXTS = {"type": "array", "items": TEXT}
 _WHOLE, _NUMBER = {"type": "integer"}, {"type": "number"}
-_MODELS = [
-    "dall-e-2",
-    "dall-e-3",
-    "gpt-image-1",
-    "gpt-image-1.5",
-    "gpt-image-2",
-    "gpt-image-2:reverse",
-    "gpt-image-2:official",
-    "nano-banana",
-    "nano-banana-2-lite",
-    "nano-banana-2",
-    "nano-banana-pro",
-]
+_MODELS = (
+    "dall-e-2 dall-e-3 gpt-image-1 gpt-image-1.5 gpt-image-2 gpt-image-2:reverse gpt-image-2:official nano-banana "
+    "nano-banana-2-lite nano-banana-2 nano-banana-pro"
+)
 _RESULT = {"type": "object", "properties": {"result": TEXT}, "required": ["result"]}
 _PICTURES = {
     "prompt": TEXT,
-    "model": choice(*_MODELS, default="gpt-image-1"),
+    "model": choice(*_MODELS.split(), default="gpt-image-1"),
     "size": {"type": "string", "pattern": r"^(auto|\d+x\d+)$", "default": "auto"},
     "n": _optional(_WHOLE),
     "response_format": choice("url", "b64_json", default="url"),
     "background": _optional(choice("transparent", "opaque", "auto")),
+    "output_format": choice("png", "jpeg", "webp", default="png"),
     "output_compression": _optional(_WHOLE),
     "callback_url": _optional(TEXT),
 }
-_FORMAT = {"output_format": choice("png", "jpeg", "webp", default="png")}
 _NEW = {
     **_PICTURES,
     "quality": choice("auto", "high", "medium", "low", "hd", "standard", default="auto"),
-    **_FORMAT,
     "style": _optional(choice("vivid", "natural")),
     "moderation": _optional(choice("low", "auto")),
     "partial_images": _optional(_WHOLE),
@@ -72,7 +60,6 @@ _EDITED = {
     **_PICTURES,
     "quality": choice("auto", "high", "medium", "low", "standard", default="auto"),
     "input_fidelity": _optional(choice("high", "low")),
-    **_FORMAT,
 }
 _LISTED = {
     **dict.fromkeys(("ids", "trace_ids"), _TEXTS),
@@ -82,10 +69,10 @@ _LISTED = {
     **dict.fromkeys(("created_at_min", "created_at_max"), _NUMBER),
 }
 _TOOLS = (
-    ToolDescription(GENERATE, "Generate images.", _NEW, ("prompt",), _RESULT),
-    ToolDescription(EDIT, "Edit images.", _EDITED, ("image", "prompt"), _RESULT),
-    ToolDescription(GET, "Get a task.", dict.fromkeys(("id", "trace_id"), _optional(TEXT)), (), _RESULT),
-    ToolDescription(LIST, "List tasks.", {name: _optional(one) for name, one in _LISTED.items()}, (), _RESULT),
+    Tool(GENERATE, "Generate images.", _NEW, ("prompt",), _RESULT),
+    Tool(EDIT, "Edit images.", _EDITED, ("image", "prompt"), _RESULT),
+    Tool(GET, "Get a task.", dict.fromkeys(("id", "trace_id"), _optional(TEXT)), (), _RESULT),
+    Tool(LIST, "List tasks.", {name: _optional(one) for name, one in _LISTED.items()}, (), _RESULT),
 )
 
 
@@ -102,86 +89,53 @@ class AceDataCloudMcpDialect(TasksApiDialect, ToolServer):
     def __init__(self, state: ServiceState) -> None:
         super().__init__(state, VARIANT)
 
-    async def call(self, tool: str, arguments: dict[str, Any], request: web.Request | None) -> ToolResult:
+    async def call(self, tool: Tool, arguments: dict[str, Any], request: web.Request | None) -> ToolResult:
         """Call a tool; what the Tasks API would refuse comes as an ordinary result with an error in it."""
-        described = next((one for one in self.tools if one.name == tool), None)
-        if described is None or request is None:
-            raise UnknownToolError(tool)
-        problem = described.problem_with(arguments)
+        assert request is not None, "it is not served over stdio"
+        problem = tool.problem_with(arguments)
         if problem:
             return ToolResult(problem, is_error=True)
+        answer = self._submit if tool.name in (GENERATE, EDIT) else self._ask
         try:
-            answer = self._submit if tool in (GENERATE, EDIT) else self._ask
-            found = await answer(tool, described.known(arguments), request)
+            found = await answer(tool.name, tool.known(arguments), request)
         except RefusedError as refused:
-            if refused.reason in BELOW_ANY_DIALECT:
+            if refused.is_below_any_dialect:
                 raise
-            found = self._words_of(refused, tool)
+            found = self._words_of(refused, tool.name)
         words = json.dumps(found, ensure_ascii=False, indent=2)
         return ToolResult(words, structured={"result": words})
 
     async def _submit(self, tool: str, arguments: dict[str, Any], request: web.Request) -> dict[str, Any]:
-        self.counts.submissions += 1
         defaults = {"model": "gpt-image-1", "size": "auto", "quality": "auto", "output_format": "png"}
         body = {**defaults, "response_format": "url", **arguments}
         if "callback_url" not in body:
             body["async"] = True
-        bearer = bearer_of(request)
-        try:
-            self.state.admission.check_key(bearer)
-            requests = self.requests
-            asked = await requests.edit_by_url(body, bearer) if tool == EDIT else requests.generation(body, bearer)
-            record, _ = self.state.admit(asked)
-        except RefusedError as refused:
-            self.counts.refused[self._code(refused)] += 1
-            raise
-        self.promise_callback(request, record)
-        self.state.admission.check_answer(record)
+
+        async def read(request: web.Request) -> TaskRecord:
+            requests, bearer = self.requests, bearer_of(request)
+            return await requests.edit_by_url(body, bearer) if tool == EDIT else requests.generation(body, bearer)
+
+        record = await self.submitted(request, read)
         answer = {"task_id": record.id}
         if record.behaviours.asks("sync"):
             answer = await self.result(record, request)
-        advice = {
-            "task_id": record.id,
-            **_POLL_TOOLS,
-            "recommended_action": "poll",
-            "should_poll": True,
-            "terminal_state_reached": False,
-            **_POLL_PACE,
-            "expected_wait_seconds": 300,
-            "next_step": f"Ask {GET} for it until it has a finished_at.",
-        }
-        return {**answer, "mcp_async_submission": advice}
+        advice = _advice(record.id, f"Ask {GET} for it until it has a finished_at.", is_over=False)
+        return {**answer, "mcp_async_submission": {**advice, "expected_wait_seconds": 300}}
 
     async def _ask(self, tool: str, arguments: dict[str, Any], request: web.Request) -> dict[str, Any]:
         if tool == GET and not arguments:
             return {"error": "At least one of 'id' or 'trace_id' must be provided."}
-        self.counts.status_queries += 1
-        bearer = bearer_of(request)
-        try:
-            self.state.admission.check_key(bearer)
-            self.state.admission.queries.check(bearer)
-            found = await self.found(request, "retrieve" if tool == GET else "retrieve_batch", arguments)
-        except RefusedError as refused:
-            self.counts.queries_refused[self._code(refused)] += 1
-            raise
+        action = "retrieve" if tool == GET else "retrieve_batch"
+        found = await self.queried(request, lambda request: self.found(request, action, arguments))
         if tool == LIST:
             return found
         if not found:
             return {"error": "Task not found", "message": "No task matches that id or trace_id."}
         finished = found.get("finished_at") is not None
         failed = finished and "error" in found["response"]
-        advice = {
-            "task_id": found["id"],
-            **_POLL_TOOLS,
-            "recommended_action": "stop" if finished else "poll",
-            "should_poll": not finished,
-            "terminal_state_reached": finished,
-            "is_complete": finished and not failed,
-            "is_failed": failed,
-            **_POLL_PACE,
-            "next_step": "Stop." if finished else f"Ask {GET} again.",
-        }
-        return {**found, "mcp_task_polling": advice}
+        advice = _advice(found["id"], "Stop." if finished else f"Ask {GET} again.", is_over=finished)
+        ends = {"is_complete": finished and not failed, "is_failed": failed}
+        return {**found, "mcp_task_polling": {**advice, **ends}}
 
     def _words_of(self, refused: RefusedError, tool: str) -> dict[str, Any]:
         """Return the words of an error of the Tasks API: they do not tell its status or code."""
@@ -192,8 +146,3 @@ class AceDataCloudMcpDialect(TasksApiDialect, ToolServer):
             return {"error": f"Error {_FAILURES[tool]}", "message": "the request timed out"}
         title = "Authentication Error" if status in (401, 403) else "API Error"
         return {"error": title, "message": refused.message}
-
-    def _code(self, refused: RefusedError) -> str:
-        if refused.reason in BELOW_ANY_DIALECT:
-            return refused.reason.value
-        return self.error(refused)[1]

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local import faults
-from airflow_provider_imagetasks.local.faults import Reason, RefusedError
+from airflow_provider_imagetasks.local.admission import Reason, RefusedError, broken_answer
 from airflow_provider_imagetasks.local.service_state import DialectStatistics, ServiceState
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 
+Found = TypeVar("Found")
+
 
 class Dialect(ABC):
-    """How one service words its requests and answers.
+    """How one service words its requests and answers. What is not answered as its sender hopes raises ``RefusedError``.
+
+    ``origin`` is always scheme, host and port that the sender used, where it finds pictures too.
 
     :param name: the service's name in a connection.
     :param prefix: the path below which the dialect is spoken.
@@ -39,10 +43,7 @@ class Dialect(ABC):
 
     @abstractmethod
     async def read_submission(self, request: web.Request) -> TaskRecord:
-        """Understand a request for pictures.
-
-        :raises RefusedError: when it is not valid.
-        """
+        """Understand a request for pictures."""
 
     @abstractmethod
     async def accepted(self, request: web.Request, record: TaskRecord) -> web.StreamResponse:
@@ -50,10 +51,7 @@ class Dialect(ABC):
 
     @abstractmethod
     async def status(self, request: web.Request) -> web.StreamResponse:
-        """Answer a status query.
-
-        :raises RefusedError: when there is no answer to it.
-        """
+        """Answer a status query."""
 
     @abstractmethod
     def error(self, refused: RefusedError) -> tuple[web.Response, str]:
@@ -66,28 +64,32 @@ class Dialect(ABC):
 
     async def handle_submission(self, request: web.Request) -> web.StreamResponse:
         """Answer a request for pictures."""
+        try:
+            return await self.accepted(request, await self.submitted(request, self.read_submission))
+        except RefusedError as refused:
+            return await self.answer_refusal(request, refused)
+
+    async def submitted(self, request: web.Request, read: Callable[[web.Request], Awaitable[TaskRecord]]) -> TaskRecord:
+        """Let a request in, and return the image task that it asks for; count both.
+
+        :param read: understands the request.
+        :raises RefusedError: when no image task comes of it, or its prompt asks for a mishap.
+        """
         self.counts.submissions += 1
         try:
             self.check_client(request)
             self.state.admission.check_key(bearer_of(request))
-            record, is_new = self.state.admit(await self.read_submission(request))
+            record, is_new = self.state.admit(await read(request))
         except RefusedError as refused:
-            answer, code = await self.answer_refusal(request, refused)
-            self.counts.refused[code] += 1
-            return answer
-        try:
-            if is_new:
-                self.promise_callback(request, record)
-                self.state.admission.check_answer(record)
-            return await self.accepted(request, record)
-        except RefusedError as refused:
-            return (await self.answer_refusal(request, refused))[0]
+            self.counts.refused[self.code_of(refused)] += 1
+            raise
+        if is_new:
+            self.promise_callback(request, record)
+            self.state.admission.check_answer(record)
+        return record
 
     def check_client(self, request: web.Request) -> None:  # noqa: B027 - most dialects let any client in
-        """Turn away clients that the service's front does not like the look of.
-
-        :raises RefusedError: when this is one.
-        """
+        """Turn away clients that the service's front does not like the look of."""
 
     def promise_callback(self, request: web.Request, record: TaskRecord) -> None:
         """Promise the callback of a new image task, if one was asked for."""
@@ -97,35 +99,44 @@ class Dialect(ABC):
             self.state.callbacks.promise(record, url, lambda: self.callback(record, origin))
 
     async def callback(self, record: TaskRecord, origin: str) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return the body of a callback and its further headers, once the image task has ended.
-
-        :param origin: scheme, host and port that the sender used.
-        """
+        """Return the body of a callback and its further headers, once the image task has ended."""
         raise NotImplementedError
 
     async def handle_status(self, request: web.Request) -> web.StreamResponse:
         """Answer a status query."""
+        try:
+            return await self.queried(request, self.status)
+        except RefusedError as refused:
+            return await self.answer_refusal(request, refused)
+
+    async def queried(self, request: web.Request, answer: Callable[[web.Request], Awaitable[Found]]) -> Found:
+        """Let a status query in, and return what answers it; count both."""
         self.counts.status_queries += 1
         try:
             self.check_client(request)
             bearer = bearer_of(request)
             self.state.admission.check_key(bearer)
             self.state.admission.queries.check(bearer)
-            return await self.status(request)
+            return await answer(request)
         except RefusedError as refused:
-            answer, code = await self.answer_refusal(request, refused)
             if refused.reason is not Reason.NOT_FOUND:
-                self.counts.queries_refused[code] += 1
-            return answer
+                self.counts.queries_refused[self.code_of(refused)] += 1
+            raise
 
-    async def answer_refusal(self, request: web.Request, refused: RefusedError) -> tuple[web.StreamResponse, str]:
-        """Answer a request that ends there, or misbehave; return also the code to count it under."""
-        if refused.reason in faults.BELOW_ANY_DIALECT:
-            return await faults.broken_answer(request, refused)
-        answer, code = self.error(refused)
+    def code_of(self, refused: RefusedError) -> str:
+        """Return the code to count a refusal under."""
+        if refused.is_below_any_dialect:
+            return f"html {refused.status}" if refused.reason is Reason.HTML else refused.reason.value
+        return self.error(refused)[1]
+
+    async def answer_refusal(self, request: web.Request, refused: RefusedError) -> web.StreamResponse:
+        """Answer a request that ends there, or misbehave."""
+        if refused.is_below_any_dialect:
+            return await broken_answer(request, refused)
+        answer, _ = self.error(refused)
         if refused.retry_after is not None and self.says_when_to_return:
-            answer.headers["Retry-After"] = str(whole_seconds(refused.retry_after))
-        return answer, code
+            answer.headers["Retry-After"] = str(math.ceil(refused.retry_after))
+        return answer
 
 
 async def read_json(request: web.Request) -> dict[str, Any]:
@@ -148,11 +159,6 @@ def bearer_of(request: web.Request) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def whole_seconds(seconds: float) -> int:
-    """Round a waiting time up to whole seconds, as ``Retry-After`` has them."""
-    return math.ceil(seconds)
-
-
 def in_proportion(size: tuple[int, int], longest: int) -> tuple[int, int]:
     """Return the size with these proportions and the longest side, in the multiples of 16 that image models deliver."""
     scale = longest / max(size) / 16
@@ -160,10 +166,7 @@ def in_proportion(size: tuple[int, int], longest: int) -> tuple[int, int]:
 
 
 def file_url(origin: str, record: TaskRecord, index: int) -> str:
-    """Return the address of a picture, on the host that the sender itself used, unless its prompt asks for another.
-
-    :param origin: scheme, host and port.
-    """
+    """Return the address of a picture, on the host that the sender itself used, unless its prompt asks for another."""
     if record.behaviours.asks("result-url"):
         return record.behaviours.word("result-url", "")
     return f"{origin}/files/{record.id}/{index}.{record.media_format}"
@@ -221,10 +224,8 @@ def url_list(body: dict[str, Any], field: str, *, most: int, allow_one: bool = F
 
 
 def _is_url(value: Any) -> bool:
-    if not isinstance(value, str):
-        return False
     try:
-        parts = urlsplit(value)
+        parts = urlsplit(value if isinstance(value, str) else "")
         return parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         return False

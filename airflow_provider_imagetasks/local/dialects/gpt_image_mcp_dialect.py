@@ -11,19 +11,11 @@ from typing import Any
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local import faults
+from airflow_provider_imagetasks.local.admission import Reason, RefusedError, broken_answer, note_queried
 from airflow_provider_imagetasks.local.dialects.dialect import bearer_of
 from airflow_provider_imagetasks.local.dialects.gpt_image_jobs import DEFAULT_PATHS, Job, JobTable, list_text
-from airflow_provider_imagetasks.local.dialects.mcp_server import (
-    TEXT,
-    ToolDescription,
-    ToolResult,
-    ToolServer,
-    UnknownToolError,
-    choice,
-)
+from airflow_provider_imagetasks.local.dialects.mcp_server import TEXT, Tool, ToolResult, ToolServer, choice
 from airflow_provider_imagetasks.local.drawing import MEDIA_TYPES
-from airflow_provider_imagetasks.local.faults import Reason, RefusedError
 from airflow_provider_imagetasks.local.service_state import DialectStatistics, ServiceState
 from airflow_provider_imagetasks.local.task_table import NO_REFERENCES, Failure, References, TaskRecord
 
@@ -54,11 +46,11 @@ _PAGE = {
 }
 # Those that have to do with jobs; the server lists what it takes without enforcing it.
 _TOOLS = (
-    ToolDescription(START, "Start a job.", _PICTURES, ("tool_name", "prompt")),
-    ToolDescription(STATUS, "Check a job.", _JOB, ("job_id",)),
-    ToolDescription(RESULT, "Get the result of a job.", _JOB, ("job_id",)),
-    ToolDescription(CANCEL, "Cancel a job.", _JOB, ("job_id",)),
-    ToolDescription(LIST, "List jobs.", _PAGE),
+    Tool(START, "Start a job.", _PICTURES, ("tool_name", "prompt")),
+    Tool(STATUS, "Check a job.", _JOB, ("job_id",)),
+    Tool(RESULT, "Get the result of a job.", _JOB, ("job_id",)),
+    Tool(CANCEL, "Cancel a job.", _JOB, ("job_id",)),
+    Tool(LIST, "List jobs.", _PAGE),
 )
 
 
@@ -92,21 +84,20 @@ class GptImageMcpServer(ToolServer):
         """The server's counts."""
         return self._state.statistics.dialects[self.name]
 
-    async def call(self, tool: str, arguments: dict[str, Any], request: web.Request | None) -> ToolResult:
+    async def call(self, tool: Tool, arguments: dict[str, Any], request: web.Request | None) -> ToolResult:
         """Call a tool; errors come as a result that is marked as one."""
         calls = {START: self._start, STATUS: self._status, RESULT: self._result, CANCEL: self._cancel, LIST: self._list}
-        if tool not in calls:
-            raise UnknownToolError(tool)
         try:
-            return ToolResult(await calls[tool](arguments))
+            return ToolResult(await calls[tool.name](arguments))
         except _ServerError as error:
             return ToolResult(f"Error: MCP error {error.code}: {error}", is_error=True)
         except RefusedError as refused:
-            if refused.reason in faults.BELOW_ANY_DIALECT:
+            if refused.is_below_any_dialect:
                 raise
-            action = "start job" if tool == START else "check job status"
-            words = f"Failed to {action}: {refused.message}"
-            return ToolResult(f"Error: MCP error {INTERNAL_ERROR}: {words}", is_error=True)
+            action = "start job" if tool.name == START else "check job status"
+            return ToolResult(
+                f"Error: MCP error {INTERNAL_ERROR}: Failed to {action}: {refused.message}", is_error=True
+            )
 
     def refusal(self, request: web.Request) -> web.Response | None:
         """Turn away whoever has no key, as a proxy in front would: the server itself asks for none."""
@@ -116,9 +107,9 @@ class GptImageMcpServer(ToolServer):
             return web.Response(status=401, text="Unauthorized", headers={"WWW-Authenticate": "Bearer"})
         return None
 
-    async def answer_refusal(self, request: web.Request, refused: RefusedError) -> tuple[web.StreamResponse, str]:
-        """Answer an HTTP request that is to go wrong; return also the code to count it under."""
-        return await faults.broken_answer(request, refused)
+    async def answer_refusal(self, request: web.Request, refused: RefusedError) -> web.StreamResponse:
+        """Answer an HTTP request that is to go wrong."""
+        return await broken_answer(request, refused)
 
     async def _start(self, arguments: dict[str, Any]) -> str:
         self.counts.submissions += 1
@@ -141,7 +132,7 @@ class GptImageMcpServer(ToolServer):
             job.record, _ = self._state.admit(await self._asked(job, arguments))
         except RefusedError as refused:
             self.counts.refused[refused.reason.value] += 1
-            if refused.reason in faults.BELOW_ANY_DIALECT:
+            if refused.is_below_any_dialect:
                 raise
             # What OpenAI refuses is only asked for once the job has begun.
             job.failure = _inner_error(refused)
@@ -199,7 +190,7 @@ class GptImageMcpServer(ToolServer):
             self.counts.not_found += 1
             raise _ServerError(INVALID_PARAMS, f"Job not found: {job_id}")
         if job.record is not None:
-            faults.note_queried([job.record])
+            note_queried([job.record])
             await self._bring_up_to_date(job)
         return job
 
@@ -250,10 +241,9 @@ class GptImageMcpServer(ToolServer):
         self.counts.status_queries += 1
         self.counts.batch_queries += 1
         limit, offset = int(arguments.get("limit", 20)), int(arguments.get("offset", 0))
-        if not 1 <= limit <= 100:
-            raise _ServerError(INVALID_PARAMS, "limit must be between 1 and 100")
-        if offset < 0:
-            raise _ServerError(INVALID_PARAMS, "offset must be non-negative")
+        if not 1 <= limit <= 100 or offset < 0:
+            problem = "offset must be non-negative" if 1 <= limit <= 100 else "limit must be between 1 and 100"
+            raise _ServerError(INVALID_PARAMS, problem)
         for job in self._table.newest():
             await self._bring_up_to_date(job)
         status, tool = arguments.get("status"), arguments.get("tool_name")

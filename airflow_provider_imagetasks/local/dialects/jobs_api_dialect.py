@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import abstractmethod
 from typing import Any, ClassVar
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local import faults
+from airflow_provider_imagetasks.local.admission import Reason, RefusedError, note_queried
 from airflow_provider_imagetasks.local.dialects.dialect import (
     Dialect,
     bearer_of,
@@ -16,9 +17,7 @@ from airflow_provider_imagetasks.local.dialects.dialect import (
     in_proportion,
     read_json,
     url_list,
-    whole_seconds,
 )
-from airflow_provider_imagetasks.local.faults import Reason, RefusedError
 from airflow_provider_imagetasks.local.service_state import ServiceState
 from airflow_provider_imagetasks.local.task_table import NO_REFERENCES, References, TaskRecord
 from airflow_provider_imagetasks.local.uploads import MOST_REFERENCES
@@ -53,10 +52,7 @@ class JobsApiDialect(Dialect):
 
     @abstractmethod
     def record(self, record: TaskRecord, origin: str) -> dict[str, Any]:
-        """Word an image task.
-
-        :param origin: scheme, host and port that the sender used.
-        """
+        """Word an image task."""
 
     def routes(self) -> list[web.RouteDef]:
         """Return the dialect's routes."""
@@ -76,11 +72,7 @@ class JobsApiDialect(Dialect):
         return refused.status if refused.reason is Reason.SERVER_ERROR else _CODES.get(refused.reason, 500)
 
     def check_submission(self, body: dict[str, Any]) -> None:
-        """Check what only this service knows or does not take.
-
-        :param body: has a model, and an input with a prompt.
-        :raises RefusedError: when something is wrong with it.
-        """
+        """Check what only this service knows or does not take, of a body with a model and an input with a prompt."""
 
     async def read_submission(self, request: web.Request) -> TaskRecord:
         """Understand a request for pictures."""
@@ -121,7 +113,7 @@ class JobsApiDialect(Dialect):
         if record is None:
             self.counts.not_found += 1
             raise RefusedError(Reason.NOT_FOUND, "no image task has this id")
-        faults.note_queried([record])
+        note_queried([record])
         return envelope(200, "success", self.record(record, str(request.url.origin())))
 
     def find(self, task_id: str, bearer: str | None) -> TaskRecord | None:
@@ -167,7 +159,7 @@ class AiGptImageDialect(JobsApiDialect):
         data = None
         if refused.reason is Reason.RATE_LIMITED:
             data = {
-                "retryAfter": whole_seconds(refused.retry_after or 0),
+                "retryAfter": math.ceil(refused.retry_after or 0),
                 "limit": refused.limit.count if refused.limit else 1,
                 "tier": "local",
                 "windowSeconds": refused.limit.seconds if refused.limit else 1,
@@ -177,18 +169,7 @@ class AiGptImageDialect(JobsApiDialect):
 
     def record(self, record: TaskRecord, origin: str) -> dict[str, Any]:
         """Word an image task: nothing but its state changes until it succeeds."""
-        data: dict[str, Any] = {
-            "taskId": record.id,
-            "model": record.model,
-            "state": "waiting",
-            "param": json.dumps(record.request),
-            "resultJson": None,
-            "failCode": None,
-            "failMsg": None,
-            "costTime": None,
-            "completeTime": None,
-            "createTime": int(record.created_at * 1000),
-        }
+        data = {**beginning(record, "waiting"), **dict.fromkeys(("resultJson", "failCode", "failMsg", "completeTime"))}
         if record.finished:
             data |= ending(record, origin, failure_code="500")
             if record.failure is None:
@@ -198,10 +179,15 @@ class AiGptImageDialect(JobsApiDialect):
         return data
 
 
+def beginning(record: TaskRecord, state: str) -> dict[str, Any]:
+    """Return what every record says of its image task."""
+    told = {"taskId": record.id, "model": record.model, "state": state, "param": json.dumps(record.request)}
+    return {**told, "costTime": None, "createTime": int(record.created_at * 1000)}
+
+
 def ending(record: TaskRecord, origin: str, *, failure_code: str) -> dict[str, Any]:
     """Return what a record says of the end of its image task.
 
-    :param origin: scheme, host and port that the sender used.
     :param failure_code: the service's usual code of a failure that is not for the content.
     """
     if record.failure is not None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import re
 import time
 from typing import Any
 
 from aiohttp import web
 
+from airflow_provider_imagetasks.local.admission import Reason, RefusedError
 from airflow_provider_imagetasks.local.dialects.dialect import bearer_of, text_field
-from airflow_provider_imagetasks.local.dialects.jobs_api_dialect import JobsApiDialect, ending, envelope
-from airflow_provider_imagetasks.local.faults import Reason, RefusedError
+from airflow_provider_imagetasks.local.dialects.jobs_api_dialect import JobsApiDialect, beginning, ending, envelope
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 
 _ODD_CLIENTS = re.compile(r"|python-urllib/.*|python-requests/.*|python/\S+ aiohttp/.*", re.IGNORECASE)
@@ -110,15 +109,9 @@ class KieDialect(JobsApiDialect):
         """Word an image task; ``resultJson`` is there only when it succeeded."""
         end = record.finished_at
         data: dict[str, Any] = {
-            "taskId": record.id,
-            "model": record.model,
-            "state": _running_state(record),
-            "param": json.dumps(record.request),
-            "failCode": "",
-            "failMsg": "",
-            "costTime": None,
+            **beginning(record, _running_state(record)),
+            **dict.fromkeys(("failCode", "failMsg"), ""),
             "completeTime": None if end is None else int(end * 1000),
-            "createTime": int(record.created_at * 1000),
             "updateTime": int((time.time() if end is None else end) * 1000),
             "creditsConsumed": 0,
         }

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local import faults
+from airflow_provider_imagetasks.local.admission import Reason, RefusedError, note_queried
 from airflow_provider_imagetasks.local.dialects.dialect import (
     Dialect,
     bearer_of,
@@ -23,7 +23,6 @@ from airflow_provider_imagetasks.local.dialects.dialect import (
     whole_field,
 )
 from airflow_provider_imagetasks.local.dialects.tasks_api_requests import RequestReader, TasksApiVariant
-from airflow_provider_imagetasks.local.faults import Reason, RefusedError
 from airflow_provider_imagetasks.local.service_state import ServiceState
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 
@@ -102,10 +101,7 @@ class TasksApiDialect(Dialect):
         return web.json_response(await self.found(request, body.get("action", "retrieve"), body))
 
     async def found(self, request: web.Request, action: str, query: dict[str, Any]) -> dict[str, Any]:
-        """Return what a status query finds: a record, or an object that holds several.
-
-        :raises RefusedError: when it is neither ``retrieve`` nor ``retrieve_batch``.
-        """
+        """Return what a status query finds: a record, or an object that holds several."""
         if action == "retrieve":
             return await self._retrieve(request, query)
         if action == "retrieve_batch":
@@ -113,10 +109,7 @@ class TasksApiDialect(Dialect):
         raise RefusedError(Reason.INVALID, "action is retrieve or retrieve_batch")
 
     async def record(self, record: TaskRecord, origin: str, *, in_batch: bool = False) -> dict[str, Any]:
-        """Return the record that a status query finds.
-
-        :param origin: scheme, host and port that the sender used.
-        """
+        """Return the record that a status query finds."""
         finished, newer = record.finished, self.variant.newer_times
         response: dict[str, Any] = {"success": True, "task_id": record.id}
         if finished:
@@ -190,7 +183,7 @@ class TasksApiDialect(Dialect):
         if found is None:
             self.counts.not_found += 1
             return {}
-        faults.note_queried([found])
+        note_queried([found])
         return await self.record(found, str(request.url.origin()))
 
     async def _retrieve_batch(self, request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
@@ -198,7 +191,7 @@ class TasksApiDialect(Dialect):
         offset, limit = whole_field(body, "offset", 0), whole_field(body, "limit", _DEFAULT_PAGE)
         matching = list(self._matching(body, bearer_of(request)))
         page = matching[offset : offset + limit]
-        faults.note_queried(page)
+        note_queried(page)
         items = [await self.record(record, str(request.url.origin()), in_batch=True) for record in page]
         return {"items": items, "count": len(matching)}
 

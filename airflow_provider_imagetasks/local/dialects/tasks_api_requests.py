@@ -9,15 +9,9 @@ from typing import Any
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local.dialects.dialect import (
-    bearer_of,
-    in_proportion,
-    read_json,
-    text_field,
-    url_list,
-)
+from airflow_provider_imagetasks.local.admission import Reason, RefusedError
+from airflow_provider_imagetasks.local.dialects.dialect import bearer_of, in_proportion, read_json, text_field, url_list
 from airflow_provider_imagetasks.local.drawing import MEDIA_TYPES
-from airflow_provider_imagetasks.local.faults import Reason, RefusedError
 from airflow_provider_imagetasks.local.service_state import ServiceState
 from airflow_provider_imagetasks.local.task_table import NO_REFERENCES, Failure, References, TaskRecord
 from airflow_provider_imagetasks.local.uploads import MOST_REFERENCES, read_form
@@ -46,7 +40,7 @@ class TasksApiVariant:
 
 
 class RequestReader:
-    """Understands the requests that one service of the family takes."""
+    """Understands the requests that one service of the family takes; others raise ``RefusedError``."""
 
     def __init__(self, state: ServiceState, variant: TasksApiVariant) -> None:
         self._state = state
@@ -57,10 +51,7 @@ class RequestReader:
         return bool(text_field(body, "callback_url")) or (self._variant.honours_async and body.get("async") is True)
 
     async def read(self, request: web.Request, *, is_edit: bool) -> TaskRecord:
-        """Understand a request for new pictures, or for an edit: as JSON with URLs, or as a form with files.
-
-        :raises RefusedError: when it is not valid.
-        """
+        """Understand a request for new pictures, or for an edit: as JSON with URLs, or as a form with files."""
         bearer = bearer_of(request)
         if not is_edit:
             return self.generation(await read_json(request), bearer)
@@ -77,17 +68,11 @@ class RequestReader:
         return self._edit(form.body, bearer, references)
 
     def generation(self, body: dict[str, Any], bearer: str | None) -> TaskRecord:
-        """Understand the body of a request for new pictures.
-
-        :raises RefusedError: when it is not valid.
-        """
+        """Understand the body of a request for new pictures."""
         return self._asked(body, bearer, text_field(body, "model", required=True), "images_generations", NO_REFERENCES)
 
     async def edit_by_url(self, body: dict[str, Any], bearer: str | None) -> TaskRecord:
-        """Understand the body of a request for an edit of pictures that are given by their URLs.
-
-        :raises RefusedError: when it is not valid.
-        """
+        """Understand the body of a request for an edit of pictures that are given by their URLs."""
         if body.get("mask") is not None:
             raise RefusedError(Reason.INVALID, "mask is a file, and comes in a form")
         urls = url_list(body, "image", most=MOST_REFERENCES, allow_one=True)
