@@ -200,6 +200,8 @@ class StatusRequests(Generic[Asked]):
             return Failure()
         given_up: list[Asked] = []
         put_off: list[Asked] = []
+        # The same for all of them, so that they go together again.
+        jitter = random.uniform(0, 1)
         for question in questions:
             if not question.is_wanted:
                 continue
@@ -210,7 +212,7 @@ class StatusRequests(Generic[Asked]):
             if isinstance(error, RateLimitError):
                 self.ask(question, due=now)
             elif question.interval is None:
-                self.ask(question, due=now + 2 ** (question.failures - 1) + random.uniform(0, 1))
+                self.ask(question, due=now + 2 ** (question.failures - 1) + jitter)
             else:
                 self.ask_again(question, now)
         return Failure(given_up, put_off)

@@ -15,7 +15,11 @@ from airflow_provider_imagetasks.files.addresses import (
 )
 from airflow_provider_imagetasks.services.account import Account
 
-MakeAccount = Callable[..., Account]
+
+def account(**fields: Any) -> Account:
+    """Return an account whose API is at a public host, unless told otherwise."""
+    usual = {"conn_id": "c", "service": "acedatacloud", "base_url": "https://api.example.com", "key": "secret-key"}
+    return Account(**{**usual, **fields})
 
 
 INSIDE = (
@@ -40,55 +44,58 @@ def test_addresses_inside_a_network_are_not_public(address: str, public: bool) -
         "https://[::ffff:10.0.0.1]/a.png",
     ],
 )
-def test_what_is_no_public_web_address_is_refused(account: MakeAccount, url: str) -> None:
+def test_what_is_no_public_web_address_is_refused(url: str) -> None:
     with pytest.raises(UnsafeResultError):
         ResultAddresses(account()).check(url)
 
 
-@pytest.mark.parametrize("url", ["https://cdn.example.com/a.png", "http://8.8.8.8/a.png"])
-def test_any_public_host_may_hold_results(account: MakeAccount, url: str) -> None:
-    ResultAddresses(account()).check(url)
-
-    assert ResultAddresses(account()).allows("cdn.example.com", 443, "93.184.216.34")
-
-
-def test_private_addresses_are_allowed_where_the_connection_says_so(account: MakeAccount) -> None:
-    addresses = ResultAddresses(account(allow_private_hosts=True))
-
-    addresses.check("http://10.0.0.5/a.png")
-
-    assert addresses.allows("minio.internal", 9000, "10.0.0.5")
-
-
-def test_the_connections_own_host_and_port_need_no_permission_but_another_port_does(account: MakeAccount) -> None:
-    addresses = ResultAddresses(account(base_url="http://127.0.0.1:8750/acedatacloud"))
-
-    addresses.check("http://127.0.0.1:8750/files/a.png")
-
-    with pytest.raises(UnsafeResultError, match="allow_private_hosts"):
-        addresses.check("http://127.0.0.1:8751/files/a.png")
+CDN = "https://cdn.example.com/a.png"
+LOCAL = {"base_url": "http://127.0.0.1:8750/acedatacloud"}
+ALLOWED: list[tuple[dict[str, Any], str]] = [
+    *(({}, url) for url in (CDN, "http://8.8.8.8/a.png")),
+    ({"allow_private_hosts": True}, "http://10.0.0.5/a.png"),
+    (LOCAL, "http://127.0.0.1:8750/files/a.png"),
+    *(
+        ({"download_hosts": ("example.net",)}, f"https://{host}/a.png")
+        for host in ("example.net", "eu.cdn.example.net")
+    ),
+]
+REFUSED: list[tuple[dict[str, Any], str, str]] = [
+    (LOCAL, "http://127.0.0.1:8751/files/a.png", "allow_private_hosts"),
+    *(
+        ({"download_hosts": ("example.net",)}, f"https://{host}/a.png", "download_hosts")
+        for host in ("example.org", "badexample.net", "example.net.evil.org")
+    ),
+]
 
 
-def test_download_hosts_limits_hosts_to_the_listed_and_their_subdomains(account: MakeAccount) -> None:
-    addresses = ResultAddresses(account(download_hosts=("example.net",)))
-
-    addresses.check("https://example.net/a.png")
-    addresses.check("https://eu.cdn.example.net/a.png")
-
-    for host in ("example.org", "badexample.net", "example.net.evil.org"):
-        with pytest.raises(UnsafeResultError, match="download_hosts"):
-            addresses.check(f"https://{host}/a.png")
-
-
-def test_behind_a_proxy_results_are_refused_unless_their_hosts_are_listed(
-    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("fields", "url"), ALLOWED)
+def test_results_come_from_any_public_host_and_from_where_the_connection_says_so(
+    fields: dict[str, Any], url: str
 ) -> None:
+    ResultAddresses(account(**fields)).check(url)
+
+
+@pytest.mark.parametrize(("fields", "url", "said"), REFUSED)
+def test_hosts_that_are_not_listed_and_another_port_of_this_machine_are_refused(
+    fields: dict[str, Any], url: str, said: str
+) -> None:
+    with pytest.raises(UnsafeResultError, match=said):
+        ResultAddresses(account(**fields)).check(url)
+
+
+def test_an_address_is_allowed_where_it_is_public_or_the_connection_says_so() -> None:
+    assert ResultAddresses(account()).allows("cdn.example.com", 443, "93.184.216.34")
+    assert ResultAddresses(account(allow_private_hosts=True)).allows("minio.internal", 9000, "10.0.0.5")
+
+
+def test_behind_a_proxy_results_are_refused_unless_their_hosts_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.internal:3128")
 
     with pytest.raises(UnsafeResultError, match="download_hosts"):
-        ResultAddresses(account()).check("https://cdn.example.com/a.png")
-    ResultAddresses(account(download_hosts=("cdn.example.com",))).check("https://cdn.example.com/a.png")
-    ResultAddresses(account(trust_env=False)).check("https://cdn.example.com/a.png")
+        ResultAddresses(account()).check(CDN)
+    ResultAddresses(account(download_hosts=("cdn.example.com",))).check(CDN)
+    ResultAddresses(account(trust_env=False)).check(CDN)
 
 
 @pytest.fixture
@@ -106,7 +113,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.mark.parametrize("found", [("10.0.0.5",), ("93.184.216.34", "169.254.169.254")], ids=["alone", "among others"])
 async def test_a_name_that_leads_inside_the_network_is_refused_before_a_connection_is_made(
-    account: MakeAccount, resolving: Callable[..., None], found: tuple[str, ...]
+    resolving: Callable[..., None], found: tuple[str, ...]
 ) -> None:
     resolving(*found)
 
@@ -114,9 +121,7 @@ async def test_a_name_that_leads_inside_the_network_is_refused_before_a_connecti
         await GuardedResolver(ResultAddresses(account())).resolve("cdn.example.com", 443)
 
 
-async def test_a_public_name_is_connected_to_by_the_address_that_was_checked(
-    account: MakeAccount, resolving: Callable[..., None]
-) -> None:
+async def test_a_public_name_is_connected_to_by_the_address_that_was_checked(resolving: Callable[..., None]) -> None:
     resolving("93.184.216.34")
 
     found = await GuardedResolver(ResultAddresses(account())).resolve("cdn.example.com", 443)

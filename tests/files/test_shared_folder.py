@@ -17,11 +17,11 @@ def account(output_dir: str | None, **fields: Any) -> Account:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The shared folder, with one picture."""
+    """The shared folder, with one picture in it and below it."""
     folder = tmp_path / "images"
     (folder / "deep").mkdir(parents=True)
-    (folder / "a.png").write_bytes(b"a picture")
-    (folder / "deep" / "b.png").write_bytes(b"another")
+    for picture in (folder / "a.png", folder / "deep" / "a.png"):
+        picture.write_bytes(b"a picture")
     return folder
 
 
@@ -30,36 +30,29 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "target"
 
 
-def test_a_file_of_the_folder_is_copied(folder: Path, target: Path) -> None:
-    fetch_shared(f"{folder}/deep/b.png", target, account(str(folder)))
+THEIRS = "/srv/images"
+HOME = "/home/bob/Downloads/images"
+FOUND: dict[str, tuple[str, str, dict[str, str]]] = {
+    "in the folder": ("{folder}/a.png", "{folder}", {}),
+    "below it": ("{folder}/deep/a.png", "{folder}", {}),
+    "by a link inside of it": ("{folder}/link.png", "{folder}", {}),
+    "the folder has another name": (f"{THEIRS}/a.png", THEIRS, {THEIRS: "{folder}"}),
+    "one above has": (f"{THEIRS}/a.png", THEIRS, {"/srv": "{folder}/.."}),
+    "the longest wins": (f"{THEIRS}/a.png", THEIRS, {"/srv": "/nowhere", THEIRS: "{folder}"}),
+    "the home is hidden": ("~/Downloads/images/a.png", HOME, {HOME: "{folder}"}),
+    "a folder above is": ("~/images/a.png", HOME, {HOME: "{folder}"}),
+    "the folder is": ("~/a.png", HOME, {HOME: "{folder}"}),
+}
 
-    assert target.read_bytes() == b"another"
 
-
-@pytest.mark.parametrize(
-    ("output_dir", "path_map"),
-    [
-        pytest.param("/srv/images", {"/srv/images": ""}, id="the-folder"),
-        pytest.param("/srv/images", {"/srv": "/.."}, id="a-folder-above"),
-        pytest.param("/srv/images", {"/srv": "/nowhere", "/srv/images": ""}, id="the-longest-wins"),
-    ],
-)
-def test_the_server_s_folder_may_have_another_name_here(
-    folder: Path, target: Path, output_dir: str, path_map: dict[str, str]
+@pytest.mark.parametrize(("path", "output_dir", "path_map"), FOUND.values(), ids=FOUND)
+def test_a_file_of_the_folder_is_copied_whatever_the_server_calls_it(
+    folder: Path, target: Path, path: str, output_dir: str, path_map: dict[str, str]
 ) -> None:
-    pairs = tuple((theirs, f"{folder}{ours}") for theirs, ours in path_map.items())
+    (folder / "link.png").symlink_to(folder / "a.png")
+    pairs = tuple((theirs, ours.format(folder=folder)) for theirs, ours in path_map.items())
 
-    fetch_shared("/srv/images/a.png", target, account(output_dir, path_map=pairs))
-
-    assert target.read_bytes() == b"a picture"
-
-
-@pytest.mark.parametrize("home", ["/home/bob", "/home/bob/Downloads", "/home/bob/Downloads/images"])
-def test_the_home_folder_that_the_server_hides_is_found(folder: Path, target: Path, home: str) -> None:
-    output_dir = "/home/bob/Downloads/images"
-    shown = f"{output_dir}/a.png".replace(home, "~", 1)
-
-    fetch_shared(shown, target, account(output_dir, path_map=((output_dir, str(folder)),)))
+    fetch_shared(path.format(folder=folder), target, account(output_dir.format(folder=folder), path_map=pairs))
 
     assert target.read_bytes() == b"a picture"
 
@@ -67,16 +60,8 @@ def test_the_home_folder_that_the_server_hides_is_found(folder: Path, target: Pa
 @pytest.mark.parametrize(
     "path",
     [
-        "/etc/passwd",
-        "~/../../etc/passwd",
-        "relative.png",
-        "{folder}",
-        "{folder}/",
-        "{folder}2/a.png",
-        "{folder}/../secret",
-        "{folder}/deep/../../secret",
-        "{folder}/link",
-        "{folder}/linked/secret",
+        *("/etc/passwd", "~/../../etc/passwd", "relative.png", "{folder}", "{folder}/", "{folder}2/a.png"),
+        *("{folder}/../secret", "{folder}/deep/../../secret", "{folder}/link", "{folder}/linked/secret"),
         "{folder}/deep",
     ],
 )
@@ -87,37 +72,18 @@ def test_what_lies_elsewhere_is_not_read(folder: Path, target: Path, path: str) 
 
     with pytest.raises(UnsafeResultError) as raised:
         fetch_shared(path.format(folder=folder), target, account(str(folder)))
-
     assert raised.value.retryable is False
     assert not target.exists()
 
 
-def test_a_link_inside_of_the_folder_is_fine(folder: Path, target: Path) -> None:
-    (folder / "link.png").symlink_to(folder / "a.png")
-
-    fetch_shared(f"{folder}/link.png", target, account(str(folder)))
-
-    assert target.read_bytes() == b"a picture"
-
-
-def test_a_file_that_is_not_there_is_worth_a_retry(folder: Path, target: Path) -> None:
-    with pytest.raises(DownloadError, match="no such file") as raised:
-        fetch_shared(f"{folder}/c.png", target, account(str(folder)))
-
-    assert raised.value.retryable
-    assert raised.value.billed == "yes"
-
-
-def test_a_folder_that_is_not_reachable_is_named(target: Path) -> None:
-    with pytest.raises(DownloadError, match="not reachable here: there is no folder /no/such/mount") as raised:
-        fetch_shared("/srv/images/a.png", target, account("/srv/images", path_map=(("/srv", "/no/such/mount"),)))
-
-    assert raised.value.retryable is True
-    assert "Mount that folder on every worker" in raised.value.message
-
-
-def test_a_connection_without_a_folder_says_what_to_set(target: Path) -> None:
-    with pytest.raises(DownloadError, match="output_dir") as raised:
-        fetch_shared("/srv/images/a.png", target, account(None))
-
-    assert raised.value.retryable is False
+def test_what_cannot_be_read_says_why_and_whether_a_retry_helps(folder: Path, target: Path) -> None:
+    not_mounted = "not reachable here: there is no folder /no/such/mount.*Mount that folder on every worker"
+    elsewhere = account(THEIRS, path_map=(("/srv", "/no/such/mount"),))
+    for path, of, said, retryable in (
+        (f"{folder}/c.png", account(str(folder)), "no such file", True),
+        (f"{THEIRS}/a.png", elsewhere, not_mounted, True),
+        (f"{THEIRS}/a.png", account(None), "output_dir", False),
+    ):
+        with pytest.raises(DownloadError, match=said) as raised:
+            fetch_shared(path, target, of)
+        assert (raised.value.retryable, raised.value.billed) == (retryable, "yes")

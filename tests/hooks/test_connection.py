@@ -28,19 +28,16 @@ def look_ups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return made
 
 
-async def test_one_look_up_serves_all_who_ask_at_the_same_time(look_ups: list[str]) -> None:
+async def test_one_look_up_serves_all_who_ask_for_five_minutes(
+    look_ups: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     accounts = await asyncio.gather(*(connections.aread_connection("known") for _ in range(10)))
 
     assert len(set(map(id, accounts))) == 1
     assert look_ups == ["known"]
-
-
-async def test_it_is_looked_up_again_after_five_minutes(look_ups: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    await connections.aread_connection("known")
     real = connections.time.monotonic
     monkeypatch.setattr(connections.time, "monotonic", lambda: real() + 301)
     await connections.aread_connection("known")
-
     assert len(look_ups) == 2
 
 
@@ -52,16 +49,6 @@ async def test_a_failure_is_not_remembered(look_ups: list[str], monkeypatch: pyt
     assert (await connections.aread_connection("later")).key == "key"
 
 
-async def test_who_is_cancelled_does_not_take_the_look_up_from_the_others(look_ups: list[str]) -> None:
-    first = asyncio.create_task(connections.aread_connection("known"))
-    second = asyncio.create_task(connections.aread_connection("known"))
-    await asyncio.sleep(0)
-    first.cancel()
-
-    assert (await second).service == "acedatacloud"
-    assert look_ups == ["known"]
-
-
 async def test_a_connection_that_only_the_blocking_way_finds_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_KNOWN", json.dumps(FIELDS))
     known = BaseHook.get_connection("known")
@@ -71,8 +58,17 @@ async def test_a_connection_that_only_the_blocking_way_finds_is_found(monkeypatc
 
     monkeypatch.setattr(connections, "get_async_connection", not_found)
     monkeypatch.setattr(BaseHook, "get_connection", lambda _conn_id: known)
-
     assert (await connections.aread_connection("known")).key == "key"
+
+
+async def test_who_is_cancelled_does_not_take_the_look_up_from_the_others(look_ups: list[str]) -> None:
+    first = asyncio.create_task(connections.aread_connection("known"))
+    second = asyncio.create_task(connections.aread_connection("known"))
+    await asyncio.sleep(0)
+    first.cancel()
+
+    assert (await second).service == "acedatacloud"
+    assert look_ups == ["known"]
 
 
 @pytest.mark.parametrize("extra", ["{", "[]", '"text"'])

@@ -18,47 +18,29 @@ def form() -> dict[str, Any]:
     return dict(found[0].model_dump())
 
 
-def test_airflow_shows_the_type_by_its_name(form: dict[str, Any]) -> None:
-    assert form["hook_name"] == "Image tasks"
-
-
-def test_airflow_shows_every_extra_field_with_label_and_help(form: dict[str, Any]) -> None:
+def test_airflow_shows_every_extra_field_with_label_and_help_and_only_the_service_has_to_be_filled_in(
+    form: dict[str, Any],
+) -> None:
     assert set(form["extra_fields"]) == set(connection_form.fields())
     for name, field in form["extra_fields"].items():
         assert field["schema"]["title"] == connection_form.fields()[name]["label"]
         assert field["description"]
-
-
-def test_airflow_offers_the_installed_services(form: dict[str, Any]) -> None:
+        assert name == "service" or "null" in field["schema"]["type"]
     assert tuple(form["extra_fields"]["service"]["schema"]["enum"]) == known_services()
 
 
-def test_only_the_service_has_to_be_filled_in(form: dict[str, Any]) -> None:
-    blank = {name for name, field in form["extra_fields"].items() if "null" in field["schema"]["type"]}
-
-    assert blank >= set(connection_form.fields()) - {"service"}
-
-
-def test_the_key_has_a_label_and_what_is_not_needed_is_hidden(form: dict[str, Any]) -> None:
+def test_the_type_and_the_key_have_a_label_and_what_is_not_needed_is_hidden(form: dict[str, Any]) -> None:
     standard = form["standard_fields"]
 
-    assert standard["password"]["title"] == "API key"
-    assert standard["host"]["title"] == "Base URL"
+    assert form["hook_name"] == "Image tasks"
+    assert (standard["password"]["title"], standard["host"]["title"]) == ("API key", "Base URL")
     assert standard["login"]["hidden"] is standard["port"]["hidden"] is standard["url_schema"]["hidden"] is True
 
 
 def test_what_a_user_leaves_blank_is_taken_as_not_given() -> None:
+    known = {"conn_id": "c", "service": "acedatacloud", "default_base_url": "https://example.com", "host": None}
+
     blank = dict.fromkeys(connection_form.fields(), "")
+    account = read_account(**known, requires_key=True, key="k", extra=blank)  # type: ignore[arg-type]
 
-    account = read_account(
-        conn_id="c",
-        service="acedatacloud",
-        default_base_url="https://example.com",
-        requires_key=True,
-        host=None,
-        key="k",
-        extra=blank,
-    )
-
-    assert account.submit_rate is None
-    assert account.verify is True
+    assert (account.submit_rate, account.verify) == (None, True)

@@ -22,32 +22,19 @@ SUBMITTED = {
 }
 
 
-def test_an_id_alone() -> None:
-    references = read_references(" task-1 ")
-
-    assert references.items == (ImageTaskReference(id="task-1"),)
-    assert (references.ids, references.is_sequence) == (("task-1",), False)
-
-
-def test_the_xcom_of_a_submit_task() -> None:
-    (reference,) = read_references(SUBMITTED).items
-
-    assert reference == ImageTaskReference(
-        id="task-1", conn_id="mine", service="acedatacloud", submitted_at=1790000000.0
-    )
-
-
-def test_the_xcom_of_a_sensor_says_when_it_was_created() -> None:
+def test_an_id_alone_or_the_xcom_of_a_submit_task_or_of_a_sensor() -> None:
+    alone = read_references(" task-1 ")
+    (submitted,) = read_references(SUBMITTED).items
     record = {"id": "task-1", "service": "acedatacloud", "created_at": "2026-09-21T14:13:20+00:00"}
 
+    assert alone.items == (ImageTaskReference(id="task-1"),)
+    assert (alone.ids, alone.is_sequence) == (("task-1",), False)
+    assert submitted == ImageTaskReference(
+        id="task-1", conn_id="mine", service="acedatacloud", submitted_at=1790000000.0
+    )
     assert read_references(record).items[0].submitted_at == 1790000000.0
-
-
-@pytest.mark.parametrize("moment", [None, 5, "yesterday", "0001-01-01T00:00:00", ""])
-def test_an_unreadable_moment_is_no_moment(moment: Any) -> None:
-    (reference,) = read_references({**SUBMITTED, "submitted_at": moment}).items
-
-    assert reference.submitted_at is None
+    for moment in (None, 5, "yesterday", "0001-01-01T00:00:00", ""):
+        assert read_references({**SUBMITTED, "submitted_at": moment}).items[0].submitted_at is None
 
 
 class LazySequence(Sequence[Any]):
@@ -70,66 +57,47 @@ def test_any_sequence_of_them_keeps_its_order(make: Any) -> None:
     assert (references.ids, references.is_sequence) == (("task-2", "task-1"), True)
 
 
-@pytest.mark.parametrize(
-    ("value", "fix"),
-    [
-        (None, "give an id"),
-        (5, "give an id"),
-        (b"task-1", "give an id"),
-        ({1, 2}, "give an id"),
-        ("", "pushed no id"),
-        ("  ", "pushed no id"),
-        ("None", "pushed no id"),
-        ("null", "pushed no id"),
-        ("['task-1', 'task-2']", "submit.output"),
-        ("{'id': 'task-1'}", "render_template_as_native_obj"),
-        ("a red kite", "submit.output"),
-        ("x" * 20_000, "submit.output"),
-        ([], "empty sequence"),
-        ([["task-1"]], "an id or a dict"),
-        (["task-1", None], "an id or a dict"),
-        (["task-1", ""], "pushed no id"),
-        ({}, "did not push"),
-        ({"id": "task-1"}, "did not push"),
-        ({"id": 5, "service": "acedatacloud"}, "did not push"),
-        ({"id": "", "service": "acedatacloud"}, "pushed no id"),
-        ({"files": [{"uri": "file:///tmp/kite.png"}]}, "did not push"),
+REFUSED: dict[str, list[Any]] = {
+    "give an id": [None, 5, b"task-1", {1, 2}],
+    "pushed no id": ["", "  ", "None", "null", ["task-1", ""], {"id": "", "service": "acedatacloud"}],
+    "submit.output": ["['task-1', 'task-2']", "a red kite", "x" * 20_000],
+    "render_template_as_native_obj": ["{'id': 'task-1'}"],
+    "empty sequence": [[]],
+    "an id or a dict": [[["task-1"]], ["task-1", None]],
+    "did not push": [
+        *({}, {"id": "task-1"}, {"id": 5, "service": "acedatacloud"}),
+        {"files": [{"uri": "file:///tmp/kite.png"}]},
     ],
-)
-def test_anything_else_is_refused_with_a_fix(value: Any, fix: str) -> None:
-    with pytest.raises(InvalidRequestError) as caught:
-        read_references(value)
-
-    assert "image_task_id" in str(caught.value)
-    assert fix in str(caught.value)
-    assert len(str(caught.value)) < 500
+}
 
 
-def test_an_explicit_connection_wins_over_a_dict_s() -> None:
-    assert read_references(SUBMITTED).conn_id("other") == "other"
+@pytest.mark.parametrize("fix", REFUSED)
+def test_anything_else_is_refused_with_a_fix(fix: str) -> None:
+    for value in REFUSED[fix]:
+        with pytest.raises(InvalidRequestError) as caught:
+            read_references(value)
+        assert "image_task_id" in str(caught.value)
+        assert fix in str(caught.value)
+        assert len(str(caught.value)) < 500
 
 
-def test_without_one_the_dict_s_is_taken_then_the_default() -> None:
-    assert read_references([SUBMITTED, "task-2"]).conn_id(None) == "mine"
-    assert read_references("task-1").conn_id(None) == "imagetasks_default"
-
-
-def test_two_different_connections_are_an_error() -> None:
+def test_the_connection_is_the_explicit_one_then_the_dict_s_then_the_default_and_two_are_an_error() -> None:
     references = read_references([SUBMITTED, {**SUBMITTED, "conn_id": "yours"}])
 
+    assert read_references(SUBMITTED).conn_id("other") == "other"
+    assert read_references([SUBMITTED, "task-2"]).conn_id(None) == "mine"
+    assert read_references("task-1").conn_id(None) == "imagetasks_default"
     with pytest.raises(InvalidRequestError, match=r"image_task_id.*mine, yours.*per connection"):
         references.conn_id(None)
 
 
 def test_a_connection_for_another_service_is_an_error_that_names_both() -> None:
+    references = read_references(["task-0", SUBMITTED])
+
+    references.require_service("acedatacloud", "mine")
     with pytest.raises(InvalidRequestError, match=r"acedatacloud.*'other'.*aigptimage.*conn_id") as caught:
-        read_references(["task-0", SUBMITTED]).require_service("aigptimage", "other")
-
+        references.require_service("aigptimage", "other")
     assert caught.value.image_task_id == "task-1"
-
-
-def test_the_right_service_is_no_error() -> None:
-    read_references(["task-0", SUBMITTED]).require_service("acedatacloud", "mine")
 
 
 @given(

@@ -14,16 +14,8 @@ from tests.conftest import BY_URL
 from tests.image_dag import ImageDag
 
 ALIAS = AssetAlias("pictures")
-FILE = {
-    "uri": "s3://a_connection@bucket/kites/1-0.png",
-    "sha256": "0" * 64,
-    "bytes": 70_000,
-    "width": 512,
-    "height": 512,
-    "media_type": "image/png",
-    "image_task_id": "1",
-    "index": 0,
-}
+SIZE = {"bytes": 70_000, "width": 512, "height": 512, "media_type": "image/png"}
+FILE = {"uri": "s3://a_connection@bucket/kites/1-0.png", "sha256": "0" * 64, **SIZE, "image_task_id": "1", "index": 0}
 
 
 def extra(**fields: Any) -> dict[str, Any]:
@@ -43,16 +35,6 @@ def test_an_alias_gets_an_event_for_each_picture_whose_uri_is_the_asset(dag: Ima
     assert event["extra"]["model"] or service_name == "gpt_image_mcp"
 
 
-@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
-def test_two_pictures_of_an_image_task_are_two_events(dag: ImageDag) -> None:
-    dag.submit(options={"n": 2})
-    events = dag.save(outlets=[ALIAS]).message.outlet_events
-
-    uris = [event["dest_asset_key"]["uri"] for event in events]
-    assert uris == [file["uri"] for file in dag.files]
-    assert len(set(uris)) == 2
-
-
 def test_an_asset_gets_one_event_that_lists_the_pictures(dag: ImageDag) -> None:
     dag.submit()
     (event,) = dag.save(outlets=[Asset("all_kites")]).message.outlet_events
@@ -64,16 +46,19 @@ def test_an_asset_gets_one_event_that_lists_the_pictures(dag: ImageDag) -> None:
 
 
 @pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
-def test_what_is_listed_and_announced_is_bounded(dag: ImageDag, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_picture_is_an_event_but_what_is_listed_and_announced_is_bounded(
+    dag: ImageDag, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(assets, "MOST_EVENTS", 2)
     monkeypatch.setattr(assets, "MOST_LISTED", 1)
 
     dag.submit(options={"n": 3})
     events = dag.save(outlets=[ALIAS, Asset("all_kites")]).message.outlet_events
 
-    announced = [event for event in events if "source_alias_name" in event]
+    announced = [event["dest_asset_key"]["uri"] for event in events if "source_alias_name" in event]
     (summary,) = (event["extra"] for event in events if "source_alias_name" not in event)
-    assert len(announced) == 2
+    assert announced == [file["uri"] for file in dag.files[:2]]
+    assert len(set(announced)) == 2
     assert (summary["count"], len(summary["pictures"])) == (3, 1)
 
 
@@ -86,8 +71,13 @@ def test_nothing_is_announced_where_the_download_fails(dag: ImageDag) -> None:
     assert not getattr(outcome.message, "outlet_events", None)
 
 
-def test_the_uri_names_no_connection() -> None:
+def test_an_event_names_no_connection_and_stays_small_json_whatever_the_service_says() -> None:
+    wordy = extra(prompt="\U0001fa81" * 5_000, usage={"details": "x" * 5_000})
+
     assert extra()["uri"] == "s3://bucket/kites/1-0.png"
+    assert len(json.dumps(wordy)) < 5_000
+    for usage in ({"credits": float("nan")}, {"credits": object()}):
+        assert extra(usage=usage)["usage"] is None
 
 
 @pytest.mark.parametrize(
@@ -104,23 +94,9 @@ def test_a_stable_uri_has_neither_credentials_nor_signature(uri: str, stable: st
     assert stable_uri(uri) == stable
 
 
-def test_an_event_stays_small_whatever_the_service_says() -> None:
-    wordy = extra(prompt="\U0001fa81" * 5_000, usage={"details": "x" * 5_000})
-
-    assert len(json.dumps(wordy)) < 5_000
-
-
-@pytest.mark.parametrize("usage", [{"credits": float("nan")}, {"credits": object()}])
-def test_a_usage_that_is_not_json_is_left_out(usage: dict[str, Any]) -> None:
-    assert extra(usage=usage)["usage"] is None
-
-
-def test_a_name_that_airflow_would_misread_is_quoted() -> None:
+def test_a_name_that_airflow_would_misread_is_quoted_and_one_that_it_does_not_take_passed_over() -> None:
     asset = assets._asset_of("file:///data/why?/ärger #1.png")
 
     assert asset is not None
     assert asset.uri == "file:///data/why%3F/%C3%A4rger%20%231.png"
-
-
-def test_a_name_that_airflow_does_not_take_is_passed_over() -> None:
     assert assets._asset_of("file:///" + "a" * 2_000) is None

@@ -25,20 +25,12 @@ def written(made: Lineage, folder: Path) -> dict[str, Any]:
     from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
     from openlineage.client.transport.file import FileConfig, FileTransport
 
-    facets = made.as_openlineage()
-    target = folder / "lineage.json"
+    facets, target = made.as_openlineage(), folder / "lineage.json"
     client = OpenLineageClient(transport=FileTransport(FileConfig(log_file_path=str(target), append=True)))
-    client.emit(
-        RunEvent(
-            eventType=RunState.COMPLETE,
-            eventTime=datetime.now(tz=UTC).isoformat(),
-            run=Run(runId=str(uuid.uuid4()), facets=facets.run_facets),
-            job=Job(namespace="default", name="dag.task"),
-            producer="https://example.com",
-            inputs=facets.inputs,
-            outputs=facets.outputs,
-        )
-    )
+    run, job = Run(runId=str(uuid.uuid4()), facets=facets.run_facets), Job(namespace="default", name="dag.task")
+    sent: dict[str, Any] = {"eventTime": datetime.now(tz=UTC).isoformat(), "producer": "https://example.com"}
+    sent |= {"inputs": facets.inputs, "outputs": facets.outputs}
+    client.emit(RunEvent(eventType=RunState.COMPLETE, run=run, job=job, **sent))
     client.close()
     event: dict[str, Any] = json.loads(target.read_text().splitlines()[-1])
     return event
@@ -73,14 +65,12 @@ def test_files_lead_back_to_the_reference_pictures(dag: ImageDag, kept: list[Lin
     submit, wait, save = (written(made, tmp_path) for made in kept)
 
     (file,) = dag.files
-    image_task = ("imagetasks://acedatacloud", dag.image_task_id)
-    assert (datasets(submit, "inputs"), datasets(submit, "outputs")) == (
-        [("https://cdn.example", "a.png")],
-        [image_task],
-    )
-    assert (datasets(wait, "inputs"), datasets(wait, "outputs")) == ([image_task], [])
-    assert datasets(save, "inputs") == [image_task]
-    assert datasets(save, "outputs") == [("file", file["uri"].removeprefix("file://"))]
+    reference, image_task = ("https://cdn.example", "a.png"), ("imagetasks://acedatacloud", dag.image_task_id)
+    assert [(datasets(event, "inputs"), datasets(event, "outputs")) for event in (submit, wait, save)] == [
+        ([reference], [image_task]),
+        ([image_task], []),
+        ([image_task], [("file", file["uri"].removeprefix("file://"))]),
+    ]
     statistics = save["outputs"][0]["outputFacets"]["outputStatistics"]
     assert (statistics["size"], statistics["fileCount"]) == (file["bytes"], 1)
     for event in (submit, wait, save):
@@ -92,22 +82,16 @@ def test_files_lead_back_to_the_reference_pictures(dag: ImageDag, kept: list[Lin
 def test_many_files_are_named_by_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lineage, "MOST_DATASETS", 2)
     files = [Made(uri=f"s3://conn@bucket/kites/{number}.png", size=10) for number in range(3)]
-
-    event = written(
-        Lineage(
-            service="kie",
-            models=["m"],
-            image_task_ids=["a", "b", "c"],
-            files=gathered(files, "s3://conn@bucket/kites/"),
-        ),
-        tmp_path,
+    made = Lineage(
+        service="kie", models=["m"], image_task_ids=[*"abc"], files=gathered(files, "s3://conn@bucket/kites/")
     )
+
+    event = written(made, tmp_path)
 
     assert datasets(event, "outputs") == [("s3://bucket", "kites/")]
     statistics = event["outputs"][0]["outputFacets"]["outputStatistics"]
     assert (statistics["size"], statistics["fileCount"]) == (30, 3)
-    assert len(event["inputs"]) == 2
-    assert event["run"]["facets"]["imageTasks"]["imageTaskCount"] == 3
+    assert (len(event["inputs"]), event["run"]["facets"]["imageTasks"]["imageTaskCount"]) == (2, 3)
 
 
 def test_an_id_that_is_a_whole_record_is_named_by_its_hash(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_imagetasks.exceptions import AuthenticationError, InvalidRequestError
 from airflow_provider_imagetasks.services.account import Account, ServerCommand, is_loopback, read_account, service_name
-from airflow_provider_imagetasks.services.rates import Rate, Window
+from airflow_provider_imagetasks.services.rates import TIERS, Rate, Window
 
 KEY = "sk-nobody-may-see-this"
 DEFAULT_URL = "https://api.acedata.cloud"
@@ -36,29 +36,35 @@ def test_a_connection_with_a_key_alone_is_enough_and_never_shows_it() -> None:
     assert KEY not in repr(account) + str(account)
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "meaning"),
-    [
-        ("poll_interval", "15", 15.0),
-        ("poll_interval", 15, 15.0),
-        ("request_timeout", "2.5", 2.5),
-        ("max_active_tasks", "3", 3),
-        ("max_active_tasks", 3.0, 3),
-        ("submit_rate", "20/10s", Rate((Window(20, 10),))),
-        ("query_rate", "aigptimage:free", Rate((Window(2, 1), Window(60, 60)))),
-        ("allow_private_hosts", "True", True),
-        ("trust_env", "false", False),
-        ("trust_env", True, True),
-        ("verify", "false", False),
-        ("verify", "/etc/ssl/own.pem", "/etc/ssl/own.pem"),
-        ("download_hosts", "CDN.example, pictures.example", ("cdn.example", "pictures.example")),
-        ("download_hosts", ["Cdn.example"], ("cdn.example",)),
-        ("default_model", " gpt-image-2 ", "gpt-image-2"),
-        ("callback_url", "https://me.example/done", "https://me.example/done"),
-    ],
-)
-def test_a_field_may_come_as_text_from_the_form_or_as_json_from_a_file(field: str, value: Any, meaning: Any) -> None:
-    assert getattr(read(**{field: value}), field) == meaning
+MEANINGS: list[tuple[str, list[Any], Any]] = [
+    ("poll_interval", ["15", 15], 15.0),
+    ("request_timeout", ["2.5"], 2.5),
+    ("max_active_tasks", ["3", 3.0], 3),
+    ("submit_rate", ["20/10s"], Rate((Window(20, 10),))),
+    ("query_rate", ["aigptimage:free"], Rate((Window(2, 1), Window(60, 60)))),
+    ("allow_private_hosts", ["True"], True),
+    ("trust_env", ["false"], False),
+    ("trust_env", [True], True),
+    ("verify", ["false"], False),
+    ("verify", ["/etc/ssl/own.pem"], "/etc/ssl/own.pem"),
+    ("download_hosts", ["CDN.example, pictures.example"], ("cdn.example", "pictures.example")),
+    ("download_hosts", [["Cdn.example"]], ("cdn.example",)),
+    ("default_model", [" gpt-image-2 "], "gpt-image-2"),
+    ("callback_url", ["https://me.example/done"], "https://me.example/done"),
+]
+
+
+@pytest.mark.parametrize(("field", "values", "meaning"), MEANINGS)
+def test_a_field_may_come_as_text_from_the_form_or_as_json_from_a_file(
+    field: str, values: list[Any], meaning: Any
+) -> None:
+    assert [getattr(read(**{field: value}), field) for value in values] == [meaning] * len(values)
+
+
+def test_a_tier_brings_its_number_of_active_image_tasks() -> None:
+    for own, expected in (({}, 1), ({"max_active_tasks": 4}, 4)):
+        account = read(submit_rate="aigptimage:free", **own)
+        assert (account.submit_rate, account.max_active_tasks) == (TIERS["aigptimage:free"].submit, expected)
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  "])
@@ -69,50 +75,41 @@ def test_an_empty_field_is_as_good_as_none(nothing: Any) -> None:
     assert read(host=nothing, **dict.fromkeys((*names, *more), nothing)) == read()
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "fix"),
-    [
-        ("callback_url", "me.example", "https://"),
-        ("callback_url", 5, "text"),
-        ("default_model", ["gpt-image-2"], "text"),
-        ("poll_interval", "soon", "a number of at least 1"),
-        ("poll_interval", 0.5, "a number of at least 1"),
-        ("poll_interval", True, "a number of at least 1"),
-        ("poll_interval", "nan", "a number of at least 1"),
-        ("poll_interval", {}, "a number of at least 1"),
-        ("request_timeout", "inf", "a number of at least 1"),
-        ("request_timeout", -1, "a number of at least 1"),
-        pytest.param("request_timeout", 10**400, "a number of at least 1", id="request_timeout-too-large"),
-        ("max_active_tasks", 0, "a number of at least 1"),
-        ("max_active_tasks", "2.5", "a whole number"),
-        ("submit_rate", "fast", "20/10s"),
-        ("submit_rate", 5, "text"),
-        ("query_rate", "aigptimage:gold", "aigptimage:free"),
-        ("download_hosts", 5, "a list of host names"),
-        ("download_hosts", ["cdn.example", None], "a list of host names"),
-        ("allow_private_hosts", "yes", "true or false"),
-        ("trust_env", 1, "true or false"),
-        ("verify", 1, "true, false or the path"),
-    ],
-)
-def test_a_wrong_field_is_named_with_its_fix(field: str, value: Any, fix: str) -> None:
-    with pytest.raises(InvalidRequestError) as caught:
-        read(**{field: value})
-
-    message = str(caught.value)
-    assert f"Extra field '{field}' of connection 'mine'" in message
-    assert fix in message
-    assert caught.value.billed == "no"
-    assert KEY not in message
+NUMBER = "a number of at least 1"
+WRONG_FIELDS: dict[tuple[str, str], list[Any]] = {
+    ("callback_url", "https://"): ["me.example"],
+    ("callback_url", "text"): [5],
+    ("default_model", "text"): [["gpt-image-2"]],
+    ("poll_interval", NUMBER): ["soon", 0.5, True, "nan", {}],
+    ("request_timeout", NUMBER): ["inf", -1, 10**400],
+    ("max_active_tasks", NUMBER): [0],
+    ("max_active_tasks", "a whole number"): ["2.5"],
+    ("submit_rate", "20/10s"): ["fast"],
+    ("submit_rate", "text"): [5],
+    ("query_rate", "aigptimage:free"): ["aigptimage:gold"],
+    ("download_hosts", "a list of host names"): [5, ["cdn.example", None]],
+    ("allow_private_hosts", "true or false"): ["yes"],
+    ("trust_env", "true or false"): [1],
+    ("verify", "true, false or the path"): [1],
+}
 
 
-@pytest.mark.parametrize("missing", [None, "", "   ", "\n"])
-def test_a_missing_key_is_named_with_its_place(missing: str | None) -> None:
-    with pytest.raises(AuthenticationError, match=r"'mine' has no API key.*Password"):
-        read(key=missing)
+@pytest.mark.parametrize(("field", "fix"), WRONG_FIELDS)
+def test_a_wrong_field_is_named_with_its_fix(field: str, fix: str) -> None:
+    for value in WRONG_FIELDS[field, fix]:
+        with pytest.raises(InvalidRequestError) as caught:
+            read(**{field: value})
+        message = str(caught.value)
+        assert f"Extra field '{field}' of connection 'mine'" in message
+        assert fix in message
+        assert caught.value.billed == "no"
+        assert KEY not in message
 
 
-def test_a_service_without_keys_needs_none_and_blanks_around_a_key_do_not_count() -> None:
+def test_a_missing_key_is_named_with_its_place_unless_none_is_needed_and_blanks_around_one_do_not_count() -> None:
+    for missing in (None, "", "   ", "\n"):
+        with pytest.raises(AuthenticationError, match=r"'mine' has no API key.*Password"):
+            read(key=missing)
     assert read(key=None, requires_key=False).key is None
     assert read(key=f" {KEY}\n").key == KEY
 
@@ -125,84 +122,59 @@ def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(key: str) -
     assert KEY not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("host", "base_url"),
-    [
-        ("api.example", "https://api.example"),
-        ("https://api.example/", "https://api.example"),
-        ("https://api.example/v1/", "https://api.example/v1"),
-        ("  https://api.example:8443  ", "https://api.example:8443"),
-        ("HTTPS://api.example", "https://api.example"),
-        ("http://127.0.0.1:8750/acedatacloud", "http://127.0.0.1:8750/acedatacloud"),
-        ("http://localhost:8750", "http://localhost:8750"),
-        ("http://[::1]:8750", "http://[::1]:8750"),
-        ("https://bücher.example", "https://bücher.example"),
-    ],
-)
-def test_host_is_a_base_url(host: str, base_url: str) -> None:
-    assert read(host=host).base_url == base_url
+BASE_URLS = {
+    "api.example": "https://api.example",
+    "https://api.example/": "https://api.example",
+    "https://api.example/v1/": "https://api.example/v1",
+    "  https://api.example:8443  ": "https://api.example:8443",
+    "HTTPS://api.example": "https://api.example",
+    "http://127.0.0.1:8750/acedatacloud": "http://127.0.0.1:8750/acedatacloud",
+    "http://localhost:8750": "http://localhost:8750",
+    "http://[::1]:8750": "http://[::1]:8750",
+    "https://bücher.example": "https://bücher.example",
+}
 
 
-@pytest.mark.parametrize(
-    ("host", "problem"),
-    [
-        ("ftp://api.example", "https://"),
-        ("file:///etc/passwd", "https://"),
-        ("http://api.example", "allow_private_hosts"),
-        ("http://10.0.0.5", "allow_private_hosts"),
-        ("https://", "no host name"),
-        ("https:///v1", "no host name"),
-        ("https://my host", "host name"),
-        ("https://a..example", "host name"),
-        (f"https://{'a' * 70}.example", "host name"),
-        ("https://api.example:99999", "base URL"),
-        ("https://api.example:eighty", "base URL"),
-        ("https://[::1", "base URL"),
-        (f"https://me:{KEY}@api.example", "Password"),
-        (f"https://{KEY}@api.example", "Password"),
-        (f"https://api.example/?key={KEY}", "query"),
-        (f"https://api.example/#{KEY}", "fragment"),
-    ],
-)
-def test_a_malformed_host_is_refused_with_an_example(host: str, problem: str) -> None:
-    with pytest.raises(InvalidRequestError) as caught:
-        read(host=host)
-
-    message = str(caught.value)
-    assert message.startswith("Host ")
-    assert "connection 'mine'" in message
-    assert problem in message
-    assert DEFAULT_URL in message
-    assert KEY not in message
-
-
-def test_plain_http_is_possible_inside_one_s_own_network() -> None:
+def test_host_is_a_base_url_and_plain_http_possible_inside_one_s_own_network() -> None:
+    assert {host: read(host=host).base_url for host in BASE_URLS} == BASE_URLS
     assert read(host="http://10.0.0.5", allow_private_hosts=True).base_url == "http://10.0.0.5"
 
 
-@pytest.mark.parametrize(
-    ("hosts", "loopback"),
-    [
-        (["localhost", "api.localhost", "127.0.0.1", "127.8.8.8", "::1"], True),
-        (["localhost.example", "10.0.0.5", "0.0.0.0", "notlocalhost", "fe80::1", ""], False),
-    ],
-)
-def test_only_this_machine_is_loopback(hosts: list[str], loopback: bool) -> None:
-    assert {host: is_loopback(host) for host in hosts} == dict.fromkeys(hosts, loopback)
+MALFORMED_HOSTS = {
+    "https://": ["ftp://api.example", "file:///etc/passwd"],
+    "allow_private_hosts": ["http://api.example", "http://10.0.0.5"],
+    "no host name": ["https://", "https:///v1"],
+    "host name": ["https://my host", "https://a..example", f"https://{'a' * 70}.example"],
+    "base URL": ["https://api.example:99999", "https://api.example:eighty", "https://[::1"],
+    "Password": [f"https://me:{KEY}@api.example", f"https://{KEY}@api.example"],
+    "query": [f"https://api.example/?key={KEY}"],
+    "fragment": [f"https://api.example/#{KEY}"],
+}
 
 
-def test_the_service_is_one_that_is_installed() -> None:
-    assert service_name("mine", {"service": " local "}, ("acedatacloud", "local")) == "local"
+@pytest.mark.parametrize("problem", MALFORMED_HOSTS)
+def test_a_malformed_host_is_refused_with_an_example(problem: str) -> None:
+    for host in MALFORMED_HOSTS[problem]:
+        with pytest.raises(InvalidRequestError) as caught:
+            read(host=host)
+        message = str(caught.value)
+        assert message.startswith("Host ")
+        assert all(words in message for words in ("connection 'mine'", problem, DEFAULT_URL))
+        assert KEY not in message
 
 
-@pytest.mark.parametrize("service", [None, "", 5, ["local"], "dall-e"])
-def test_a_missing_or_unknown_service_is_named_with_the_choices(service: Any) -> None:
-    said = "'dall-e'.*'service'; choose" if service == "dall-e" else "'mine' has no service.*'service' to"
+def test_only_this_machine_is_loopback() -> None:
+    assert all(map(is_loopback, ("localhost", "api.localhost", "127.0.0.1", "127.8.8.8", "::1")))
+    assert not any(map(is_loopback, ("localhost.example", "10.0.0.5", "0.0.0.0", "notlocalhost", "fe80::1", "")))
+
+
+@pytest.mark.parametrize("fields", [{}, *({"service": service} for service in (None, "", 5, ["local"], "dall-e"))])
+def test_a_missing_or_unknown_service_is_named_with_the_choices(fields: dict[str, Any]) -> None:
+    said = "'dall-e'.*'service'; choose" if "dall-e" in fields.values() else "'mine' has no service.*'service' to"
 
     with pytest.raises(InvalidRequestError, match=rf"{said} one of acedatacloud, local"):
-        service_name("mine", {"service": service}, ("acedatacloud", "local"))
-    with pytest.raises(InvalidRequestError, match="'mine' has no service"):
-        service_name("mine", {}, ("acedatacloud", "local"))
+        service_name("mine", fields, ("acedatacloud", "local"))
+    assert service_name("mine", {"service": " local "}, ("acedatacloud", "local")) == "local"
 
 
 @given(
@@ -223,15 +195,14 @@ def test_whatever_a_connection_holds_it_is_read_or_refused(host: str | None, fie
 
 def read_tool_server(**fields: Any) -> Account:
     usual = {"conn_id": "mine", "service": "gpt_image_mcp", "default_base_url": "http://127.0.0.1:8096/mcp"}
-    return read_account(
-        **{**usual, "requires_key": False, "host": None, "key": None, "is_tool_server": True, "extra": {}, **fields}
-    )
+    no_key = {"requires_key": False, "host": None, "key": None, "is_tool_server": True, "extra": {}}
+    return read_account(**{**usual, **no_key, **fields})
 
 
-@pytest.mark.parametrize("host", ["https://mcp.example/mcp", "https://mcp.example/mcp/", "https://mcp.example/a/b/"])
-def test_the_address_of_an_mcp_server_is_taken_as_it_is(host: str) -> None:
-    assert read_tool_server(host=host).base_url == host
-    assert read(host=host).base_url == host.rstrip("/")
+def test_the_address_of_an_mcp_server_is_taken_as_it_is() -> None:
+    for host in ("https://mcp.example/mcp", "https://mcp.example/mcp/", "https://mcp.example/a/b/"):
+        assert read_tool_server(host=host).base_url == host
+        assert read(host=host).base_url == host.rstrip("/")
 
 
 @pytest.mark.parametrize("as_form", [False, True], ids=["JSON", "text from the form"])
@@ -255,23 +226,15 @@ def test_an_mcp_server_may_be_started_where_that_is_allowed(as_form: bool) -> No
 
 
 @pytest.mark.parametrize(
-    "extra",
+    ("name", "value"),
     [
-        {"args": "a.js"},
-        {"args": [1]},
-        {"args": {"a": "b"}},
-        {"env": ["A=b"]},
-        {"env": {"A": 1}},
-        {"env": {"TOKEN": ["sk-nobody-may-see-this"]}},
-        {"output_dir": "images"},
-        {"output_dir": ["/images"]},
-        {"path_map": {"/srv": "mnt"}},
-        {"path_map": "/srv:/mnt"},
+        *(("args", value) for value in ("a.js", [1], {"a": "b"})),
+        *(("env", value) for value in (["A=b"], {"A": 1}, {"TOKEN": [KEY]})),
+        *(("output_dir", value) for value in ("images", ["/images"])),
+        *(("path_map", value) for value in ({"/srv": "mnt"}, "/srv:/mnt")),
     ],
 )
-def test_a_field_of_an_mcp_server_that_is_wrong_is_named(extra: dict[str, Any]) -> None:
-    (name,) = extra
-
+def test_a_field_of_an_mcp_server_that_is_wrong_is_named(name: str, value: Any) -> None:
     with pytest.raises(InvalidRequestError, match=f"'{name}'") as raised:
-        read_tool_server(extra={"command": "node", **extra}, allow_commands=True)
+        read_tool_server(extra={"command": "node", name: value}, allow_commands=True)
     assert KEY not in str(raised.value)

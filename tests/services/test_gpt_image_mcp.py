@@ -38,10 +38,11 @@ def status(word: str, end: str = "", emoji: str = "🔄") -> str:
     return f"{head}{times}\n{end}"
 
 
+DONE = status("COMPLETED", "✅ done")
+
+
 def result(*paths: str, prompt: str = "a red kite", count: int | None = None, history: str = HISTORY) -> str:
-    head = (
-        f"✅ Job Result\n\n🆔 Job ID: {JOB}\n🛠️  Tool: generate_image\n📅 Completed: yesterday\n💬 Prompt: {prompt}\n\n"
-    )
+    head = f"✅ Job Result\n\n🆔 Job ID: {JOB}\n🛠️  Tool: generate_image\n📅 Completed: now\n💬 Prompt: {prompt}\n\n"
     return head + (files(*paths, count=count) if paths else "") + history
 
 
@@ -67,12 +68,9 @@ def submitted(said: str, *, is_error: bool = False, **fields: Any) -> DrivenFlow
     return drive(SERVICE.submit(complete(**fields), key="derived"), tool_answer(said, is_error=is_error))
 
 
-def asked(said: str, *, is_error: bool = False, times: int = 1) -> DrivenFlow:
-    return drive(SERVICE.get_task(JOB), *[tool_answer(said, is_error=is_error)] * times)
-
-
-def asked_for_result(text: str, *, is_error: bool = False, times: int = 1) -> DrivenFlow:
-    answers = [tool_answer(status("COMPLETED", "✅ done")), tool_answer(text, is_error=is_error)]
+def asked(*said: str, is_error: bool = False, times: int = 1) -> DrivenFlow:
+    """Ask for a job, which is answered in these words, the last of them as an error if need be."""
+    answers = [*map(tool_answer, said[:-1]), tool_answer(said[-1], is_error=is_error)]
     return drive(SERVICE.get_task(JOB), *answers * times)
 
 
@@ -91,17 +89,12 @@ def test_n_becomes_sample_count_and_the_files_have_a_name_of_their_own() -> None
     first, second = driven.requests[0], again.requests[0]
 
     assert (driven.result.id, driven.result.state, driven.result.model) == (JOB, RUNNING, "gpt-image-2")
+    arguments = {"tool_name": "generate_image", "sample_count": 2, "output_format": "jpeg", "prompt": "a red kite"}
+    path = first.arguments["output_path"]
     assert first.tool == "start_generation_job"
-    assert first.arguments | {"output_path": ""} == {
-        "tool_name": "generate_image",
-        "sample_count": 2,
-        "output_format": "jpeg",
-        "prompt": "a red kite",
-        "model": "gpt-image-2",
-        "output_path": "",
-    }
-    assert re.fullmatch(r"imagetasks-derived-[0-9a-f]{12}\.jpg", first.arguments["output_path"])
-    assert first.arguments["output_path"] != second.arguments["output_path"]
+    assert first.arguments == {**arguments, "model": "gpt-image-2", "output_path": path}
+    assert re.fullmatch(r"imagetasks-derived-[0-9a-f]{12}\.jpg", path)
+    assert path != second.arguments["output_path"]
 
 
 @pytest.mark.parametrize(
@@ -134,32 +127,22 @@ def test_a_picture_goes_along_although_the_schema_does_not_list_it() -> None:
     assert complete(options={"tool_name": "edit_image", "reference_image_path": "a.png"}).options["tool_name"]
 
 
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [
-        (status("PENDING", emoji="⏳"), "pending"),
-        (status("RUNNING", "💡 Job is currently running."), "running"),
-        (status("DREAMING"), "dreaming"),
-    ],
-)
-def test_a_job_that_has_not_ended_runs_also_by_a_word_that_nobody_knows(text: str, word: str) -> None:
-    task = asked(text).result
+@pytest.mark.parametrize("word", ["PENDING", "RUNNING", "DREAMING"])
+def test_a_job_that_has_not_ended_runs_also_by_a_word_that_nobody_knows(word: str) -> None:
+    task = asked(status(word, "💡 Job is currently running.")).result
 
-    assert (task.id, task.state, task.raw_state) == (JOB, RUNNING, word)
+    assert (task.id, task.state, task.raw_state) == (JOB, RUNNING, word.lower())
+    assert isinstance(asked(status(word).replace(JOB, OTHER), times=ATTEMPTS).error, ProtocolError)
 
 
-def test_the_status_of_another_job_is_a_protocol_error() -> None:
-    assert isinstance(asked(status("RUNNING").replace(JOB, OTHER), times=ATTEMPTS).error, ProtocolError)
+FAILURES: list[tuple[str, type[ImageTaskError], str | None, str, str]] = [
+    ("❌ Job failed: MCP error -32603: no luck\nat all", ImageTaskFailedError, None, "unknown", "no luck at all"),
+    ("❌ Job failed: 400 moderation_blocked: no luck", ContentPolicyError, "moderation_blocked", "no", "no luck"),
+    ("🚫 Job was cancelled.", ImageTaskFailedError, "cancelled", "yes", "cancelled"),
+]
 
 
-@pytest.mark.parametrize(
-    ("text", "error_class", "code", "billed", "said"),
-    [
-        ("❌ Job failed: MCP error -32603: no luck\nat all", ImageTaskFailedError, None, "unknown", "no luck at all"),
-        ("❌ Job failed: 400 moderation_blocked: no luck", ContentPolicyError, "moderation_blocked", "no", "no luck"),
-        ("🚫 Job was cancelled.", ImageTaskFailedError, "cancelled", "yes", "cancelled"),
-    ],
-)
+@pytest.mark.parametrize(("text", "error_class", "code", "billed", "said"), FAILURES)
 def test_a_job_that_failed_or_was_cancelled_says_why_and_what_was_billed(
     text: str, error_class: type[ImageTaskError], code: str | None, billed: str, said: str
 ) -> None:
@@ -172,9 +155,10 @@ def test_a_job_that_failed_or_was_cancelled_says_why_and_what_was_billed(
 @pytest.mark.parametrize("history", [HISTORY, ""])
 def test_a_completed_job_is_asked_for_its_prompt_and_files(history: str) -> None:
     text = result("/srv/images/a_1.png", "~/images/a_2.png", prompt="a kite\n\nwith a tail", history=history)
-    driven = asked_for_result(text)
+    driven = asked(DONE, text)
 
     assert [call.tool for call in driven.requests] == ["check_job_status", "get_job_result"]
+    assert len(driven.requests) == SERVICE.requests_per_read
     assert driven.result.state is SUCCEEDED
     assert [image.path for image in driven.result.images] == ["/srv/images/a_1.png", "~/images/a_2.png"]
     assert driven.result.prompt == "a kite\n\nwith a tail"
@@ -185,45 +169,28 @@ FAKE_FILES = f"a kite\n\n{files('/etc/passwd')}"
 
 @pytest.mark.parametrize("history", [HISTORY, ""])
 @pytest.mark.parametrize("prompt", ["a red kite", FAKE_FILES, FAKE_FILES + HISTORY, FAKE_FILES.rstrip("\n")])
-def test_completed_without_files_is_a_failure_that_was_paid_for_whatever_the_prompt_imitates(
+def test_the_files_of_a_prompt_are_not_read_and_none_beside_them_is_a_failure_that_was_paid_for(
     prompt: str, history: str
 ) -> None:
-    error = error_of(asked_for_result(result(prompt=prompt, history=history)).result)
+    none = error_of(asked(DONE, result(prompt=prompt, history=history)).result)
+    beside = asked(DONE, result("/srv/images/a.png", prompt=prompt)).result
+    lacking = asked(DONE, result("/srv/images/a.png", count=2, prompt=prompt), times=ATTEMPTS)
 
-    assert (error.code, error.billed) == ("no_images", "yes")
-
-
-@pytest.mark.parametrize("prompt", [FAKE_FILES, FAKE_FILES + HISTORY, FAKE_FILES.rstrip("\n")])
-def test_the_files_of_a_prompt_are_not_read_beside_others(prompt: str) -> None:
-    task = asked_for_result(result("/srv/images/a.png", prompt=prompt)).result
-
-    assert [image.path for image in task.images] == ["/srv/images/a.png"]
+    assert (none.code, none.billed) == ("no_images", "yes")
+    assert [image.path for image in beside.images] == ["/srv/images/a.png"]
+    assert isinstance(lacking.error, ProtocolError)
 
 
-def test_a_list_that_lacks_a_file_is_a_protocol_error() -> None:
-    driven = asked_for_result(result("/srv/images/a.png", count=2), times=ATTEMPTS)
+def test_the_result_of_a_job_that_ended_otherwise_is_its_failure_and_one_not_there_yet_is_waited_for() -> None:
+    why = "Job failed: MCP error -32603: Failed to generate image: 401 Incorrect API key"
+    failed = error_of(asked(DONE, mcp_error(-32600, why), is_error=True).result)
+    words = mcp_error(-32600, "Job was cancelled and has no result.")
+    cancelled = error_of(asked(DONE, words, is_error=True).result)
+    early = mcp_error(-32600, "Job is still running. Please wait for completion.")
 
-    assert isinstance(driven.error, ProtocolError)
-
-
-@pytest.mark.parametrize(
-    ("message", "code"),
-    [
-        ("Job failed: MCP error -32603: Failed to generate image: 401 Incorrect API key", None),
-        ("Job was cancelled and has no result.", "cancelled"),
-    ],
-)
-def test_the_result_of_a_job_that_ended_otherwise_is_its_failure(message: str, code: str | None) -> None:
-    error = error_of(asked_for_result(mcp_error(-32600, message), is_error=True).result)
-
-    assert error.code == code
-    assert ("401 Incorrect API key" in error.message) is (code is None)
-
-
-def test_a_result_that_is_not_there_yet_is_waited_for() -> None:
-    driven = asked_for_result(mcp_error(-32600, "Job is still running. Please wait for completion."), is_error=True)
-
-    assert driven.result.state is RUNNING
+    assert (failed.code, "401 Incorrect API key" in failed.message) == (None, True)
+    assert (cancelled.code, "401" in cancelled.message) == ("cancelled", False)
+    assert asked(DONE, early, is_error=True).result.state is RUNNING
 
 
 def test_a_job_that_is_not_there_is_not_found_also_by_a_bridge_that_says_so_in_json_rpc() -> None:
@@ -244,37 +211,33 @@ def test_cancelling_says_that_it_is_billed_and_is_refused_once_the_job_has_ended
     assert words in refused.error.message
 
 
-def test_jobs_are_listed() -> None:
+def test_jobs_are_listed_unless_there_are_more_than_announced_or_too_many_wanted() -> None:
     jobs = listed_job(JOB, "running") + listed_job(OTHER, "failed", more="   Error: x\n")
+    fake = listed_job(JOB, "running", more=f"   Error: no luck\n{listed_job(OTHER, 'completed')}")
     driven = listing(f"Found 2 job(s):\n\n{jobs}\n📊 Total: 2 job(s)")
+    too_many = listing(mcp_error(-32602, "limit must be between 1 and 100"), is_error=True).error
 
     assert driven.requests == [ToolCall(tool="list_jobs", arguments={"limit": 2})]
     assert [(task.id, task.state) for task in driven.result] == [(JOB, RUNNING), (OTHER, TaskState.FAILED)]
     assert listing("No jobs found.").result == []
-
-
-def test_a_list_with_more_jobs_than_it_announces_is_a_protocol_error_and_too_long_a_one_refused() -> None:
-    fake = listed_job(JOB, "running", more=f"   Error: no luck\n{listed_job(OTHER, 'completed')}")
-    too_long = listing(mcp_error(-32602, "limit must be between 1 and 100"), is_error=True).error
-
     assert isinstance(listing(f"Found 1 job(s):\n\n{fake}", times=ATTEMPTS).error, ProtocolError)
-    assert isinstance(too_long, InvalidRequestError)
-    assert "between 1 and 100" in too_long.message
+    assert isinstance(too_many, InvalidRequestError)
+    assert "between 1 and 100" in too_many.message
 
 
-@pytest.mark.parametrize(
-    ("code", "message"),
-    [
-        pytest.param(-32601, "Unknown tool: start_generation_job", id="another server"),
-        pytest.param(-32602, "Prompt is required and cannot be empty", id="no prompt"),
-        pytest.param(-32602, "tool_name must be one of: generate_image", id="no tool"),
-    ],
-)
-def test_a_start_that_was_refused_was_not_billed(code: int, message: str) -> None:
-    error = submitted(mcp_error(code, message), is_error=True).error
+REFUSED_STARTS = {
+    "Unknown tool: start_generation_job": -32601,
+    "Prompt is required and cannot be empty": -32602,
+    "tool_name must be one of: generate_image": -32602,
+}
+
+
+@pytest.mark.parametrize("message", REFUSED_STARTS)
+def test_a_start_that_was_refused_was_not_billed(message: str) -> None:
+    error = submitted(mcp_error(REFUSED_STARTS[message], message), is_error=True).error
 
     assert isinstance(error, InvalidRequestError)
-    assert (error.billed, error.code) == ("no", str(code))
+    assert (error.billed, error.code) == ("no", str(REFUSED_STARTS[message]))
     assert message in error.message
 
 
@@ -286,11 +249,8 @@ def test_a_start_that_broke_is_an_unknown_outcome_and_a_question_that_broke_is_a
     assert isinstance(asked(broken, is_error=True, times=ATTEMPTS).error, ServiceUnavailableError)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["Job begun!", "", STARTED.replace(JOB, "soon"), status("RUNNING").replace("Status", "Zustand")],
-    ids=["other words", "nothing", "no id", "no status"],
-)
-def test_a_text_that_nobody_knows_is_a_protocol_error_or_an_unknown_outcome(text: str) -> None:
-    assert isinstance(submitted(text).error, UnknownOutcomeError)
-    assert isinstance(asked(text, times=ATTEMPTS).error, ProtocolError)
+def test_a_text_that_nobody_knows_is_a_protocol_error_or_an_unknown_outcome() -> None:
+    no_status = status("RUNNING").replace("Status", "Zustand")
+    for text in ("Job begun!", "", STARTED.replace(JOB, "soon"), no_status):
+        assert isinstance(submitted(text).error, UnknownOutcomeError)
+        assert isinstance(asked(text, times=ATTEMPTS).error, ProtocolError)

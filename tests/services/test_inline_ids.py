@@ -22,10 +22,7 @@ TASK = ImageTask(
     trace_id="mine",
     model="gpt-image-2",
     prompt="ein roter Drachen über Köln",
-    images=(
-        GeneratedImage(index=0, url="https://x.example/a.png?sig=%2B"),
-        GeneratedImage(index=1, url="https://x.example/b"),
-    ),
+    images=tuple(GeneratedImage(index=n, url=f"https://x.example/{n}.png?sig=%2B") for n in range(2)),
     image_count_requested=2,
     finished_at=1790000000.5,
 )
@@ -35,22 +32,14 @@ def encoded(content: bytes) -> str:
     return "inline:" + base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
-def test_the_id_is_the_record() -> None:
+def test_the_id_is_the_record_with_a_long_prompt_cut_and_passes_wherever_ids_pass() -> None:
     image_task_id = inline_id(TASK)
+    many = inline_id(replace(TASK, images=TASK.images * 10))
+    long = task_from_inline_id(inline_id(replace(TASK, prompt="kite " * 5000)), "acedatacloud")
 
     assert task_from_inline_id(image_task_id, "acedatacloud") == replace(TASK, id=image_task_id)
-
-
-def test_the_id_passes_wherever_ids_pass() -> None:
-    image_task_id = inline_id(replace(TASK, images=TASK.images * 10))
-
-    assert read_references(image_task_id).ids == (image_task_id,)
-
-
-def test_a_long_prompt_is_cut() -> None:
-    again = task_from_inline_id(inline_id(replace(TASK, prompt="kite " * 5000)), "acedatacloud")
-
-    assert again.prompt == "kite " * 60
+    assert read_references(many).ids == (many,)
+    assert long.prompt == "kite " * 60
 
 
 def test_another_service_s_id_is_refused_by_name() -> None:
@@ -61,20 +50,12 @@ def test_another_service_s_id_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     "damaged",
     [
-        pytest.param("inline:", id="empty"),
-        pytest.param("inline:a", id="cut"),
-        pytest.param("inline:ä", id="no base64"),
-        pytest.param(encoded(b"no json"), id="no JSON"),
-        pytest.param(encoded(b"[]"), id="a list"),
-        pytest.param(encoded(b"5"), id="a number"),
-        pytest.param(encoded(b"\xff\xfe"), id="no text"),
-        pytest.param(encoded(b"[" * 50_000), id="nested too deeply"),
-        pytest.param(encoded(b'{"service": "acedatacloud"}'), id="no pictures"),
-        pytest.param(encoded(b'{"urls": []}'), id="no service"),
-        pytest.param(encoded(b'{"urls": null, "service": "acedatacloud"}'), id="null pictures"),
-        pytest.param(encoded(b'{"urls": [], "service": "acedatacloud"}'), id="an empty list of pictures"),
-        pytest.param(encoded(b'{"urls": "abc", "service": "acedatacloud"}'), id="a text for pictures"),
+        *("inline:", "inline:a", "inline:ä"),
+        *map(encoded, (b"no json", b"[]", b"5", b"\xff\xfe", b"[" * 50_000, b'{"urls": []}')),
+        encoded(b'{"service": "acedatacloud"}'),
+        *(encoded(b'{"urls": %s, "service": "acedatacloud"}' % urls) for urls in (b"null", b"[]", b'"abc"')),
     ],
+    ids=lambda damaged: damaged[:50],
 )
 def test_a_damaged_id_is_refused_by_name(damaged: str) -> None:
     with pytest.raises(InvalidRequestError, match="image_task_id starts with 'inline:'"):

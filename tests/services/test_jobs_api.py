@@ -1,14 +1,17 @@
-"""Submissions, status requests and refusals by AI GPT Image's "Create Task", "Query Task" and "Errors" pages."""
+"""AI GPT Image, by its "Create Task", "Query Task" and "Errors" pages, and kie.ai's "Get Task Details"."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
+    ContentPolicyError,
     ImageTaskError,
+    ImageTaskFailedError,
     InvalidRequestError,
     ProtocolError,
     QuotaExceededError,
@@ -22,14 +25,22 @@ from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.tasks import ImageRequest
 from tests.flow_driver import NOW, drive, response
 from tests.services.wire_examples import (
+    NO_PICTURE,
     NOT_FOUND,
+    RESULT,
     RUNNING,
+    SUCCEEDED,
     TASK_ID,
+    URL,
+    WAYS,
     A,
     B,
+    Meaning,
+    check_meaning,
     check_refusal,
     completed,
     envelope,
+    finished_job,
     job,
     refused_jobs,
 )
@@ -41,7 +52,7 @@ CREATED = response(envelope({"taskId": TASK_ID}))
 UNKNOWN = response(envelope(None, 404, "what?"), status=404)
 
 
-def edited(service: str, **fields: Any) -> dict[str, Any]:
+def edited(service: str, **fields: Any) -> Any:
     """Return the body that is sent for pictures and a prompt."""
     (request,) = drive(get_service(service).submit(completed(service, **fields)), CREATED).requests
     assert request.path == "/api/v1/jobs/createTask"
@@ -63,37 +74,37 @@ def test_options_and_prompt_go_into_input_and_the_submission_key_is_the_request_
     assert (task.model, task.prompt) == ("gpt-image-2-text-to-image", "a red kite")
 
 
-@pytest.mark.parametrize("answer", [{}, envelope(None), envelope({}), envelope({"taskId": ""}), [], None, "yes"])
-def test_an_answer_without_an_id_leaves_the_outcome_unknown(answer: Any) -> None:
-    assert type(drive(SERVICE.submit(REQUEST), response(answer)).error) is UnknownOutcomeError
+def test_an_answer_without_an_id_leaves_the_outcome_unknown_and_one_without_a_state_is_a_protocol_error() -> None:
+    for answer in ({}, envelope(None), envelope({}), envelope({"taskId": ""}), [], None, "yes"):
+        assert type(drive(SERVICE.submit(REQUEST), response(answer)).error) is UnknownOutcomeError
+    for data in (None, [], "waiting", job(None), job(""), {}):
+        error = drive(SERVICE.get_task(TASK_ID), *[response(envelope(data))] * 5).error
+        assert type(error) is ProtocolError
+        assert error.image_task_id == TASK_ID
+
+
+FIELDS = ("image_urls", "image_input", "input_urls")
 
 
 @FAMILY
-def test_the_urls_of_an_edit_go_into_input_urls(service: str) -> None:
-    assert edited(service, images=[A, B], options={"resolution": "2K"}) == {
-        "model": "gpt-image-2-image-to-image",
-        "input": {"prompt": "make it winter", "resolution": "2K", "input_urls": [A, B]},
-    }
+@pytest.mark.parametrize(
+    ("fields", "sent"),
+    [
+        ({"images": [A, B], "options": {"resolution": "2K"}}, {"resolution": "2K", "input_urls": [A, B]}),
+        ({"options": {"image_input": [A]}, "model": "nano-banana-2"}, {"image_input": [A]}),
+        *(({"images": [A], "options": {field: none}}, {field: [A]}) for field in FIELDS for none in ([], None, "")),
+    ],
+)
+def test_the_urls_of_an_edit_go_into_input_urls_or_the_field_that_options_name(
+    service: str, fields: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    model = fields.get("model", "gpt-image-2-image-to-image")
+
+    assert edited(service, **fields) == {"model": model, "input": {"prompt": "make it winter", **sent}}
 
 
 @FAMILY
-@pytest.mark.parametrize("field", ["image_urls", "image_input", "input_urls"])
-@pytest.mark.parametrize("empty", [[], None, ""])
-def test_options_name_the_field_in_which_a_model_takes_pictures(service: str, field: str, empty: Any) -> None:
-    body = edited(service, images=[A], options={field: empty})
-
-    assert body["input"] == {"prompt": "make it winter", field: [A]}
-
-
-@FAMILY
-def test_pictures_in_options_alone_are_passed_through(service: str) -> None:
-    body = edited(service, options={"image_input": [A]}, model="nano-banana-2")
-
-    assert body == {"model": "nano-banana-2", "input": {"prompt": "make it winter", "image_input": [A]}}
-
-
-@FAMILY
-@pytest.mark.parametrize("field", ["input_urls", "image_urls", "image_input"])
+@pytest.mark.parametrize("field", FIELDS)
 def test_pictures_that_come_twice_are_refused(service: str, field: str) -> None:
     driven = drive(get_service(service).submit(completed(service, images=[A], options={field: [B]})))
 
@@ -102,26 +113,13 @@ def test_pictures_that_come_twice_are_refused(service: str, field: str) -> None:
     assert field in driven.error.message
 
 
-def test_one_record_is_asked_for_by_its_id() -> None:
-    (request,) = drive(SERVICE.get_task(TASK_ID), response(envelope(job("waiting")))).requests
-
-    assert (request.method, request.path, request.body) == ("GET", "/api/v1/jobs/recordInfo", None)
-    assert request.parameters == {"taskId": TASK_ID}
-
-
-def test_several_are_asked_for_one_after_the_other() -> None:
+def test_records_are_asked_for_by_their_id_one_after_the_other() -> None:
     driven = drive(read_all(SERVICE, Pace(None), ["a", "b"]), response(envelope(job("waiting", taskId="a"))), UNKNOWN)
 
-    assert [request.parameters["taskId"] for request in driven.requests] == ["a", "b"]
+    for request in driven.requests:
+        assert (request.method, request.path, request.body) == ("GET", "/api/v1/jobs/recordInfo", None)
+    assert [request.parameters for request in driven.requests] == [{"taskId": "a"}, {"taskId": "b"}]
     assert [task.state for task in driven.result.values()] == [RUNNING, NOT_FOUND]
-
-
-@pytest.mark.parametrize("data", [None, [], "waiting", job(None), job(""), {}])
-def test_an_answer_without_a_state_is_a_protocol_error(data: Any) -> None:
-    error = drive(SERVICE.get_task(TASK_ID), *[response(envelope(data))] * 5).error
-
-    assert type(error) is ProtocolError
-    assert error.image_task_id == TASK_ID
 
 
 REFUSALS: list[tuple[int, type[ImageTaskError] | None, type[ImageTaskError]]] = [
@@ -129,18 +127,21 @@ REFUSALS: list[tuple[int, type[ImageTaskError] | None, type[ImageTaskError]]] = 
     (401, AuthenticationError, AuthenticationError),
     (402, QuotaExceededError, QuotaExceededError),
     (404, None, InvalidRequestError),
-    (422, InvalidRequestError, InvalidRequestError),
     (429, RateLimitError, RateLimitError),
     (500, ServiceUnavailableError, UnknownOutcomeError),
 ]
 
 
-@pytest.mark.parametrize("way", ["in HTTP 200", "with HTTP status", "HTTP status only"])
-@pytest.mark.parametrize(("code", "on_read", "on_submit"), REFUSALS)
+@FAMILY
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("code", "on_read", "on_submit"), [*REFUSALS, (422, InvalidRequestError, InvalidRequestError)])
 def test_a_code_ends_a_status_request_and_a_submission(
-    code: int, on_read: type[ImageTaskError] | None, on_submit: type[ImageTaskError], way: str
+    service: str, code: int, on_read: type[ImageTaskError] | None, on_submit: type[ImageTaskError], way: str
 ) -> None:
-    check_refusal(SERVICE, refused_jobs(code)[way], str(code), on_read, on_submit)
+    if (service, code) == ("kie", 422):
+        # "recordInfo is null": kie.ai has no such record yet.
+        on_read = None
+    check_refusal(get_service(service), refused_jobs(code)[way], str(code), on_read, on_submit)
 
 
 def test_the_http_status_counts_where_the_envelope_says_that_all_is_well_and_a_code_may_come_as_text() -> None:
@@ -151,41 +152,126 @@ def test_the_http_status_counts_where_the_envelope_says_that_all_is_well_and_a_c
     assert as_text.result.state is NOT_FOUND
 
 
-def test_a_redirect_is_named_whatever_its_body_says() -> None:
-    moved = response(envelope(None), status=302, headers={"location": "https://elsewhere.example/login?key=k"})
-
-    error = drive(SERVICE.get_task(TASK_ID), moved).error
-
-    assert type(error) is ProtocolError
-    assert "https://elsewhere.example/login." in error.message
-    assert error.retryable is False
-
-
-def test_a_rate_limit_in_the_envelope_says_how_long() -> None:
+def test_a_rate_limit_in_the_envelope_says_how_long_and_is_left_to_airflow_where_that_is_too_long() -> None:
     limited = envelope({"retryAfter": 7, "limit": 1, "tier": "free", "windowSeconds": 60}, 429, "slowly")
-
     driven = drive(SERVICE.submit(REQUEST), response(limited), CREATED)
+    error = drive(SERVICE.submit(REQUEST), response(envelope({"retryAfter": 600}, 429, "slowly"))).error
 
     assert driven.result.id == TASK_ID
     assert 7 <= driven.pauses[0] <= 8
-
-
-def test_a_rate_limit_that_is_too_long_is_left_to_airflow() -> None:
-    error = drive(SERVICE.submit(REQUEST), response(envelope({"retryAfter": 600}, 429, "slowly"))).error
-
     assert type(error) is RateLimitError
     assert (error.retry_after, error.billed, error.retryable) == (600, "no", True)
 
 
-def test_there_is_no_look_up_by_trace_id_and_no_list() -> None:
-    for flow in (SERVICE.get_task_by_trace_id("mine"), SERVICE.list_tasks()):
-        assert type(drive(flow).error) is InvalidRequestError
-
-
-def test_the_connection_is_good_when_a_made_up_id_is_not_found() -> None:
+def test_the_connection_is_good_when_a_made_up_id_is_not_found_and_there_is_no_list() -> None:
     good = drive(SERVICE.check_connection(), UNKNOWN)
     bad_key = drive(SERVICE.check_connection(), response(envelope(None, 401, "who?"), status=401))
 
     assert "credits" in good.result
     assert good.requests[0].parameters["taskId"].startswith("connection-test-")
     assert type(bad_key.error) is AuthenticationError
+    for flow in (SERVICE.get_task_by_trace_id("mine"), SERVICE.list_tasks()):
+        assert type(drive(flow).error) is InvalidRequestError
+
+
+TEXT = json.dumps(RESULT)
+FAILED: Meaning = (ImageTaskFailedError, None)
+POLICY = "content_policy_violation"
+
+
+def kie_job(state: Any, **fields: Any) -> dict[str, Any]:
+    """Return what ``data`` of kie.ai's answer holds: no ``resultJson`` until there is one, empty texts for null."""
+    known = job(state, failCode="", failMsg="", updateTime=1790000000500, creditsConsumed=0)
+    del known["resultJson"]
+    return known | fields
+
+
+def finished_kie_job(result: Any, state: str = "success", **fields: Any) -> dict[str, Any]:
+    return kie_job(state, resultJson=result, costTime=41250, completeTime=1790000041500, **fields)
+
+
+def read(data: Any, service: str = "aigptimage") -> Any:
+    return drive(get_service(service).get_task(TASK_ID), response(envelope(data))).result
+
+
+RECORDS: dict[str, tuple[dict[str, Any], Meaning]] = {
+    **{word: (job(word), RUNNING) for word in ("waiting", "queuing", "generating")},
+    "a result as a text": (finished_job(TEXT), SUCCEEDED),
+    "a result as an object": (finished_job(RESULT), SUCCEEDED),
+    "upper case": (finished_job(TEXT, "SUCCESS"), SUCCEEDED),
+    **{f"the result {nothing!r}": (finished_job(nothing), NO_PICTURE) for nothing in (None, "", "{resultUrls")},
+    "no addresses": (finished_job(json.dumps({"resultUrls": []})), NO_PICTURE),
+    "empty addresses": (finished_job(json.dumps({"resultUrls": [None, ""]})), NO_PICTURE),
+    "a list for a result": (finished_job(json.dumps([URL])), NO_PICTURE),
+    "a failure with a code": (job("fail", failCode="400", failMsg="a bad size"), (ImageTaskFailedError, "400")),
+    "a failure that says nothing": (job("fail"), FAILED),
+}
+KIE_RECORDS: dict[str, tuple[dict[str, Any], Meaning]] = {
+    **{word: (kie_job(word), RUNNING) for word in ("waiting", "queuing", "generating")},
+    "progress": (kie_job("generating", progress=40), RUNNING),
+    "an empty result beside progress": (kie_job("generating", resultJson=""), RUNNING),
+    "a result": (finished_kie_job(TEXT), SUCCEEDED),
+    "a result beside an object": (finished_kie_job(json.dumps({**RESULT, "resultObject": {}})), SUCCEEDED),
+    "one address missing": (finished_kie_job(json.dumps({"resultUrls": [None, URL]})), SUCCEEDED),
+    "no result": (kie_job("success"), NO_PICTURE),
+    "the object of a text model": (finished_kie_job(json.dumps({"resultObject": {"text": "a kite"}})), NO_PICTURE),
+    "no addresses": (finished_kie_job(json.dumps({"resultUrls": []})), NO_PICTURE),
+    "an address for a list": (finished_kie_job(json.dumps({"resultUrls": URL})), NO_PICTURE),
+    "a code": (kie_job("fail", failCode="501", failMsg="no luck"), (ImageTaskFailedError, "501")),
+    "a code that is a number": (kie_job("fail", failCode=501, failMsg="no luck"), (ImageTaskFailedError, "501")),
+    "an empty code": (kie_job("fail"), FAILED),
+    "a failure with pictures": (kie_job("fail", resultJson=TEXT), FAILED),
+    "a refusal by the content policy": (kie_job("fail", failCode=POLICY), (ContentPolicyError, POLICY)),
+}
+SUCCESS = ("success", "succeeded", "completed", "Success", "COMPLETED")
+LOOKALIKES: dict[str, tuple[dict[str, Any], Meaning]] = {
+    **{word: (finished_kie_job(TEXT, word), SUCCEEDED) for word in SUCCESS},
+    **{word: (kie_job(word), FAILED) for word in ("fail", "failed", "error", "cancelled", "canceled", "Failed")},
+    **{word: (kie_job(word), RUNNING) for word in ("pending", "processing", "mixing-the-paint", "200")},
+    "a number": (kie_job(7), RUNNING),
+    "a result as an object": (finished_kie_job(RESULT), SUCCEEDED),
+    "more in the result": (finished_kie_job({**RESULT, "resultObject": None, "seed": 5}), SUCCEEDED),
+}
+OF_SERVICES = {"aigptimage": RECORDS | LOOKALIKES, "kie": KIE_RECORDS | LOOKALIKES}
+
+
+@pytest.mark.parametrize(
+    ("service", "name"), [(service, name) for service in OF_SERVICES for name in OF_SERVICES[service]]
+)
+def test_a_record_is_understood(service: str, name: str) -> None:
+    data, meaning = OF_SERVICES[service][name]
+
+    check_meaning(read(data, service), meaning)
+
+
+@pytest.mark.parametrize(("service", "data"), [("aigptimage", finished_job(TEXT)), ("kie", finished_kie_job(TEXT))])
+def test_a_finished_record_has_its_times_in_seconds_and_what_was_asked(service: str, data: dict[str, Any]) -> None:
+    task = read(data, service)
+
+    assert (task.created_at, task.finished_at, task.duration) == (1790000000.25, 1790000041.5, 41.25)
+    assert (task.model, task.prompt, task.trace_id) == ("gpt-image-2-text-to-image", "a red kite", None)
+    assert [(image.index, image.url) for image in task.images] == [(0, URL)]
+    assert task.image_count_requested == 1
+    assert task.service == service
+
+
+@pytest.mark.parametrize(
+    ("data", "usage"),
+    [
+        (finished_kie_job(TEXT, creditsConsumed=6), {"credits": 6}),
+        (finished_kie_job(TEXT, creditsConsumed="2.5"), {"credits": 2.5}),
+        (finished_job(TEXT), None),
+        (kie_job("waiting", creditsConsumed=None), None),
+    ],
+)
+def test_what_a_record_says_it_cost_is_its_usage(data: dict[str, Any], usage: dict[str, float] | None) -> None:
+    assert read(data, "kie").usage == usage
+
+
+def test_param_may_be_anything_times_may_be_missing_and_the_service_s_own_word_is_kept() -> None:
+    for parameters in (None, "no json", "[]", "5", {"input": {"prompt": "a red kite"}}):
+        assert read(job("mixing-the-paint", param=parameters)).raw_state == "mixing-the-paint"
+
+    task = read(job("fail", failCode="400", failMsg="a bad size", createTime=None))
+    assert (task.created_at, task.finished_at, task.duration) == (None, None, None)
+    assert "a bad size" in task.error.message

@@ -15,33 +15,26 @@ def parse(text: str, kind: str = "submit") -> Rate:
 
 
 @pytest.mark.parametrize(
-    ("text", "windows"),
+    ("text", "windows", "written"),
     [
-        ("20/10s", [(20, 10)]),
-        ("2/s", [(2, 1)]),
-        ("1/0.5s", [(1, 0.5)]),
-        (" 20 / 10 s ", [(20, 10)]),
-        ("10/s,100/60s", [(10, 1), (100, 60)]),
-        ("10/s, 100/60s", [(10, 1), (100, 60)]),
+        ("20/10s", [(20, 10)], "20/10s"),
+        ("2/s", [(2, 1)], "2/1s"),
+        ("1/0.5s", [(1, 0.5)], "1/0.5s"),
+        (" 20 / 10 s ", [(20, 10)], "20/10s"),
+        ("10/s,100/60s", [(10, 1), (100, 60)], "10/1s,100/60s"),
+        ("10/s, 100/60s", [(10, 1), (100, 60)], "10/1s,100/60s"),
     ],
 )
-def test_a_rate_is_so_many_in_any_so_many_seconds(text: str, windows: list[tuple[int, float]]) -> None:
-    assert parse(text) == Rate(tuple(Window(count, seconds) for count, seconds in windows))
+def test_a_rate_is_so_many_in_any_so_many_seconds(text: str, windows: list[tuple[int, float]], written: str) -> None:
+    assert parse(text) == rate(*windows)
+    assert str(parse(text)) == written
 
 
-def test_a_rate_is_written_as_it_is_read() -> None:
-    assert str(parse("10/s,100/60s")) == "10/1s,100/60s"
-
-
-@pytest.mark.parametrize("name", TIERS)
-def test_a_tier_has_a_rate_for_each_kind_of_request(name: str) -> None:
-    assert parse(f" {name} ") == TIERS[name].submit
-    assert parse(name, kind="query") == TIERS[name].query
-
-
-def test_the_smallest_tier_allows_one_picture_at_a_time() -> None:
-    assert TIERS["aigptimage:free"].active == 1
-    assert str(TIERS["aigptimage:free"].submit) == "1/1s,10/60s"
+def test_a_tier_has_a_rate_for_each_kind_of_request_and_the_smallest_allows_one_picture_at_a_time() -> None:
+    for name, tier in TIERS.items():
+        assert (parse(f" {name} "), parse(name, kind="query")) == (tier.submit, tier.query)
+    free = TIERS["aigptimage:free"]
+    assert (free.active, str(free.submit)) == (1, "1/1s,10/60s")
 
 
 @pytest.mark.parametrize(
@@ -73,87 +66,44 @@ def rate(*windows: tuple[int, float]) -> Rate:
     return Rate(tuple(Window(count, seconds) for count, seconds in windows))
 
 
-def made_at(pace: Pace, wishes: list[float]) -> list[float]:
-    """Return when requests are made by a caller who wants to make one so long after another, and waits as told."""
-    now, made = NOW, []
-    for wish in wishes:
-        now = max(now + wish, pace.next_at())
-        pace.count(now)
-        made.append(now)
-    return made
+@pytest.mark.parametrize(
+    ("windows", "made", "next_after"),
+    [
+        ([(2, 1)], [], 0),
+        ([(2, 1)], [0], 0),
+        ([(2, 1)], [0, 0], 1),
+        ([(2, 10)], [0, 7], 10),
+        ([(2, 1), (3, 60)], [0, 0, 0], 60),
+        ([], [0] * 1_000, 0),
+    ],
+    ids=["the first", "up to the rate", "no more", "the oldest makes room", "every window", "no rate"],
+)
+def test_the_next_request_may_be_made_as_soon_as_every_window_has_room(
+    windows: list[tuple[int, float]], made: list[float], next_after: float
+) -> None:
+    pace = Pace(rate(*windows) if windows else None)
+    for moment in made:
+        pace.count(NOW + moment)
+
+    if next_after:
+        assert NOW + next_after < pace.next_at() <= NOW + next_after * 1.05
+    else:
+        assert pace.next_at() <= NOW
 
 
-def busiest(moments: list[float], seconds: float) -> int:
-    """Return the most requests in any window that begins with one."""
-    return max(sum(start <= moment < start + seconds for moment in moments) for start in moments)
-
-
-def test_the_first_request_may_be_made_at_once() -> None:
-    assert Pace(rate((2, 1))).next_at() <= NOW
-
-
-def test_as_many_as_the_rate_allows_may_be_made_at_once_and_no_more() -> None:
-    pace = Pace(rate((2, 1)))
-    pace.count(NOW)
-    assert pace.next_at() <= NOW
-    pace.count(NOW)
-
-    assert NOW + 1 < pace.next_at() <= NOW + 1.05
-
-
-def test_the_oldest_request_makes_room_for_the_next() -> None:
-    pace = Pace(rate((2, 10)))
-    pace.count(NOW)
-    pace.count(NOW + 7)
-
-    assert NOW + 10 < pace.next_at() < NOW + 10.5
-
-
-def test_every_window_of_a_rate_holds() -> None:
-    pace = Pace(rate((2, 1), (3, 60)))
-    for _ in range(3):
-        pace.count(NOW)
-
-    assert NOW + 60 < pace.next_at() < NOW + 63
-
-
-def test_no_rate_is_no_ceiling() -> None:
-    pace = Pace(None)
-    for _ in range(1_000):
-        pace.count(NOW)
-
-    assert pace.next_at() <= NOW
-
-
-def test_a_pause_holds_whatever_the_rate_allows() -> None:
-    pace = Pace(rate((100, 1)))
-    pace.pause_until(NOW + 30)
-
-    assert pace.next_at() == NOW + 30
-
-
-def test_the_longest_pause_counts() -> None:
-    pace = Pace(None)
-    pace.pause_until(NOW + 30)
-    pace.pause_until(NOW + 5)
-
-    assert pace.next_at() == NOW + 30
-
-
-def test_a_pause_is_not_the_rate_s() -> None:
+def test_the_longest_pause_holds_whatever_the_rate_allows_and_is_not_the_rate_s() -> None:
     pace = Pace(rate((2, 1)), paused_until=NOW + 30)
+    pace.pause_until(NOW + 5)
     pace.count(NOW)
     pace.count(NOW)
 
     assert (pace.next_at(), pace.paused_until) == (NOW + 30, NOW + 30)
     assert NOW + 1 < pace.free_at() < NOW + 1.1
-
-
-def test_a_pause_does_not_make_up_for_requests() -> None:
-    pace = Pace(rate((1, 60)))
+    pace.pause_until(NOW + 40)
+    assert pace.next_at() == NOW + 40
+    pace = Pace(rate((1, 60)), paused_until=NOW + 5)
     pace.count(NOW)
-    pace.pause_until(NOW + 5)
-
+    # A pause does not make up for requests.
     assert pace.next_at() > NOW + 60
 
 
@@ -161,7 +111,10 @@ def test_a_pause_does_not_make_up_for_requests() -> None:
 def test_the_ceiling_of_every_tier_can_be_used_almost_to_the_full(name: str) -> None:
     for ceiling in (TIERS[name].query, TIERS[name].submit):
         window = max(ceiling.windows, key=lambda window: window.seconds)
-        made = made_at(Pace(ceiling), [0.0] * (window.count + 1))
+        pace, made = Pace(ceiling), [NOW]
+        for _ in range(window.count):
+            pace.count(made[-1])
+            made.append(max(made[-1], pace.next_at()))
 
         assert window.seconds < made[-1] - made[0] <= window.seconds * 1.05
 
@@ -175,20 +128,16 @@ WISHES = st.lists(st.sampled_from((0.0, 0.0, 0.01, 0.3, 1.0, 9.99, 61.0)), min_s
 @given(windows=RATES, wishes=WISHES)
 @settings(max_examples=150, deadline=None, database=None)
 @example(windows=[(2, 1.0)], wishes=[0.0, 1.0, 0.0, 0.0, 0.0])
-def test_who_waits_as_told_never_exceeds_the_rate(windows: list[tuple[int, float]], wishes: list[float]) -> None:
-    made = made_at(Pace(rate(*windows)), wishes)
-
-    for count, seconds in windows:
-        assert busiest(made, seconds) <= count
-
-
-@given(windows=RATES, wishes=WISHES)
-@settings(max_examples=100, deadline=None, database=None)
-def test_nobody_waits_longer_than_the_longest_window(windows: list[tuple[int, float]], wishes: list[float]) -> None:
-    pace, now = Pace(rate(*windows)), NOW
-    longest = max(seconds for _count, seconds in windows)
+def test_who_waits_as_told_never_exceeds_the_rate_nor_waits_longer_than_its_longest_window(
+    windows: list[tuple[int, float]], wishes: list[float]
+) -> None:
+    pace, now, made = Pace(rate(*windows)), NOW, []
     for wish in wishes:
         now += wish
-        assert pace.next_at() <= now + longest * 1.05
+        assert pace.next_at() <= now + max(seconds for _count, seconds in windows) * 1.05
         now = max(now, pace.next_at())
         pace.count(now)
+        made.append(now)
+
+    for count, seconds in windows:
+        assert max(sum(start <= moment < start + seconds for moment in made) for start in made) <= count

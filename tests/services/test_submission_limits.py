@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_imagetasks.services import exchange
-from airflow_provider_imagetasks.services.account import Account, read_account
-from airflow_provider_imagetasks.services.rates import TIERS, Rate, Window
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.refusals import unexplained
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
 from airflow_provider_imagetasks.services.wire import Answer, Flow, Request, Response, Sleep
@@ -86,55 +86,29 @@ class Submissions:
         return {name: task(name, TaskState.SUCCEEDED if name in over else self.unfinished) for name in ids}
 
 
-def test_submissions_keep_to_the_rate() -> None:
-    submissions = Submissions(submit_rate=Rate((Window(2, 10),)))
+def test_submissions_keep_to_the_rate_and_without_limits_nothing_waits() -> None:
+    limited, free = Submissions(submit_rate=Rate((Window(2, 10),))), Submissions()
 
-    assert [round(moment) for moment in submissions.moments(6)] == [0, 0, 10, 10, 20, 20]
-    assert len(submissions.said) == 2
-    assert "submit_rate" in submissions.said[0]
+    assert [round(moment) for moment in limited.moments(6)] == [0, 0, 10, 10, 20, 20]
+    assert len(limited.said) == 2
+    assert "submit_rate" in limited.said[0]
+    assert (free.moments(100), free.asked) == ([0] * 100, {})
 
 
-def test_no_more_run_at_the_same_time_than_are_allowed() -> None:
+def test_no_more_run_at_the_same_time_than_are_allowed_and_one_that_is_lost_after_a_minute_takes_no_place() -> None:
     submissions = Submissions(questions=3, max_active_tasks=2)
 
     assert submissions.moments(3) == [0, 0, 2 * 7]
-    assert submissions.asked == {"0": 3, "1": 3}
-    assert len(submissions.said) == 1
-
-
-def test_an_image_task_that_the_service_does_not_know_after_a_minute_takes_no_place() -> None:
+    assert (submissions.asked, len(submissions.said)) == ({"0": 3, "1": 3}, 1)
     assert Submissions(unfinished=TaskState.NOT_FOUND, max_active_tasks=1).moments(2) == [0, 63]
-
-
-def test_without_limits_nothing_waits() -> None:
-    submissions = Submissions()
-
-    assert submissions.moments(100) == [0] * 100
-    assert submissions.asked == {}
-
-
-@pytest.mark.parametrize(("extra", "expected"), [({}, 1), ({"max_active_tasks": 4}, 4)])
-def test_a_tier_brings_its_number_of_active_image_tasks(extra: dict[str, int], expected: int) -> None:
-    found = read_account(
-        conn_id="c",
-        service="aigptimage",
-        default_base_url="https://example.com",
-        requires_key=False,
-        host=None,
-        key=None,
-        extra={"submit_rate": "aigptimage:free", **extra},
-    )
-
-    assert found.submit_rate == TIERS["aigptimage:free"].submit
-    assert found.max_active_tasks == expected
 
 
 @pytest.mark.parametrize(
     ("answer", "all_wait"),
     [
-        pytest.param(response(status=429, headers={"retry-after": "7"}), True, id="429 that says how long"),
-        pytest.param(RATE_LIMITED, True, id="429"),
-        pytest.param(no_response(may_have_left=False), False, id="no connection"),
+        (response(status=429, headers={"retry-after": "7"}), True),
+        (RATE_LIMITED, True),
+        (no_response(may_have_left=False), False),
     ],
 )
 def test_what_the_service_asks_for_all_wait_for_and_what_one_submission_waits_for_only_that_does(
@@ -147,17 +121,10 @@ def test_what_the_service_asks_for_all_wait_for_and_what_one_submission_waits_fo
     assert limits.next_at() == pytest.approx(clock.now if all_wait else 0)
 
 
-def test_a_request_that_is_made_again_counts_again() -> None:
-    clock, limits = Clock(RATE_LIMITED), limits_of(submit_rate=Rate((Window(2, 100),)))
-    clock.run(limits.within_rate(submission()))
-    clock.run(limits.within_rate(submission("2")))
-
-    assert clock.now >= START + 100
-
-
-def test_what_another_process_submitted_counts() -> None:
-    clock, limits = Clock(), limits_of(submit_rate=Rate((Window(2, 100),)))
-    limits.submitted_before([START - 2, START - 1])
-    clock.run(limits.within_rate(submission()))
-
-    assert clock.now >= START + 98
+def test_a_request_that_is_made_again_and_what_another_process_submitted_count() -> None:
+    for answers, before, waits in (((RATE_LIMITED,), [], 100), ((), [START - 2, START - 1], 98)):
+        clock, limits = Clock(*answers), limits_of(submit_rate=Rate((Window(2, 100),)))
+        limits.submitted_before(before)
+        for name in ("1", "2")[: 2 - len(before) // 2]:
+            clock.run(limits.within_rate(submission(name)))
+        assert clock.now >= START + waits

@@ -82,11 +82,14 @@ def envelope(data: Any, code: Any = 200, msg: str = "success") -> dict[str, Any]
     return {"code": code, "msg": msg, "data": data}
 
 
+WAYS = ("in HTTP 200", "with HTTP status", "HTTP status only")
+
+
 def refused_jobs(code: int) -> dict[str, Response]:
     """Return the ways in which the jobs family may say a code: in the envelope, by HTTP status too, or by it alone."""
     body = envelope(None, code, "no luck")
     alone = response({"message": "no luck"}, status=code)
-    return {"in HTTP 200": response(body), "with HTTP status": response(body, status=code), "HTTP status only": alone}
+    return dict(zip(WAYS, (response(body), response(body, status=code), alone), strict=True))
 
 
 def check_meaning(task: ImageTask, meaning: Meaning) -> None:

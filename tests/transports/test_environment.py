@@ -20,6 +20,10 @@ from tests.scripted_server import Reply, ScriptedServer
 pytestmark = pytest.mark.usefixtures("silent_environment")
 
 
+MISSING = "/nowhere/missing.pem"
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+
 @pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
 @pytest.mark.parametrize("scheme", ["http://", ""])
 def test_the_environment_s_proxy_is_used(
@@ -49,57 +53,46 @@ def test_the_proxy_is_left_out_where_connection_or_environment_say_so(
     assert (len(proxy.requests), len(server.requests)) == (0, 1)
 
 
-def test_a_kind_of_proxy_that_nobody_here_speaks_is_refused(
-    driven: DrivenTransport, monkeypatch: pytest.MonkeyPatch
+REFUSED: list[tuple[dict[str, str], dict[str, str], list[str]]] = [
+    ({}, {"all_proxy": "socks5://me:secret@127.0.0.1:9"}, ["socks5", "trust_env"]),
+    ({"verify": MISSING}, {}, ["'verify' of connection 'mine'", MISSING]),
+    *(({}, {name: MISSING}, [name, MISSING]) for name in CA_VARIABLES),
+]
+
+
+@pytest.mark.parametrize(("fields", "environment", "said"), REFUSED)
+def test_a_kind_of_proxy_that_nobody_here_speaks_and_a_missing_ca_bundle_are_refused_by_name(
+    driven: DrivenTransport, fields: Any, environment: Any, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("all_proxy", "socks5://me:secret@127.0.0.1:9")
-
-    error = driven.outcome(AceDataCloud().check_connection(), account("http://service.example"))
-
-    assert type(error) is InvalidRequestError
-    assert "socks5" in error.message
-    assert "trust_env" in error.message
-    assert "secret" not in error.message
-
-
-@pytest.mark.parametrize(
-    "place", ["'verify' of connection 'mine'", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"]
-)
-def test_a_missing_ca_bundle_is_named_by_its_field_or_variable(
-    driven: DrivenTransport, place: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    missing = "/nowhere/missing.pem"
-    fields = {"verify": missing} if "verify" in place else {}
-    if not fields:
-        monkeypatch.setenv(place, missing)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
 
     error = driven.outcome(AceDataCloud().check_connection(), account("https://127.0.0.1:9", **fields))
 
     assert type(error) is InvalidRequestError
-    assert place in error.message
-    assert missing in error.message
+    assert all(words in error.message for words in said)
+    assert "secret" not in error.message
 
 
 def test_a_ca_bundle_is_read_again_only_where_it_has_changed(tmp_path: Path) -> None:
-    bundle = tmp_path / "ca.pem"
-    shutil.copy(certifi.where(), bundle)
-    one = account("https://x.example", verify=str(bundle))
+    one = account("https://x.example", verify=shutil.copy(certifi.where(), tmp_path / "ca.pem").as_posix())
 
     before = tls_context(one)
     assert tls_context(one) is before
-    os.utime(bundle, ns=(1, 1))
+    os.utime(tmp_path / "ca.pem", ns=(1, 1))
     assert tls_context(one) is not before
 
 
 def test_the_ca_bundle_is_the_connection_s_then_the_environment_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own, theirs = tmp_path / "own.pem", tmp_path / "theirs.pem"
-    own.touch()
-    theirs.touch()
-    monkeypatch.setenv("SSL_CERT_FILE", str(theirs))
+    own, theirs = (str(tmp_path / name) for name in ("own.pem", "theirs.pem"))
+    for path in (own, theirs):
+        Path(path).touch()
+    monkeypatch.setenv("SSL_CERT_FILE", theirs)
 
-    assert ca_bundle(account("https://x.example", verify=str(own))) == str(own)
-    assert ca_bundle(account("https://x.example")) == str(theirs)
-    assert ca_bundle(account("https://x.example", trust_env=False)) is True
+    found = [
+        ca_bundle(account("https://x.example", **fields)) for fields in ({"verify": own}, {}, {"trust_env": False})
+    ]
+    assert found == [own, theirs, True]
     assert ca_bundle(account("https://x.example", verify=False)) is False

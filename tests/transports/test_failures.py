@@ -1,14 +1,21 @@
-"""What is reported where no answer came: whether the request may have left, and why, without address or key."""
+"""No answer, or one too long or too slow: whether the request may have left, and why, without address or key."""
 
 from __future__ import annotations
 
+import gzip
+import json
+import time
 from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.services.wire import NoResponse
+from airflow_provider_imagetasks.exceptions import ServiceUnavailableError, UnknownOutcomeError
+from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
+from airflow_provider_imagetasks.services.wire import NoResponse, Request, Response
+from airflow_provider_imagetasks.tasks import ImageRequest
+from airflow_provider_imagetasks.transports import http as transport
 from tests.driven_transports import KEY, SUBMISSION, DrivenTransport, account
-from tests.scripted_server import CutAfterReading, CutBeforeReading, Hang, Reply, ScriptedServer, Step
+from tests.scripted_server import CutAfterReading, CutBeforeReading, Hang, Reply, ScriptedServer, Step, Trickle
 
 SERVICE = "service.example"
 
@@ -20,22 +27,18 @@ def failure(driven: DrivenTransport, url: str, **fields: Any) -> NoResponse:
     return answer
 
 
-@pytest.mark.parametrize("step", [CutAfterReading(), CutAfterReading(b"SSH-2.0-OpenSSH_9.9\r\n")])
-def test_a_request_that_was_cut_may_have_left_behind_a_proxy_too(
+@pytest.mark.parametrize("step", [CutAfterReading(), CutAfterReading(b"SSH-2.0-OpenSSH_9.9\r\n"), Hang()])
+def test_a_request_that_was_cut_or_is_not_answered_may_have_left_behind_a_proxy_too(
     driven: DrivenTransport, step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ScriptedServer(step, step) as server:
-        assert failure(driven, server.url).may_have_left is True
+        answers = [failure(driven, server.url, request_timeout=0.3)]
         monkeypatch.setenv("http_proxy", server.url)
-        assert failure(driven, f"http://{SERVICE}").may_have_left is True
+        answers += [failure(driven, f"http://{SERVICE}", request_timeout=0.3)]
 
-
-def test_a_request_to_a_server_that_hangs_may_have_left(driven: DrivenTransport) -> None:
-    with ScriptedServer(Hang()) as server:
-        answer = failure(driven, server.url, request_timeout=0.2)
-
-    assert (answer.may_have_left, answer.reason) == (True, "the answer took too long")
-    assert len(server.requests) == 1
+    assert all(answer.may_have_left for answer in answers)
+    assert all((answer.reason == "the answer took too long") is (step == Hang()) for answer in answers)
+    assert len(server.requests) == 2
 
 
 def test_a_request_that_the_proxy_did_not_take_has_not_left(
@@ -65,3 +68,64 @@ def test_a_request_that_did_not_get_through_the_tls_handshake_has_not_left(
 ) -> None:
     with ScriptedServer(*script) as server:
         assert failure(driven, server.url.replace("http://", "https://")).may_have_left is False
+
+
+QUERY = Request(method="GET", path="/api/v1/jobs/recordInfo")
+REQUEST = ImageRequest(prompt="a red kite", model="gpt-image-2")
+
+
+@pytest.fixture
+def small_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Transports that take at most 10,000 bytes."""
+    monkeypatch.setattr(transport, "LARGEST_ANSWER", 10_000)
+
+
+def large(size: int, **headers: str) -> Reply:
+    body = json.dumps({"id": "task-1", "padding": "x" * size}).encode()
+    return Reply(gzip.compress(body) if "Content-Encoding" in headers else body, headers=headers)
+
+
+@pytest.mark.parametrize("before", [0.0, 0.1])
+@pytest.mark.parametrize("request_", [SUBMISSION, QUERY], ids=["submission", "query"])
+def test_an_answer_that_trickles_ends_when_the_request_may_take_no_longer(
+    driven: DrivenTransport, request_: Request, before: float
+) -> None:
+    with ScriptedServer(Trickle(before=before)) as server:
+        started = time.monotonic()
+        answer = driven.ask(request_, account(server.url, request_timeout=0.2))
+        took = time.monotonic() - started
+
+    assert isinstance(answer, NoResponse)
+    assert (answer.reason, answer.may_have_left) == ("the answer took too long", True)
+    # In workers the time counts anew once the answer begins, so that a long upload does not use it up.
+    assert 0.15 <= took < 2
+    assert len(server.requests) == 1
+
+
+def test_a_submission_whose_answer_is_too_slow_or_too_large_has_an_unknown_outcome_and_a_read_is_repeated(
+    driven: DrivenTransport, small_answers: None
+) -> None:
+    with ScriptedServer(Trickle(), *[large(20_000)] * 6) as server:
+        slow = driven.outcome(AceDataCloud().submit(REQUEST), account(server.url, request_timeout=0.2))
+        submitted = driven.outcome(AceDataCloud().submit(REQUEST), account(server.url))
+        read = driven.outcome(AceDataCloud().get_task("task-1"), account(server.url))
+
+    assert [type(error) for error in (slow, submitted, read)] == [*[UnknownOutcomeError] * 2, ServiceUnavailableError]
+    assert "took too long" in slow.message
+    assert len(server.requests) == 1 + 6
+
+
+@pytest.mark.parametrize("size", [9_000, 20_000])
+@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}], ids=["plain", "unpacked"])
+def test_an_answer_up_to_the_limit_is_whole_and_a_larger_one_is_none(
+    driven: DrivenTransport, small_answers: None, size: int, headers: dict[str, str]
+) -> None:
+    with ScriptedServer(large(size, **headers)) as server:
+        answer = driven.ask(QUERY, account(server.url))
+
+    if size < transport.LARGEST_ANSWER:
+        assert isinstance(answer, Response)
+        assert answer.content == large(size).content
+    else:
+        assert isinstance(answer, NoResponse)
+        assert (answer.reason, answer.may_have_left) == ("the answer was too large", True)

@@ -7,30 +7,25 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.services.wire import Call, Request, ToolCall, ask
+from airflow_provider_imagetasks.services.wire import Request, ToolCall, ask
 from airflow_provider_imagetasks.transports import open_async_transport, open_transport
 
+CALLS = {"acedatacloud_mcp": Request(method="GET", path="/"), "acedatacloud": ToolCall(tool="a")}
 
-@pytest.mark.parametrize(
-    ("service", "call"),
-    [("acedatacloud_mcp", Request(method="GET", path="/")), ("acedatacloud", ToolCall(tool="a"))],
-)
-def test_an_http_request_is_no_tool_call(service: str, call: Call) -> None:
+
+@pytest.mark.parametrize("service", CALLS)
+async def test_an_http_request_is_no_tool_call(service: str) -> None:
     account = Account(conn_id="mine", service=service, base_url="http://127.0.0.1:1", key="k" * 9)
 
-    async def in_loop() -> Any:
-        async with open_async_transport(account) as transport:
-            return await transport.run(ask(call))
-
-    with pytest.raises(TypeError, match="is_tool_server"):
-        asyncio.run(in_loop())
-    with open_transport(account) as transport, pytest.raises(TypeError, match="is_tool_server"):
-        transport.run(ask(call))
+    async with open_async_transport(account) as transport:
+        with pytest.raises(TypeError, match="is_tool_server"):
+            await transport.run(ask(CALLS[service]))
+    with open_transport(account) as on_worker, pytest.raises(TypeError, match="is_tool_server"):
+        await asyncio.to_thread(on_worker.run, ask(CALLS[service]))
 
 
 def test_the_sdk_is_asked_for_by_name_where_it_is_missing() -> None:
@@ -55,21 +50,19 @@ except Exception as error:
 def test_nothing_but_a_call_imports_the_sdk() -> None:
     code = """
 import sys
-import airflow_provider_imagetasks.hooks.image_task
-import airflow_provider_imagetasks.operators.image_task
-import airflow_provider_imagetasks.sensors.image_task
-import airflow_provider_imagetasks.triggers.image_task
+from airflow_provider_imagetasks.operators import image_task
+from airflow_provider_imagetasks.sensors import image_task
+from airflow_provider_imagetasks.triggers import image_task
 import airflow_provider_imagetasks.provider_info as info
 info.get_provider_info()
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.transports import open_transport
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.services import get_service, known_services
-for name in known_services():
-    get_service(name)
+[get_service(name) for name in known_services()]
 with LocalImageService(latency=0) as local:
-    url = f"{local.url}/acedatacloud"
-    with open_transport(Account(conn_id="c", service="acedatacloud", base_url=url, key="k" * 9)) as transport:
+    account = Account(conn_id="c", service="acedatacloud", base_url=f"{local.url}/acedatacloud", key="k" * 9)
+    with open_transport(account) as transport:
         print(transport.run(get_service("acedatacloud").check_connection()))
 print([name for name in sys.modules if name.split(".")[0] in ("mcp", "mcp_types", "httpx2")])
 """

@@ -7,13 +7,11 @@ import time
 from collections import Counter
 from typing import Any
 
-import pytest
-
 from airflow_provider_imagetasks.polling.poller import StatusPoller
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from tests.polled_accounts import KEY, AccountReader, names, until, watch
-from tests.scripted_server import ReceivedRequest, Reply, ScriptedServer, Step
+from tests.scripted_server import ReceivedRequest, ScriptedServer, Step
 from tests.tool_server_by_hand import ToolServer, says
 
 WAITS = 200
@@ -27,21 +25,17 @@ class FinishingServer(ToolServer):
         super().__init__(says(""), **options)
         self.asked: Counter[str] = Counter()
         self.tools_called: list[str] = []
-        self.called_at: list[float] = []
 
     def __call__(self, request: ReceivedRequest) -> Step:
         params = (request.body or {}).get("params", {})
         if (request.body or {}).get("method") == "tools/call":
             self.tools_called.append(params["name"])
-            self.called_at.append(request.at)
             self.calls = [says(self._said(params["name"], params["arguments"]))]
         return super().__call__(request)
 
     def _said(self, tool: str, arguments: dict[str, Any]) -> Any:
         if tool == "openai_list_tasks":
             return {"items": [self._record(name) for name in arguments["ids"]], "count": len(arguments["ids"])}
-        if tool == "openai_get_task":
-            return self._record(arguments["id"])
         job_id = arguments["job_id"]
         if tool == "get_job_result":
             head = f"✅ Job Result\n\n🆔 Job ID: {job_id}\n🛠️  Tool: a\n📅 Completed: now\n💬 Prompt: a kite\n\n"
@@ -58,30 +52,24 @@ class FinishingServer(ToolServer):
         return {"id": image_task_id, "finished_at": 5.5, "response": {"data": [picture]}}
 
 
-def account(url: str, service: str, rate: Rate) -> Account:
-    return Account(
-        conn_id="mine", service=service, base_url=f"{url}/mcp", key=KEY, query_rate=rate, output_dir="/srv/images"
-    )
-
-
-async def wait_for_all(server: ScriptedServer, service: str, ids: list[str], rate: Rate) -> list[str]:
-    poller = StatusPoller(AccountReader([account(server.url, service, rate)]))
+async def wait_for_all(server: ScriptedServer, service: str, ids: list[str], per_second: int) -> list[str]:
+    """Wait until each is over; nothing is left running then."""
+    rate = Rate((Window(per_second, 1),))
+    fields = {"base_url": f"{server.url}/mcp", "key": KEY, "query_rate": rate, "output_dir": "/srv/images"}
+    poller = StatusPoller(AccountReader([Account(conn_id="mine", service=service, **fields)]))
     waits = (poller.wait(watch(name, seconds=60, interval=1), first_pause=0.2) for name in ids)
-    return await asyncio.gather(*waits)
-
-
-def sessions(tools: ToolServer) -> int:
-    return tools.methods.count("initialize")
+    ends = await asyncio.gather(*waits)
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+    return ends
 
 
 async def test_two_hundred_waits_are_one_session_and_a_few_batches() -> None:
     tools = FinishingServer()
-    rate = Rate((Window(20, 1),))
     with ScriptedServer(otherwise=tools) as server:
-        ends = await wait_for_all(server, "acedatacloud_mcp", names(WAITS), rate)
+        ends = await wait_for_all(server, "acedatacloud_mcp", names(WAITS), 20)
 
     assert ends == ["done"] * WAITS
-    assert sessions(tools) == 1
+    assert tools.methods.count("initialize") == 1
     assert set(tools.tools_called) == {"openai_list_tasks"}
     assert len(tools.tools_called) <= 2 * (WAITS // 50 + 1)
     assert max(tools.asked.values()) == 2
@@ -90,45 +78,12 @@ async def test_two_hundred_waits_are_one_session_and_a_few_batches() -> None:
 async def test_where_each_is_asked_for_alone_the_rate_holds() -> None:
     ids = [f"0b6c2c4e-1111-4222-8333-{number:012d}" for number in range(WAITS)]
     tools = FinishingServer(tools=JOB_TOOLS, session_id="the-session")
-    rate = Rate((Window(100, 1),))
     started = time.monotonic()
     with ScriptedServer(otherwise=tools) as server:
-        ends = await wait_for_all(server, "gpt_image_mcp", ids, rate)
+        ends = await wait_for_all(server, "gpt_image_mcp", ids, 100)
     seconds = time.monotonic() - started
 
     assert ends == ["done"] * WAITS
-    assert sessions(tools) == 1
+    assert tools.methods.count("initialize") == 1
     assert Counter(tools.tools_called) == {"check_job_status": 2 * WAITS, "get_job_result": WAITS}
     assert tools.tools_called.count("check_job_status") <= 100 * (seconds + 1)
-
-
-async def test_a_session_that_is_dropped_in_the_wait_is_opened_again_once() -> None:
-    tools = FinishingServer(session_id="first")
-    forgotten = False
-
-    def forgets(request: ReceivedRequest) -> Step:
-        nonlocal forgotten
-        method = (request.body or {}).get("method")
-        if method == "tools/call" and tools.tools_called and not forgotten:
-            forgotten = True
-            body = {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "Session not found"}}
-            return Reply(body, status=404)
-        return tools(request)
-
-    with ScriptedServer(otherwise=forgets) as server:
-        ends = await wait_for_all(server, "acedatacloud_mcp", names(10), Rate((Window(20, 1),)))
-
-    assert ends == ["done"] * 10
-    assert sessions(tools) == 2
-
-
-@pytest.mark.timeout(30)
-@pytest.mark.parametrize("service", ["acedatacloud_mcp", "gpt_image_mcp"])
-async def test_nothing_is_left_when_the_last_wait_ends(service: str) -> None:
-    ids = [f"0b6c2c4e-1111-4222-8333-{number:012d}" for number in range(3)]
-    tools = FinishingServer(tools=(*JOB_TOOLS, "openai_list_tasks", "openai_get_task"), session_id="the-session")
-    with ScriptedServer(otherwise=tools) as server:
-        await wait_for_all(server, service, ids, Rate((Window(50, 1),)))
-        await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
-
-    assert sessions(tools) == 1

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.services.wire import Flow, Response, ToolAnswer, ToolCall, ask
+from airflow_provider_imagetasks.services.wire import Flow, ToolAnswer, ToolCall, ask
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 from airflow_provider_imagetasks.transports import open_async_transport, open_transport
 from tests.scripted_server import CutAfterReading, CutBeforeReading, Hang, ReceivedRequest, Reply, ScriptedServer, Step
@@ -34,16 +33,20 @@ TASK_ID = "0b6c2c4e-1111-4222-8333-444444444444"
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait before a free request is made again."""
-    monkeypatch.setattr("airflow_provider_imagetasks.services.exchange._pause_before_next", _at_once)
 
+    def at_once(error: ImageTaskError, attempt: int, attempts: int) -> float | None:
+        return 0.0 if error.retryable and attempt < attempts else None
 
-def _at_once(error: ImageTaskError, attempt: int, attempts: int) -> float | None:
-    return 0.0 if error.retryable and attempt < attempts else None
+    monkeypatch.setattr("airflow_provider_imagetasks.services.exchange._pause_before_next", at_once)
 
 
 def account(url: str, **fields: Any) -> Account:
     usual = {"conn_id": "mine", "service": "acedatacloud_mcp", "key": KEY, "request_timeout": 2}
     return Account(**{**usual, "base_url": url, **fields})
+
+
+ACCEPTED = says({"task_id": TASK_ID})
+FORGOTTEN = {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "Session not found"}}
 
 
 def submission() -> Flow[ImageTask]:
@@ -72,71 +75,54 @@ def server() -> Iterator[ScriptedServer]:
         yield scripted
 
 
-def against(server: ScriptedServer, tool_server: ToolServer, flow: Flow[Any], **fields: Any) -> Any:
-    server.otherwise = tool_server
+def against(server: ScriptedServer, answers: Callable[[ReceivedRequest], Step], flow: Flow[Any], **fields: Any) -> Any:
+    server.otherwise = answers
     return outcome(flow, account(f"{server.url}/mcp", **fields))
 
 
-def test_the_key_is_sent_and_no_session_is_assumed(server: ScriptedServer) -> None:
-    tools = ToolServer(says({"task_id": TASK_ID}))
+def test_the_key_is_sent_and_no_session_is_assumed_over_either_transport(server: ScriptedServer) -> None:
+    tools = ToolServer(ACCEPTED)
 
     assert against(server, tools, submission()).id == TASK_ID
-
     assert tools.methods == ["initialize", "notifications/initialized", "tools/list", "tools/call"]
+    with open_transport(account(f"{server.url}/mcp")) as transport:
+        assert [transport.run(submission()).id for _ in range(2)] == [TASK_ID] * 2
+    assert tools.methods.count("initialize") == 2
     assert {request.headers["Authorization"] for request in server.requests} == {f"Bearer {KEY}"}
     assert {request.path for request in server.requests} == {"/mcp"}
 
 
-def test_both_transports_do_the_same(server: ScriptedServer) -> None:
-    server.otherwise = ToolServer(says({"task_id": TASK_ID}))
+def test_a_stream_of_events_is_an_answer_too_and_a_cookie_not_kept(server: ScriptedServer) -> None:
+    tools = ToolServer(ACCEPTED)
 
-    with open_transport(account(f"{server.url}/mcp")) as transport:
-        assert transport.run(submission()).id == TASK_ID
-        assert transport.run(submission()).id == TASK_ID
-    assert server.otherwise.methods.count("initialize") == 1  # type: ignore[attr-defined]
-
-
-def changed(tools: ToolServer, change: Callable[[Reply], Reply]) -> Callable[[ReceivedRequest], Step]:
-    """Return a server whose answers are changed on the way."""
-
-    def step(request: ReceivedRequest) -> Step:
+    def stream(request: ReceivedRequest) -> Step:
         reply = tools(request)
-        return change(reply) if isinstance(reply, Reply) and reply.body else reply
-
-    return step
-
-
-def test_a_stream_of_events_is_an_answer_too(server: ScriptedServer) -> None:
-    def stream(reply: Reply) -> Reply:
+        if not isinstance(reply, Reply) or not reply.body:
+            return reply
         event = f"event: message\r\ndata: {json.dumps(reply.body)}\r\n\r\n".encode()
-        return Reply(event, headers={"Content-Type": "text/event-stream"})
+        return Reply(event, headers={**reply.headers, "Content-Type": "text/event-stream", "Set-Cookie": "a=b"})
 
-    server.otherwise = changed(ToolServer(says({"task_id": TASK_ID})), stream)
-
-    assert outcome(submission(), account(f"{server.url}/mcp")).id == TASK_ID
+    assert against(server, stream, submission()).id == TASK_ID
+    assert not any("Cookie" in request.headers for request in server.requests)
 
 
 TEXT, JSON = {"Content-Type": "text/html"}, {"Content-Type": "application/json"}
-REFUSED_BEFORE_THE_CALL: dict[str, tuple[Step, type[ImageTaskError], str]] = {
-    "a page": (Reply(b"<html>Welcome</html>", headers=TEXT), InvalidRequestError, "/mcp"),
-    "another JSON": (Reply({"hello": "world"}, headers=JSON), InvalidRequestError, "/mcp"),
-    "404": (Reply({"detail": "Not Found"}, status=404), InvalidRequestError, "/mcp"),
-    "405": (Reply(status=405), InvalidRequestError, "/mcp"),
-    "a refused key": (Reply({"error": f"invalid_token {KEY}"}, status=401), AuthenticationError, "invalid_token ***"),
-    **{
-        str(status): (Reply(b"<html>Bad Gateway</html>", status=status), ServiceUnavailableError, f"HTTP {status}")
-        for status in (500, 502, 503)
-    },
-}
+REFUSED_KEY = Reply({"error": f"invalid_token {KEY}"}, status=401)
+REFUSED_BEFORE_THE_CALL: list[tuple[Step, type[ImageTaskError], str]] = [
+    (Reply(b"<html>Welcome</html>", headers=TEXT), InvalidRequestError, "/mcp"),
+    (Reply({"hello": "world"}, headers=JSON), InvalidRequestError, "/mcp"),
+    (Reply({"detail": "Not Found"}, status=404), InvalidRequestError, "/mcp"),
+    (Reply(status=405), InvalidRequestError, "/mcp"),
+    (REFUSED_KEY, AuthenticationError, "invalid_token ***"),
+    *((Reply(b"<html>", status=status), ServiceUnavailableError, f"HTTP {status}") for status in (500, 502, 503)),
+]
 
 
-@pytest.mark.parametrize(("step", "error_class", "said"), REFUSED_BEFORE_THE_CALL.values(), ids=REFUSED_BEFORE_THE_CALL)
+@pytest.mark.parametrize(("step", "error_class", "said"), REFUSED_BEFORE_THE_CALL)
 def test_what_is_answered_before_the_call_is_named_and_nothing_was_billed(
     server: ScriptedServer, step: Step, error_class: type[ImageTaskError], said: str
 ) -> None:
-    server.otherwise = lambda _request: step
-
-    error = outcome(submission(), account(f"{server.url}/mcp"))
+    error = against(server, lambda _request: step, submission())
 
     assert (type(error), error.billed) == (error_class, "no")
     assert said in error.message
@@ -152,87 +138,68 @@ def test_a_server_without_the_tool_is_named_with_what_it_has(server: ScriptedSer
     assert not any(request.body and request.body["method"] == "tools/call" for request in server.requests)
 
 
-def test_a_server_that_is_down_is_not_billed_and_worth_a_retry() -> None:
+def test_a_server_that_is_down_is_worth_a_retry_and_a_missing_ca_bundle_is_not_and_neither_is_billed() -> None:
     with ScriptedServer() as gone:
-        url = gone.url
+        url = f"{gone.url}/mcp"
 
-    error = outcome(submission(), account(f"{url}/mcp"))
+    down = outcome(submission(), account(url))
+    missing = outcome(submission(), account("https://mcp.example/mcp", verify="/nowhere/ca.pem"))
 
-    assert isinstance(error, ServiceUnavailableError)
-    assert (error.billed, error.retryable) == ("no", True)
-    assert f"{url}/mcp" in error.message
+    assert (type(down), down.billed, down.retryable) == (ServiceUnavailableError, "no", True)
+    assert (type(missing), missing.billed, missing.retryable) == (InvalidRequestError, "no", False)
+    assert url in down.message
+    assert "/nowhere/ca.pem" in missing.message
+
+
+HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n%b\r\n"
 
 
 @pytest.mark.parametrize(
     "step",
     [
-        pytest.param(CutBeforeReading(), id="reset"),
-        pytest.param(CutAfterReading(), id="cut"),
-        pytest.param(CutAfterReading(sent=b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"), id="cut-in-the-answer"),
-        pytest.param(
-            CutAfterReading(sent=b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 99\r\n\r\nid"),
-            id="cut-in-a-stream",
-        ),
-        pytest.param(Hang(), id="no-answer"),
-        pytest.param(Reply({"error": "bad gateway"}, status=502), id="502"),
-        pytest.param(Reply(b"{", headers={"Content-Type": "application/json"}), id="half-a-document"),
-        pytest.param(Reply(b"<html>", headers={"Content-Type": "text/html"}), id="a-page"),
-        pytest.param(Reply(status=202), id="202"),
-        pytest.param(Reply({"jsonrpc": "2.0", "id": 77, "result": {}}), id="an-answer-to-something-else"),
+        *(CutBeforeReading(), CutAfterReading(), CutAfterReading(HALF % b"" + b"{"), Hang()),
+        CutAfterReading(HALF % b"Content-Type: text/event-stream\r\n" + b"id"),
+        *(Reply({"error": "bad gateway"}, status=502), Reply(b"{", headers=JSON), Reply(b"<html>", headers=TEXT)),
+        *(Reply(status=202), Reply({"jsonrpc": "2.0", "id": 77, "result": {}})),
     ],
+    ids=["reset", "cut", "cut-in-the-answer", "no-answer", "cut-in-a-stream", "502", "half", "page", "202", "other"],
 )
 def test_a_call_that_left_and_has_no_answer_is_an_unknown_outcome_and_not_made_again(
     server: ScriptedServer, step: Step
 ) -> None:
-    error = against(server, ToolServer(step), submission(), request_timeout=1)
+    tools = ToolServer(step)
+
+    error = against(server, tools, submission(), request_timeout=1)
 
     assert isinstance(error, UnknownOutcomeError), error
     assert error.billed == "unknown"
     assert "openai_generate_image" in error.message
-    assert server.otherwise.methods.count("tools/call") <= 1  # type: ignore[union-attr,attr-defined]
+    assert tools.methods.count("tools/call") <= 1
 
 
-def test_a_429_is_waited_for_as_long_as_the_server_wants(server: ScriptedServer) -> None:
-    step = Reply({"error": "slow down"}, status=429, headers={"Retry-After": "7"})
-
-    error = against(server, ToolServer(step), SERVICE.read_one(TASK_ID))
-
-    assert isinstance(error, RateLimitError)
-    assert error.retry_after == 7
-
-
-def test_a_redirect_is_not_followed(server: ScriptedServer) -> None:
+def test_a_redirect_is_not_followed_and_a_429_says_how_long_to_wait(server: ScriptedServer) -> None:
+    limited = Reply({"error": "slow down"}, status=429, headers={"Retry-After": "7"})
     with ScriptedServer(otherwise=lambda _request: Reply(status=200)) as elsewhere:
-        server.otherwise = lambda _request: Reply(status=307, headers={"Location": f"{elsewhere.url}/mcp/"})
+        moved = Reply(status=307, headers={"Location": f"{elsewhere.url}/mcp/"})
+        error = against(server, lambda _request: moved, submission())
+    slowly = against(server, ToolServer(limited), SERVICE.read_one(TASK_ID))
 
-        error = outcome(submission(), account(f"{server.url}/mcp"))
-
-        assert elsewhere.requests == []
-    assert isinstance(error, ProtocolError)
-    assert error.billed == "no"
+    assert elsewhere.requests == []
+    assert (type(error), error.billed) == (ProtocolError, "no")
     assert "set the connection's Host" in error.message
+    assert (type(slowly), slowly.retry_after) == (RateLimitError, 7)
 
 
-def test_a_session_that_the_server_forgot_is_opened_again_and_the_call_made_once(server: ScriptedServer) -> None:
-    forgotten = Reply(
-        {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "Session not found"}}, status=404
+def test_a_session_that_the_server_forgot_is_opened_again_once(server: ScriptedServer) -> None:
+    tools = ToolServer(Reply(FORGOTTEN, status=404), ACCEPTED, session_id="first")
+    forgetful = ToolServer(
+        Reply({"error": {"message": "Bad Request: No valid session ID provided"}}, status=400), session_id="first"
     )
-    tools = ToolServer(forgotten, says({"task_id": TASK_ID}), session_id="first")
 
     assert against(server, tools, submission()).id == TASK_ID
-
-    assert tools.methods.count("initialize") == 2
-    assert tools.methods.count("tools/call") == 2
-
-
-def test_a_server_that_forgets_every_session_is_not_asked_for_ever(server: ScriptedServer) -> None:
-    forgotten = Reply({"error": {"message": "Bad Request: No valid session ID provided"}}, status=400)
-    tools = ToolServer(forgotten, session_id="first")
-
-    error = against(server, tools, SERVICE.read_one(TASK_ID))
-
-    assert isinstance(error, ServiceUnavailableError)
-    assert tools.methods.count("tools/call") == 2
+    assert isinstance(against(server, forgetful, SERVICE.read_one(TASK_ID)), ServiceUnavailableError)
+    for asked in (tools, forgetful):
+        assert (asked.methods.count("initialize"), asked.methods.count("tools/call")) == (2, 2)
 
 
 def at_once(server: ScriptedServer, ids: list[str]) -> list[Any]:
@@ -268,50 +235,33 @@ def test_many_who_find_the_server_down_share_one_attempt(server: ScriptedServer)
 
 
 def test_the_key_is_not_in_what_the_server_repeats(server: ScriptedServer) -> None:
-    error = against(
-        server, ToolServer(says({"error": "Authentication Error", "message": f"bad key {KEY}"})), submission()
-    )
+    said = says({"error": "Authentication Error", "message": f"bad key {KEY}"})
+    error = against(server, ToolServer(said), submission())
 
     assert isinstance(error, AuthenticationError)
     assert "bad key ***" in error.message
 
 
-def test_a_cookie_is_not_kept(server: ScriptedServer) -> None:
-    server.otherwise = changed(
-        ToolServer(says({"task_id": TASK_ID})),
-        lambda reply: replace(reply, headers={**reply.headers, "Set-Cookie": "a=b"}),
-    )
-
-    assert outcome(submission(), account(f"{server.url}/mcp")).id == TASK_ID
-    assert not any("Cookie" in request.headers for request in server.requests)
-
-
 def test_a_proxy_of_the_environment_is_used_unless_the_connection_says_otherwise(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with ScriptedServer(otherwise=ToolServer(says({"task_id": TASK_ID}))) as proxy:
+    with ScriptedServer(otherwise=ToolServer(ACCEPTED)) as proxy:
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("http_proxy", proxy.url)
-        server.otherwise = ToolServer(says({"task_id": TASK_ID}))
-        inside = account("http://mcp.example/mcp", allow_private_hosts=True)
 
-        assert outcome(submission(), inside).id == TASK_ID
+        assert outcome(submission(), account("http://mcp.example/mcp", allow_private_hosts=True)).id == TASK_ID
         assert {request.target for request in proxy.requests} == {"http://mcp.example/mcp"}
-        assert outcome(submission(), account(f"{server.url}/mcp", trust_env=False)).id == TASK_ID
+        assert against(server, ToolServer(ACCEPTED), submission(), trust_env=False).id == TASK_ID
         assert len(server.requests) == len(proxy.requests)
 
 
-def test_a_missing_ca_bundle_is_named() -> None:
-    error = outcome(submission(), account("https://mcp.example/mcp", verify="/nowhere/ca.pem"))
-
-    assert isinstance(error, InvalidRequestError)
-    assert "/nowhere/ca.pem" in error.message
-
-
-def test_an_answer_without_text_is_read_from_its_structure(server: ScriptedServer) -> None:
+def test_an_answer_has_the_words_of_the_tool_or_without_text_its_structure(server: ScriptedServer) -> None:
     structured = Reply({"content": [], "structuredContent": {"result": json.dumps({"task_id": TASK_ID})}})
+    answer = against(server, ToolServer(says("hello")), ask(ToolCall(tool="openai_get_task")))
 
+    assert isinstance(answer, ToolAnswer)
+    assert (answer.text, answer.tool, answer.is_error) == ("hello", "openai_get_task", False)
     assert against(server, ToolServer(structured), submission()).id == TASK_ID
 
 
@@ -338,11 +288,3 @@ async def test_a_caller_that_is_cancelled_leaves_the_session_to_the_others() -> 
                 await hanging
 
             assert (await transport.run(SERVICE.read_one(TASK_ID))).state is TaskState.NOT_FOUND
-
-
-def test_an_answer_is_a_response_with_the_words_of_the_tool(server: ScriptedServer) -> None:
-    answer = against(server, ToolServer(says("hello")), ask(ToolCall(tool="openai_get_task")))
-
-    assert isinstance(answer, ToolAnswer)
-    assert isinstance(answer, Response)
-    assert (answer.text, answer.tool, answer.is_error) == ("hello", "openai_get_task", False)
