@@ -107,7 +107,7 @@ def test_a_submission_names_the_model_always_and_a_trace_id_never_and_an_edit_se
 
 
 SCHEMA_ERRORS = {
-    "the server's check": "Error executing tool a_tool: 1 validation error for a\nmodel\n  Input should be 'b'",
+    "the server's check": "Error executing tool a_tool: 1 validation error for aArguments\n  Input should be 'b'",
     "the SDK's own check": "Input validation error: 'gpt-image-9' is not one of ['b']",
 }
 
