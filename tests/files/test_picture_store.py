@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,12 @@ from PIL import Image
 from airflow_provider_imagetasks.files import picture_store
 from airflow_provider_imagetasks.files.object_storage import open_folder
 from airflow_provider_imagetasks.files.picture_store import AT_THE_SAME_TIME, DownloadedFile, PictureStore
-from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
 from tests.batch.batches import Easel, arguments, intents, opened
+from tests.polled_accounts import account
 
 
-async def test_ids_of_paid_submissions_never_wait_for_pictures(
-    tmp_path: Path, account: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_ids_of_paid_submissions_never_wait_for_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "picture.png")
     data = base64.b64encode((tmp_path / "picture.png").read_bytes()).decode()
     go_on, busy, put_in_place = threading.Event(), threading.Semaphore(0), picture_store.put_in_place
@@ -34,7 +31,7 @@ async def test_ids_of_paid_submissions_never_wait_for_pictures(
 
     monkeypatch.setattr(picture_store, "put_in_place", blocked)
     batch = opened(tmp_path, arguments(tmp_path, service=Easel()), ["a kite"])
-    async with PictureStore(open_folder(f"file://{tmp_path}/pictures"), account()) as store:
+    async with PictureStore(open_folder(f"file://{tmp_path}/pictures"), account("https://api.example")) as store:
         tasks = [
             ImageTask(
                 id=f"id-{number}",
