@@ -22,6 +22,7 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import Flow, ToolAnswer, ToolCall, ask
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 from airflow_provider_imagetasks.transports import open_async_transport, open_transport
+from tests.polled_accounts import until
 from tests.scripted_server import CutAfterReading, CutBeforeReading, Hang, ReceivedRequest, Reply, ScriptedServer, Step
 from tests.tool_server_by_hand import ToolServer, says
 
@@ -288,3 +289,15 @@ async def test_a_caller_that_is_cancelled_leaves_the_session_to_the_others() -> 
                 await hanging
 
             assert (await transport.run(SERVICE.read_one(TASK_ID))).state is TaskState.NOT_FOUND
+
+
+async def test_an_event_loop_that_ends_while_a_session_is_opened_leaves_nothing_running(server: ScriptedServer) -> None:
+    server.otherwise = lambda _request: Hang()
+    async with open_async_transport(account(f"{server.url}/mcp", request_timeout=30)) as transport:
+        asking = asyncio.create_task(transport.run(SERVICE.read_one(TASK_ID)))
+        await until(lambda: server.requests)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
