@@ -6,10 +6,7 @@ Each is what ``LocalImageService.answer_downloads`` takes: it answers a download
 from __future__ import annotations
 
 import asyncio
-import struct
-import zlib
 from collections.abc import Awaitable, Callable
-from functools import cache
 
 from aiohttp import web
 
@@ -20,7 +17,6 @@ HTML = b"<!DOCTYPE html><html><body><h1>This page comes from something in betwee
 SVG = (
     b"<svg xmlns='http://www.w3.org/2000/svg' width='64' height='64'><script>document.title = 'it runs'</script></svg>"
 )
-BOMB_SIDE = 30_000
 LITTLE = 64 * 1024
 
 
@@ -100,17 +96,3 @@ async def endless(request: web.Request, picture: bytes) -> web.StreamResponse:
             await asyncio.sleep(0.001)
     except ConnectionError:
         return response
-
-
-@cache
-def bomb() -> bytes:
-    """A small PNG of very many black pixels, one bit each; it is built row by row and never whole in memory."""
-    squeezed = zlib.compressobj(9)
-    row = bytes(1 + (BOMB_SIDE + 7) // 8)
-    data = b"".join(squeezed.compress(row) for _ in range(BOMB_SIDE)) + squeezed.flush()
-    header = struct.pack(">IIBBBBB", BOMB_SIDE, BOMB_SIDE, 1, 0, 0, 0, 0)
-    return PNG_SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

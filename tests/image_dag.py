@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
@@ -21,11 +23,19 @@ class ImageDag:
     output_folder: str
     options: dict[str, Any] = field(default_factory=dict)
 
-    def submit(self, prompt: str = "a red kite", *, try_number: int = 1, **arguments: Any) -> Outcome:
-        arguments = {"options": self.options, "retries": 2, **arguments}
-        return self.runner.run(
-            lambda: ImageTaskSubmitOperator(task_id="submit", prompt=prompt, **arguments), try_number=try_number
-        )
+    def submit(
+        self, prompt: str = "a red kite", *, try_number: int = 1, max_tries: int = 2, **arguments: Any
+    ) -> Outcome:
+        given = {"task_id": "submit", "prompt": prompt, "options": self.options, "retries": 2, **arguments}
+        return self.runner.run(lambda: ImageTaskSubmitOperator(**given), try_number=try_number, max_tries=max_tries)
+
+    def submitted(self, prompt: str = "a red kite", *, options: Mapping[str, Any] | None = None) -> str:
+        """Submit an image task from an Airflow task of its own, and return its id."""
+        task_id = f"submit-{len(self.runner.xcoms)}"
+        outcome = self.submit(prompt, task_id=task_id, options={**self.options, **(options or {})})
+        assert outcome.state == "success", outcome.error
+        self.runner.xcoms["submit", "return_value"] = self.runner.xcoms[task_id, "return_value"]
+        return self.image_task_id
 
     def sensor(self, image_task_id: Any = None, **arguments: Any) -> ImageTaskSensor:
         arguments = {"timeout": 20, "poll_interval": 1, **arguments}
@@ -38,6 +48,12 @@ class ImageDag:
     def save(self, image_task_id: Any = None, **arguments: Any) -> Outcome:
         wanted = {"image_task_id": image_task_id or self.image_task_id, "output_path": self.output_folder}
         return self.runner.run(lambda: ImageTaskDownloadOperator(task_id="save", **wanted, **arguments))
+
+    @property
+    def stored(self) -> list[Path]:
+        """The files in the output folder."""
+        folder = Path(self.output_folder.removeprefix("file://"))
+        return sorted(folder.iterdir()) if folder.exists() else []
 
     @property
     def image_task_id(self) -> str:

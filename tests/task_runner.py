@@ -138,19 +138,16 @@ class _ClientWithoutRetries(Client):
 
 def _dag_run() -> dict[str, Any]:
     """Return what every Airflow version wants to know of a run, without what this one forbids."""
+    moments = ("logical_date", "data_interval_start", "data_interval_end", "run_after", "start_date")
     every = {
         "dag_id": DAG_ID,
         "run_id": RUN_ID,
-        "logical_date": _MOMENT,
-        "data_interval_start": _MOMENT,
-        "data_interval_end": _MOMENT,
-        "run_after": _MOMENT,
-        "start_date": _MOMENT,
-        "end_date": None,
-        "clear_number": 0,
         "run_type": "manual",
         "state": "running",
         "conf": {},
+        **dict.fromkeys(moments, _MOMENT),
+        "end_date": None,
+        "clear_number": 0,
         "consumed_asset_events": [],
         "partition_key": None,
     }

@@ -110,22 +110,12 @@ class Studio(Easel):
 def arguments(path: Path, **changes: Any) -> BatchArguments:
     """Return the arguments of a batch below a folder."""
     account = changes.get("account", ACCOUNT)
-    fields: dict[str, Any] = {
-        "account": account,
-        "service": changes.get("service") or get_service(account.service),
-        "model": None,
-        "options": {},
-        "filename": "{image_task_id}-{index}.{ext}",
-        "prices": {},
-        "output_path": f"file://{path}/pictures",
-        "budget": FailureBudget(),
-        "max_cost": None,
-        "row_attempts": 2,
-        "timeout": 3600.0,
-        "poll_interval": 10.0,
-        "resubmits_unknown": False,
-        "defers": False,
-    }
+    where = {"account": account, "output_path": f"file://{path}/pictures", "filename": "{image_task_id}-{index}.{ext}"}
+    what = {"model": None, "options": {}, "prices": {}, "budget": FailureBudget(), "max_cost": None, "row_attempts": 2}
+    when = {"timeout": 3600.0, "poll_interval": 10.0, "resubmits_unknown": False, "defers": False}
+    fields: dict[str, Any] = {**where, **what, **when}
+    if "service" not in changes:
+        fields["service"] = get_service(account.service)
     return BatchArguments(**{**fields, **changes})
 
 

@@ -1,4 +1,4 @@
-"""One start of a batch in a process of its own, for tests that kill it: arguments as JSON on standard input."""
+"""One start of a batch in a process of its own, for tests that kill it; its argument is the operator's, as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Instance:
 
 
 if __name__ == "__main__":
-    arguments = json.load(sys.stdin)
+    arguments = json.loads(sys.argv[1])
     operator = ImageBatchOperator(task_id="batch", deferrable=False, **arguments)
     # What is absent at the service now will be absent in a minute: it writes an image task down at once.
     operator.limits = BatchLimits(not_found_grace=2.0)

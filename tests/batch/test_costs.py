@@ -35,20 +35,13 @@ def test_a_budget_does_for_exactly_what_it_is_meant_for() -> None:
 
 
 def test_each_submission_of_a_row_costs_and_the_same_one_costs_once() -> None:
-    some = spending(1)
+    some = spending(0.2)
     for one in (intent(0), intent(0), intent(0, attempt=1)):
         some.submitted(one)
 
     assert some.amount == pytest.approx(0.2)
-    assert some.problem(intent(0, attempt=1)) is None
-
-
-def test_what_is_made_over_again_under_its_key_needs_no_money() -> None:
-    some = spending(0.1)
-    some.submitted(intent(0))
-
-    assert some.problem(intent(0)) is None
-    assert some.problem(intent(1)) is not None
+    # What is made over again under its key needs no money.
+    assert (some.problem(intent(0, attempt=1)), some.problem(intent(1)) is None) == (None, False)
 
 
 @pytest.mark.parametrize("taken_back", [lambda it: it.submitted(intent(0, taken=False)), lambda it: it.not_billed(0)])
@@ -63,7 +56,7 @@ def test_what_was_not_billed_comes_back_once(taken_back) -> None:  # type: ignor
     assert some.amount == pytest.approx(0.1)
 
 
-def test_a_row_without_a_price_is_not_submitted() -> None:
+def test_a_row_without_a_price_is_not_submitted_where_there_is_a_limit() -> None:
     assert isinstance(spending(9).problem(intent(4)), InvalidRequestError)
 
 
@@ -95,10 +88,6 @@ def test_submissions_are_made_in_their_order_for_as_long_as_there_is_money() -> 
     assert some.affordable(held) == (held, None)
 
 
-def request(model: str, **options: object) -> ImageRequest:
-    return ImageRequest(prompt="a kite", model=model, options=options)
-
-
 @pytest.mark.parametrize(
     ("service", "model", "options", "price"),
     [
@@ -114,11 +103,12 @@ def request(model: str, **options: object) -> ImageRequest:
 def test_published_prices_are_known_and_others_are_not_made_up(
     service: str, model: str, options: dict[str, object], price: float | None
 ) -> None:
-    assert price_of(service, request(model, **options), {}) == price
+    assert price_of(service, ImageRequest(prompt="a kite", model=model, options=options), {}) == price
 
 
 def test_the_user_s_price_wins_and_counts_for_each_picture() -> None:
-    assert cost_of("kie", request("gpt-image-2-text-to-image", n=3), {"gpt-image-2-text-to-image": 0.5}) == 1.5
+    model = "gpt-image-2-text-to-image"
+    assert cost_of("kie", ImageRequest(prompt="a kite", model=model, options={"n": 3}), {model: 0.5}) == 1.5
 
 
 @pytest.mark.parametrize("prices", [[], "0.04", {"m": "cheap"}, {"m": -1}, {"m": True}, {"m": float("inf")}])

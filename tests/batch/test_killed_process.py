@@ -21,34 +21,21 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 ROWS = 80
 
 
-class Starts:
-    """Starts of one batch, each in a process of its own."""
-
-    def __init__(self, connection: dict[str, Any], arguments: dict[str, Any], folder: Path) -> None:
-        self._environment = {
-            **os.environ,
-            "AIRFLOW_CONN_IMAGETASKS_DEFAULT": json.dumps({"conn_type": "imagetasks", **connection}),
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-        }
-        self._arguments = folder / "arguments"
-        self._arguments.write_text(json.dumps(arguments))
-        self.output = folder / "output"
-
-    @contextmanager
-    def begin(self) -> Iterator[subprocess.Popen[bytes]]:
-        with self._arguments.open("rb") as arguments, self.output.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.batch.killed_start"],
-                stdin=arguments,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=self._environment,
-            )
-            try:
-                yield process
-            finally:
-                process.kill()
-                process.wait()
+@contextmanager
+def started(arguments: dict[str, Any], connection: dict[str, Any], output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the batch in a process of its own, which is killed in the end if it still runs."""
+    own = {
+        "AIRFLOW_CONN_IMAGETASKS_DEFAULT": json.dumps({"conn_type": "imagetasks", **connection}),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    command = [sys.executable, "-m", "tests.batch.killed_start", json.dumps(arguments)]
+    with output.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **own})
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.parametrize("service_name", ["acedatacloud", "aigptimage"], indirect=True)
@@ -61,21 +48,20 @@ def test_killed_three_times_every_row_is_submitted_once(
         "output_path": f"file://{tmp_path}",
         "options": options,
     }
-    (tmp_path / "around").mkdir()
+    output = tmp_path / "output"
     # AI GPT Image answers for one image task at a time, and few a minute in its free tier.
     connection = {**connection, "extra": {**connection["extra"], "query_rate": "100/s"}}
-    starts = Starts(connection, arguments, tmp_path / "around")
     for killed_at in (10, 40, 65):
-        with starts.begin() as process:
+        with started(arguments, connection, output) as process:
             while image_service.stats()["dialects"][service_name]["created"] < killed_at:
-                assert process.poll() is None, starts.output.read_text()[-2000:]
+                assert process.poll() is None, output.read_text()[-2000:]
                 time.sleep(0.005)
-    with starts.begin() as process:
+    with started(arguments, connection, output) as process:
         process.wait(90)
 
-    output = starts.output.read_text()
-    result = json.loads(output.splitlines()[-1])
-    assert (result["total"], result["succeeded"]) == (ROWS, ROWS), output[-2000:]
+    said = output.read_text()
+    result = json.loads(said.splitlines()[-1])
+    assert (result["total"], result["succeeded"]) == (ROWS, ROWS), said[-2000:]
     assert image_service.stats()["dialects"][service_name]["created"] == ROWS
     rows = manifest_rows(result["manifest"])
     assert len({row["image_task_id"] for row in rows}) == ROWS

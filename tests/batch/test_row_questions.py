@@ -6,14 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_imagetasks.batch.row_questions import Answered, RowQuestion, RowQuestions, Unreadable
 from airflow_provider_imagetasks.exceptions import (
-    AuthenticationError,
     ImageTaskError,
     QuotaExceededError,
     ServiceUnavailableError,
@@ -21,7 +19,7 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.polling.status_requests import FAILED_READS
 from airflow_provider_imagetasks.services.inline_ids import inline_id
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
-from airflow_provider_imagetasks.transports.selection import open_async_transport
+from airflow_provider_imagetasks.transports import open_async_transport
 from tests.batch.batches import arguments
 from tests.polled_accounts import Records, account, names, until
 from tests.scripted_server import Reply, ScriptedServer, Step
@@ -36,11 +34,11 @@ pytestmark = pytest.mark.usefixtures("no_proxy")
 class Asking:
     """Questions for a batch of which each row has the id of its position, at a server."""
 
-    def __init__(self, server: ScriptedServer, path: Path, **fields: object) -> None:
+    def __init__(self, server: ScriptedServer, path: Path) -> None:
         self.read: dict[int, ImageTask] = {}
         self.failed: dict[int, ImageTaskError] = {}
         self._news = asyncio.Event()
-        given = arguments(path, account=account(server.url, **fields), poll_interval=INTERVAL)
+        given = arguments(path, account=account(server.url), poll_interval=INTERVAL)
         self._transport = open_async_transport(given.account)
         self.questions = RowQuestions(given, self._transport.run, news=self._news, log=logging.getLogger(__name__))
 
@@ -85,12 +83,15 @@ def server(records: Records, request: pytest.FixtureRequest) -> Iterator[Scripte
         yield running
 
 
+@pytest.fixture
+async def asking(server: ScriptedServer, tmp_path: Path) -> Asking:
+    return Asking(server, tmp_path)
+
+
 async def test_rows_are_asked_for_together_and_again_until_they_are_over(
-    server: ScriptedServer, records: Records, tmp_path: Path
+    asking: Asking, records: Records, server: ScriptedServer
 ) -> None:
     records.finished_after = 2
-    asking = Asking(server, tmp_path)
-
     await asking.run(*names(60))
 
     assert len(asking.read) == 60
@@ -98,79 +99,18 @@ async def test_rows_are_asked_for_together_and_again_until_they_are_over(
     assert len(records.groups) <= 8
 
 
-@pytest.mark.parametrize("server", [[DOWN] * (FAILED_READS - 1)], indirect=True)
-async def test_a_service_that_is_away_for_a_while_does_not_end_the_start(
-    server: ScriptedServer, tmp_path: Path
-) -> None:
-    asking = Asking(server, tmp_path)
-
-    await asking.run("a", "b")
-
-    assert len(asking.read) == 2
-    assert len(server.requests) == FAILED_READS
-
-
 @pytest.mark.parametrize("server", [[DOWN] * FAILED_READS], indirect=True)
-async def test_one_that_stays_away_does(server: ScriptedServer, tmp_path: Path) -> None:
+async def test_a_service_that_stays_away_ends_the_start(asking: Asking, server: ScriptedServer) -> None:
     with pytest.raises(ServiceUnavailableError):
-        await Asking(server, tmp_path).run("a", "b")
+        await asking.run("a", "b")
 
     assert len(server.requests) == FAILED_READS
-
-
-@pytest.mark.parametrize(
-    "server",
-    [
-        [Reply({"error": {"code": "too_many_requests"}}, status=429, headers={"Retry-After": "0.15"})]
-        * (FAILED_READS + 1)
-    ],
-    indirect=True,
-)
-async def test_refusals_by_rate_pause_the_account_and_never_end_the_start(
-    server: ScriptedServer, tmp_path: Path
-) -> None:
-    asking = Asking(server, tmp_path)
-
-    await asking.run("a", "b")
-
-    assert len(asking.read) == 2
-    pauses = [later.at - earlier.at for earlier, later in pairwise(server.requests)]
-    assert len(pauses) == FAILED_READS + 1
-    assert min(pauses) > 0.1
-
-
-async def test_a_row_that_the_service_does_not_like_does_not_hurt_the_others(
-    server: ScriptedServer, records: Records, tmp_path: Path
-) -> None:
-    records.poisonous = {"b"}
-    asking = Asking(server, tmp_path)
-
-    await asking.run("a", "b", "c")
-
-    assert sorted(asking.read) == [0, 2]
-    assert not asking.failed[1].retryable
-    # The picture may be paid for: only its record could say that it is not.
-    assert asking.failed[1].billed == "unknown"
-
-
-async def test_a_key_that_stays_refused_ends_the_start_and_says_nothing_of_money(
-    server: ScriptedServer, records: Records, tmp_path: Path
-) -> None:
-    records.keys = {"another"}
-
-    with pytest.raises(AuthenticationError) as refused:
-        await Asking(server, tmp_path).run("a")
-
-    assert len(server.requests) == 2
-    assert refused.value.billed == "unknown"
 
 
 @pytest.mark.parametrize("server", [[Reply({"error": {"code": "used_up"}}, status=403)]], indirect=True)
 async def test_a_balance_that_is_used_up_ends_the_start_and_not_the_rows(
-    server: ScriptedServer, tmp_path: Path
+    asking: Asking, server: ScriptedServer
 ) -> None:
-    asking = Asking(server, tmp_path)
-
     with pytest.raises(QuotaExceededError) as refused:
         await asking.run("a", "b")
 
@@ -179,9 +119,8 @@ async def test_a_balance_that_is_used_up_ends_the_start_and_not_the_rows(
 
 
 async def test_what_came_with_the_answer_of_its_submission_is_not_asked_for(
-    server: ScriptedServer, tmp_path: Path
+    asking: Asking, server: ScriptedServer
 ) -> None:
-    asking = Asking(server, tmp_path)
     images = (GeneratedImage(index=0, url="https://pictures.example/a.png"),)
     finished = ImageTask(id="", service="acedatacloud", state=TaskState.SUCCEEDED, images=images)
 
@@ -205,9 +144,8 @@ def test_young_image_tasks_are_asked_for_often_and_after_a_failure_none_is(
 
 
 async def test_only_rows_that_the_service_calls_running_are_overdue(
-    server: ScriptedServer, records: Records, tmp_path: Path
+    asking: Asking, records: Records, server: ScriptedServer
 ) -> None:
-    asking = Asking(server, tmp_path)
     records.finished_after = 10**6
     asking.questions.add(7, "not-asked", time.time() + 999)
     assert asking.questions.overdue(-9999) == []
@@ -221,9 +159,8 @@ async def test_only_rows_that_the_service_calls_running_are_overdue(
 
 
 async def test_all_that_is_open_is_asked_for_once_more_before_it_counts_as_asked(
-    server: ScriptedServer, tmp_path: Path
+    asking: Asking, server: ScriptedServer
 ) -> None:
-    asking = Asking(server, tmp_path)
     asking.questions.add(0, "a", time.time() - 9999)
     moment = time.time()
     asking.questions.ask_all_now()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,13 +29,13 @@ from airflow_provider_imagetasks.batch.segments import Intent, read_intents
 from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.exceptions import (
     ContentPolicyError,
-    ImageTaskError,
-    QuotaExceededError,
     UnknownOutcomeError,
 )
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.wire import Flow
 from tests.batch.batches import ACCOUNT, Easel, Studio, arguments, intents, opened
+
+TWENTY = [f"row-{number}" for number in range(20)]
 
 
 class Group:
@@ -96,25 +97,7 @@ async def test_what_is_not_taken_or_not_answered_is_told_as_that(groups: Any) ->
     assert [one.taken for one in group.on_record()] == [False, True]
 
 
-async def test_nothing_more_of_a_group_leaves_once_it_is_stopped(groups: Any) -> None:
-    group = groups([f"row-{number}" for number in range(20)])
-    group.service.gates = {f"row-{number}": asyncio.Event() for number in range(20)}
-    told = group.submit()
-    group.service.gates["row-3"].set()
-    await anext(told)
-    group.submissions.stop()
-    for gate in group.service.gates.values():
-        gate.set()
-
-    rest = [type(outcome) async for outcome in told]
-
-    # Eight leave at a time, and the ninth had the place of the one that was answered.
-    assert len(group.service.submitted) in (8, 9)
-    assert rest.count(Withheld) == 20 - len(group.service.submitted)
-    assert [one.taken for one in group.on_record()].count(False) == rest.count(Withheld)
-
-
-async def test_one_that_waits_for_the_rate_does_not_leave_either(groups: Any) -> None:
+async def test_one_that_waits_for_the_rate_does_not_leave_once_the_group_is_stopped(groups: Any) -> None:
     account = replace(ACCOUNT, submit_rate=Rate((Window(1, 0.2),)))
     group = groups(["first", "second"], account=account)
     told = group.submit()
@@ -123,16 +106,7 @@ async def test_one_that_waits_for_the_rate_does_not_leave_either(groups: Any) ->
 
     assert [type(outcome) async for outcome in told] == [Withheld]
     assert group.service.submitted == ["first"]
-
-
-async def test_a_balance_that_is_used_up_stops_all_that_wait_for_a_place(groups: Any) -> None:
-    group = groups([f"row-{number}" for number in range(20)])
-    group.service.answers = {f"row-{number}": QuotaExceededError("empty") for number in range(20)}
-
-    ends = [type(outcome) async for outcome in group.submit()]
-
-    assert len(group.service.submitted) <= 8
-    assert ends.count(Withheld) == 20 - len(group.service.submitted)
+    assert [one.taken for one in group.on_record()] == [True, False]
 
 
 async def test_one_that_is_made_over_again_and_withheld_may_have_been_taken_before(groups: Any) -> None:
@@ -141,15 +115,6 @@ async def test_one_that_is_made_over_again_and_withheld_may_have_been_taken_befo
 
     assert [type(outcome) async for outcome in group.submit(1)] == [Withheld, Withheld]
     assert [one.taken for one in group.on_record()] == [False, True]
-
-
-async def test_nothing_leaves_where_the_intents_cannot_be_kept(groups: Any) -> None:
-    group = groups(["a"])
-    group.batch.folder.write("life.json", b'{"schema": 1, "generation": 0, "max_tries": 2, "start": "another"}')
-
-    with pytest.raises(ImageTaskError, match="Another start"):
-        [outcome async for outcome in group.submit()]
-    assert (group.service.submitted, group.submissions.under_way) == ([], 0)
 
 
 async def test_trouble_with_one_row_keeps_no_other_id_from_the_record(groups: Any) -> None:
@@ -187,14 +152,6 @@ async def look(
     return await submissions.look(run, known)
 
 
-def ends(found: list[Searched]) -> dict[type[Searched], list[int]]:
-    """Return the rows by what became of them."""
-    rows: dict[type[Searched], list[int]] = {}
-    for end in found:
-        rows.setdefault(type(end), []).append(end.intent.index)
-    return rows
-
-
 async def test_what_carries_the_trace_id_was_taken() -> None:
     (found,) = await look(Easel(["key-0"]), grace=60)
 
@@ -202,19 +159,30 @@ async def test_what_carries_the_trace_id_was_taken() -> None:
     assert (found.task.id, found.intent.index, found.intent.image_task_id) == ("id-of-key-0-0", 0, "id-of-key-0-0")
 
 
-async def test_what_is_absent_beside_others_of_the_batch_was_never_taken() -> None:
-    assert ends(await look(Easel(["key-0"]))) == {Found: [0], NeverTaken: [1]}
+MANY = [f"key-{number}" for number in range(10)]
 
 
-async def test_one_that_was_certainly_taken_proves_it_too() -> None:
-    assert ends(await look(Easel(["known"]), known="known")) == {NeverTaken: [0, 1]}
+@pytest.mark.parametrize(
+    ("service", "how", "expected"),
+    [
+        pytest.param(Easel(["key-0"]), {}, {Found: 1, NeverTaken: 1}, id="absent beside others of the batch"),
+        pytest.param(Easel(["known"]), {"known": "known"}, {NeverTaken: 2}, id="absent beside one certainly taken"),
+        pytest.param(Easel(), {"known": "known"}, {Unknown: 2}, id="trace ids may not be kept, so absence is no proof"),
+        pytest.param(Easel(["key-0", "key-0"]), {"rows": 1}, {Unknown: 1}, id="several of one trace id are no answer"),
+        pytest.param(Easel(finds=False, repeats=True), {"age": 3000}, {NeverTaken: 2}, id="a key is given again"),
+        pytest.param(Easel(finds=False, repeats=True), {"age": 4000}, {Unknown: 2}, id="but only within the hour"),
+        pytest.param(Easel(finds=False), {"grace": 60}, {Unknown: 2}, id="a service that cannot tell, at once"),
+        pytest.param(Easel(MANY), {"rows": 120}, {Found: 10, NeverTaken: 110}, id="pages, and one proof serves all"),
+    ],
+)
+async def test_what_was_not_answered_was_taken_or_never_or_nobody_knows(
+    service: Easel, how: dict[str, Any], expected: dict[type[Searched], int]
+) -> None:
+    found = await look(service, **how)
 
-
-async def test_absence_proves_nothing_where_the_service_may_not_keep_trace_ids() -> None:
-    found = await look(Easel(), known="known")
-
-    assert ends(found) == {Unknown: [0, 1]}
-    assert {end.error.billed for end in found if isinstance(end, Unknown)} == {"unknown"}
+    assert Counter(type(end) for end in found) == expected
+    assert all((end.intent.index < len(service.known)) is isinstance(end, Found) for end in found if Found in expected)
+    assert {end.error.billed for end in found if isinstance(end, Unknown)} <= {"unknown"}
 
 
 async def test_nothing_is_said_of_the_absent_before_the_service_had_time_to_write_it_down() -> None:
@@ -225,22 +193,3 @@ async def test_nothing_is_said_of_the_absent_before_the_service_had_time_to_writ
     assert await submissions.look(run, "known") == []
     assert len(submissions) == 1
     assert not submissions.is_due()
-
-
-async def test_several_image_tasks_of_one_trace_id_are_no_answer() -> None:
-    assert ends(await look(Easel(["key-0", "key-0"]), rows=1)) == {Unknown: [0]}
-
-
-async def test_a_service_that_knows_the_key_is_given_it_again_within_the_hour() -> None:
-    assert ends(await look(Easel(finds=False, repeats=True), age=3000)) == {NeverTaken: [0, 1]}
-    assert ends(await look(Easel(finds=False, repeats=True), age=4000)) == {Unknown: [0, 1]}
-
-
-async def test_a_service_that_cannot_tell_leaves_it_unknown_at_once() -> None:
-    assert ends(await look(Easel(finds=False), grace=60)) == {Unknown: [0, 1]}
-
-
-async def test_many_are_looked_for_in_pages_and_one_proof_serves_all() -> None:
-    found = await look(Easel([f"key-{number}" for number in range(10)]), rows=120)
-
-    assert {end: len(rows) for end, rows in ends(found).items()} == {Found: 10, NeverTaken: 110}

@@ -100,8 +100,9 @@ async def test_a_refused_key_ends_the_start_and_leaves_the_rows_open(
 ) -> None:
     service.before_answer = lambda: service.records.keys.add("another")
 
-    with pytest.raises(AuthenticationError):
+    with pytest.raises(AuthenticationError) as refused:
         await start(["a", "b"])
+    assert refused.value.billed == "unknown"
     assert outcomes(tmp_path) == {}
 
     service.records.keys.clear()

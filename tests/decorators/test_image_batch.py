@@ -30,6 +30,7 @@ def run(runner: TaskRunner, output_folder: str, function: Any, **how: Any) -> An
 
 
 def prompts(subject: str) -> list[str]:
+    CALLS.append(1)
     return [f"a {subject}", f"two {subject}s"]
 
 
@@ -39,20 +40,15 @@ def requests(subject: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize(("function", "expected"), [(prompts, ["a kite", "two kites"]), (requests, ["a kite"])])
-def test_what_the_function_returns_is_submitted(
+def test_what_the_function_returns_is_submitted_and_it_runs_only_until_its_rows_are_frozen(
     runner: TaskRunner, output_folder: str, image_service: LocalImageService, function: Any, expected: list[str]
 ) -> None:
+    CALLS.clear()
     run(runner, output_folder, function)
+    assert runner.xcoms[("batch", "image_batch")]["total"] == 2
+    run(runner, output_folder, function, try_number=2)
 
     assert sorted(entry["prompt"] for entry in image_service.stats()["created"]) == expected
-    assert runner.xcoms[("batch", "image_batch")]["total"] == 2
-
-
-def test_the_function_runs_only_until_its_rows_are_frozen(runner: TaskRunner, output_folder: str) -> None:
-    CALLS.clear()
-    run(runner, output_folder, requests)
-    run(runner, output_folder, requests, try_number=2)
-
     assert len(CALLS) == 1
 
 

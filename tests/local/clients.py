@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,21 @@ def picture_file(colour: tuple[int, ...] = (200, 30, 160), *, size=(64, 64), med
 
 def picture_at(url: str) -> Image.Image:
     return Image.open(io.BytesIO(requests.get(url, timeout=10).content))
+
+
+def seen(ask: Callable[[], requests.Response]) -> int | str:
+    """Return what a client sees: the HTTP status of a good answer, or a word for what is none."""
+    try:
+        answer = ask()
+    except requests.exceptions.ChunkedEncodingError:
+        return "half"
+    except requests.ConnectionError:
+        return "cut"
+    except requests.Timeout:
+        return "nothing"
+    if answer.headers["Content-Type"].startswith("text/html"):
+        return f"page {answer.status_code}"
+    return "garbage" if answer.text == '{"task_' else answer.status_code
 
 
 @dataclass
@@ -56,9 +73,7 @@ class TasksApiClient(Client):
         whole = {"model": "gpt-image-2", "prompt": prompt, "async": True, "image": image, "size": "64x64", **body}
         return self.request("POST", "/openai/images/edits", json=whole)
 
-    def edit_files(
-        self, prompt: str, images: list[bytes], *, mask: bytes | None = None, **fields: str
-    ) -> requests.Response:
+    def edit_files(self, prompt: str, images: list[bytes], *, mask: bytes | None = None, **fields: str):
         parts = [("image", (f"image-{number}.png", image)) for number, image in enumerate(images)]
         parts += [] if mask is None else [("mask", ("mask.png", mask))]
         data = {"model": "gpt-image-2", "prompt": prompt, "async": "true", "size": "64x64", **fields}
@@ -85,14 +100,7 @@ class JobsApiClient(Client):
     """Asks AI GPT Image or kie."""
 
     def submit(
-        self,
-        prompt: str,
-        *,
-        request_id: str | None = None,
-        timeout: float = 10,
-        model: str = "gpt-image-2-text-to-image",
-        callback: Any = None,
-        **order: Any,
+        self, prompt: str, *, request_id=None, timeout=10, model="gpt-image-2-text-to-image", callback=None, **order
     ) -> requests.Response:
         headers = {} if request_id is None else {"X-Request-ID": request_id}
         body: dict[str, Any] = {"model": model, "input": {"prompt": prompt, **order}}
@@ -104,3 +112,6 @@ class JobsApiClient(Client):
 
     def record(self, task_id: str) -> dict[str, Any]:
         return dict(self.query(task_id).json()["data"])
+
+    def urls(self, task_id: str) -> list[str]:
+        return list(json.loads(self.record(task_id)["resultJson"])["resultUrls"])

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import json
 import queue
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from airflow_provider_imagetasks.local import LocalImageService
 from tests.local.clients import JobsApiClient, TasksApiClient
+from tests.scripted_server import ReceivedRequest, Reply, ScriptedServer
 
 
 @pytest.fixture(scope="session")
@@ -58,19 +56,9 @@ def receiver() -> Iterator[tuple[str, queue.Queue]]:
     """The URL of a server for callbacks, and the bodies and headers that it received."""
     received: queue.Queue = queue.Queue()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            received.put((json.loads(self.rfile.read(int(self.headers["Content-Length"]))), self.headers))
-            self.send_response(200)
-            self.end_headers()
+    def receive(request: ReceivedRequest) -> Reply:
+        received.put((request.body, request.headers))
+        return Reply()
 
-        def log_message(self, *arguments):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/done", received
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with ScriptedServer(otherwise=receive) as server:
+        yield f"{server.url}/done", received

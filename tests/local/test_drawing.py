@@ -19,11 +19,8 @@ def test_text_and_index_decide_the_picture():
 
 
 def test_a_colour_word_is_to_be_seen():
-    def reds(text):
-        pixels = Image.open(io.BytesIO(picture(text))).convert("RGB").get_flattened_data()
-        return sum(1 for red, green, blue in pixels if red > 180 and green < 90 and blue < 90)
-
-    assert reds("a red kite") > 100
+    pixels = Image.open(io.BytesIO(picture("a red kite"))).convert("RGB").get_flattened_data()
+    assert sum(1 for red, green, blue in pixels if red > 180 and green < 90 and blue < 90) > 100
 
 
 @pytest.mark.parametrize("media_format", ["png", "jpeg", "webp"])
@@ -34,19 +31,10 @@ def test_any_size_can_be_drawn(size, media_format):
     assert (drawn.size, drawn.format) == (size, media_format.upper())
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "風の中の赤い凧",
-        "ein Käfer \u2013 süß",
-        "مرحبا بالعالم",
-        "😀👩‍👩‍👧",
-        "\ud800\x00\x1b[31m",
-        "a\nb\tc",
-        "W" * 5000,
-        "凧" * 5000,
-    ],
-)
+FOREIGN = ["風の中の赤い凧", "ein Käfer \u2013 süß", "مرحبا بالعالم", "😀👩‍👩‍👧"]
+ODD = ["", "\ud800\x00\x1b[31m", "a\nb\tc", "W" * 5000, "凧" * 5000]
+
+
+@pytest.mark.parametrize("text", FOREIGN + ODD)
 def test_any_text_can_be_written(text):
     assert picture(text)

@@ -26,27 +26,13 @@ def test_the_command_announces_its_url_and_stops_at_a_signal(stop):
         assert "double" in line
         assert requests.get(f"{url}/health", timeout=10).ok
         process.send_signal(stop)
-        assert process.wait(timeout=5) == 0
-        assert process.stderr.read() == ""
+        assert (process.wait(timeout=10), process.stderr.read()) == (0, "")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--latency", "soon"],
-        ["--create-limit", "20"],
-        ["--fail-rate", "2"],
-        ["--record-delay", "-1"],
-        ["--webhook-secret", ""],
-    ],
-)
-def test_the_command_refuses_options_that_make_no_sense(arguments, capsys):
+def test_the_command_says_what_option_makes_no_sense_and_when_the_port_is_taken(capsys):
     with pytest.raises(SystemExit, match="2"):
-        main(arguments)
-    assert "imagetasks-local: error:" in capsys.readouterr().err
-
-
-def test_the_command_says_when_the_port_is_taken(capsys):
+        main(["--latency", "soon"])
+    assert "imagetasks-local: error: a latency" in capsys.readouterr().err
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_imagetasks.local import LocalImageService
-from airflow_provider_imagetasks.local.options import RateLimit, ServiceOptions
+from airflow_provider_imagetasks.local.options import ServiceOptions
 from tests.local.clients import TasksApiClient
 
 
@@ -18,7 +18,7 @@ def test_rates_hit_their_share_and_the_same_prompts_every_time():
     codes, failed = outcomes(1)
     assert (codes, failed) == outcomes(1)
     assert codes != outcomes(2)[0]
-    assert {code: codes.count(code) > 5 for code in (200, 403, 429)} == {200: True, 403: True, 429: True}
+    assert min(codes.count(code) for code in (200, 403, 429)) > 5
     assert 0.1 < sum(failed) / len(failed) < 0.5
 
 
@@ -30,13 +30,15 @@ def test_a_latency_can_be_a_range():
     assert options.latency_of("kite 0", 0) == drawn[0]
 
 
-@pytest.mark.parametrize("notation", ["", "-1", "4-1", "nan", "inf", "1-2-3", "soon"])
-def test_a_latency_that_makes_no_sense_is_refused(notation):
-    with pytest.raises(ValueError, match="latency"):
-        ServiceOptions(latency=notation)
-
-
-@pytest.mark.parametrize("notation", ["", "20", "0/1s", "20/0s", "a/b", "-1/1s"])
-def test_a_rate_limit_that_makes_no_sense_is_refused(notation):
-    with pytest.raises(ValueError, match="rate limit"):
-        RateLimit.parse(notation)
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("latency", value) for value in ("", "-1", "4-1", "nan", "inf", "1-2-3", "soon")),
+        *(("create_limit", value) for value in (" ", "20", "0/1s", "20/0s", "a/b", "-1/1s")),
+        *(("query_limit", "20"), ("fail_rate", 2), ("refuse_rate", -0.1), ("rate_limit_rate", 1.1)),
+        *(("max_active", 0), ("keep_tasks", 0), ("record_delay", -1), ("webhook_secret", "")),
+    ],
+)
+def test_what_makes_no_sense_is_refused(option, value):
+    with pytest.raises(ValueError, match="rate limit" if option.endswith("limit") else option):
+        ServiceOptions(**{option: value})

@@ -17,19 +17,12 @@ from airflow_provider_imagetasks.local import LocalImageService
 TESTING = Path(__file__).parents[2] / "docs" / "testing.md"
 
 
-def pytest_in(folder: Path, *arguments: str) -> str:
+def pytest_in(folder: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "PYTEST_"))}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    finished = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return finished.stdout
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    finished = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return finished.stdout + finished.stderr
 
 
 def test_pytest_finds_it_by_an_entry_point() -> None:
@@ -49,33 +42,16 @@ def test_a_run_that_does_not_ask_for_it_imports_next_to_nothing() -> None:
     assert finished.stdout.strip() == str([*ours, "airflow_provider_imagetasks.local.pytest_plugin"])
 
 
-def test_a_fixture_of_the_same_name_wins(tmp_path: Path) -> None:
-    (tmp_path / "test_own.py").write_text(
-        "import pytest\n"
-        "@pytest.fixture\n"
-        "def image_service():\n"
-        "    return 'mine'\n"
-        "def test_it(image_service):\n"
-        "    assert image_service == 'mine'\n"
-    )
-
-    assert "1 passed" in pytest_in(tmp_path)
-
-
 def test_a_connection_says_which_service_and_where(image_service: LocalImageService) -> None:
     connection = json.loads(image_service.connection("kie", max_active_tasks=2))
 
-    assert connection["conn_type"] == "imagetasks"
-    assert connection["host"] == f"{image_service.url}/kie"
+    assert (connection["conn_type"], connection["host"]) == ("imagetasks", f"{image_service.url}/kie")
     assert connection["extra"] == {"service": "kie", "max_active_tasks": 2}
-
-
-def test_a_service_that_it_does_not_speak_for_is_named(image_service: LocalImageService) -> None:
     with pytest.raises(ValueError, match=r"'dalle'; known are local, acedatacloud"):
         image_service.connection("dalle")
 
 
-def test_what_one_test_did_the_next_does_not_see(tmp_path: Path) -> None:
+def test_what_one_test_did_the_next_does_not_see_and_a_fixture_of_the_same_name_wins(tmp_path: Path) -> None:
     one = (
         "import json, urllib.request\n"
         "def test_{}(image_service):\n"
@@ -88,8 +64,10 @@ def test_what_one_test_did_the_next_does_not_see(tmp_path: Path) -> None:
         "    assert len(image_service.tasks) == 1\n"
     )
     (tmp_path / "test_two.py").write_text(one.format("first") + one.format("second"))
+    own = "import pytest\n@pytest.fixture\ndef image_service():\n    return 'mine'\n"
+    (tmp_path / "test_own.py").write_text(own + "def test_it(image_service):\n    assert image_service == 'mine'\n")
 
-    assert "2 passed" in pytest_in(tmp_path)
+    assert "3 passed" in pytest_in(tmp_path)
 
 
 @pytest.mark.system

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,47 +11,37 @@ from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
 from airflow_provider_imagetasks.files import fetching
-from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.local import LocalImageService
-from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator
-from airflow_provider_imagetasks.tasks import ImageRequest
 from tests import hostile_files
 from tests.hostile_files import Answer
-from tests.task_runner import Outcome, TaskRunner
+from tests.image_dag import ImageDag
+from tests.task_runner import Outcome
 
 pytestmark = pytest.mark.parametrize("service_name", ["acedatacloud", "kie"], indirect=True)
+Fetched = Callable[..., Outcome]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where pictures are to be stored."""
-    return tmp_path / "pictures"
-
-
-@pytest.fixture
-def fetched(
-    runner: TaskRunner, connection: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Outcome]:
+def fetched(dag: ImageDag, monkeypatch: pytest.MonkeyPatch) -> Fetched:
     """Submit a prompt, then run the download operator on it; give the prompt again to retry the same image task."""
     monkeypatch.setattr(fetching, "FIRST_PAUSE", 0)
-    monkeypatch.setenv("AIRFLOW_CONN_OF_THE_TEST", json.dumps({"conn_type": "imagetasks", **connection}))
     submitted: dict[str, str] = {}
 
-    def run(prompt: str, **fields: Any) -> Outcome:
-        runner.connections["imagetasks_default"]["extra"].update(fields)
+    def run(prompt: str = "a kite", **fields: Any) -> Outcome:
+        dag.runner.connections["imagetasks_default"]["extra"].update(fields)
         if prompt not in submitted:
-            submitted[prompt] = ImageTaskHook("of_the_test").submit(ImageRequest(prompt=prompt)).id
-        return runner.run(
-            lambda: ImageTaskDownloadOperator(
-                task_id="save", image_task_id=submitted[prompt], output_path=f"file://{folder}", retries=2
-            )
-        )
+            submitted[prompt] = dag.submitted(prompt)
+        return dag.save(submitted[prompt], retries=2)
 
     return run
 
 
-def stored(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+def refused_for_good(outcome: Outcome, dag: ImageDag, said: str) -> None:
+    assert outcome.state == "failed"
+    assert isinstance(outcome.error, UnsafeResultError)
+    assert said in str(outcome.error)
+    assert dag.image_task_id in str(outcome.error)
+    assert dag.stored == []
 
 
 @pytest.mark.parametrize(
@@ -69,127 +58,78 @@ def stored(folder: Path) -> list[str]:
     ids=["svg", "page", "huge", "redirect-loop", "redirect-to-metadata", "redirect-to-loopback", "redirect-to-file"],
 )
 def test_a_file_that_may_never_be_stored_is_refused_for_good(
-    image_service: LocalImageService, fetched: Callable[..., Outcome], folder: Path, answer: Answer, said: str
+    image_service: LocalImageService, dag: ImageDag, fetched: Fetched, answer: Answer, said: str
 ) -> None:
     image_service.answer_downloads(answer)
 
-    refused_for_good(fetched("a kite"), folder, said)
+    refused_for_good(fetched(), dag, said)
 
 
-def test_a_small_file_with_a_giant_picture_is_refused_for_good(
-    image_service: LocalImageService, fetched: Callable[..., Outcome], folder: Path
-) -> None:
-    image_service.answer_downloads(hostile_files.file(hostile_files.bomb()))
-
-    refused_for_good(fetched("a kite"), folder, "pixels")
-
-
-@pytest.mark.parametrize(
-    ("address", "said"),
-    [
-        ("http://10.0.0.5/picture.png", "10.0.0.5"),
-        ("http://[::1]/picture.png", "::1"),
-        ("http://2130706433/picture.png", "2130706433"),
-        ("file:///etc/passwd", "file: address"),
-        ("ftp://example.com/picture.png", "ftp: address"),
-    ],
-)
-def test_an_address_that_may_never_be_fetched_is_refused_for_good(
-    fetched: Callable[..., Outcome], folder: Path, address: str, said: str
-) -> None:
-    refused_for_good(fetched(f"a kite [result-url={address}]"), folder, said)
-
-
-def refused_for_good(outcome: Outcome, folder: Path, said: str) -> None:
-    assert outcome.state == "failed"
-    assert isinstance(outcome.error, UnsafeResultError)
-    assert said in str(outcome.error)
-    assert stored(folder) == []
-
-
-@pytest.mark.parametrize("directive", ["[file-truncated={}]", "[file-404={}]", "[file-500={}]"])
-def test_what_a_retry_may_mend_is_completed_by_one(
-    fetched: Callable[..., Outcome], folder: Path, directive: str
-) -> None:
-    completed_by_a_retry(fetched, folder, f"a kite {directive.format(fetching.ATTEMPTS)}")
-
-
-def test_a_page_in_the_disguise_of_a_picture_may_be_mended_by_a_retry(
-    image_service: LocalImageService, fetched: Callable[..., Outcome], folder: Path
-) -> None:
-    disguised = hostile_files.file(hostile_files.PNG_SIGNATURE + hostile_files.HTML)
-    image_service.answer_downloads(hostile_files.once(disguised))
-
-    completed_by_a_retry(fetched, folder, "a kite")
-
-
-def completed_by_a_retry(fetched: Callable[..., Outcome], folder: Path, prompt: str) -> None:
-    first = fetched(prompt)
-    assert isinstance(first.error, DownloadError)
-    assert stored(folder) == []
-    assert first.state == "up_for_retry"
-
-    second = fetched(prompt)
-    assert second.state == "success"
-    assert len(stored(folder)) == 1
-
-
-def test_a_result_without_end_is_cut_off(
-    image_service: LocalImageService,
-    fetched: Callable[..., Outcome],
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_result_without_end_is_cut_off_and_refused_for_good(
+    image_service: LocalImageService, dag: ImageDag, fetched: Fetched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetching, "LARGEST_BYTES", 100_000)
     image_service.answer_downloads(hostile_files.endless)
 
-    outcome = fetched("a kite")
-
-    assert isinstance(outcome.error, UnsafeResultError)
-    assert stored(folder) == []
+    refused_for_good(fetched(), dag, "100,000")
 
 
-def test_a_redirect_to_a_place_that_is_allowed_is_followed(
-    image_service: LocalImageService, fetched: Callable[..., Outcome], folder: Path
+@pytest.mark.parametrize(
+    ("address", "fields", "said"),
+    [
+        ("http://10.0.0.5/picture.png", {}, "10.0.0.5"),
+        ("http://[::1]/picture.png", {}, "::1"),
+        ("http://2130706433/picture.png", {}, "2130706433"),
+        ("file:///etc/passwd", {}, "file: address"),
+        ("ftp://example.com/picture.png", {}, "ftp: address"),
+        ("https://cdn.example.org/picture.png", {"download_hosts": "cdn.example.com"}, "download_hosts"),
+    ],
+)
+def test_an_address_that_may_never_be_fetched_is_refused_for_good(
+    dag: ImageDag, fetched: Fetched, address: str, fields: dict[str, str], said: str
 ) -> None:
-    image_service.answer_downloads(hostile_files.redirect_to_the_picture)
-
-    assert fetched("a kite").state == "success"
-    assert len(stored(folder)) == 1
+    refused_for_good(fetched(f"a kite [result-url={address}]", **fields), dag, said)
 
 
-def test_the_type_is_told_by_the_content_and_not_by_the_header(
-    image_service: LocalImageService, fetched: Callable[..., Outcome], folder: Path
+def completed_by_a_retry(dag: ImageDag, fetched: Fetched, prompt: str = "a kite") -> None:
+    first = fetched(prompt)
+    assert (first.state, dag.stored) == ("up_for_retry", [])
+    assert isinstance(first.error, DownloadError)
+    assert dag.image_task_id in str(first.error)
+
+    assert fetched(prompt).state == "success"
+    assert len(dag.stored) == 1
+
+
+@pytest.mark.parametrize("directive", ["file-truncated", "file-404", "file-500"])
+def test_what_a_retry_may_mend_is_completed_by_one(dag: ImageDag, fetched: Fetched, directive: str) -> None:
+    completed_by_a_retry(dag, fetched, f"a kite [{directive}={fetching.ATTEMPTS}]")
+
+
+def test_a_page_in_the_disguise_of_a_picture_may_be_mended_by_a_retry(
+    image_service: LocalImageService, dag: ImageDag, fetched: Fetched
 ) -> None:
-    image_service.answer_downloads(hostile_files.announced_as("text/html"))
+    disguised = hostile_files.file(hostile_files.PNG_SIGNATURE + hostile_files.HTML)
+    image_service.answer_downloads(hostile_files.once(disguised))
 
-    assert fetched("a kite").state == "success"
-    assert stored(folder)[0].endswith(".png")
+    completed_by_a_retry(dag, fetched)
 
 
-def test_another_local_port_is_fetched_from_only_where_the_connection_allows_it(
-    fetched: Callable[..., Outcome], folder: Path
+@pytest.mark.parametrize(
+    "answer", [hostile_files.redirect_to_the_picture, hostile_files.announced_as("text/html")], ids=["redirect", "type"]
+)
+def test_a_redirect_that_is_allowed_is_followed_and_the_content_tells_the_type(
+    image_service: LocalImageService, dag: ImageDag, fetched: Fetched, answer: Answer
 ) -> None:
-    with LocalImageService(latency=0, record_delay=0) as elsewhere:
-        picture = f"{elsewhere.url}/files/not-there/0.png"
-        refused = fetched(f"one kite [result-url={picture}]")
-        allowed = fetched(f"two kites [result-url={picture}]", allow_private_hosts=True)
+    image_service.answer_downloads(answer)
 
-    assert isinstance(refused.error, UnsafeResultError)
-    assert "allow_private_hosts" in str(refused.error)
-    assert "404" in str(allowed.error)
-
-
-def test_hosts_that_are_not_listed_are_refused(fetched: Callable[..., Outcome], folder: Path) -> None:
-    outcome = fetched("a kite [result-url=https://cdn.example.org/picture.png]", download_hosts="cdn.example.com")
-
-    assert isinstance(outcome.error, UnsafeResultError)
-    assert "download_hosts" in str(outcome.error)
+    assert fetched().state == "success"
+    assert [path.suffix for path in dag.stored] == [".png"]
 
 
 @pytest.mark.parametrize("held", [1000, fetching.HELD_BYTES], ids=["on-disk", "in-memory"])
 def test_a_full_disk_is_an_error_that_a_retry_may_mend(
-    fetched: Callable[..., Outcome], folder: Path, monkeypatch: pytest.MonkeyPatch, held: int
+    dag: ImageDag, fetched: Fetched, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
     monkeypatch.setattr(fetching, "HELD_BYTES", held)
 
@@ -198,13 +138,12 @@ def test_a_full_disk_is_an_error_that_a_retry_may_mend(
             full.setattr(fetching, "_write", lambda _target, chunks, _written: write_to_a_full_device(chunks))
         else:
             full.setattr(LocalFileSystem, "pipe_file", lambda _self, _path, value: write_to_a_full_device([value]))
-        first = fetched("a kite")
-    second = fetched("a kite")
+        first = fetched()
 
     assert first.state == "up_for_retry"
     assert "No space left" in str(first.error)
-    assert second.state == "success"
-    assert len(stored(folder)) == 1
+    assert fetched().state == "success"
+    assert len(dag.stored) == 1
 
 
 def write_to_a_full_device(chunks: list[bytes]) -> None:

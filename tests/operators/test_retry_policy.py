@@ -16,13 +16,20 @@ from airflow_provider_imagetasks.exceptions import (
 )
 
 HAS_POLICIES = Version(airflow.__version__) >= Version("3.3")
+with_policies = pytest.mark.skipif(not HAS_POLICIES, reason="Airflow before 3.3 has no retry policies")
 
 
-def decide(error: BaseException) -> Any:
-    module = importlib.import_module("airflow_provider_imagetasks.operators.retry_policy")
-    return module.ImageTaskRetryPolicy().evaluate(error, 1, 3)
+def policy() -> Any:
+    return importlib.import_module("airflow_provider_imagetasks.operators.retry_policy").ImageTaskRetryPolicy()
 
 
+@pytest.mark.skipif(HAS_POLICIES, reason="this Airflow has retry policies")
+def test_an_airflow_without_policies_says_so_when_ours_is_imported() -> None:
+    with pytest.raises(ImportError):
+        policy()
+
+
+@with_policies
 @pytest.mark.parametrize(
     ("error", "action", "delay"),
     [
@@ -36,23 +43,13 @@ def decide(error: BaseException) -> Any:
     ],
 )
 def test_the_error_decides(error: BaseException, action: str, delay: timedelta | None) -> None:
-    if not HAS_POLICIES:
-        # Airflow before 3.3 has no retry policies, and says so when ours is imported.
-        with pytest.raises(ImportError):
-            decide(error)
-        return
-
-    decision = decide(error)
+    decision = policy().evaluate(error, 1, 3)
 
     assert (decision.action.value, decision.retry_delay) == (action, delay)
 
 
+@with_policies
 def test_it_survives_the_serialisation_of_a_dag() -> None:
-    if not HAS_POLICIES:
-        with pytest.raises(ImportError):
-            importlib.import_module("airflow_provider_imagetasks.operators.retry_policy")
-        return
+    ours = policy()
 
-    policy = importlib.import_module("airflow_provider_imagetasks.operators.retry_policy").ImageTaskRetryPolicy()
-
-    assert type(policy).deserialize(policy.serialize()) is not policy
+    assert type(ours).deserialize(ours.serialize()) is not ours

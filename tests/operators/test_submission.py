@@ -19,7 +19,7 @@ from airflow_provider_imagetasks.operators import submission
 from airflow_provider_imagetasks.submissions import reconciling
 from airflow_provider_imagetasks.submissions.stores import FileStore, store_for
 from tests.conftest import BY_URL
-from tests.task_runner import Outcome, TaskRunner
+from tests.image_dag import ImageDag
 
 FINDS_AGAIN = pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi", "aigptimage"], indirect=True)
 LOOKS_UP = pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi"], indirect=True)
@@ -56,78 +56,63 @@ def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 class SubmitTask:
     """The submit task of a Dag run: how Airflow starts it, and what the service made of it."""
 
-    runner: TaskRunner
+    dag: ImageDag
     image_service: LocalImageService
     monkeypatch: pytest.MonkeyPatch
 
-    def start(self, *, try_number: int = 1, max_tries: int = 2, **arguments: Any) -> Outcome:
-        arguments = {"task_id": "submit", "prompt": "a red kite", "retries": 2, **arguments}
-        make_task = lambda: operators.ImageTaskSubmitOperator(**arguments)  # noqa: E731
-        return self.runner.run(make_task, try_number=try_number, max_tries=max_tries)
-
-    def start_killed_after_the_answer(self, **arguments: Any) -> None:
-        submit_completed = ImageTaskHook.submit_completed
+    def start_killed(self, owner: type, name: str, *prompt: str, is_last: Any = bool, **how: Any) -> None:
+        """Start it, and kill it as soon as a method has done its work with an argument that is the last one."""
+        method = getattr(owner, name)
 
         def killed(*arguments: Any, **named: Any) -> None:
-            submit_completed(*arguments, **named)
-            raise Killed
-
-        with self.monkeypatch.context() as patch:
-            patch.setattr(ImageTaskHook, "submit_completed", killed)
-            assert isinstance(self.start(**arguments).error, Killed)
-
-    def start_killed_after_the_record(self) -> None:
-        write = FileStore.write
-
-        def killed(self: FileStore, record: Any) -> None:
-            write(self, record)
-            if record.image_task_id:
+            method(*arguments, **named)
+            if is_last(arguments[-1]):
                 raise Killed
 
         with self.monkeypatch.context() as patch:
-            patch.setattr(FileStore, "write", killed)
-            assert isinstance(self.start().error, Killed)
+            patch.setattr(owner, name, killed)
+            assert isinstance(self.dag.submit(*prompt, **how).error, Killed)
+
+    def start_killed_after_the_answer(self, *prompt: str, **how: Any) -> None:
+        self.start_killed(ImageTaskHook, "submit_completed", *prompt, **how)
+
+    def start_killed_after_the_record(self) -> None:
+        self.start_killed(FileStore, "write", is_last=lambda record: record.image_task_id)
 
     @property
     def created(self) -> list[str]:
         return [entry["id"] for entry in self.image_service.stats()["created"]]
 
-    @property
-    def pushed(self) -> str:
-        return str(self.runner.xcoms[("submit", "return_value")])
-
 
 @pytest.fixture
-def submit(runner: TaskRunner, image_service: LocalImageService, monkeypatch: pytest.MonkeyPatch) -> SubmitTask:
-    return SubmitTask(runner, image_service, monkeypatch)
+def submit(dag: ImageDag, image_service: LocalImageService, monkeypatch: pytest.MonkeyPatch) -> SubmitTask:
+    return SubmitTask(dag, image_service, monkeypatch)
 
 
 def test_a_retry_hands_on_what_was_submitted(submit: SubmitTask) -> None:
-    submit.start()
-    first = submit.pushed
-    submit.runner.xcoms.clear()
-    submit.start(try_number=2)
+    submit.dag.submit()
+    first = submit.dag.image_task_id
+    submit.dag.runner.xcoms.clear()
+    submit.dag.submit(try_number=2)
 
-    assert [first] == submit.created == [submit.pushed]
-    assert submit.runner.xcoms[("submit", "image_task")]["prompt"] == "a red kite"
+    assert [first] == submit.created == [submit.dag.image_task_id]
+    assert submit.dag.runner.xcoms[("submit", "image_task")]["prompt"] == "a red kite"
 
 
 def test_a_clear_makes_a_new_picture_each_time(submit: SubmitTask) -> None:
-    submit.start(try_number=1, max_tries=2)
-    submit.start(try_number=2, max_tries=3)
-    submit.start(try_number=3, max_tries=4)
-    submit.start(try_number=4, max_tries=4)
+    for try_number, max_tries in ((1, 2), (2, 3), (3, 4), (4, 4)):
+        submit.dag.submit(try_number=try_number, max_tries=max_tries)
 
     assert len(set(submit.created)) == 3
-    assert submit.pushed == submit.created[-1]
+    assert submit.dag.image_task_id == submit.created[-1]
 
 
 @pytest.mark.parametrize("max_tries", [pytest.param(2, id="a retry"), pytest.param(3, id="a Clear")])
 def test_killed_after_the_record_the_next_start_hands_it_on(submit: SubmitTask, max_tries: int) -> None:
     submit.start_killed_after_the_record()
-    submit.start(try_number=2, max_tries=max_tries)
+    submit.dag.submit(try_number=2, max_tries=max_tries)
 
-    assert submit.created == [submit.pushed]
+    assert submit.created == [submit.dag.image_task_id]
 
 
 @FINDS_AGAIN
@@ -135,15 +120,15 @@ def test_killed_after_the_record_the_next_start_hands_it_on(submit: SubmitTask, 
 def test_killed_after_the_answer_the_service_is_asked_and_nothing_is_paid_twice(submit: SubmitTask) -> None:
     submit.start_killed_after_the_answer()
 
-    assert submit.start(try_number=2).state == "success"
-    assert submit.created == [submit.pushed]
+    assert submit.dag.submit(try_number=2).state == "success"
+    assert submit.created == [submit.dag.image_task_id]
 
 
 @FINDS_AGAIN
 @pytest.mark.parametrize("keeps_records", [False])
 def test_without_a_ledger_a_clear_makes_a_new_picture(submit: SubmitTask) -> None:
-    submit.start(try_number=1, max_tries=2)
-    submit.start(try_number=2, max_tries=3)
+    submit.dag.submit()
+    submit.dag.submit(try_number=2, max_tries=3)
 
     assert len(submit.created) == 2
 
@@ -151,13 +136,13 @@ def test_without_a_ledger_a_clear_makes_a_new_picture(submit: SubmitTask) -> Non
 @CANNOT_TELL
 def test_where_the_service_cannot_tell_a_person_is_asked_and_clear_submits(submit: SubmitTask) -> None:
     submit.start_killed_after_the_answer()
-    unknown = submit.start(try_number=2)
+    unknown = submit.dag.submit(try_number=2)
 
     assert unknown.state == "failed"
     assert isinstance(unknown.error, UnknownOutcomeError)
     assert "Clear submits" in str(unknown.error)
     assert len(submit.created) == 1
-    assert submit.start(try_number=3, max_tries=4).state == "success"
+    assert submit.dag.submit(try_number=3, max_tries=4).state == "success"
     assert len(submit.created) == 2
 
 
@@ -165,14 +150,14 @@ def test_where_the_service_cannot_tell_a_person_is_asked_and_clear_submits(submi
 def test_resubmit_is_a_choice(submit: SubmitTask) -> None:
     submit.start_killed_after_the_answer(on_unknown_outcome="resubmit")
 
-    assert submit.start(try_number=2, on_unknown_outcome="resubmit").state == "success"
+    assert submit.dag.submit(try_number=2, on_unknown_outcome="resubmit").state == "success"
     assert len(submit.created) == 2
 
 
 @pytest.mark.parametrize("service_name", ["aigptimage"], indirect=True)
 def test_a_request_that_changed_never_goes_out_under_the_key_of_the_old_one(submit: SubmitTask) -> None:
     submit.start_killed_after_the_answer()
-    changed = submit.start(try_number=2, prompt="a blue boat")
+    changed = submit.dag.submit(try_number=2, prompt="a blue boat")
 
     assert isinstance(changed.error, UnknownOutcomeError)
     assert "changed" in str(changed.error)
@@ -183,44 +168,40 @@ def test_a_request_that_changed_never_goes_out_under_the_key_of_the_old_one(subm
 @WITH_AND_WITHOUT_LEDGER
 @LOOKS_UP
 def test_a_submission_that_is_not_answered_is_looked_up_at_once(submit: SubmitTask, prompt: str) -> None:
-    assert submit.start(prompt=prompt).state == "success"
-    assert submit.created == [submit.pushed]
+    assert submit.dag.submit(prompt).state == "success"
+    assert submit.created == [submit.dag.image_task_id]
 
 
 @LOOKS_UP
 @pytest.mark.parametrize("is_killed", [False, True], ids=["in the same try", "on a retry"])
-def test_it_is_looked_up_again_while_the_service_still_writes_it_down(
-    submit: SubmitTask, monkeypatch: pytest.MonkeyPatch, is_killed: bool
-) -> None:
-    monkeypatch.setattr(reconciling, "LOOK_PAUSES", (0.0, 0.2, 1.0))
+def test_it_is_looked_up_again_while_the_service_still_writes_it_down(submit: SubmitTask, is_killed: bool) -> None:
+    submit.monkeypatch.setattr(reconciling, "LOOK_PAUSES", (0.0, 0.2, 1.0))
     prompt = f"a kite [late-record=0.3]{'' if is_killed else ' [cut-after=1]'}"
     if is_killed:
-        submit.start_killed_after_the_answer(prompt=prompt)
+        submit.start_killed_after_the_answer(prompt)
 
-    assert submit.start(prompt=prompt, try_number=1 + is_killed).state == "success"
-    assert submit.created == [submit.pushed]
+    assert submit.dag.submit(prompt, try_number=1 + is_killed).state == "success"
+    assert submit.created == [submit.dag.image_task_id]
 
 
 @pytest.mark.parametrize("service_name", ["acedatacloud", "kie"], indirect=True)
 def test_after_an_unknown_outcome_a_clear_submits(submit: SubmitTask) -> None:
-    first = submit.start(prompt="a kite [cut-after=1] [late-record=60]")
+    first = submit.dag.submit("a kite [cut-after=1] [late-record=60]")
 
     assert isinstance(first.error, UnknownOutcomeError)
-    assert submit.start(prompt="a kite [cut-after=1] [late-record=60]", try_number=2, max_tries=3).state == "success"
+    assert submit.dag.submit("a kite [cut-after=1] [late-record=60]", try_number=2, max_tries=3).state == "success"
     assert len(submit.created) == 2
 
 
 @LOOKS_UP
-def test_a_service_that_cannot_be_asked_leaves_the_outcome_unknown(
-    submit: SubmitTask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_service_that_cannot_be_asked_leaves_the_outcome_unknown(submit: SubmitTask) -> None:
     def cannot_be_asked(*_arguments: Any, **_named: Any) -> Any:
         raise ServiceUnavailableError("it is down")
         yield
 
-    monkeypatch.setattr(submission, "find_submission", cannot_be_asked)
+    submit.monkeypatch.setattr(submission, "find_submission", cannot_be_asked)
 
-    outcome = submit.start(prompt="a kite [cut-after=1]")
+    outcome = submit.dag.submit("a kite [cut-after=1]")
 
     assert outcome.state == "failed"
     assert isinstance(outcome.error, UnknownOutcomeError)
@@ -228,31 +209,31 @@ def test_a_service_that_cannot_be_asked_leaves_the_outcome_unknown(
 
 @BY_URL
 def test_a_definite_refusal_leaves_no_record_behind(submit: SubmitTask, files_as_ledger: Path) -> None:
-    submit.start(prompt="a kite [no-credit]")
+    submit.dag.submit("a kite [no-credit]")
 
     assert list(files_as_ledger.rglob("*.json")) == []
     assert submit.created == []
 
 
 def test_a_prompt_that_changed_under_a_retry_is_refused_and_a_clear_submits_it(submit: SubmitTask) -> None:
-    submit.start()
-    first = submit.pushed
-    changed = submit.start(prompt="a blue boat", try_number=2)
+    submit.dag.submit()
+    first = submit.dag.image_task_id
+    changed = submit.dag.submit("a blue boat", try_number=2)
 
     assert isinstance(changed.error, InvalidRequestError)
     assert first in str(changed.error)
     assert "Clear" in str(changed.error)
     assert submit.created == [first]
-    assert submit.start(prompt="a blue boat", try_number=3, max_tries=4).state == "success"
+    assert submit.dag.submit("a blue boat", try_number=3, max_tries=4).state == "success"
     assert len(submit.created) == 2
 
 
 def test_a_ledger_that_cannot_be_read_keeps_from_submitting(submit: SubmitTask, files_as_ledger: Path) -> None:
-    submit.start()
+    submit.dag.submit()
     (written,) = files_as_ledger.rglob("*.json")
     written.write_text("{")
 
-    outcome = submit.start(try_number=2)
+    outcome = submit.dag.submit(try_number=2)
 
     assert outcome.state == "up_for_retry"
     assert "cannot be read" in str(outcome.error)
@@ -260,12 +241,12 @@ def test_a_ledger_that_cannot_be_read_keeps_from_submitting(submit: SubmitTask, 
 
 
 @LOOKS_UP
-def test_the_files_of_an_edit_are_read_once(
-    submit: SubmitTask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_files_of_an_edit_are_read_once(submit: SubmitTask, tmp_path: Path) -> None:
     Image.new("RGB", (64, 48)).save(tmp_path / "photo.png")
     reads: list[Any] = []
-    monkeypatch.setattr(hooks, "with_files_read", lambda request: reads.append(request) or with_files_read(request))
+    submit.monkeypatch.setattr(
+        hooks, "with_files_read", lambda request: reads.append(request) or with_files_read(request)
+    )
 
-    assert submit.start(images=[f"file://{tmp_path}/photo.png"]).state == "success"
+    assert submit.dag.submit(images=[f"file://{tmp_path}/photo.png"]).state == "success"
     assert len(reads) == 1

@@ -15,11 +15,7 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
 from tests.conftest import BY_URL
-from tests.task_runner import TaskRunner
-
-
-def submit(**arguments: Any) -> ImageTaskSubmitOperator:
-    return ImageTaskSubmitOperator(**{"task_id": "submit", "prompt": "a red kite", **arguments})
+from tests.image_dag import ImageDag
 
 
 def created(image_service: LocalImageService) -> list[dict[str, Any]]:
@@ -27,42 +23,42 @@ def created(image_service: LocalImageService) -> list[dict[str, Any]]:
 
 
 def test_the_id_is_the_xcom_and_image_task_is_pushed_with_a_cut_prompt(
-    runner: TaskRunner, image_service: LocalImageService, service_name: str
+    dag: ImageDag, image_service: LocalImageService, service_name: str
 ) -> None:
-    outcome = runner.run(lambda: submit(prompt="kite " * 100))
+    outcome = dag.submit(prompt="kite " * 100)
 
-    pushed = runner.xcoms[("submit", "image_task")]
+    pushed = dag.runner.xcoms[("submit", "image_task")]
     assert outcome.state == "success"
     assert set(pushed) == {"id", "service", "conn_id", "trace_id", "model", "prompt", "submitted_at"}
-    assert pushed["id"] == runner.xcoms[("submit", "return_value")] == created(image_service)[0]["id"]
+    assert pushed["id"] == dag.runner.xcoms[("submit", "return_value")] == created(image_service)[0]["id"]
     assert (pushed["service"], pushed["conn_id"]) == (service_name, "imagetasks_default")
     assert len(pushed["prompt"]) == 300
 
 
-def test_nothing_is_pushed_beside_the_result_where_do_xcom_push_is_off(runner: TaskRunner) -> None:
-    runner.run(lambda: submit(do_xcom_push=False))
+def test_nothing_is_pushed_beside_the_result_where_do_xcom_push_is_off(dag: ImageDag) -> None:
+    dag.submit(do_xcom_push=False)
 
     # Links are Airflow's own to push.
-    assert [key for _, key in runner.xcoms if not key.startswith("_link_")] == []
+    assert [key for _, key in dag.runner.xcoms if not key.startswith("_link_")] == []
 
 
-def test_arguments_are_templates(runner: TaskRunner, image_service: LocalImageService) -> None:
-    runner.run(lambda: submit(prompt="kite of {{ run_id }}", options={"size": "{{ '512x512' }}"}))
+def test_arguments_are_templates(dag: ImageDag, image_service: LocalImageService) -> None:
+    dag.submit(prompt="kite of {{ run_id }}", options={"size": "{{ '512x512' }}"})
 
     assert created(image_service)[0]["prompt"] == "kite of a_run"
-    assert runner.rendered["options"] == {"size": "512x512"}
+    assert dag.runner.rendered["options"] == {"size": "512x512"}
 
 
 @pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi", "aigptimage"], indirect=True)
 def test_a_retry_carries_the_same_key_and_a_clear_another(
-    runner: TaskRunner, image_service: LocalImageService, service_name: str
+    dag: ImageDag, image_service: LocalImageService, service_name: str
 ) -> None:
     name = "request_id" if service_name == "aigptimage" else "trace_id"
 
-    runner.run(submit, try_number=1, max_tries=2)
-    runner.run(lambda: submit(prompt="another"), try_number=2, max_tries=2)
+    dag.submit()
+    dag.submit("another", try_number=2)
     first = created(image_service)[0][name]
-    runner.run(submit, try_number=2, max_tries=4)
+    dag.submit(try_number=2, max_tries=4)
     cleared = created(image_service)[-1][name]
 
     assert first
@@ -71,18 +67,14 @@ def test_a_retry_carries_the_same_key_and_a_clear_another(
 
 
 @pytest.mark.parametrize(
-    ("prompt", "error_class"),
-    [
-        ("a kite [refuse]", ContentPolicyError),
-        ("a kite [no-credit]", QuotaExceededError),
-        ("a kite [expired-key]", AuthenticationError),
-    ],
+    ("directive", "error_class"),
+    [("refuse", ContentPolicyError), ("no-credit", QuotaExceededError), ("expired-key", AuthenticationError)],
 )
 @pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
 def test_a_definite_refusal_fails_without_retries_and_is_not_billed(
-    runner: TaskRunner, image_service: LocalImageService, prompt: str, error_class: type[Exception]
+    dag: ImageDag, image_service: LocalImageService, directive: str, error_class: type[Exception]
 ) -> None:
-    outcome = runner.run(lambda: submit(prompt=prompt, retries=2))
+    outcome = dag.submit(f"a kite [{directive}]")
 
     assert outcome.state == "failed"
     assert isinstance(outcome.error, error_class)
@@ -96,9 +88,9 @@ def test_a_definite_refusal_fails_without_retries_and_is_not_billed(
     ("policy", "state", "said"), [("fail", "failed", "Clear submits anew"), ("resubmit", "up_for_retry", "pays twice")]
 )
 def test_an_unknown_outcome_is_not_sent_again_unless_retries_may(
-    runner: TaskRunner, image_service: LocalImageService, policy: str, state: str, said: str
+    dag: ImageDag, image_service: LocalImageService, policy: str, state: str, said: str
 ) -> None:
-    outcome = runner.run(lambda: submit(prompt="a kite [cut-after]", retries=2, on_unknown_outcome=policy))
+    outcome = dag.submit(prompt="a kite [cut-after]", on_unknown_outcome=policy)
 
     assert outcome.state == state
     assert isinstance(outcome.error, UnknownOutcomeError)
@@ -108,7 +100,7 @@ def test_an_unknown_outcome_is_not_sent_again_unless_retries_may(
 
 def test_an_unknown_policy_is_an_error_in_the_dag() -> None:
     with pytest.raises(ValueError, match="on_unknown_outcome"):
-        submit(on_unknown_outcome="again")
+        ImageTaskSubmitOperator(task_id="submit", prompt="a red kite", on_unknown_outcome="again")
 
 
 @pytest.mark.parametrize(
@@ -131,15 +123,11 @@ def test_an_unknown_policy_is_an_error_in_the_dag() -> None:
 )
 @pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
 def test_bad_input_fails_before_anything_is_sent(
-    runner: TaskRunner,
-    image_service: LocalImageService,
-    arguments: dict[str, Any],
-    connection_fields: dict[str, Any],
-    said: str,
+    dag: ImageDag, image_service: LocalImageService, arguments: dict[str, Any], connection_fields: Any, said: str
 ) -> None:
-    runner.connections["imagetasks_default"].update(connection_fields)
+    dag.runner.connections["imagetasks_default"].update(connection_fields)
 
-    outcome = runner.run(lambda: submit(retries=2, **arguments))
+    outcome = dag.submit(**arguments)
 
     assert outcome.state == "failed"
     assert isinstance(outcome.error, InvalidRequestError | AuthenticationError)
@@ -148,8 +136,8 @@ def test_bad_input_fails_before_anything_is_sent(
     assert image_service.stats()["dialects"]["acedatacloud"]["submissions"] == 0
 
 
-def test_a_missing_connection_is_retried_since_airflow_may_only_have_failed_to_look_it_up(runner: TaskRunner) -> None:
-    outcome = runner.run(lambda: submit(conn_id="missing", retries=2))
+def test_a_missing_connection_is_retried_since_airflow_may_only_have_failed_to_look_it_up(dag: ImageDag) -> None:
+    outcome = dag.submit(conn_id="missing")
 
     assert outcome.state == "up_for_retry"
     assert isinstance(outcome.error, InvalidRequestError)
@@ -164,15 +152,10 @@ def test_every_argument_can_be_mapped() -> None:
 
 
 @BY_URL
-def test_what_was_refused_is_told_with_its_prompt(runner: TaskRunner, service_name: str) -> None:
-    outcome = runner.run(lambda: submit(prompt="a red kite [refuse]"))
+def test_what_was_refused_is_told_with_its_prompt(dag: ImageDag, service_name: str) -> None:
+    assert dag.submit("a red kite [refuse]").state == "failed"
 
-    told = runner.xcoms[("submit", "image_task_refused")]
-    assert outcome.state == "failed"
-    assert (told["prompt"], told["service"], told["conn_id"]) == (
-        "a red kite [refuse]",
-        service_name,
-        "imagetasks_default",
-    )
+    told = dag.runner.xcoms[("submit", "image_task_refused")]
+    assert (told["prompt"], told["service"]) == ("a red kite [refuse]", service_name)
+    assert (told["conn_id"], told["error"]["billed"]) == ("imagetasks_default", "no")
     assert set(told["error"]) == {"class", "code", "message", "billed"}
-    assert told["error"]["billed"] == "no"

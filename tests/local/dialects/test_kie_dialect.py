@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import math
 import time
 
@@ -19,102 +18,57 @@ from tests.local.clients import JobsApiClient
 NO_RECORD = {"code": 422, "msg": "recordInfo is null", "data": None}
 
 
-def finished(client, task_id):
-    assert client.query(task_id).json() == NO_RECORD
-    return client.record(task_id)
-
-
-def test_the_first_status_query_finds_nothing_yet(service, kie):
+def test_the_first_status_query_finds_nothing_yet_and_an_unknown_id_looks_the_same_for_ever(service, kie):
     answer = kie.submit("a red kite").json()
     assert (answer["code"], answer["msg"]) == (200, "success")
-    record = finished(kie, answer["data"]["taskId"])
+    task_id = answer["data"]["taskId"]
+    assert kie.query(task_id).json() == NO_RECORD
+    record = kie.record(task_id)
     assert (record["state"], record["failCode"], record["failMsg"], record["creditsConsumed"]) == ("success", "", "", 6)
     assert record["createTime"] <= record["updateTime"] == record["completeTime"]
-    assert len(json.loads(record["resultJson"])["resultUrls"]) == 1
-    counts = service.stats()["dialects"]["kie"]
-    assert (counts["status_queries"], counts["not_found"]) == (2, 1)
-
-
-def test_an_unknown_id_looks_the_same_for_ever(kie):
+    assert len(kie.urls(task_id)) == 1
     assert [kie.query("nobody-knows-it").json() for _ in range(3)] == [NO_RECORD] * 3
+    counts = service.stats()["dialects"]["kie"]
+    assert (counts["status_queries"], counts["not_found"]) == (6, 4)
 
 
-def test_a_record_is_not_there_before_its_delay_is_over(start):
-    client = JobsApiClient(f"{start(latency=60, record_delay=0.2).url}/kie")
-    started = time.monotonic()
-    task_id = client.submitted("a red kite")
-    while client.query(task_id).json() == NO_RECORD:
-        pass
-    assert time.monotonic() - started >= 0.2
+def test_the_delay_of_records_can_be_set_switched_off_and_asked_for(start):
+    client = JobsApiClient(f"{start(record_delay=0).url}/kie")
+    assert client.record(client.submitted("a red kite"))["state"] == "success"
+    delayed = JobsApiClient(f"{start(latency=60, record_delay=0.2).url}/kie")
+    for late in (client, "a red kite [late-record=0.2]"), (delayed, "a red kite"):
+        started = time.monotonic()
+        task_id = late[0].submitted(late[1])
+        while late[0].query(task_id).json() == NO_RECORD:
+            pass
+        assert time.monotonic() - started >= 0.2
 
 
 @pytest.mark.parametrize(
     ("latency", "age", "state"),
     [
-        (8, 0, "waiting"),
-        (8, 3, "queuing"),
-        (8, 6, "generating"),
-        (3600, 3, "queuing"),
-        (3600, 60, "generating"),
-        (math.inf, 0, "waiting"),
+        *((8, 0, "waiting"), (8, 3, "queuing"), (8, 6, "generating")),
+        *((3600, 3, "queuing"), (3600, 60, "generating"), (math.inf, 0, "waiting")),
     ],
 )
 def test_a_running_picture_goes_through_all_states(latency, age, state):
-    dialect = KieDialect(ServiceState(ServiceOptions()))
-    task = TaskRecord(
-        dialect="kie",
-        prompt="a kite",
-        model="m",
-        kind="generation",
-        request={"input": {}},
-        bearer=None,
-        size=(16, 16),
-        latency=latency,
-        accepted=time.monotonic() - age,
-    )
-    record = dialect.record(task, "http://127.0.0.1:1")
+    asked = {"dialect": "kie", "prompt": "a kite", "model": "m", "kind": "generation", "request": {"input": {}}}
+    accepted = time.monotonic() - age
+    task = TaskRecord(**asked, bearer=None, size=(16, 16), latency=latency, accepted=accepted)
+    record = KieDialect(ServiceState(ServiceOptions())).record(task, "http://127.0.0.1:1")
     assert (record["state"], record["failCode"], record["failMsg"], record["completeTime"]) == (state, "", "", None)
     assert "resultJson" not in record
-
-
-def test_the_delay_of_records_can_be_switched_off_or_asked_for(start):
-    client = JobsApiClient(f"{start(record_delay=0).url}/kie")
-    assert client.record(client.submitted("a red kite"))["state"] == "success"
-    late = client.submitted("a red kite [late-record=0.1]")
-    assert client.query(late).json() == NO_RECORD
-    time.sleep(0.1)
-    assert client.record(late)["state"] == "success"
 
 
 @pytest.mark.parametrize(
     ("directive", "code"), [("[fail]", "501"), ("[refuse-late]", "400"), ("[refuse-late=550]", "550")]
 )
 def test_a_failure_is_told_in_the_record(kie, directive, code):
-    record = finished(kie, kie.submitted(f"a kite {directive}"))
+    task_id = kie.submitted(f"a kite {directive}")
+    kie.query(task_id)
+    record = kie.record(task_id)
     assert (record["state"], record["failCode"], record["costTime"]) == ("fail", code, None)
-    assert record["failMsg"]
-    assert record["creditsConsumed"] == 0
-    assert "resultJson" not in record
-
-
-@pytest.mark.parametrize(
-    ("directive", "code"),
-    [
-        ("[expired-key]", 401),
-        ("[no-credit]", 402),
-        ("[429]", 429),
-        ("[refuse]", 400),
-        ("[500]", 500),
-        *((f"[error-in-200={code}]", code) for code in (422, 433, 451, 501, 505)),
-        ("[500,status=455]", 455),
-    ],
-)
-def test_errors_of_submissions_come_in_http_200(service, kie, directive, code):
-    response = kie.submit(f"a kite {directive}")
-    assert (response.status_code, response.json()["code"], response.json().get("data")) == (200, code, None)
-    assert "Retry-After" not in response.headers
-    assert service.tasks == []
-    assert service.stats()["dialects"]["kie"]["refused"] == {str(code): 1}
+    assert (bool(record["failMsg"]), record["creditsConsumed"], "resultJson" in record) == (True, 0, False)
 
 
 def test_errors_of_status_queries_come_in_http_200(kie):
@@ -156,22 +110,13 @@ def test_the_balance_can_be_asked_for_with_a_good_key(start):
     good, bad = (JobsApiClient(f"{service.url}/kie", key) for key in ("good", "bad"))
     assert good.request("GET", "/api/v1/chat/credit").json() == {"code": 200, "msg": "success", "data": 1000}
     response = bad.request("GET", "/api/v1/chat/credit")
-    refused = {"code": 401, "msg": "You do not have access permissions"}
-    assert (response.status_code, response.json()) == (200, refused)
-    assert bad.submit("a kite").json()["code"] == 401
+    assert (response.status_code, response.json()["code"], bad.submit("a kite").json()["code"]) == (200, 401, 401)
     assert service.stats()["dialects"]["kie"]["credit_queries"] == 2
 
 
 def test_a_request_id_is_ignored(service, kie):
-    first = kie.submitted("a red kite", request_id="r-1")
-    assert kie.submitted("a red kite", request_id="r-1") != first
-    counts = service.stats()["dialects"]["kie"]
-    assert (counts["created"], counts["duplicates"]) == (2, 0)
-
-
-def test_submissions_are_limited_only_if_that_is_asked_for(start):
-    client = JobsApiClient(f"{start(create_limit='2/60s').url}/kie")
-    assert [client.submit("a kite").json()["code"] for _ in range(3)] == [200, 200, 429]
+    assert len({kie.submitted("a red kite", request_id="r-1") for _ in range(2)}) == 2
+    assert service.stats()["dialects"]["kie"]["duplicates"] == 0
 
 
 def test_a_callback_carries_the_record_and_a_signature_of_id_and_time(start, receiver):
@@ -186,11 +131,9 @@ def test_a_callback_carries_the_record_and_a_signature_of_id_and_time(start, rec
     assert base64.b64decode(headers["X-Webhook-Signature"]) == expected
 
 
-def test_a_callback_about_a_failure_is_not_signed_without_a_secret(service, kie, receiver):
+def test_a_callback_about_a_failure_is_not_signed_without_a_secret(kie, receiver):
     url, received = receiver
     kie.submitted("a red kite [fail]", callback=url)
     body, headers = received.get(timeout=5)
     assert (body["code"], body["data"]["state"], body["data"]["failCode"]) == (501, "fail", "501")
     assert "X-Webhook-Signature" not in headers
-    kie.submitted("a red kite", callback="https://callback.invalid/")
-    assert service.stats()["callbacks"]["not_sent"] == 1
