@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_provider_imagetasks.batch.costs import Spending
 from airflow_provider_imagetasks.batch.folder import CHECKPOINT_NAME, BatchFolder
-from airflow_provider_imagetasks.batch.manifest import ROW_KEYS, SUCCEEDED, Totals
+from airflow_provider_imagetasks.batch.manifest import SUCCEEDED, Totals, manifest_row
 from airflow_provider_imagetasks.batch.row_decisions import Action, Checkpoint, Failure, after_failure
 from airflow_provider_imagetasks.batch.segments import (
     Intent,
@@ -176,7 +176,7 @@ class BatchLedger:
                 self._outcomes.seek(offset)
                 outcome = json.loads(self._outcomes.readline())
                 totals.add(outcome)
-                file.write(json_line({key: outcome.get(key) for key in ROW_KEYS}))
+                file.write(json_line(manifest_row(outcome)))
         return totals
 
     def finished(self, how: str) -> None:

@@ -19,7 +19,6 @@ SUCCEEDED, FAILED = "succeeded", "failed"
 MANIFEST_NAME = "manifest.jsonl"
 MOST_MODELS = 20
 ROW_KEYS = ("id", "index", "prompt", "status", "image_task_id", "files", "error", "usage", "cost")
-"""Those of a row of the manifest; an outcome has more."""
 
 
 def outcome_row(
@@ -55,6 +54,11 @@ def outcome_row(
         if unread:
             row["unread"] = True
     return row
+
+
+def manifest_row(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of the manifest."""
+    return {key: outcome.get(key) for key in ROW_KEYS}
 
 
 @dataclass
