@@ -13,6 +13,8 @@ from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
 from tests.task_runner import Outcome, TaskRunner
 
+DONE = {"status": "done"}
+
 
 class Killed(BaseException):
     """Stands for SIGKILL: nothing of the package runs after it."""
@@ -32,10 +34,9 @@ class ImageBatch:
     arguments: dict[str, Any] = field(default_factory=dict)
     limits: BatchLimits = field(default_factory=lambda: BatchLimits(idle=0.5, not_found_grace=1))
 
-    def start(
-        self, *prompts: Any, try_number: int = 1, max_tries: int = 2, resume: Outcome | None = None, **arguments: Any
-    ) -> Outcome:
+    def start(self, *prompts: Any, resume: Outcome | None = None, event: Any = DONE, **arguments: Any) -> Outcome:
         """Start the batch of these prompts, or take it up where it was deferred."""
+        how = {name: arguments.pop(name) for name in ("try_number", "max_tries") if name in arguments}
         usual = {"output_path": self.output_folder, "retries": 2, "deferrable": False, "options": {"size": "256x256"}}
         given = {**usual, **self.arguments, **({"prompts": list(prompts)} if prompts else {}), **arguments}
 
@@ -45,9 +46,9 @@ class ImageBatch:
             return operator
 
         if resume is not None:
-            return self.runner.resume(make, resume, {"status": "done"})
+            return self.runner.resume(make, resume, event)
         self.runner.xcoms.clear()
-        return self.runner.run(make, try_number=try_number, max_tries=max_tries)
+        return self.runner.run(make, **how)
 
     def pushed(self, key: str = "return_value") -> dict[str, Any]:
         return dict(self.runner.xcoms["batch", key])

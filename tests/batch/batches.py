@@ -13,7 +13,7 @@ from airflow_provider_imagetasks.batch.requests_file import RequestsSource
 from airflow_provider_imagetasks.batch.row_decisions import FailureBudget
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch, open_batch
-from airflow_provider_imagetasks.exceptions import AuthenticationError, ImageTaskError
+from airflow_provider_imagetasks.exceptions import AuthenticationError
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
@@ -27,9 +27,9 @@ SLOT = SubmissionSlot(dag_id="d", task_id="t", run_id="r", map_index=-1, max_tri
 
 
 class Easel(Service):
-    """A service that takes what it is asked for, and refuses rows whose prompt says so.
+    """A service and the way to it: a prompt with a gate is answered when that opens, and no key may read.
 
-    :param finds: whether it finds submissions by their trace id, of which it knows those that are ``known``.
+    :param known: trace ids whose image tasks it knows; with ``finds``, it finds submissions by them.
     :param repeats: whether it recognises a submission that is made again.
     """
 
@@ -40,16 +40,21 @@ class Easel(Service):
     def __init__(self, known: Any = (), *, finds: bool = True, repeats: bool = False) -> None:
         self.known = list(known)
         self.submitted: list[str] = []
+        self.answers: dict[str, Exception] = {}
+        self.gates: dict[str, asyncio.Event] = {}
         self.finds_by_trace_id = finds  # type: ignore[misc]
         self.repeats_submit_by_key = repeats  # type: ignore[misc]
 
     def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
-        raise AssertionError("nothing here submits")
-        yield
+        prompt = str(request.prompt)
+        yield Request(method="POST", path=f"/{prompt}")
+        if prompt in self.answers:
+            raise self.answers[prompt]
+        return ImageTask(id=f"id-{prompt}", service="easel", state=TaskState.RUNNING)
 
     def read_one(self, image_task_id: str) -> Flow[ImageTask]:
-        raise AssertionError
-        yield
+        yield from ()
+        raise AuthenticationError("who?")
 
     def find_by_trace_ids(self, trace_ids: Any) -> Flow[list[ImageTask]]:
         yield from ()
@@ -63,27 +68,7 @@ class Easel(Service):
         yield from ()
         return "fine"
 
-
-class Studio(Easel):
-    """A service and the way to it: each prompt is answered when its turn has come, and no key may read."""
-
-    def __init__(self, **how: Any) -> None:
-        super().__init__(**how)
-        self.answers: dict[str, ImageTaskError] = {}
-        self.gates: dict[str, asyncio.Event] = {}
-
-    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
-        prompt = str(request.prompt)
-        yield Request(method="POST", path=f"/{prompt}")
-        if prompt in self.answers:
-            raise self.answers[prompt]
-        return ImageTask(id=f"id-{prompt}", service="easel", state=TaskState.RUNNING)
-
-    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
-        yield from ()
-        raise AuthenticationError("who?")
-
-    async def __aenter__(self) -> Studio:
+    async def __aenter__(self) -> Easel:
         return self
 
     async def __aexit__(self, *_exception: object) -> None:

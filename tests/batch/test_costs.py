@@ -56,11 +56,8 @@ def test_what_was_not_billed_comes_back_once(taken_back) -> None:  # type: ignor
     assert some.amount == pytest.approx(0.1)
 
 
-def test_a_row_without_a_price_is_not_submitted_where_there_is_a_limit() -> None:
+def test_a_row_without_a_price_is_submitted_only_where_there_is_no_limit_and_then_nothing_is_counted() -> None:
     assert isinstance(spending(9).problem(intent(4)), InvalidRequestError)
-
-
-def test_without_a_limit_nothing_is_counted_or_asked_for() -> None:
     free = spending(None)
     for row in range(5):
         assert free.problem(intent(row)) is None

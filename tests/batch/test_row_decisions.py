@@ -87,30 +87,41 @@ LATE = failure("ImageTaskTimeoutError", "unknown", retryable=False)
 UNSAFE = failure("UnsafeResultError", "yes", retryable=False)
 UNREAD = replace(failure("InvalidRequestError", "unknown", retryable=False), is_unread=True)
 WRITTEN_OFF_BEFORE = failure("InvalidRequestError", "no", retryable=False)
+PAID_AND_FAILED = replace(FAILED, billed="yes")
 GONE = failure("ImageTaskNotFoundError", "unknown", retryable=False)
 
 
+KEEP, SUBMIT, REATTACH, ELSE_SUBMIT = Action.KEEP, Action.SUBMIT, Action.REATTACH, Action.REATTACH_ELSE_SUBMIT
+
+
 @pytest.mark.parametrize(
-    ("row", "on_a_retry", "on_a_clear"),
+    ("row", "on_a_retry", "on_a_clear", "again", "anew"),
     [
-        pytest.param(RATE_LIMITED, Action.SUBMIT, Action.SUBMIT, id="retryable and unbilled"),
-        pytest.param(REFUSED, Action.KEEP, Action.SUBMIT, id="refused"),
-        pytest.param(FAILED, Action.KEEP, Action.SUBMIT, id="failed at the service"),
-        pytest.param(UNKNOWN, Action.KEEP, Action.SUBMIT, id="unknown: the human has looked"),
-        pytest.param(UNREACHABLE, Action.KEEP, Action.SUBMIT, id="retryable, but perhaps billed"),
-        pytest.param(NOT_FETCHED, Action.REATTACH, Action.REATTACH, id="paid for and not fetched: never paid again"),
-        pytest.param(LATE, Action.KEEP, Action.REATTACH, id="out of time: the service may have it by now"),
-        pytest.param(UNSAFE, Action.KEEP, Action.REATTACH_ELSE_SUBMIT, id="the result cannot be stored"),
-        pytest.param(GONE, Action.KEEP, Action.REATTACH_ELSE_SUBMIT, id="the service does not know it"),
-        pytest.param(UNREAD, Action.REATTACH, Action.REATTACH, id="it could not be read, which says nothing of money"),
-        pytest.param(WRITTEN_OFF_BEFORE, Action.KEEP, Action.SUBMIT, id="the same as earlier versions wrote it"),
+        pytest.param(RATE_LIMITED, SUBMIT, SUBMIT, True, False, id="retryable and unbilled"),
+        pytest.param(REFUSED, KEEP, SUBMIT, False, False, id="refused"),
+        pytest.param(FAILED, KEEP, SUBMIT, True, False, id="failed at the service at no cost"),
+        pytest.param(PAID_AND_FAILED, KEEP, SUBMIT, False, False, id="failed at the service and paid for"),
+        pytest.param(UNKNOWN, KEEP, SUBMIT, False, False, id="unknown: the human has looked"),
+        pytest.param(UNREACHABLE, KEEP, SUBMIT, False, False, id="retryable, but perhaps billed"),
+        pytest.param(NOT_FETCHED, REATTACH, REATTACH, False, False, id="paid for, not fetched: never paid again"),
+        pytest.param(LATE, KEEP, REATTACH, False, False, id="out of time: the service may have it by now"),
+        pytest.param(UNSAFE, KEEP, ELSE_SUBMIT, False, True, id="the result cannot be stored"),
+        pytest.param(GONE, KEEP, ELSE_SUBMIT, False, True, id="the service does not know it"),
+        pytest.param(UNREAD, REATTACH, REATTACH, False, False, id="it could not be read: no word on money"),
+        pytest.param(WRITTEN_OFF_BEFORE, KEEP, SUBMIT, False, False, id="the same as earlier versions wrote it"),
     ],
 )
-def test_what_becomes_of_a_failed_row(row: Failure, on_a_retry: Action, on_a_clear: Action) -> None:
+def test_what_becomes_of_a_failed_row(
+    row: Failure, on_a_retry: Action, on_a_clear: Action, again: bool, anew: bool
+) -> None:
     assert after_failure(row, 3, checkpoint(retried_at=4)) is on_a_retry
     assert after_failure(row, 3, checkpoint(cleared_at=4)) is on_a_clear
-    # What failed in this start is not repeated by it.
-    assert after_failure(row, 3, checkpoint(retried_at=3, cleared_at=3)) is Action.KEEP
+    # What failed in this start is repeated by it only where that may help and costs nothing,
+    assert after_failure(row, 3, checkpoint(retried_at=3, cleared_at=3)) is KEEP
+    assert is_submitted_again(row, tries=1, row_attempts=2, may_pay_again=False) is again
+    assert not is_submitted_again(row, tries=2, row_attempts=2, may_pay_again=False)
+    # or where somebody cleared it, and its picture cannot be had.
+    assert is_submitted_again(row, tries=9, row_attempts=1, may_pay_again=True) is anew
 
 
 @pytest.mark.parametrize(
@@ -125,29 +136,6 @@ def test_the_budget_is_a_count_or_a_share(max_failed: Any, allowed_of_200: int) 
 def test_a_budget_that_makes_no_sense_is_refused(max_failed: Any) -> None:
     with pytest.raises(InvalidRequestError, match="max_failed"):
         read_failure_budget(max_failed)
-
-
-@pytest.mark.parametrize(
-    ("row", "again"),
-    [
-        pytest.param(RATE_LIMITED, True, id="retryable and unbilled"),
-        pytest.param(FAILED, True, id="failed at the service at no cost"),
-        pytest.param(replace(FAILED, billed="yes"), False, id="failed at the service and paid for"),
-        pytest.param(REFUSED, False, id="refused"),
-        pytest.param(UNREACHABLE, False, id="retryable, but perhaps billed"),
-        pytest.param(NOT_FETCHED, False, id="paid for and not fetched"),
-        pytest.param(UNSAFE, False, id="the result cannot be stored"),
-        pytest.param(UNREAD, False, id="it could not be read"),
-    ],
-)
-def test_within_a_start_a_row_is_repeated_where_that_may_help_and_costs_nothing(row: Failure, again: bool) -> None:
-    assert is_submitted_again(row, tries=1, row_attempts=2, may_pay_again=False) is again
-    assert not is_submitted_again(row, tries=2, row_attempts=2, may_pay_again=False)
-
-
-@pytest.mark.parametrize(("row", "again"), [(UNSAFE, True), (GONE, True), (LATE, False), (NOT_FETCHED, False)])
-def test_a_picture_that_cannot_be_had_is_asked_for_anew_once_somebody_cleared_it(row: Failure, again: bool) -> None:
-    assert is_submitted_again(row, tries=9, row_attempts=1, may_pay_again=True) is again
 
 
 def test_a_failure_is_the_same_by_its_error_and_by_what_is_kept_of_it() -> None:

@@ -32,8 +32,7 @@ from airflow_provider_imagetasks.exceptions import (
     UnknownOutcomeError,
 )
 from airflow_provider_imagetasks.services.rates import Rate, Window
-from airflow_provider_imagetasks.services.wire import Flow
-from tests.batch.batches import ACCOUNT, Easel, Studio, arguments, intents, opened
+from tests.batch.batches import ACCOUNT, Easel, arguments, intents, opened
 
 TWENTY = [f"row-{number}" for number in range(20)]
 
@@ -42,7 +41,7 @@ class Group:
     """A group of rows, about to be submitted."""
 
     def __init__(self, path: Path, prompts: list[str], **changes: Any) -> None:
-        self.service = Studio()
+        self.service = Easel()
         given: BatchArguments = arguments(path, service=self.service, **changes)
         self.batch: OpenBatch = opened(path, given, prompts)
         self.submissions = RowSubmissions(given, self.batch)
@@ -134,14 +133,6 @@ async def test_places_are_gathered_for_a_moment_and_a_full_group_never_waits(gro
     assert (group.submissions.next_group(500), group.submissions.next_group(3)) == (50, 0)
 
 
-async def run(flow: Flow[Any]) -> Any:
-    try:
-        next(flow)
-    except StopIteration as end:
-        return end.value
-    raise AssertionError("nothing here pauses")
-
-
 async def look(
     service: Easel, *, age: float = 100.0, known: str | None = None, rows: int = 2, grace: float = 0.0
 ) -> list[Searched]:
@@ -149,7 +140,7 @@ async def look(
     now = time.time()
     for row in range(rows):
         submissions.add(Intent(index=row, attempt=0, at=now - age), f"key-{row}")
-    return await submissions.look(run, known)
+    return await submissions.look(service.run, known)
 
 
 async def test_what_carries_the_trace_id_was_taken() -> None:
@@ -190,6 +181,6 @@ async def test_nothing_is_said_of_the_absent_before_the_service_had_time_to_writ
     submissions.add(Intent(index=0, attempt=0, at=time.time()), "key-0")
     assert submissions.is_due()
 
-    assert await submissions.look(run, "known") == []
+    assert await submissions.look(Easel().run, "known") == []
     assert len(submissions) == 1
     assert not submissions.is_due()

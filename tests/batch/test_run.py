@@ -15,7 +15,7 @@ from airflow_provider_imagetasks.batch.arguments import BatchLimits
 from airflow_provider_imagetasks.batch.row_submissions import AT_ONCE
 from airflow_provider_imagetasks.batch.run import BatchRun
 from airflow_provider_imagetasks.exceptions import AuthenticationError
-from tests.batch.batches import LOG, Studio, arguments, opened
+from tests.batch.batches import LOG, Easel, arguments, opened
 from tests.polled_accounts import Records, account, until
 from tests.scripted_server import ReceivedRequest, Reply, ScriptedServer, Step
 
@@ -116,20 +116,20 @@ async def test_after_a_fatal_error_nothing_further_of_a_group_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [f"row-{number}" for number in range(20)]
-    studio = Studio()
-    studio.gates = {row: asyncio.Event() for row in rows}
-    given = arguments(tmp_path, service=studio, limits=QUICK, poll_interval=0.05)
+    easel = Easel()
+    easel.gates = {row: asyncio.Event() for row in rows}
+    given = arguments(tmp_path, service=easel, limits=QUICK, poll_interval=0.05)
     batch = opened(tmp_path, given, rows)
-    monkeypatch.setattr("airflow_provider_imagetasks.batch.run.open_async_transport", lambda _account: studio)
+    monkeypatch.setattr("airflow_provider_imagetasks.batch.run.open_async_transport", lambda _account: easel)
     run = BatchRun(given, batch, report=lambda _counts: None, log=LOG)
     running = asyncio.create_task(run.run())
-    studio.gates["row-0"].set()
+    easel.gates["row-0"].set()
     # The first one is read with a key that is refused.
     await until(lambda: run._submissions._is_stopped)
-    for gate in studio.gates.values():
+    for gate in easel.gates.values():
         gate.set()
 
     with pytest.raises(AuthenticationError):
         await running
-    assert len(studio.submitted) <= 1 + AT_ONCE
+    assert len(easel.submitted) <= 1 + AT_ONCE
     batch.close()

@@ -79,8 +79,8 @@ class TasksApiClient(Client):
         data = {"model": "gpt-image-2", "prompt": prompt, "async": "true", "size": "64x64", **fields}
         return self.request("POST", "/openai/images/edits", data=data, files=parts)
 
-    def query(self, **body: Any) -> requests.Response:
-        return self.request("POST", "/openai/tasks", json={"action": "retrieve", **body})
+    def query(self, *, timeout: float = 10, **body: Any) -> requests.Response:
+        return self.request("POST", "/openai/tasks", json={"action": "retrieve", **body}, timeout=timeout)
 
     def record(self, task_id: str) -> dict[str, Any]:
         return dict(self.query(id=task_id).json())
@@ -107,8 +107,8 @@ class JobsApiClient(Client):
         body |= {} if callback is None else {"callBackUrl": callback}
         return self.request("POST", "/api/v1/jobs/createTask", json=body, headers=headers, timeout=timeout)
 
-    def query(self, task_id: str, *, timeout: float = 10) -> requests.Response:
-        return self.request("GET", "/api/v1/jobs/recordInfo", params={"taskId": task_id}, timeout=timeout)
+    def query(self, task_id: str) -> requests.Response:
+        return self.request("GET", "/api/v1/jobs/recordInfo", params={"taskId": task_id})
 
     def record(self, task_id: str) -> dict[str, Any]:
         return dict(self.query(task_id).json()["data"])

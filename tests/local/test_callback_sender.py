@@ -5,16 +5,12 @@ import pytest
 from airflow_provider_imagetasks.local.callback_sender import is_loopback
 
 
-def test_a_callback_tells_the_result_and_makes_the_request_asynchronous(tasks_api, receiver):
+def test_a_callback_tells_the_result_or_failure_and_makes_the_request_asynchronous(tasks_api, receiver):
     url, received = receiver
     task_id = tasks_api.submitted("a kite [latency=0.05]", callback_url=url, trace_id="t-1", **{"async": False})
     body, _ = received.get(timeout=5)
     assert (body["success"], body["task_id"], body["trace_id"]) == (True, task_id, "t-1")
     assert body["data"] == tasks_api.record(task_id)["response"]
-
-
-def test_a_callback_tells_a_failure(tasks_api, receiver):
-    url, received = receiver
     tasks_api.submitted("a kite [fail=bad_request]", callback_url=url)
     body, _ = received.get(timeout=5)
     assert (body["success"], body["error"]["code"]) == (False, "bad_request")

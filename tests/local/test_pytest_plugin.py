@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import re
@@ -23,12 +22,6 @@ def pytest_in(folder: Path) -> str:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     finished = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return finished.stdout + finished.stderr
-
-
-def test_pytest_finds_it_by_an_entry_point() -> None:
-    found = {point.value for point in importlib.metadata.entry_points(group="pytest11") if point.name == "imagetasks"}
-
-    assert found == {"airflow_provider_imagetasks.local.pytest_plugin"}
 
 
 def test_a_run_that_does_not_ask_for_it_imports_next_to_nothing() -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-import requests
 
 from tests.local.clients import TasksApiClient, picture_at, picture_file
 
@@ -121,16 +120,6 @@ def test_files_have_to_be_pictures_and_masks_have_to_fit(service, tasks_api, ima
     response = tasks_api.edit_files(**{"prompt": "a kite", "images": images, **form})
     assert (response.status_code, response.json()["error"]["code"]) == (400, "bad_request")
     assert service.tasks == []
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"--x\r\n\r\n", b"--x\r\nContent-Disposition: form-data\r\n\r\n\xff\r\n--x--\r\n"]
-)
-@pytest.mark.parametrize("boundary", ["; boundary=x", ""])
-def test_a_broken_form_is_a_bad_request(tasks_api, body, boundary):
-    headers = {"Content-Type": f"multipart/form-data{boundary}"}
-    response = requests.post(f"{tasks_api.url}/openai/images/edits", data=body, headers=headers, timeout=10)
-    assert response.status_code == 400
 
 
 @pytest.mark.parametrize("urls", [None, [], FOREIGN, ["data:image/png;base64,AAAA"], [FOREIGN] * 17])

@@ -50,22 +50,22 @@ def test_the_operator_s_url_goes_before_the_connection_s_and_that_before_airflow
 
 
 @pytest.mark.parametrize(
-    ("service_name", "expected"),
-    [("acedatacloud", None), ("kie", None), ("xhuoapi", "https://callback.invalid/")],
+    ("service_name", "fixtures", "expected"),
+    [
+        *(("acedatacloud", [], None), ("kie", [], None), ("xhuoapi", [], "https://callback.invalid/")),
+        pytest.param("aigptimage", ["set_up"], None, id="a service without callbacks"),
+    ],
     indirect=["service_name"],
 )
-def test_nobody_is_called_by_default(dag: ImageDag, image_service: LocalImageService, expected: str | None) -> None:
+def test_nobody_is_called_by_default(
+    dag: ImageDag, image_service: LocalImageService, request: Any, fixtures: list[str], expected: str | None
+) -> None:
+    for name in fixtures:
+        request.getfixturevalue(name)
+
     dag.submit()
 
     assert sent(image_service) == [expected]
-
-
-@pytest.mark.parametrize("service_name", ["aigptimage"], indirect=True)
-@pytest.mark.usefixtures("set_up")
-def test_a_service_without_callbacks_is_not_asked_for_one(dag: ImageDag, image_service: LocalImageService) -> None:
-    dag.submit()
-
-    assert sent(image_service) == [None]
 
 
 def deferred(dag: ImageDag) -> Outcome:

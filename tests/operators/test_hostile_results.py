@@ -78,10 +78,8 @@ def test_a_result_without_end_is_cut_off_and_refused_for_good(
     ("address", "fields", "said"),
     [
         ("http://10.0.0.5/picture.png", {}, "10.0.0.5"),
-        ("http://[::1]/picture.png", {}, "::1"),
         ("http://2130706433/picture.png", {}, "2130706433"),
         ("file:///etc/passwd", {}, "file: address"),
-        ("ftp://example.com/picture.png", {}, "ftp: address"),
         ("https://cdn.example.org/picture.png", {"download_hosts": "cdn.example.com"}, "download_hosts"),
     ],
 )

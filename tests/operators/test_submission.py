@@ -19,16 +19,13 @@ from airflow_provider_imagetasks.operators import submission
 from airflow_provider_imagetasks.submissions import reconciling
 from airflow_provider_imagetasks.submissions.stores import FileStore, store_for
 from tests.conftest import BY_URL
+from tests.image_batch import Killed
 from tests.image_dag import ImageDag
 
 FINDS_AGAIN = pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi", "aigptimage"], indirect=True)
 LOOKS_UP = pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi"], indirect=True)
 WITH_AND_WITHOUT_LEDGER = pytest.mark.parametrize("keeps_records", [True, False], ids=["ledger", "no ledger"])
 CANNOT_TELL = pytest.mark.parametrize("service_name", ["kie", "acedatacloud_mcp", "gpt_image_mcp"], indirect=True)
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing of the package runs after it."""
 
 
 @pytest.fixture
@@ -76,9 +73,6 @@ class SubmitTask:
     def start_killed_after_the_answer(self, *prompt: str, **how: Any) -> None:
         self.start_killed(ImageTaskHook, "submit_completed", *prompt, **how)
 
-    def start_killed_after_the_record(self) -> None:
-        self.start_killed(FileStore, "write", is_last=lambda record: record.image_task_id)
-
     @property
     def created(self) -> list[str]:
         return [entry["id"] for entry in self.image_service.stats()["created"]]
@@ -109,7 +103,7 @@ def test_a_clear_makes_a_new_picture_each_time(submit: SubmitTask) -> None:
 
 @pytest.mark.parametrize("max_tries", [pytest.param(2, id="a retry"), pytest.param(3, id="a Clear")])
 def test_killed_after_the_record_the_next_start_hands_it_on(submit: SubmitTask, max_tries: int) -> None:
-    submit.start_killed_after_the_record()
+    submit.start_killed(FileStore, "write", is_last=lambda record: record.image_task_id)
     submit.dag.submit(try_number=2, max_tries=max_tries)
 
     assert submit.created == [submit.dag.image_task_id]

@@ -114,11 +114,6 @@ def test_the_balance_can_be_asked_for_with_a_good_key(start):
     assert service.stats()["dialects"]["kie"]["credit_queries"] == 2
 
 
-def test_a_request_id_is_ignored(service, kie):
-    assert len({kie.submitted("a red kite", request_id="r-1") for _ in range(2)}) == 2
-    assert service.stats()["dialects"]["kie"]["duplicates"] == 0
-
-
 def test_a_callback_carries_the_record_and_a_signature_of_id_and_time(start, receiver):
     url, received = receiver
     task_id = JobsApiClient(f"{start(webhook_secret='hush').url}/kie").submitted("a red kite", callback=url)

@@ -151,7 +151,3 @@ def test_a_callback_url_makes_an_image_task_of_xhuoapi_whose_record_has_the_olde
     # In a batch only the failed say how they ended.
     assert item["response"].get("success") is (None if success else False)
     assert bool(item["response"].get("data")) is (prompt == "a kite")
-
-
-def test_the_dialects_do_not_see_each_others_image_tasks(tasks_api, xhuoapi):
-    assert xhuoapi.record(tasks_api.submitted("a red kite")) == {}
