@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, RateLimitError
 from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME
 from airflow_provider_imagetasks.files.input_images import with_files_read
 from airflow_provider_imagetasks.files.object_storage import open_folder
@@ -24,6 +24,7 @@ from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch, failure,
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID, Account
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE
 from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
 from airflow_provider_imagetasks.services.wire import Flow
@@ -205,17 +206,22 @@ class ImageTaskHook(BaseHook):
         *,
         trace_id: str | None = None,
         enough: Callable[[ImageTask], bool] = lambda _task: False,
+        patience: float = LONGEST_PAUSE,
     ) -> dict[str, ImageTask]:
         """Do what :meth:`get_tasks` does, for the sensor.
 
         :param ids: ``[""]`` stands for ``trace_id``.
         :param enough: ends it early where it is true of an answer; the others are then left out.
+        :param patience: seconds that the service may want to be left alone for.
+        :raises RateLimitError: it wants more than that.
         """
         pace = pace_of(self.account, self.service)
         seconds = pace.seconds_for(len(ids) / self.service.batch_size)
         if seconds > LONG_READ_SECONDS:
             self.log.info("To read %s image tasks may take %.0f s: query_rate is %s.", len(ids), seconds, pace.rate)
-        return self._read(lambda service: read_all(service, pace, ids, trace_id=trace_id, enough=enough))
+        return self._read(
+            lambda service: read_all(service, pace, ids, trace_id=trace_id, enough=enough, patience=patience)
+        )
 
     def list_tasks(self, **filters: Any) -> list[ImageTask]:
         """Return the account's image tasks, by the service's own filters (AceDataCloud's ``retrieve_batch``); free."""
@@ -241,8 +247,14 @@ class ImageTaskHook(BaseHook):
         pace = pace_of(self.account, self.service)
 
         def wait_and_read(service: Service) -> Flow[ImageTask]:
-            yield from wait(watch, service, pace, first_pause=0, log=WaitLog(self.log))
-            return (yield from read_all(service, pace, [image_task_id]))[image_task_id]
+            end = yield from wait(watch, service, pace, first_pause=0, log=WaitLog(self.log))
+            try:
+                patience = 0.0 if end == "deadline" else LONGEST_PAUSE
+                return (yield from read_all(service, pace, [image_task_id], patience=patience))[image_task_id]
+            except RateLimitError:
+                if end != "deadline":
+                    raise
+                return service.not_asked(image_task_id)
 
         return self._outcome(self._read(wait_and_read), self.service)
 

@@ -45,19 +45,22 @@ class Submission:
         """
         decision = self._ledger.decide()
         if isinstance(decision, Refuse):
-            raise InvalidRequestError(
-                "The request changed since it was submitted; the image task of the old one goes on. To have that one, "
-                "undo the change and Clear",
-                image_task_id=decision.record.image_task_id,
-                service=self._service.name,
-                billed="unknown",
-                retry_advice="Clear submits the new request.",
-            )
+            raise self._changed(decision.record.image_task_id)
         if isinstance(decision, Reattach):
             return self._submitted_before(decision.record)
         if isinstance(decision, Reconcile):
             return self._reconcile(decision)
         return self._begin(decision)
+
+    def _changed(self, image_task_id: str | None) -> InvalidRequestError:
+        return InvalidRequestError(
+            "The request changed since it was submitted; the image task of the old one goes on. To have that one, undo "
+            "the change and Clear",
+            image_task_id=image_task_id,
+            service=self._service.name,
+            billed="unknown",
+            retry_advice="Clear submits the new request.",
+        )
 
     def _begin(self, decision: Submit) -> ImageTask:
         self._ledger.intend(decision.generation)
@@ -158,7 +161,10 @@ class Submission:
                 self._log.info("%s charges once for the same key: submitting under it again.", title)
                 return self._submit_intended()
         elif (task := self._find(sent_by=record.intent_at)) is not None:
-            return self._taken(task)
+            self._taken(task)
+            if not decision.is_same:
+                raise self._changed(task.id)
+            return task
         if self._resubmits:
             self._log.warning("on_unknown_outcome is 'resubmit': submitting again, which may pay twice.")
             return self._begin(Submit(generation=record.generation + 1))

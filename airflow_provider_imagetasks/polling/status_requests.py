@@ -207,6 +207,9 @@ class StatusRequests(Generic[Asked]):
                 continue
             if _is_given_up(question, error):
                 given_up.append(question)
+                if len(questions) == 1:
+                    # Alone it is known which one the service speaks of.
+                    error.image_task_id = error.image_task_id or question.image_task_id or None
                 continue
             put_off.append(question)
             if isinstance(error, RateLimitError):
@@ -270,11 +273,14 @@ def read_all(
     *,
     trace_id: str | None = None,
     enough: Callable[[ImageTask], bool] = lambda _task: False,
+    patience: float = LONGEST_PAUSE,
 ) -> Flow[dict[str, ImageTask]]:
     """Ask for image tasks until each has been answered once, group by group within the pace. Free.
 
     :param image_task_ids: in this order they are returned; ``[""]`` stands for ``trace_id``.
     :param enough: ends it early where it is true of an answer: the others are then left out.
+    :param patience: seconds that the service may want to be left alone for, whoever of this process it told so.
+    :raises RateLimitError: it wants more than that; a retry asks again.
     :raises ImageTaskError: one of them cannot be read; a retry asks for all again.
     """
     wanted = list(dict.fromkeys(image_task_ids))
@@ -284,6 +290,8 @@ def read_all(
         requests.ask(Question(image_task_id, trace_id=trace_id), due=now)
     while (moment := requests.next_at()) is not None:
         if moment > now:
+            if pace.paused_until - now > patience:
+                raise _left_alone(service, pace.paused_until - now)
             now = yield from pause(moment - now)
             continue
         group = [question for question, _ in requests.take(now, service)]
@@ -300,6 +308,15 @@ def read_all(
             if any(enough(task) for task in tasks.values()):
                 break
     return {image_task_id: found[image_task_id] for image_task_id in wanted if image_task_id in found}
+
+
+def _left_alone(service: Service, seconds: float) -> RateLimitError:
+    return RateLimitError(
+        f"{service.title} asked for no requests for another {seconds:.0f} s",
+        service=service.name,
+        billed="unknown",
+        retry_after=seconds,
+    )
 
 
 _paces: dict[Account, Pace] = {}

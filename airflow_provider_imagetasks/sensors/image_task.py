@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -108,17 +109,14 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
         except AirflowSensorTimeout as error:
             if isinstance(error, ImageTaskError):
                 raise
-            return self._result(question.latest, question, context)
+            with errors_for_airflow():
+                return self._result(question.everything, question, context)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Ask once; done when everything is over."""
         question = self._question
         watch = question.watch(deadline=time.time() + self.timeout, asked_at=_first_poke(context, self))
-        try:
-            tasks = question.ask(watch)
-        except RateLimitError as error:
-            self.log.warning("A status request was refused, the wait goes on: %s", error.message)
-            return PokeReturnValue(is_done=False)
+        tasks = question.ask(watch)
         if not watch.is_over(tasks, time.time()):
             return PokeReturnValue(is_done=False)
         with errors_for_airflow():
@@ -147,7 +145,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
             tasks = question.ask(watch)
             now = time.time()
             if watch.is_over(tasks, now) or now >= watch.deadline:
-                return self._result(tasks, question, context)
+                return self._result(question.everything, question, context)
             self._defer(watch, question)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -250,13 +248,21 @@ class _Question:
         sensor.image_service_console_url = service.console_url
         self.poll_interval = sensor.poll_interval or account.poll_interval or service.poll_interval
         self.is_called_back = callback_urls.are_used_for(account, service)
-        self.latest: list[ImageTask] = []
-        self._log = WaitLog(sensor.log)
+        self._latest: dict[str, ImageTask] = {}
+        self._log, self._warn = WaitLog(sensor.log), sensor.log.warning
 
     @property
     def is_sequence(self) -> bool:
         """Whether the result is to be a list."""
         return self._references is not None and self._references.is_sequence
+
+    @property
+    def everything(self) -> list[ImageTask]:
+        """What was read last, with a stand-in for each image task that could not be asked for."""
+        ids = self._references.ids if self._references else ("",)
+        return [
+            self._latest.get(one) or replace(self.hook.service.not_asked(one), trace_id=self._trace_id) for one in ids
+        ]
 
     def watch(self, *, deadline: float, asked_at: float | None = None) -> Watch:
         """Return what to wait for.
@@ -274,7 +280,7 @@ class _Question:
         )
 
     def ask(self, watch: Watch, *, until_unfinished: bool = False) -> list[ImageTask]:
-        """Read the present state of everything, and say what changed.
+        """Read the present state of everything, and say what changed; nothing where the service wants to be left alone.
 
         :param until_unfinished: whether the first that is not over ends it: the triggerer will ask for all of them, and
             a worker would only be held for as long as ``query_rate`` takes.
@@ -283,10 +289,17 @@ class _Question:
         def is_enough(task: ImageTask) -> bool:
             return until_unfinished and not watch.is_settled(task, time.time())
 
-        found = self.hook.read(watch.asked_for, trace_id=watch.trace_id, enough=is_enough)
-        self.latest = [found[image_task_id] for image_task_id in watch.asked_for if image_task_id in found]
-        self._log.read(self.latest)
-        return self.latest
+        # A wait of its own goes on meanwhile, on the triggerer or until the next poke.
+        patience = 0.0 if until_unfinished else self.poll_interval
+        try:
+            found = self.hook.read(watch.asked_for, trace_id=watch.trace_id, enough=is_enough, patience=patience)
+        except RateLimitError as error:
+            self._warn("A status request was refused, the wait goes on: %s", error.message)
+            return []
+        self._latest |= found
+        tasks = [found[image_task_id] for image_task_id in watch.asked_for if image_task_id in found]
+        self._log.read(tasks)
+        return tasks
 
 
 def _first_poke(context: Context, sensor: ImageTaskSensor) -> float | None:

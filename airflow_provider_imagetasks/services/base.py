@@ -208,6 +208,11 @@ class Service(ABC):
             raw=raw,
         )
 
+    def not_asked(self, image_task_id: str) -> ImageTask:
+        """Return the stand-in for an image task that the service did not let itself be asked for."""
+        raw_state = "nothing, since it wants to be left alone"
+        return ImageTask(id=image_task_id, service=self.name, state=TaskState.RUNNING, raw_state=raw_state)
+
     def not_found(self, image_task_id: str, raw: Mapping[str, Any] | None = None) -> ImageTask:
         """Return what stands for an image task that the service does not know."""
         return ImageTask(id=image_task_id, service=self.name, state=TaskState.NOT_FOUND, raw=raw or {})

@@ -13,6 +13,7 @@ from airflow_provider_imagetasks.exceptions import (
     ImageTaskTimeoutError,
     InvalidRequestError,
     QuotaExceededError,
+    RateLimitError,
 )
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.local import LocalImageService
@@ -189,3 +190,22 @@ async def test_a_proxy_that_cannot_be_used_says_nothing_of_money_either(
     with pytest.raises(InvalidRequestError, match="socks5") as caught:
         await hook.aget_task("paid") if is_async else hook.get_task("paid")
     assert caught.value.billed == "unknown"
+
+
+@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+def test_a_service_that_wants_to_be_left_alone_for_long_is_asked_neither_by_a_wait_nor_by_a_second_read(
+    connection: dict[str, Any], monkeypatch: pytest.MonkeyPatch, image_service: LocalImageService
+) -> None:
+    # The pause is the account's, so it must not be that of the other tests.
+    fields = {"conn_type": "imagetasks", **connection, "password": "left-alone"}
+    monkeypatch.setenv("AIRFLOW_CONN_SOME_ID", json.dumps(fields))
+    hook = ImageTaskHook("some_id")
+    image_task_id = hook.submit(ImageRequest(prompt="a red kite [poll-429,retry-after=300]")).id
+
+    with pytest.raises(ImageTaskTimeoutError, match="left alone"):
+        hook.wait(image_task_id, timeout=0.5, poll_interval=0.1)
+    for _ in range(2):
+        with pytest.raises(RateLimitError, match=r"another (300|299) s") as caught:
+            hook.get_task(image_task_id)
+        assert caught.value.billed == "unknown"
+    assert image_service.stats()["dialects"]["acedatacloud"]["status_queries"] == 1

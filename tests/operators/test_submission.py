@@ -158,6 +158,18 @@ def test_a_request_that_changed_never_goes_out_under_the_key_of_the_old_one(subm
     assert len(submit.created) == 1
 
 
+@LOOKS_UP
+def test_a_request_that_changed_is_not_handed_the_picture_of_the_old_one(submit: SubmitTask) -> None:
+    submit.start_killed_after_the_answer()
+    changed = submit.dag.submit("a blue boat", try_number=2)
+
+    assert isinstance(changed.error, InvalidRequestError)
+    assert submit.created[0] in str(changed.error)
+    assert len(submit.created) == 1
+    assert submit.dag.submit("a blue boat", try_number=3, max_tries=4).state == "success"
+    assert len(submit.created) == 2
+
+
 @pytest.mark.parametrize("prompt", ["a kite [cut-after=1]", "a kite [500-after=1]", "a kite [garbage=1]"])
 @WITH_AND_WITHOUT_LEDGER
 @LOOKS_UP

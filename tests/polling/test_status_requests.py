@@ -394,6 +394,27 @@ def test_a_read_that_cannot_be_made_fails_with_its_error(error: ImageTaskError, 
     assert driven.error is error
 
 
+def test_a_read_waits_no_longer_for_a_service_than_it_has_patience() -> None:
+    pace = no_limit()
+    pace.pause_until(NOW + 20)
+
+    impatient = drive(read_all(Grouping(50), pace, ["a"], patience=19))
+    patient = drive(read_all(Grouping(50), pace, ["a"], patience=20), response({}))
+
+    assert isinstance(impatient.error, RateLimitError)
+    assert (impatient.error.retry_after, impatient.error.billed) == (20, "unknown")
+    assert (patient.pauses, patient.error) == ([20], None)
+
+
+def test_the_one_of_many_that_cannot_be_read_is_named() -> None:
+    refused = InvalidRequestError("no luck")
+
+    driven = read(Grouping(50, InvalidRequestError("one of you"), "running", refused), "a", "b", answers=3)
+
+    assert driven.error is refused
+    assert refused.image_task_id == "b"
+
+
 def test_a_read_ends_with_the_first_answer_that_is_enough() -> None:
     service = Grouping(2)
 

@@ -276,3 +276,40 @@ def test_deferrable_follows_the_configuration(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
 
     assert ImageTaskSensor(task_id="wait", image_task_id="a").deferrable is True
+
+
+@by_acedatacloud
+@pytest.mark.parametrize(("mode", "timeout"), [("poke", 1.5), ("reschedule", 0)])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_service_that_wants_to_be_left_alone_for_longer_than_the_timeout_is_a_timeout_of_each(
+    runner: TaskRunner, submitted: Callable[..., str], mode: str, timeout: float, several: bool
+) -> None:
+    # The pause is the account's, so it must not be that of the other tests.
+    runner.connections["imagetasks_default"]["password"] = f"left-alone-{mode}-{several}"
+    ids = [submitted(f"kite {number} [poll-429,retry-after=300]") for number in range(2 if several else 1)]
+    runner.first_reschedule = "2026-03-01T00:00:00Z"
+    before = time.monotonic()
+
+    outcome = runner.run(sensor(ids if several else ids[0], timeout=timeout, poll_interval=1, **MODES[mode]))
+
+    assert time.monotonic() - before < 10
+    assert isinstance(outcome.error, ImageTaskTimeoutError)
+    assert isinstance(outcome.error, AirflowSensorTimeout)
+    assert [failed["id"] for failed in runner.xcoms[("wait", "image_task_failures")]] == ids
+    assert "left alone" in outcome.error.message
+
+
+@by_acedatacloud
+def test_a_deferrable_sensor_leaves_a_service_alone_on_the_triggerer(
+    runner: TaskRunner, submitted: Callable[..., str]
+) -> None:
+    runner.connections["imagetasks_default"]["password"] = "left-alone-deferred"
+    image_task_id = submitted("a kite [poll-429,retry-after=30]")
+
+    outcome = runner.run(sensor(image_task_id, **MODES["deferrable"]))
+
+    assert outcome.state == "deferred"
+    resumed = runner.resume(
+        sensor(image_task_id, **MODES["deferrable"]), outcome, {"status": "deadline", "deadline": time.time() - 1}
+    )
+    assert resumed.state == "deferred"
