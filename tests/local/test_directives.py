@@ -164,14 +164,14 @@ def test_a_record_of_ai_gpt_image_likewise(jobs_api, directive, field, expected)
 
 def test_a_record_can_come_late(tasks_api, jobs_api):
     started = time.monotonic()
-    late = tasks_api.submitted("a kite [late-record=0.2]", trace_id="late")
-    later = jobs_api.submitted("a kite [late-record=0.2]")
+    late = tasks_api.submitted("a kite [late-record=1.5]", trace_id="late")
+    later = jobs_api.submitted("a kite [late-record=1.5]")
     assert tasks_api.record(late) == {}
     assert tasks_api.batch(trace_ids=["late"])["items"] == []
     assert jobs_api.query(later).status_code == 404
     while jobs_api.query(later).status_code == 404:
         pass
-    assert time.monotonic() - started >= 0.2
+    assert time.monotonic() - started >= 1.5
     assert tasks_api.record(late)["id"] == late
 
 

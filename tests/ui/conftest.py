@@ -34,7 +34,15 @@ class MetadataDatabase:
         self.session.execute(insert(XComModel), {**row, "key": key, "value": value, "timestamp": NOW, **columns})
 
     def add_task(self, task_id: str, *, map_index: int = -1, state: str = "success", **columns: Any) -> None:
-        row = {"id": uuid.uuid4(), "task_id": task_id, "dag_id": "kites", "run_id": "a_run", "map_index": map_index}
+        # A text before Airflow 3.2.
+        kind = TaskInstance.__table__.c.id.type.python_type
+        row = {
+            "id": kind(str(uuid.uuid4())),
+            "task_id": task_id,
+            "dag_id": "kites",
+            "run_id": "a_run",
+            "map_index": map_index,
+        }
         row |= {"state": state, "pool": "default_pool", "start_date": NOW, "dag_version_id": uuid.uuid4()}
         self.session.execute(insert(TaskInstance), {**row, **columns})
 
