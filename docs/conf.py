@@ -30,5 +30,8 @@ autodoc_default_options = {"members": True}
 # What is not ours is not documented here, and there is no network to look elsewhere; these of ours are no API.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!airflow_provider_imagetasks\.).*"),
-    (r"py:.*", r"airflow_provider_imagetasks\.(lineage|transport|services\.wire\.Result).*"),
+    (
+        r"py:.*",
+        r"airflow_provider_imagetasks\.(observability\.lineage|transports|polling\.poller|services\.wire\.Result).*",
+    ),
 ]
