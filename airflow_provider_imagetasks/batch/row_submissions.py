@@ -286,7 +286,7 @@ class UnansweredSubmissions:
         absent: list[_Search] = []
         for start in range(0, len(searches), LARGEST_SEARCH):
             group = {search.key: search for search in searches[start : start + LARGEST_SEARCH]}
-            findings = await run(reconcile_group(self._service, list(group), witness=known_key))
+            findings = await run(reconcile_group(self._service, list(group), known=known_key))
             self._keeps_trace_ids = self._keeps_trace_ids or findings.proven
             for key, search in group.items():
                 task = findings.found.get(key)

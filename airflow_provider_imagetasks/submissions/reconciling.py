@@ -64,14 +64,14 @@ class Findings:
     proven: bool
 
 
-def reconcile_group(service: Service, keys: Sequence[str], *, witness: str | None) -> Flow[Findings]:
+def reconcile_group(service: Service, keys: Sequence[str], *, known: str | None) -> Flow[Findings]:
     """Ask for the submissions of a group, for a service that ``finds_by_trace_id``. Free.
 
     :param keys: what they went out with as trace ids; at most 49.
-    :param witness: the same of a submission that certainly was taken.
+    :param known: the same of a submission that certainly was taken.
     :raises ImageTaskError: the service cannot be asked now.
     """
-    asked = [*keys, *((witness,) if witness else ())]
+    asked = [*keys, *((known,) if known else ())]
     by_key: dict[str, list[ImageTask]] = {}
     for task in (yield from service.find_by_trace_ids(asked)):
         if task.trace_id and task.trace_id in asked:

@@ -77,7 +77,7 @@ class FindsOne(Kie):
 
 
 def test_a_service_that_only_reads_one_by_its_trace_id_is_asked_for_each() -> None:
-    findings = drive(reconcile_group(FindsOne(), [KEY, "another"], witness=None)).result
+    findings = drive(reconcile_group(FindsOne(), [KEY, "another"], known=None)).result
 
     assert {key: task.id for key, task in findings.found.items()} == {KEY: "task-1"}
 
