@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger
@@ -34,13 +33,7 @@ class ImageTaskTriggerBase(BaseTrigger):
 
     class_path: ClassVar[str]
     """What Airflow's database names the trigger by."""
-    serialized_fields: ClassVar[tuple[str, ...]] = (
-        "conn_id",
-        "image_task_ids",
-        "deadline",
-        "poll_interval",
-        "asked_at",
-    )
+    serialized_fields: ClassVar[Sequence[str]] = ("conn_id", "image_task_ids", "deadline", "poll_interval", "asked_at")
     """The arguments, which are attributes of the same names."""
     left_out_if_none: ClassVar[frozenset[str]] = frozenset()
     """Arguments that older versions do not know, stored only where they say something."""
@@ -88,36 +81,14 @@ class ImageTaskTriggerBase(BaseTrigger):
         earliest = self.poll_interval * EARLIEST if seconds is None else seconds
         return max(earliest, SHORTEST_FIRST_PAUSE) / EARLIEST
 
+    def explained_cancellation(self) -> asyncio.CancelledError:
+        """Say in the log of the task why a wait that is cancelled ends, and return what is to be raised instead.
 
-class ExplainedCancellation:
-    """A line in the task's log that says why a wait ends, where it is cancelled from outside.
-
-    Leaving it raises ``asyncio.CancelledError`` without the message that it came with. Thousands are open at a time, so
-    it is no generator.
-
-    :param trigger: the one that waits.
-    """
-
-    __slots__ = ("_trigger",)
-
-    def __init__(self, trigger: BaseTrigger) -> None:
-        self._trigger = trigger
-
-    def __enter__(self) -> None:
-        """Begin to wait."""
-
-    def __exit__(
-        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """End the wait.
-
-        :raises asyncio.CancelledError: it was cancelled.
+        It is without the message of the cancellation, by which Airflow would log a user's action, which it often was
+        not.
         """
-        if not isinstance(error, asyncio.CancelledError):
-            return
-        self._trigger.log.info(
+        self.log.info(
             "This triggerer stops asking: a callback woke the task, it was ended or cleared, another triggerer took "
             "the wait over, or this one shuts down. What was submitted goes on at the service."
         )
-        # By the message of the cancellation Airflow would log a user's action, which it often was not.
-        raise asyncio.CancelledError from None
+        return asyncio.CancelledError()

@@ -12,7 +12,7 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_imagetasks.polling.batch_wait import BatchProgress, Counts
 from airflow_provider_imagetasks.polling.waiting import WaitLog
-from airflow_provider_imagetasks.triggers.base import ExplainedCancellation, ImageTaskTriggerBase
+from airflow_provider_imagetasks.triggers.base import ImageTaskTriggerBase
 
 PROGRESS_KEY = "progress"
 PROGRESS_SECONDS = 10.0
@@ -43,8 +43,9 @@ class ImageBatchTrigger(ImageTaskTriggerBase):
         progress = BatchProgress(self.watch, WaitLog(self.logger()), wake_at=self.wake_at)
         waiting = asyncio.create_task(self.poller.wait_with(progress, first_pause=self.first_question_after()))
         try:
-            with ExplainedCancellation(self):
-                status = await self._watched(waiting, progress)
+            status = await self._watched(waiting, progress)
+        except asyncio.CancelledError:
+            raise self.explained_cancellation() from None
         finally:
             waiting.cancel()
         yield TriggerEvent({"status": status})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_imagetasks.polling.waiting import WaitLog
-from airflow_provider_imagetasks.triggers.base import ExplainedCancellation, ImageTaskTriggerBase
+from airflow_provider_imagetasks.triggers.base import ImageTaskTriggerBase
 
 FIRST_PAUSE_WITH_CALLBACKS = 16.0
 """Seconds to the first poll where a callback wakes the task: by then none that came too early can have been missed."""
@@ -34,7 +35,9 @@ class ImageTaskTrigger(ImageTaskTriggerBase):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one event whose status is one of ``done``, ``deadline`` and ``error``."""
-        with ExplainedCancellation(self):
-            first_pause = self.first_question_after(self.first_pause)
+        first_pause = self.first_question_after(self.first_pause)
+        try:
             status = await self.poller.wait(self.watch, first_pause=first_pause, log=WaitLog(self.logger()))
+        except asyncio.CancelledError:
+            raise self.explained_cancellation() from None
         yield TriggerEvent({"status": status, "deadline": self.deadline, "asked_at": self.asked_at})
