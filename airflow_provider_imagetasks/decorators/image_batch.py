@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import (
@@ -33,19 +33,12 @@ class _ImageBatchDecoratedOperator(DecoratedOperator, ImageBatchOperator):
     }
     custom_operator_name: str = "@task.image_batch"
 
-    def __init__(
-        self,
-        *,
-        python_callable: Callable[..., Any],
-        op_args: Collection[Any] | None = None,
-        op_kwargs: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         for name in ("prompts", "requests", "requests_path"):
             if kwargs.pop(name, None):
                 raise ValueError(f"{name} cannot be given to @task.image_batch; return the rows from the function")
         kwargs["multiple_outputs"] = False
-        super().__init__(python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, prompts=(), **kwargs)
+        super().__init__(prompts=(), **kwargs)
 
     def execute(self, context: Context) -> Any:
         """Begin or go on, and return what the batch came to, or defer."""
@@ -53,24 +46,13 @@ class _ImageBatchDecoratedOperator(DecoratedOperator, ImageBatchOperator):
 
     def rows_source(self, context: Context) -> RequestsSource:
         """Return what the function returns; it is called when that is first looked at."""
-        return _Returned(lambda: self._call(context))
 
-    def _call(self, context: Context) -> Any:
-        context_merge(context, self.op_kwargs)
-        kwargs = determine_kwargs(self.python_callable, self.op_args, context)
-        return self.python_callable(*self.op_args, **kwargs)
+        def returned() -> Iterator[Any]:
+            context_merge(context, self.op_kwargs)
+            kwargs = determine_kwargs(self.python_callable, self.op_args, context)
+            yield from rows_of(self.python_callable(*self.op_args, **kwargs)).rows()
 
-
-class _Returned(RequestsSource):
-    """Rows that a function returns."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        super().__init__(None, None)
-        self._call = call
-
-    def rows(self) -> Any:
-        """Call the function."""
-        return rows_of(self._call()).rows()
+        return RequestsSource(returned(), None)
 
 
 def image_batch_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:

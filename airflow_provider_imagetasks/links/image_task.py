@@ -21,11 +21,7 @@ class PicturesLink(BaseOperatorLink):
     xcom_key = "_link_imagetasks_pictures"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """Return the address of the tab.
-
-        :param operator: the task.
-        :param ti_key: the task instance.
-        """
+        """Return the address of the tab."""
         base_url = (conf.get("api", "base_url", fallback="") or "").rstrip("/")
         dag_id, run_id, task_id = (quote(part, safe="") for part in (ti_key.dag_id, ti_key.run_id, ti_key.task_id))
         index = getattr(ti_key, "map_index", -1)
@@ -40,9 +36,5 @@ class ServiceConsoleLink(BaseOperatorLink):
     xcom_key = "_link_imagetasks_console"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """Return the address of the page, nothing for a service without one.
-
-        :param operator: the task.
-        :param ti_key: the task instance.
-        """
+        """Return the address of the page, nothing for a service without one."""
         return getattr(operator, CONSOLE_ATTRIBUTE, None) or ""
