@@ -66,24 +66,27 @@ class Lineage:
 
     def as_openlineage(self) -> OperatorLineage[Any, Any]:
         """Return it as OpenLineage's datasets and a run facet ``imageTasks``: ``{service, models, imageTaskCount}``."""
-        from airflow.providers.common.compat.openlineage.facet import InputDataset, OutputDataset, RunFacet
+        from airflow.providers.common.compat.openlineage import facet
         from airflow.providers.openlineage.extractors import OperatorLineage
 
         image_tasks = [self._image_task(image_task_id) for image_task_id in self.image_task_ids[:MOST_DATASETS]]
         read = [_names(stable_uri(reference)) for reference in self.references]
         if not self.submitted:
             read += image_tasks
-        facet = RunFacet().with_additional_properties(
+        run_facet = facet.RunFacet().with_additional_properties(
             service=self.service,
             models=list(self.models),
             imageTaskCount=self.image_task_count or len(self.image_task_ids),
         )
         made = image_tasks if self.submitted else []
-        return OperatorLineage(
-            inputs=[InputDataset(namespace=namespace, name=name) for namespace, name in read],
-            outputs=[*(OutputDataset(namespace=namespace, name=name) for namespace, name in made), *self._stored()],
-            run_facets={FACET: facet},
-        )
+        outputs = [facet.OutputDataset(namespace=namespace, name=name) for namespace, name in made]
+        for file in self.files:
+            namespace, name = _names(stable_uri(file.uri))
+            statistics = facet.OutputStatisticsOutputDatasetFacet(size=file.size, fileCount=file.count)
+            stored: dict[str, Any] = {"outputStatistics": statistics}
+            outputs.append(facet.OutputDataset(namespace=namespace, name=name, outputFacets=stored))
+        inputs = [facet.InputDataset(namespace=namespace, name=name) for namespace, name in read]
+        return OperatorLineage(inputs=inputs, outputs=outputs, run_facets={FACET: run_facet})
 
     def _image_task(self, image_task_id: str) -> tuple[str, str]:
         name = image_task_id
@@ -91,16 +94,6 @@ class Lineage:
             # Such an id is the whole record, which is no name.
             name = f"{INLINE_PREFIX}{hashlib.sha256(name.encode()).hexdigest()[:32]}"
         return f"imagetasks://{self.service}", name
-
-    def _stored(self) -> list[Any]:
-        from airflow.providers.common.compat.openlineage.facet import OutputDataset, OutputStatisticsOutputDatasetFacet
-
-        stored = []
-        for file in self.files:
-            namespace, name = _names(stable_uri(file.uri))
-            statistics = OutputStatisticsOutputDatasetFacet(size=file.size, fileCount=file.count)
-            stored.append(OutputDataset(namespace=namespace, name=name, outputFacets={"outputStatistics": statistics}))
-        return stored
 
 
 def _names(uri: str) -> tuple[str, str]:

@@ -57,10 +57,7 @@ _USAGE = {CREDITS: "credits", TOKENS: "total_tokens"}
 
 
 def submitted(service: str) -> None:
-    """Count an image task that the service took. Call it once its id is on record: a retry then does not come here.
-
-    :param service: name of the service; likewise below.
-    """
+    """Count an image task that the service took. Call it once its id is on record: a retry then does not come here."""
     _count(SUBMITTED, 1, service=service)
 
 
@@ -73,10 +70,7 @@ def not_submitted(service: str, error: ImageTaskError) -> None:
 
 
 def ended(task: ImageTask, error: ImageTaskError | None) -> None:
-    """Count the end of the wait for one image task, with its times and its usage where it succeeded.
-
-    :param error: why the wait fails, None where it succeeded.
-    """
+    """Count the end of the wait for one image task: why it fails, or its times and its usage where it succeeded."""
     if error is not None:
         failed(task.service, error)
         return
@@ -105,19 +99,13 @@ def failed(service: str, error: ImageTaskError) -> None:
 
 
 def stored(service: str, size: int) -> None:
-    """Count a picture that was fetched and put in place.
-
-    :param size: in bytes.
-    """
+    """Count a picture of so many bytes that was fetched and put in place."""
     _count(PICTURES, 1, service=service)
     _count(BYTES, size, service=service)
 
 
 def cost(service: str, amount: float) -> None:
-    """Add to what pictures cost, by the table of prices.
-
-    :param amount: in the currency of the prices.
-    """
+    """Add to what pictures cost, in the currency of the table of prices."""
     if amount:
         _count(COST, amount, service=service)
 
