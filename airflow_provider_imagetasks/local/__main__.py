@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_imagetasks.local.image_service import serve_until_stopped
-from airflow_provider_imagetasks.local.options import DEFAULT_OUTPUT_DIR, ServiceOptions
+from airflow_provider_imagetasks.local.image_service import LocalImageService
+from airflow_provider_imagetasks.local.options import DEFAULT_OUTPUT_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,20 +27,20 @@ def _parser() -> argparse.ArgumentParser:
         prog="imagetasks-local",
         description="A local double of image-generation services, for trying and testing without an API key. "
         "It speaks their REST dialects and draws its own pictures.",
+        argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to serve on (default: %(default)s)")
     add("--port", type=int, default=DEFAULT_PORT, help="port to serve on, 0 for any free one (default: %(default)s)")
-    add("--latency", default="2", metavar="SECONDS", help="how long an image task takes: 2, or 1-4 (default: 2)")
-    add("--fail-rate", type=float, default=0.0, metavar="SHARE", help="share of failing image tasks")
-    add("--refuse-rate", type=float, default=0.0, metavar="SHARE", help="share of submissions refused for content")
-    add("--rate-limit-rate", type=float, default=0.0, metavar="SHARE", help="share of submissions answered with 429")
-    add("--seed", type=int, default=0, help="changes which submissions the shares hit (default: 0)")
+    add("--latency", metavar="SECONDS", help="how long an image task takes: 2, or 1-4 (default: 2)")
+    add("--fail-rate", type=float, metavar="SHARE", help="share of failing image tasks")
+    add("--refuse-rate", type=float, metavar="SHARE", help="share of submissions refused for content")
+    add("--rate-limit-rate", type=float, metavar="SHARE", help="share of submissions answered with 429")
+    add("--seed", type=int, help="changes which submissions the shares hit (default: 0)")
     add("--create-limit", metavar="N/Ss", help="429 for more submissions than this, such as 20/10s")
     add("--query-limit", metavar="N/Ss", help="429 for more status queries than this, such as 2/1s")
     add("--max-active", type=int, metavar="N", help="429 while N image tasks of a key are running")
-    key = "let only this key in (may be repeated)"
-    add("--api-key", dest="api_keys", action="append", default=[], metavar="KEY", help=key)
+    add("--api-key", dest="api_keys", action="append", metavar="KEY", help="let only this key in (may be repeated)")
     add("--ignore-trace-id", action="store_true", help="do not honour trace ids of submissions")
     add("--keep-tasks", type=int, default=100_000, metavar="N", help="image tasks remembered (default: %(default)s)")
     delay = (
@@ -54,23 +55,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    :param arguments: those of the command line when None.
-    :returns: the exit code.
-    """
+    """Run the command, with the arguments of the command line when there are none here; return the exit code."""
     parser = _parser()
-    given = vars(parser.parse_args(arguments))
-    host, port = given.pop("host"), given.pop("port")
     try:
-        options = ServiceOptions(**given)
+        service = LocalImageService(**vars(parser.parse_args(arguments)))
     except ValueError as error:
         parser.error(str(error))
     try:
-        asyncio.run(serve_until_stopped(options, host=host, port=port, announcement=_ANNOUNCEMENT))
+        service.start()
     except OSError as error:
-        print(f"{parser.prog}: cannot serve on {host}:{port}: {error.strerror}", file=sys.stderr)
+        print(f"{parser.prog}: cannot serve on {service.host}:{service.port}: {error.strerror}", file=sys.stderr)
         return 1
+    stopped = threading.Event()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, lambda *_: stopped.set())
+    print(_ANNOUNCEMENT.format(service.url), flush=True)
+    stopped.wait()
+    service.stop()
     return 0
 
 

@@ -1,23 +1,22 @@
-"""The running local service: in a thread of a test process, or until a signal stops it; and connections to it."""
+"""The running local service, in a thread of its own; and connections to it."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
 import json
-import signal
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from aiohttp import web
 
 from airflow_provider_imagetasks.local.http_application import LocalApplication
 from airflow_provider_imagetasks.local.options import ServiceOptions
-from airflow_provider_imagetasks.local.service_state import DownloadAnswer
+from airflow_provider_imagetasks.local.service_state import DownloadAnswer, ServiceState
 from airflow_provider_imagetasks.local.task_table import TaskSummary
 
 Result = TypeVar("Result")
@@ -55,30 +54,14 @@ def connection_to(url: str, service: str, *, server_folder: Path | None = None, 
     return json.dumps({**where, "extra": {"service": service, **extra}})
 
 
-async def _open(runner: web.AppRunner, host: str, port: int) -> str:
-    await runner.setup()
-    await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
-    bound_port = runner.addresses[0][1]
-    return f"http://[{host}]:{bound_port}" if ":" in host else f"http://{host}:{bound_port}"
+class _Running(NamedTuple):
+    """What is there while it serves."""
 
-
-async def serve_until_stopped(options: ServiceOptions, *, host: str, port: int, announcement: str) -> None:
-    """Serve until SIGINT or SIGTERM.
-
-    :param port: 0 takes any free one.
-    :param announcement: printed as soon as it answers, with the URL instead of ``{}``.
-    :raises OSError: when the port cannot be had.
-    """
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signal_number, stopped.set)
-    runner = LocalApplication(options).runner()
-    try:
-        print(announcement.format(await _open(runner, host, port)), flush=True)
-        await stopped.wait()
-    finally:
-        await runner.cleanup()
+    url: str
+    state: ServiceState
+    loop: asyncio.AbstractEventLoop
+    stopped: asyncio.Event
+    thread: threading.Thread
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -96,11 +79,7 @@ class LocalImageService(ServiceOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopped: asyncio.Event | None = None
-        self._application: LocalApplication | None = None
-        self._url: str | None = None
+        self._running: _Running | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -112,9 +91,7 @@ class LocalImageService(ServiceOptions):
     @property
     def url(self) -> str:
         """Scheme, host and port; a dialect's base URL is this plus its path, such as ``/aigptimage``."""
-        if self._url is None:
-            raise RuntimeError("the local image service is not running")
-        return self._url
+        return self._service.url
 
     @property
     def server_folder(self) -> Path:
@@ -124,7 +101,7 @@ class LocalImageService(ServiceOptions):
     @property
     def tasks(self) -> list[TaskSummary]:
         """Summaries of all image tasks, oldest first."""
-        return self._in_loop(lambda application: application.state.tasks.summaries())
+        return self._in_loop(lambda state: state.tasks.summaries())
 
     def connection(self, service: str = "local", **extra: Any) -> str:
         """Return an Airflow connection to this service, as the value of an ``AIRFLOW_CONN_...`` environment variable.
@@ -136,11 +113,11 @@ class LocalImageService(ServiceOptions):
 
     def stats(self) -> dict[str, Any]:
         """Return what ``/stats`` answers."""
-        return self._in_loop(lambda application: application.state.stats())
+        return self._in_loop(lambda state: state.stats())
 
     def reset(self) -> None:
         """Forget every image task, every count, how often prompts were seen, and who answers downloads instead."""
-        self._in_loop(lambda application: application.state.reset())
+        self._in_loop(lambda state: state.reset())
 
     def answer_downloads(self, answer: DownloadAnswer) -> None:
         """Let something else answer downloads, until the next reset.
@@ -148,15 +125,15 @@ class LocalImageService(ServiceOptions):
         :param answer: a coroutine function, called with the request and the file of the picture; what it returns is
             sent instead of that file, unless it is None.
         """
-        self._in_loop(lambda application: setattr(application.state, "download_answer", answer))
+        self._in_loop(lambda state: setattr(state, "download_answer", answer))
 
     def finish(self, prompts: Collection[str]) -> None:
         """End the image tasks of these prompts now, however long they were to take, and send their callbacks.
 
         :param prompts: as they were submitted.
         """
-        self._in_loop(lambda application: application.state.tasks.end(prompts))
-        self._in_loop(lambda application: asyncio.ensure_future(application.state.callbacks.look_again()))
+        self._in_loop(lambda state: state.tasks.end(prompts))
+        self._in_loop(lambda state: asyncio.ensure_future(state.callbacks.look_again()))
 
     def start(self) -> None:
         """Start to serve; returns when the service answers.
@@ -164,46 +141,46 @@ class LocalImageService(ServiceOptions):
         :raises RuntimeError: when it is running already.
         :raises OSError: when the port cannot be had.
         """
-        if self._thread is not None:
+        if self._running is not None:
             raise RuntimeError("the local image service is running already")
-        opened: concurrent.futures.Future[str] = concurrent.futures.Future()
+        opened: concurrent.futures.Future[_Running] = concurrent.futures.Future()
         serve = partial(asyncio.run, self._serve(opened))
-        self._thread = threading.Thread(target=serve, name="local image service", daemon=True)
-        self._thread.start()
-        try:
-            self._url = opened.result(_PATIENCE)
-        except BaseException:
-            self._thread = None
-            raise
+        threading.Thread(target=serve, name="local image service", daemon=True).start()
+        self._running = opened.result(_PATIENCE)
 
     def stop(self) -> None:
         """Stop to serve, at once and for requests in progress too; harmless when it is not running."""
-        if self._thread is None or self._loop is None or self._stopped is None:
-            return
-        self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join(_PATIENCE)
-        self._thread = self._loop = self._stopped = self._application = self._url = None
+        if self._running is not None:
+            self._running.loop.call_soon_threadsafe(self._running.stopped.set)
+            self._running.thread.join(_PATIENCE)
+            self._running = None
 
-    async def _serve(self, opened: concurrent.futures.Future[str]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stopped = asyncio.Event()
-        self._application = LocalApplication(self)
-        runner = self._application.runner()
+    async def _serve(self, opened: concurrent.futures.Future[_Running]) -> None:
+        application, stopped = LocalApplication(self), asyncio.Event()
+        runner = application.runner()
         try:
-            opened.set_result(await _open(runner, self.host, self.port))
-            await self._stopped.wait()
+            await runner.setup()
+            await web.TCPSite(runner, self.host, self.port, backlog=_BACKLOG).start()
+            host, port = f"[{self.host}]" if ":" in self.host else self.host, runner.addresses[0][1]
+            here = asyncio.get_running_loop(), stopped, threading.current_thread()
+            opened.set_result(_Running(f"http://{host}:{port}", application.state, *here))
+            await stopped.wait()
         except Exception as error:  # noqa: BLE001 - handed to the thread that waits for it
             opened.set_exception(error)
         finally:
             await runner.cleanup()
 
-    def _in_loop(self, read: Callable[[LocalApplication], Result]) -> Result:
-        """Run a function in the service's thread, where nothing changes meanwhile."""
-        application, loop = self._application, self._loop
-        if application is None or loop is None or self._url is None:
+    @property
+    def _service(self) -> _Running:
+        if self._running is None:
             raise RuntimeError("the local image service is not running")
+        return self._running
+
+    def _in_loop(self, read: Callable[[ServiceState], Result]) -> Result:
+        """Run a function in the service's thread, where nothing changes meanwhile."""
+        service = self._service
 
         async def run() -> Result:
-            return read(application)
+            return read(service.state)
 
-        return asyncio.run_coroutine_threadsafe(run(), loop).result(_PATIENCE)
+        return asyncio.run_coroutine_threadsafe(run(), service.loop).result(_PATIENCE)

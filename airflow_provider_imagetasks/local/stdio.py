@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from airflow_provider_imagetasks.local.dialects.gpt_image_mcp_dialect import GptImageMcpServer
@@ -19,11 +20,8 @@ from airflow_provider_imagetasks.local.service_state import ServiceState
 
 
 async def _serve(options: ServiceOptions) -> None:
-    state = ServiceState(options)
-    try:
+    with closing(ServiceState(options)) as state:
         await serve_stdio(GptImageMcpServer(state))
-    finally:
-        state.close()
 
 
 def main() -> int:
