@@ -97,6 +97,12 @@ class RefusedError(Exception):
         return self.reason in (Reason.CUT, Reason.HANG, Reason.GARBAGE, Reason.HTML)
 
 
+def require(condition: object, words: str, reason: Reason = Reason.INVALID) -> None:
+    """Refuse a request with ``RefusedError`` unless a condition holds."""
+    if not condition:
+        raise RefusedError(reason, words)
+
+
 def _refuse_if_asked(record: TaskRecord, mishaps: _Mishaps, occurrences: Occurrences, key: str = "") -> None:
     """Let the first of some mishaps happen that a prompt asks for and that apply this time."""
     behaviours = record.behaviours
@@ -143,10 +149,7 @@ class Gate:
         self._passed: dict[str | None, deque[float]] = {}
 
     def check(self, bearer: str | None) -> None:
-        """Count a request.
-
-        :raises RefusedError: when the key has used up its limit; refused requests are not counted.
-        """
+        """Count a request, and refuse it when the key has used up its limit; refused ones are not counted."""
         if self._limit is None:
             return
         now = time.monotonic()
@@ -177,11 +180,9 @@ class Admission:
 
     def check_key(self, bearer: str | None) -> None:
         """Let a request in by its key."""
-        if not self._options.keys or bearer in self._options.keys:
-            return
-        if bearer is None:
-            raise RefusedError(Reason.MISSING_KEY, "no bearer token was sent")
-        raise RefusedError(Reason.WRONG_KEY, "this bearer token is not known here")
+        if self._options.keys:
+            require(bearer is not None, "no bearer token was sent", Reason.MISSING_KEY)
+            require(bearer in self._options.keys, "this bearer token is not known here", Reason.WRONG_KEY)
 
     def admit(self, asked: TaskRecord) -> tuple[TaskRecord, bool]:
         """Return the image task that was asked for, and whether it is new (or the earlier one that this repeats)."""
@@ -194,8 +195,8 @@ class Admission:
         occurrence = self._occurrences.count(place)
         if options.chance("rate limit", prompt, occurrence) < options.rate_limit_rate:
             raise RefusedError(Reason.RATE_LIMITED, "limited at random", retry_after=1)
-        if options.chance("refuse", prompt, occurrence) < options.refuse_rate:
-            raise RefusedError(Reason.CONTENT, "refused at random, as if for its content")
+        is_fine = options.chance("refuse", prompt, occurrence) >= options.refuse_rate
+        require(is_fine, "refused at random, as if for its content", Reason.CONTENT)
         if options.max_active is not None and self._tasks.active_of(asked.bearer) >= options.max_active:
             words, seconds = f"{options.max_active} image tasks are running already", self._tasks.seconds_to_next_end(5)
             raise RefusedError(Reason.RATE_LIMITED, words, retry_after=seconds)

@@ -50,10 +50,7 @@ class CallbackSender:
         self._session: aiohttp.ClientSession | None = None
 
     def promise(self, record: TaskRecord, url: str, content: Content) -> None:
-        """Post to a URL when the image task has ended.
-
-        :param content: makes the JSON body and further headers, once the image task has ended.
-        """
+        """Post to a URL what ``content`` makes once the image task has ended: a JSON body and further headers."""
         if not is_loopback(url):
             self._count("not_sent")
             return

@@ -130,3 +130,9 @@ def _font(size: int, eastern: bool | None) -> FreeTypeFont | None:
         except OSError:
             continue
     return None
+
+
+def in_proportion(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Return the size with these proportions and the longest side, in the multiples of 16 that image models deliver."""
+    scale = longest / max(size) / 16
+    return max(1, round(size[0] * scale)) * 16, max(1, round(size[1] * scale)) * 16

@@ -15,12 +15,13 @@ from airflow_provider_imagetasks.local.dialects.gpt_image_mcp_dialect import Gpt
 from airflow_provider_imagetasks.local.dialects.jobs_api_dialect import AiGptImageDialect
 from airflow_provider_imagetasks.local.dialects.kie_dialect import KieDialect
 from airflow_provider_imagetasks.local.dialects.mcp_server import ToolServer
-from airflow_provider_imagetasks.local.dialects.tasks_api_dialect import TASKS_API_VARIANTS, TasksApiDialect
+from airflow_provider_imagetasks.local.dialects.tasks_api_dialect import TasksApiDialect, XHuoApiDialect
 from airflow_provider_imagetasks.local.drawing import MEDIA_TYPES
 from airflow_provider_imagetasks.local.options import ServiceOptions
 from airflow_provider_imagetasks.local.service_state import ServiceState
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 
+_DIALECTS = (TasksApiDialect, XHuoApiDialect, AiGptImageDialect, KieDialect, AceDataCloudMcpDialect, GptImageMcpServer)
 _LARGEST_BODY = 16 * 1024 * 1024
 _LONGEST_SHUTDOWN = 0.1
 _SHOWN_PICTURES = 24
@@ -62,10 +63,7 @@ class LocalApplication:
 
     def __init__(self, options: ServiceOptions) -> None:
         self.state = ServiceState(options)
-        self._dialects: list[Dialect | GptImageMcpServer] = [
-            *(TasksApiDialect(self.state, variant) for variant in TASKS_API_VARIANTS),
-            *(kind(self.state) for kind in (AiGptImageDialect, KieDialect, AceDataCloudMcpDialect, GptImageMcpServer)),
-        ]
+        self._dialects: list[Dialect | GptImageMcpServer] = [kind(self.state) for kind in _DIALECTS]
 
     def runner(self) -> web.AppRunner:
         """Return what serves the routes.

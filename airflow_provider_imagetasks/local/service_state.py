@@ -79,37 +79,14 @@ class Statistics:
         self.dialects = {name: DialectStatistics() for name in DIALECT_NAMES}
         self.files = Counter(files_served=0, files_refused=0, files_with_authorization=0)
         self.callbacks = Counter(sent=0, failed=0, not_sent=0)
-        self._created: deque[dict[str, Any]] = deque(maxlen=_KEPT_CREATIONS)
-
-    def note_created(self, record: TaskRecord) -> None:
-        """Count an image task that was created."""
-        counts = self.dialects[record.dialect]
-        counts.created += 1
-        counts.edits += bool(record.references.names)
-        told = {name: getattr(record, name) for name in _TOLD}
-        self._created.append({**told, "references": list(record.references.names), "mask": record.references.mask})
-
-    def as_dict(self, tasks: TaskTable) -> dict[str, Any]:
-        """Return all counts as plain JSON types, and how many image tasks there are."""
-        return {
-            "dialects": {
-                name: {key: dict(count) if isinstance(count, Counter) else count for key, count in vars(counts).items()}
-                for name, counts in self.dialects.items()
-            },
-            "active_tasks": tasks.active(),
-            "peak_active_tasks": tasks.peak_active,
-            "remembered_tasks": len(tasks),
-            **self.files,
-            "callbacks": dict(self.callbacks),
-            "created": list(self._created),
-        }
+        self.created: deque[dict[str, Any]] = deque(maxlen=_KEPT_CREATIONS)
 
 
 class ServiceState:
     """The image tasks, counts and tools of one local service; used from its event loop only."""
 
     def __init__(self, options: ServiceOptions) -> None:
-        self._reset_with: list[Callable[[], None]] = []
+        self.on_reset: list[Callable[[], None]] = []
         self._files = _LatestFiles()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="painter")
         self.options = options
@@ -127,12 +104,8 @@ class ServiceState:
         self.statistics = Statistics()
         self.tasks = TaskTable(maximum=self.options.keep_tasks, separate_keys=bool(self.options.keys))
         self.admission = Admission(self.options, self.tasks)
-        for forget in self._reset_with:
+        for forget in self.on_reset:
             forget()
-
-    def on_reset(self, forget: Callable[[], None]) -> None:
-        """Have something else forgotten too."""
-        self._reset_with.append(forget)
 
     def reset_counts(self) -> None:
         """Set every count to zero; the image tasks stay."""
@@ -141,15 +114,31 @@ class ServiceState:
 
     def stats(self) -> dict[str, Any]:
         """Return all counts as plain JSON types, and how many image tasks there are."""
-        return self.statistics.as_dict(self.tasks)
+        statistics = self.statistics
+        return {
+            "dialects": {
+                name: {key: dict(count) if isinstance(count, Counter) else count for key, count in vars(counts).items()}
+                for name, counts in statistics.dialects.items()
+            },
+            "active_tasks": self.tasks.active(),
+            "peak_active_tasks": self.tasks.peak_active,
+            "remembered_tasks": len(self.tasks),
+            **statistics.files,
+            "callbacks": dict(statistics.callbacks),
+            "created": list(statistics.created),
+        }
 
     def admit(self, asked: TaskRecord) -> tuple[TaskRecord, bool]:
         """Return the image task that was asked for, and whether it is new; count it."""
         record, is_new = self.admission.admit(asked)
+        counts, references = self.statistics.dialects[record.dialect], record.references
         if is_new:
-            self.statistics.note_created(record)
+            counts.created += 1
+            counts.edits += bool(references.names)
+            told = {name: getattr(record, name) for name in _TOLD}
+            self.statistics.created.append({**told, "references": list(references.names), "mask": references.mask})
         else:
-            self.statistics.dialects[record.dialect].duplicates += 1
+            counts.duplicates += 1
         return record, is_new
 
     async def picture(self, record: TaskRecord, index: int, *, width: int | None = None) -> bytes:

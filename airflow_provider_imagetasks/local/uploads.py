@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from PIL import Image
 
-from airflow_provider_imagetasks.local.admission import Reason, RefusedError
+from airflow_provider_imagetasks.local.admission import Reason, RefusedError, require
 
 MOST_REFERENCES = 16
 _LARGEST_FILE = 50 * 1024 * 1024
@@ -21,79 +19,42 @@ _MOST_PIXELS = 64_000_000
 _SMALL_SIDE = 1_024
 _LARGEST_TEXT = 1024 * 1024
 _LARGEST_FORM = 256 * 1024 * 1024
-_PIECE = 64 * 1024
 
 
-@dataclass(slots=True)
-class Form:
-    """A form: its fields as JSON would have them, and its files."""
-
-    body: dict[str, Any] = field(default_factory=dict)
-    images: list[bytes] = field(default_factory=list)
-    mask: bytes | None = None
-
-
-async def read_form(request: web.Request) -> Form:
-    """Read a form with files.
+async def read_form(request: web.Request) -> tuple[dict[str, Any], list[bytes], bytes | None]:
+    """Return the fields of a form as JSON would have them, its images and its mask.
 
     :raises RefusedError: when it is not one, or larger than the service takes.
     """
-    form, urls, names, total = Form(), [], [], 0
-    async for part, is_file in _parts(request):
-        name = part.name or ""
-        if is_file and name not in ("image", "mask"):
-            raise RefusedError(Reason.INVALID, f"{name} is not a file")
-        content = await _content(part, _LARGEST_FILE if is_file else _LARGEST_TEXT)
-        total += len(content)
-        if total > _LARGEST_FORM:
-            raise RefusedError(Reason.INVALID, "the files are too large altogether")
-        if is_file and name == "image":
-            form.images.append(content)
-            names.append(part.filename)
-        elif is_file:
-            if form.mask is not None:
-                raise RefusedError(Reason.INVALID, "there is one mask only")
-            form.mask = content
-            form.body["mask"] = part.filename
-        elif name == "mask":
-            raise RefusedError(Reason.INVALID, "mask is a file")
-        elif name == "image":
-            urls.append(_text(content, name))
-        else:
-            form.body[name] = _typed(name, _text(content, name))
-        if len(form.images) + len(urls) > MOST_REFERENCES:
-            raise RefusedError(Reason.INVALID, f"image comes at most {MOST_REFERENCES} times")
-    if urls and (form.images or form.mask is not None):
-        raise RefusedError(Reason.INVALID, "URLs do not go with files")
-    form.body["image"] = names or urls
-    return form
-
-
-async def _parts(request: web.Request) -> AsyncIterator[tuple[BodyPartReader, bool]]:
     try:
-        reader = await request.multipart()
-        while (part := await reader.next()) is not None:
-            if not isinstance(part, BodyPartReader):
-                raise RefusedError(Reason.INVALID, "a form holds no form")
-            yield part, part.filename is not None
+        posted = await request.clone(client_max_size=_LARGEST_FORM).post()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise RefusedError(Reason.INVALID, "the files are too large altogether") from error
     except (ValueError, LookupError, HttpProcessingError) as error:
         raise RefusedError(Reason.INVALID, "the request body is not a readable form") from error
-
-
-async def _content(part: BodyPartReader, most: int) -> bytes:
-    content = bytearray()
-    while piece := await part.read_chunk(_PIECE):
-        content += piece
-        if len(content) > most:
-            raise RefusedError(Reason.INVALID, f"{part.name} is larger than {most // 1024 // 1024} MB")
-    return bytes(content)
-
-
-def _text(content: bytes, name: str) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise RefusedError(Reason.INVALID, f"{name} is a text") from error
+    files: dict[str, list[tuple[str, bytes]]] = {"image": [], "mask": []}
+    texts: dict[str, list[Any]] = {"image": []}
+    for name, value in posted.items():
+        if isinstance(value, web.FileField):
+            with value.file as file:
+                files.setdefault(name, []).append((value.filename, file.read()))
+        else:
+            texts.setdefault(name, []).append(value)
+    require(len(files["mask"]) < 2, "there is one mask only")
+    require("mask" not in texts, "mask is a file")
+    for name in files:
+        require(name in ("image", "mask"), f"{name} is not a file")
+    for name, values in texts.items():
+        require(all(isinstance(value, str) for value in values), f"{name} is a text")
+        require(all(len(value) <= _LARGEST_TEXT for value in values), f"{name} is larger than 1 MB")
+    urls = texts.pop("image")
+    require(len(files["image"]) + len(urls) <= MOST_REFERENCES, f"image comes at most {MOST_REFERENCES} times")
+    require(not urls or not (files["image"] or files["mask"]), "URLs do not go with files")
+    body = {name: _typed(name, values[-1]) for name, values in texts.items()}
+    body["image"] = [filename for filename, _ in files["image"]] or urls
+    if files["mask"]:
+        body["mask"] = files["mask"][0][0]
+    return body, [image for _, image in files["image"]], files["mask"][0][1] if files["mask"] else None
 
 
 def _typed(name: str, text: str) -> Any:
@@ -109,7 +70,6 @@ def read_uploads(files: list[bytes], mask: bytes | None) -> tuple[tuple[str, ...
     """Check the pictures of an edit. This takes a while: it is not for the event loop.
 
     :returns: their SHA-256, a small copy of the first (transparent where the mask is), and the size of that one.
-
     :raises ValueError: when a file is not what the services take.
     """
     first, *_ = [_opened(file, f"image {number}") for number, file in enumerate(files, start=1)]

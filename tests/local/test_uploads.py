@@ -122,6 +122,26 @@ def test_files_have_to_be_pictures_and_masks_have_to_fit(service, tasks_api, ima
     assert service.tasks == []
 
 
+GOOD_PARTS = [("prompt", (None, "a kite")), ("image", ("a.png", GOOD))]
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([("mask", ("m.png", picture_file(CLEAR)))] * 2, "one mask"),
+        ([("prompt", ("prompt.txt", "a kite"))], "prompt is not a file"),
+        ([("mask", (None, "m.png"))], "mask is a file"),
+        ([("model", (None, b"\xff", "application/octet-stream"))], "model is a text"),
+        ([("model", (None, "m" * (1024 * 1024 + 1)))], "model is larger than 1 MB"),
+    ],
+)
+def test_a_form_has_no_other_files_and_its_texts_are_texts(service, tasks_api, parts, message):
+    response = tasks_api.request("POST", "/openai/images/edits", files=GOOD_PARTS + parts)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "bad_request")
+    assert message in response.json()["error"]["message"]
+    assert service.tasks == []
+
+
 @pytest.mark.parametrize("urls", [None, [], FOREIGN, ["data:image/png;base64,AAAA"], [FOREIGN] * 17])
 def test_the_createtask_family_wants_urls_for_edits(service, jobs_api, kie, urls):
     order = {} if urls is None else {"input_urls": urls}

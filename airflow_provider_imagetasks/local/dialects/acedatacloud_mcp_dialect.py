@@ -8,15 +8,12 @@ from typing import Any
 from aiohttp import web
 
 from airflow_provider_imagetasks.local.admission import Reason, RefusedError
-from airflow_provider_imagetasks.local.dialects.dialect import bearer_of
+from airflow_provider_imagetasks.local.dialects.dialect import Body, bearer_of
 from airflow_provider_imagetasks.local.dialects.mcp_server import TEXT, Tool, ToolResult, ToolServer, choice
 from airflow_provider_imagetasks.local.dialects.tasks_api_dialect import TasksApiDialect
-from airflow_provider_imagetasks.local.dialects.tasks_api_requests import TasksApiVariant
-from airflow_provider_imagetasks.local.service_state import ServiceState
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 
 GENERATE, EDIT, GET, LIST = "openai_generate_image", "openai_edit_image", "openai_get_task", "openai_list_tasks"
-VARIANT = TasksApiVariant(name="acedatacloud_mcp", prefix="/mcp/acedatacloud")
 _FAILURES = {GENERATE: "generating image", EDIT: "editing image", GET: "retrieving task", LIST: "listing tasks"}
 _POLLING = {"poll_tool": GET, "batch_poll_tool": LIST, "polling_interval_seconds": 15, "max_poll_attempts": 40}
 
@@ -79,15 +76,13 @@ _TOOLS = (
 class AceDataCloudMcpDialect(TasksApiDialect, ToolServer):
     """Answers the tools as the server does; the real one for a single record sleeps while that runs, this does not."""
 
+    name, prefix = "acedatacloud_mcp", "/mcp/acedatacloud"
     server_name = "openai"
     stateless = True
     answers_json = True
     tools = _TOOLS
     # The routes of the Tasks API are not there beside the tools.
     routes = ToolServer.routes
-
-    def __init__(self, state: ServiceState) -> None:
-        super().__init__(state, VARIANT)
 
     async def call(self, tool: Tool, arguments: dict[str, Any], request: web.Request | None) -> ToolResult:
         """Call a tool; what the Tasks API would refuse comes as an ordinary result with an error in it."""
@@ -107,13 +102,13 @@ class AceDataCloudMcpDialect(TasksApiDialect, ToolServer):
 
     async def _submit(self, tool: str, arguments: dict[str, Any], request: web.Request) -> dict[str, Any]:
         defaults = {"model": "gpt-image-1", "size": "auto", "quality": "auto", "output_format": "png"}
-        body = {**defaults, "response_format": "url", **arguments}
+        body = Body({**defaults, "response_format": "url", **arguments})
         if "callback_url" not in body:
             body["async"] = True
 
         async def read(request: web.Request) -> TaskRecord:
-            requests, bearer = self.requests, bearer_of(request)
-            return await requests.edit_by_url(body, bearer) if tool == EDIT else requests.generation(body, bearer)
+            bearer = bearer_of(request)
+            return await self.edit_by_url(body, bearer) if tool == EDIT else self.asked(body, bearer)
 
         record = await self.submitted(request, read)
         answer = {"task_id": record.id}
@@ -126,7 +121,7 @@ class AceDataCloudMcpDialect(TasksApiDialect, ToolServer):
         if tool == GET and not arguments:
             return {"error": "At least one of 'id' or 'trace_id' must be provided."}
         action = "retrieve" if tool == GET else "retrieve_batch"
-        found = await self.queried(request, lambda request: self.found(request, action, arguments))
+        found = await self.queried(request, lambda request: self.found(request, action, Body(arguments)))
         if tool == LIST:
             return found
         if not found:

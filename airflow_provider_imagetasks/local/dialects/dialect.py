@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local.admission import Reason, RefusedError, broken_answer
+from airflow_provider_imagetasks.local.admission import Reason, RefusedError, broken_answer, require
 from airflow_provider_imagetasks.local.service_state import DialectStatistics, ServiceState
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 
@@ -22,20 +22,19 @@ class Dialect(ABC):
     """How one service words its requests and answers. What is not answered as its sender hopes raises ``RefusedError``.
 
     ``origin`` is always scheme, host and port that the sender used, where it finds pictures too.
-
-    :param name: the service's name in a connection.
-    :param prefix: the path below which the dialect is spoken.
     """
 
+    name: str
+    """The service's name in a connection."""
+    prefix: str
+    """The path below which the dialect is spoken."""
     says_when_to_return = True
     """Whether answers about limits have a ``Retry-After`` header."""
     callback_field = ""
     """Where in a request the URL of a callback is, if the dialect has callbacks."""
 
-    def __init__(self, state: ServiceState, *, name: str, prefix: str) -> None:
+    def __init__(self, state: ServiceState) -> None:
         self.state = state
-        self.name = name
-        self.prefix = prefix
 
     @abstractmethod
     def routes(self) -> list[web.RouteDef]:
@@ -70,11 +69,7 @@ class Dialect(ABC):
             return await self.answer_refusal(request, refused)
 
     async def submitted(self, request: web.Request, read: Callable[[web.Request], Awaitable[TaskRecord]]) -> TaskRecord:
-        """Let a request in, and return the image task that it asks for; count both.
-
-        :param read: understands the request.
-        :raises RefusedError: when no image task comes of it, or its prompt asks for a mishap.
-        """
+        """Let a request in, and return the image task that it asks for, as ``read`` understands it; count both."""
         self.counts.submissions += 1
         try:
             self.check_client(request)
@@ -93,7 +88,7 @@ class Dialect(ABC):
 
     def promise_callback(self, request: web.Request, record: TaskRecord) -> None:
         """Promise the callback of a new image task, if one was asked for."""
-        url = text_field(record.request, self.callback_field) if self.callback_field else ""
+        url = Body(record.request).text(self.callback_field) if self.callback_field else ""
         if url:
             origin = str(request.url.origin())
             self.state.callbacks.promise(record, url, lambda: self.callback(record, origin))
@@ -139,18 +134,54 @@ class Dialect(ABC):
         return answer
 
 
-async def read_json(request: web.Request) -> dict[str, Any]:
-    """Return the request's body.
+class Body(dict[str, Any]):
+    """The fields of a request; asking for one that is not what it has to be raises ``RefusedError``."""
 
-    :raises RefusedError: when it is not a JSON object.
-    """
+    def text(self, field: str, *, required: bool = False) -> str:
+        """Return a text, empty when it is absent."""
+        value = "" if self.get(field) is None else self[field]
+        is_fine = isinstance(value, str) and (value.strip() or not required)
+        require(is_fine, f"{field} is a text" + (" and is required" if required else ""))
+        return value
+
+    def texts(self, field: str) -> list[str]:
+        """Return a list of texts without repetitions, empty when it is absent."""
+        value = self.get(field) or []
+        is_fine = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        require(is_fine, f"{field} is a list of texts")
+        return list(dict.fromkeys(value))
+
+    def whole(self, field: str, default: int) -> int:
+        """Return a whole number, 0 or more."""
+        value = default if self.get(field) is None else self[field]
+        is_fine = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        require(is_fine, f"{field} is a whole number, 0 or more")
+        return value
+
+    def seconds(self, field: str) -> float | None:
+        """Return a number of Unix seconds, None when it is absent."""
+        value = self.get(field)
+        is_fine = isinstance(value, int | float | None) and not isinstance(value, bool)
+        require(is_fine, f"{field} is a number of Unix seconds")
+        return value
+
+    def urls(self, field: str, *, most: int, allow_one: bool = False) -> list[str]:
+        """Return a list of http(s) URLs, empty when it is absent; a single one may be allowed to come without one."""
+        value = [] if self.get(field) is None else self[field]
+        urls = [value] if allow_one and isinstance(value, str) else value
+        is_fine = isinstance(urls, list) and len(urls) <= most and all(_is_url(url) for url in urls)
+        require(is_fine, f"{field} is a list of at most {most} http(s) URLs")
+        return urls
+
+
+async def read_json(request: web.Request) -> Body:
+    """Return the request's body, which has to be a JSON object."""
     try:
         body = json.loads(await request.read())
     except (ValueError, RecursionError):
         body = None
-    if not isinstance(body, dict):
-        raise RefusedError(Reason.INVALID, "the request body is not a JSON object")
-    return body
+    require(isinstance(body, dict), "the request body is not a JSON object")
+    return Body(body)
 
 
 def bearer_of(request: web.Request) -> str | None:
@@ -159,68 +190,11 @@ def bearer_of(request: web.Request) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def in_proportion(size: tuple[int, int], longest: int) -> tuple[int, int]:
-    """Return the size with these proportions and the longest side, in the multiples of 16 that image models deliver."""
-    scale = longest / max(size) / 16
-    return max(1, round(size[0] * scale)) * 16, max(1, round(size[1] * scale)) * 16
-
-
 def file_url(origin: str, record: TaskRecord, index: int) -> str:
     """Return the address of a picture, on the host that the sender itself used, unless its prompt asks for another."""
     if record.behaviours.asks("result-url"):
         return record.behaviours.word("result-url", "")
     return f"{origin}/files/{record.id}/{index}.{record.media_format}"
-
-
-def text_field(body: dict[str, Any], field: str, *, required: bool = False) -> str:
-    """Return a text, empty when it is absent."""
-    value = body.get(field)
-    if value is None:
-        value = ""
-    if not isinstance(value, str) or (required and not value.strip()):
-        raise RefusedError(Reason.INVALID, f"{field} is a text" + (" and is required" if required else ""))
-    return value
-
-
-def texts_field(body: dict[str, Any], field: str) -> list[str]:
-    """Return a list of texts without repetitions, empty when it is absent."""
-    value = body.get(field) or []
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise RefusedError(Reason.INVALID, f"{field} is a list of texts")
-    return list(dict.fromkeys(value))
-
-
-def whole_field(body: dict[str, Any], field: str, default: int) -> int:
-    """Return a whole number, 0 or more."""
-    value = body.get(field)
-    if value is None:
-        return default
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise RefusedError(Reason.INVALID, f"{field} is a whole number, 0 or more")
-    return value
-
-
-def seconds_field(body: dict[str, Any], field: str) -> float | None:
-    """Return a number of Unix seconds, None when it is absent."""
-    value = body.get(field)
-    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
-        raise RefusedError(Reason.INVALID, f"{field} is a number of Unix seconds")
-    return value
-
-
-def url_list(body: dict[str, Any], field: str, *, most: int, allow_one: bool = False) -> list[str]:
-    """Return a list of http(s) URLs, empty when it is absent.
-
-    :param most: how many there may be.
-    :param allow_one: whether a single URL may come without a list around it.
-    """
-    value = body.get(field)
-    if value is None:
-        return []
-    urls = [value] if allow_one and isinstance(value, str) else value
-    if not isinstance(urls, list) or len(urls) > most or not all(_is_url(url) for url in urls):
-        raise RefusedError(Reason.INVALID, f"{field} is a list of at most {most} http(s) URLs")
-    return urls
 
 
 def _is_url(value: Any) -> bool:

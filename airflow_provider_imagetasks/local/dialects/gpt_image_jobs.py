@@ -89,10 +89,7 @@ class Job:
 
 
 class JobTable:
-    """All jobs, newest last.
-
-    :param folder: where the pictures go; also of the table's own file.
-    """
+    """All jobs, newest last; the folder is where the pictures go, and the table's own file."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local.admission import Reason, RefusedError, broken_answer, note_queried
+from airflow_provider_imagetasks.local.admission import Reason, RefusedError, note_queried
 from airflow_provider_imagetasks.local.dialects.dialect import bearer_of
 from airflow_provider_imagetasks.local.dialects.gpt_image_jobs import DEFAULT_PATHS, Job, JobTable, list_text
 from airflow_provider_imagetasks.local.dialects.mcp_server import TEXT, Tool, ToolResult, ToolServer, choice
@@ -58,8 +58,7 @@ class _ServerError(Exception):
     """An error as the server throws it."""
 
     def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+        super().__init__(f"MCP error {code}: {message}")
 
 
 class GptImageMcpServer(ToolServer):
@@ -77,7 +76,7 @@ class GptImageMcpServer(ToolServer):
         self._state = state
         self._table = JobTable(state.options.output_dir)
         self._writing = asyncio.Lock()
-        state.on_reset(self._table.forget)
+        state.on_reset.append(self._table.forget)
 
     @property
     def counts(self) -> DialectStatistics:
@@ -90,26 +89,21 @@ class GptImageMcpServer(ToolServer):
         try:
             return ToolResult(await calls[tool.name](arguments))
         except _ServerError as error:
-            return ToolResult(f"Error: MCP error {error.code}: {error}", is_error=True)
+            return ToolResult(f"Error: {error}", is_error=True)
         except RefusedError as refused:
             if refused.is_below_any_dialect:
                 raise
             action = "start job" if tool.name == START else "check job status"
-            return ToolResult(
-                f"Error: MCP error {INTERNAL_ERROR}: Failed to {action}: {refused.message}", is_error=True
-            )
+            failure = _ServerError(INTERNAL_ERROR, f"Failed to {action}: {refused.message}")
+            return ToolResult(f"Error: {failure}", is_error=True)
 
-    def refusal(self, request: web.Request) -> web.Response | None:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """Turn away whoever has no key, as a proxy in front would: the server itself asks for none."""
         try:
             self._state.admission.check_key(bearer_of(request))
         except RefusedError:
             return web.Response(status=401, text="Unauthorized", headers={"WWW-Authenticate": "Bearer"})
-        return None
-
-    async def answer_refusal(self, request: web.Request, refused: RefusedError) -> web.StreamResponse:
-        """Answer an HTTP request that is to go wrong."""
-        return await broken_answer(request, refused)
+        return await super().handle(request)
 
     async def _start(self, arguments: dict[str, Any]) -> str:
         self.counts.submissions += 1
@@ -130,17 +124,16 @@ class GptImageMcpServer(ToolServer):
         )
         try:
             job.record, _ = self._state.admit(await self._asked(job, arguments))
+            job.id = job.record.id
         except RefusedError as refused:
             self.counts.refused[refused.reason.value] += 1
             if refused.is_below_any_dialect:
                 raise
             # What OpenAI refuses is only asked for once the job has begun.
             job.failure = _inner_error(refused)
-            self._table.keep(job)
-            return job.started_text()
-        job.id = job.record.id
         self._table.keep(job)
-        self._state.admission.check_answer(job.record)
+        if job.record is not None:
+            self._state.admission.check_answer(job.record)
         return job.started_text()
 
     async def _asked(self, job: Job, arguments: dict[str, Any]) -> TaskRecord:

@@ -9,16 +9,9 @@ from typing import Any, ClassVar
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local.admission import Reason, RefusedError, note_queried
-from airflow_provider_imagetasks.local.dialects.dialect import (
-    Dialect,
-    bearer_of,
-    file_url,
-    in_proportion,
-    read_json,
-    url_list,
-)
-from airflow_provider_imagetasks.local.service_state import ServiceState
+from airflow_provider_imagetasks.local.admission import Reason, RefusedError, note_queried, require
+from airflow_provider_imagetasks.local.dialects.dialect import Body, Dialect, bearer_of, file_url, read_json
+from airflow_provider_imagetasks.local.drawing import in_proportion
 from airflow_provider_imagetasks.local.task_table import NO_REFERENCES, References, TaskRecord
 from airflow_provider_imagetasks.local.uploads import MOST_REFERENCES
 
@@ -42,17 +35,16 @@ _LONG_SIDES = {"1K": 1024, "2K": 2048, "4K": 3840}
 class JobsApiDialect(Dialect):
     """Speaks the createTask family, except for what each service does its own way."""
 
-    service: ClassVar[str]
-    """The service's name in a connection, and the path below which its dialect is spoken."""
     aspect_ratios: ClassVar[tuple[str, ...]]
     """What ``input.aspect_ratio`` may be."""
-
-    def __init__(self, state: ServiceState) -> None:
-        super().__init__(state, name=self.service, prefix=f"/{self.service}")
+    request_id_header: ClassVar[str | None] = None
+    """What makes a repeated submission known, where the service honours such a thing."""
+    failure_code: ClassVar[str]
+    """The usual code of a failure that is not for the content."""
 
     @abstractmethod
-    def record(self, record: TaskRecord, origin: str) -> dict[str, Any]:
-        """Word an image task."""
+    def beginning(self, record: TaskRecord, end: float | None) -> dict[str, Any]:
+        """Return what a record says besides its result; ``end`` is None while the image task runs."""
 
     def routes(self) -> list[web.RouteDef]:
         """Return the dialect's routes."""
@@ -61,30 +53,25 @@ class JobsApiDialect(Dialect):
             web.get(f"{self.prefix}/api/v1/jobs/recordInfo", self.handle_status),
         ]
 
-    def request_id(self, request: web.Request) -> str | None:
-        """Return what makes a repeated submission known, where the service honours such a thing."""
-        return None
-
     def code(self, refused: RefusedError) -> int:
         """Return the usual code of an error, or the one that a prompt asks for."""
         if refused.code is not None and refused.code.isdecimal():
             return int(refused.code)
         return refused.status if refused.reason is Reason.SERVER_ERROR else _CODES.get(refused.reason, 500)
 
-    def check_submission(self, body: dict[str, Any]) -> None:
+    def check_submission(self, body: Body) -> None:
         """Check what only this service knows or does not take, of a body with a model and an input with a prompt."""
 
     async def read_submission(self, request: web.Request) -> TaskRecord:
         """Understand a request for pictures."""
         body = await read_json(request)
-        model, order = body.get("model"), body.get("input")
-        if not isinstance(model, str) or not model.strip():
-            raise RefusedError(Reason.INVALID, "model is a text and is required")
-        if not isinstance(order, dict):
-            raise RefusedError(Reason.INVALID, "input is an object and is required")
-        prompt = order.get("prompt")
-        if not isinstance(prompt, str) or not prompt.strip() or len(prompt) > _LONGEST_PROMPT:
-            raise RefusedError(Reason.UNPROCESSABLE, f"input.prompt is a text of 1 to {_LONGEST_PROMPT} characters")
+        model = body.text("model", required=True)
+        require(isinstance(body.get("input"), dict), "input is an object and is required")
+        order = Body(body["input"])
+        prompt = order.get("prompt", "")
+        is_fine = isinstance(prompt, str) and prompt.strip() and len(prompt) <= _LONGEST_PROMPT
+        words = f"input.prompt is a text of 1 to {_LONGEST_PROMPT} characters"
+        require(is_fine, words, Reason.UNPROCESSABLE)
         self.check_submission(body)
         references = await self._references(model, order)
         return TaskRecord(
@@ -95,9 +82,31 @@ class JobsApiDialect(Dialect):
             request=body,
             bearer=bearer_of(request),
             size=self._size(order, references),
-            request_id=self.request_id(request),
+            request_id=request.headers.get(self.request_id_header) if self.request_id_header else None,
             references=references,
         )
+
+    def record(self, record: TaskRecord, origin: str) -> dict[str, Any]:
+        """Word an image task."""
+        end, behaviours, failure = record.finished_at, record.behaviours, record.failure
+        told: dict[str, Any] = {
+            "taskId": record.id,
+            "model": record.model,
+            "param": json.dumps(record.request),
+            "costTime": None,
+            "createTime": int(record.created_at * 1000),
+            **self.beginning(record, end),
+        }
+        if end is None and behaviours.asks("unknown-state"):
+            told["state"] = behaviours.word("unknown-state", "dreaming")
+        elif end is not None and failure is not None:
+            code = failure.code or ("400" if failure.content else self.failure_code)
+            told |= {"state": "fail", "failCode": code, "failMsg": failure.message}
+        elif end is not None:
+            urls = [file_url(origin, record, index) for index in range(record.image_count)]
+            result = json.dumps({"resultUrls": urls})
+            told |= {"state": "success", "resultJson": result, "costTime": int(record.latency * 1000)}
+        return told
 
     async def accepted(self, request: web.Request, record: TaskRecord) -> web.StreamResponse:
         """Answer with the id."""
@@ -106,8 +115,7 @@ class JobsApiDialect(Dialect):
     async def status(self, request: web.Request) -> web.StreamResponse:
         """Answer ``recordInfo``."""
         task_id = request.query.get("taskId", "")
-        if not task_id:
-            raise RefusedError(Reason.INVALID, "taskId is required")
+        require(task_id, "taskId is required")
         self.counts.ids_queried += 1
         record = self.find(task_id, bearer_of(request))
         if record is None:
@@ -120,23 +128,20 @@ class JobsApiDialect(Dialect):
         """Return the image task that a status query finds."""
         return self.state.tasks.find(self.name, task_id, bearer)
 
-    async def _references(self, model: str, order: dict[str, Any]) -> References:
+    async def _references(self, model: str, order: Body) -> References:
         try:
-            found = [urls for field in _REFERENCE_FIELDS if (urls := url_list(order, field, most=MOST_REFERENCES))]
+            found = [urls for field in _REFERENCE_FIELDS if (urls := order.urls(field, most=MOST_REFERENCES))]
         except RefusedError as refused:
             raise RefusedError(Reason.UNPROCESSABLE, f"input.{refused.message}") from refused
-        if not found and model.endswith(_EDIT_SUFFIX):
-            raise RefusedError(Reason.UNPROCESSABLE, f"input.{_REFERENCE_FIELDS[0]} is required by {model}")
+        words = f"input.{_REFERENCE_FIELDS[0]} is required by {model}"
+        require(found or not model.endswith(_EDIT_SUFFIX), words, Reason.UNPROCESSABLE)
         return await self.state.referenced(found[0]) if found else NO_REFERENCES
 
-    def _size(self, order: dict[str, Any], references: References) -> tuple[int, int]:
-        ratio = order.get("aspect_ratio") or "auto"
-        if ratio not in self.aspect_ratios:
-            names = ", ".join(self.aspect_ratios)
-            raise RefusedError(Reason.UNPROCESSABLE, f"input.aspect_ratio is one of {names}")
-        resolution = order.get("resolution") or "1K"
-        if resolution not in tuple(_LONG_SIDES):
-            raise RefusedError(Reason.UNPROCESSABLE, f"input.resolution is one of {', '.join(_LONG_SIDES)}")
+    def _size(self, order: Body, references: References) -> tuple[int, int]:
+        ratio, resolution = order.get("aspect_ratio") or "auto", order.get("resolution") or "1K"
+        ratios, resolutions = ", ".join(self.aspect_ratios), ", ".join(_LONG_SIDES)
+        require(ratio in self.aspect_ratios, f"input.aspect_ratio is one of {ratios}", Reason.UNPROCESSABLE)
+        require(resolution in tuple(_LONG_SIDES), f"input.resolution is one of {resolutions}", Reason.UNPROCESSABLE)
         if ratio == "auto":
             return in_proportion(references.size or (1, 1), _LONG_SIDES[resolution])
         width, _, height = ratio.partition(":")
@@ -146,12 +151,10 @@ class JobsApiDialect(Dialect):
 class AiGptImageDialect(JobsApiDialect):
     """Speaks as AI GPT Image does: errors are HTTP errors, and a repeated ``X-Request-ID`` is not charged twice."""
 
-    service = "aigptimage"
+    name, prefix = "aigptimage", "/aigptimage"
+    request_id_header = "X-Request-ID"
+    failure_code = "500"
     aspect_ratios = ("auto", "1:1", "4:5", "3:4", "2:3", "16:9", "9:16", "21:9")
-
-    def request_id(self, request: web.Request) -> str | None:
-        """Return the ``X-Request-ID``."""
-        return request.headers.get("X-Request-ID")
 
     def error(self, refused: RefusedError) -> tuple[web.Response, str]:
         """Word an error; return the answer and the code to count it under."""
@@ -167,35 +170,10 @@ class AiGptImageDialect(JobsApiDialect):
         status = 200 if refused.reason is Reason.ERROR_IN_200 else code if 400 <= code < 600 else 400
         return envelope(code, refused.message, data, status=status), str(code)
 
-    def record(self, record: TaskRecord, origin: str) -> dict[str, Any]:
-        """Word an image task: nothing but its state changes until it succeeds."""
-        data = {**beginning(record, "waiting"), **dict.fromkeys(("resultJson", "failCode", "failMsg", "completeTime"))}
-        if record.finished:
-            data |= ending(record, origin, failure_code="500")
-            if record.failure is None:
-                data["completeTime"] = int((record.created_at + record.latency) * 1000)
-        elif record.behaviours.asks("unknown-state"):
-            data["state"] = record.behaviours.word("unknown-state", "dreaming")
-        return data
-
-
-def beginning(record: TaskRecord, state: str) -> dict[str, Any]:
-    """Return what every record says of its image task."""
-    told = {"taskId": record.id, "model": record.model, "state": state, "param": json.dumps(record.request)}
-    return {**told, "costTime": None, "createTime": int(record.created_at * 1000)}
-
-
-def ending(record: TaskRecord, origin: str, *, failure_code: str) -> dict[str, Any]:
-    """Return what a record says of the end of its image task.
-
-    :param failure_code: the service's usual code of a failure that is not for the content.
-    """
-    if record.failure is not None:
-        code = record.failure.code or ("400" if record.failure.content else failure_code)
-        return {"state": "fail", "failCode": code, "failMsg": record.failure.message}
-    urls = [file_url(origin, record, index) for index in range(record.image_count)]
-    result = json.dumps({"resultUrls": urls})
-    return {"state": "success", "resultJson": result, "costTime": int(record.latency * 1000)}
+    def beginning(self, record: TaskRecord, end: float | None) -> dict[str, Any]:
+        """Return what a record says besides its result: nothing but its state changes until it succeeds."""
+        ended = None if end is None or record.failure else int(end * 1000)
+        return {"state": "waiting", **dict.fromkeys(("resultJson", "failCode", "failMsg")), "completeTime": ended}
 
 
 def envelope(code: int, message: str, data: Any, *, status: int = 200) -> web.Response:

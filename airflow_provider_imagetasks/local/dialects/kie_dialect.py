@@ -11,9 +11,9 @@ from typing import Any
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local.admission import Reason, RefusedError
-from airflow_provider_imagetasks.local.dialects.dialect import bearer_of, text_field
-from airflow_provider_imagetasks.local.dialects.jobs_api_dialect import JobsApiDialect, beginning, ending, envelope
+from airflow_provider_imagetasks.local.admission import Reason, RefusedError, require
+from airflow_provider_imagetasks.local.dialects.dialect import Body, bearer_of
+from airflow_provider_imagetasks.local.dialects.jobs_api_dialect import JobsApiDialect, envelope
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 
 _ODD_CLIENTS = re.compile(r"|python-urllib/.*|python-requests/.*|python/\S+ aiohttp/.*", re.IGNORECASE)
@@ -26,7 +26,8 @@ _LONGEST_START = 8.0
 class KieDialect(JobsApiDialect):
     """Speaks as kie does."""
 
-    service = "kie"
+    name, prefix = "kie", "/kie"
+    failure_code = "501"
     says_when_to_return = False
     callback_field = "callBackUrl"
     aspect_ratios = ("auto", "1:1", "9:16", "16:9", "4:3", "3:4", "2:3", "3:2", "4:5", "5:4", "21:9")
@@ -37,8 +38,8 @@ class KieDialect(JobsApiDialect):
 
     def check_client(self, request: web.Request) -> None:
         """Turn away clients that do not say who they are."""
-        if _ODD_CLIENTS.fullmatch(request.headers.get("User-Agent", "").strip()):
-            raise RefusedError(Reason.ODD_CLIENT, "this User-Agent is not welcome")
+        agent = request.headers.get("User-Agent", "").strip()
+        require(not _ODD_CLIENTS.fullmatch(agent), "this User-Agent is not welcome", Reason.ODD_CLIENT)
 
     async def handle_credit(self, request: web.Request) -> web.StreamResponse:
         """Answer how many credits are left; there are always as many."""
@@ -50,17 +51,17 @@ class KieDialect(JobsApiDialect):
             return self.error(refused)[0]
         return envelope(200, "success", _CREDITS)
 
-    def check_submission(self, body: dict[str, Any]) -> None:
+    def check_submission(self, body: Body) -> None:
         """Check the callback URL, and what does not go together."""
-        text_field(body, self.callback_field)
+        body.text(self.callback_field)
         model, order = body["model"], body["input"]
         ratio, resolution = order.get("aspect_ratio"), order.get("resolution") or "1K"
         if not model.startswith("gpt-image-2"):
             return
-        if ratio == "1:1" and resolution == "4K":
-            raise RefusedError(Reason.UNPROCESSABLE, "input.aspect_ratio 1:1 does not go with 4K")
-        if ratio == "auto" and resolution != "1K":
-            raise RefusedError(Reason.UNPROCESSABLE, "input.aspect_ratio auto goes with 1K only")
+        is_fine = (ratio, resolution) != ("1:1", "4K")
+        require(is_fine, "input.aspect_ratio 1:1 does not go with 4K", Reason.UNPROCESSABLE)
+        is_fine = ratio != "auto" or resolution == "1K"
+        require(is_fine, "input.aspect_ratio auto goes with 1K only", Reason.UNPROCESSABLE)
 
     async def callback(self, record: TaskRecord, origin: str) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the record with two more fields; the id and the time are signed, and not the body."""
@@ -105,25 +106,14 @@ class KieDialect(JobsApiDialect):
         message = "recordInfo is null" if refused.reason is Reason.NOT_FOUND else refused.message
         return envelope(code, message, None), str(code)
 
-    def record(self, record: TaskRecord, origin: str) -> dict[str, Any]:
-        """Word an image task; ``resultJson`` is there only when it succeeded."""
-        end = record.finished_at
-        data: dict[str, Any] = {
-            **beginning(record, _running_state(record)),
+    def beginning(self, record: TaskRecord, end: float | None) -> dict[str, Any]:
+        """Return what a record says besides its result; ``resultJson`` is there only when it succeeded."""
+        share = (time.monotonic() - record.accepted) / min(max(record.latency, 0.001), _LONGEST_START)
+        cost = _COSTS[record.request["input"].get("resolution") or "1K"]
+        return {
+            "state": "waiting" if share < 0.25 else "queuing" if share < 0.5 else "generating",
             **dict.fromkeys(("failCode", "failMsg"), ""),
             "completeTime": None if end is None else int(end * 1000),
             "updateTime": int((time.time() if end is None else end) * 1000),
-            "creditsConsumed": 0,
+            "creditsConsumed": 0 if end is None or record.failure else cost,
         }
-        if end is not None:
-            data |= ending(record, origin, failure_code="501")
-            if record.failure is None:
-                data["creditsConsumed"] = _COSTS[record.request["input"].get("resolution") or "1K"]
-        return data
-
-
-def _running_state(record: TaskRecord) -> str:
-    if record.behaviours.asks("unknown-state"):
-        return record.behaviours.word("unknown-state", "dreaming")
-    share = (time.monotonic() - record.accepted) / min(max(record.latency, 0.001), _LONGEST_START)
-    return "waiting" if share < 0.25 else "queuing" if share < 0.5 else "generating"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local.admission import RefusedError
+from airflow_provider_imagetasks.local.admission import RefusedError, broken_answer
 
 if TYPE_CHECKING:
     import mcp_types as types
@@ -98,33 +98,23 @@ class ToolServer(ABC):
     def routes(self) -> list[web.RouteDef]:
         """Return the server's routes."""
         self._starting = asyncio.Lock()
-        return [web.route("*", self.prefix, self._handle)]
+        return [web.route("*", self.prefix, self.handle)]
 
     async def close(self) -> None:
         """End all sessions."""
         if self._sessions is not None:
             await self._sessions.close()
 
-    def refusal(self, request: web.Request) -> web.Response | None:
-        """Return the answer to a request that does not get as far as the server."""
-        return None
-
     @abstractmethod
     async def call(self, tool: Tool, arguments: dict[str, Any], request: web.Request | None) -> ToolResult:
         """Call a tool.
 
         :param request: the HTTP request that it came with; None over stdio.
-        :raises RefusedError: the HTTP request is to go wrong.
+        :raises RefusedError: the HTTP answer itself is to go wrong.
         """
 
-    @abstractmethod
-    async def answer_refusal(self, request: web.Request, refused: RefusedError) -> web.StreamResponse:
-        """Answer an HTTP request that is to go wrong."""
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        refusal = self.refusal(request)
-        if refusal is not None:
-            return refusal
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer an HTTP request."""
         async with self._starting:
             if self._sessions is None:
                 try:
@@ -158,7 +148,7 @@ def _make_server(tool_server: ToolServer) -> Server[Any]:
         except RefusedError as refused:
             if answer is None:
                 raise MCPError(types.INTERNAL_ERROR, refused.message) from refused
-            answer.instead = await tool_server.answer_refusal(answer.request, refused)
+            answer.instead = await broken_answer(answer.request, refused)
             return types.CallToolResult(content=[])
         return types.CallToolResult(
             content=[types.TextContent(type="text", text=result.text)],
@@ -207,15 +197,23 @@ class _HttpSessions:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one HTTP request."""
         await self._ready.wait()
-        body, answer = _Body(await request.read()), _Answer(request)
-        serving = asyncio.create_task(self._manager.handle_request(_scope(request, answer), body, answer))
+        answer, left = _Answer(request), asyncio.Event()
+        messages = [{"type": "http.request", "body": await request.read(), "more_body": False}]
+
+        async def receive() -> dict[str, Any]:
+            if not messages:
+                await left.wait()
+                return {"type": "http.disconnect"}
+            return messages.pop()
+
+        serving = asyncio.create_task(self._manager.handle_request(_scope(request, answer), receive, answer))
         self._served.add(serving)
         serving.add_done_callback(self._served.discard)
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
             # A client that has its answer leaves before the SDK is through, and that must not end its session.
-            body.left.set()
+            left.set()
             raise
         return await answer.finished()
 
@@ -236,21 +234,6 @@ def _scope(request: web.Request, answer: _Answer) -> dict[str, Any]:
         "server": None,
         _REQUEST: answer,
     }
-
-
-class _Body:
-    """Hands the whole body to the SDK, and then waits for the client to leave."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content: bytes | None = content
-        self.left = asyncio.Event()
-
-    async def __call__(self) -> dict[str, Any]:
-        if self._content is None:
-            await self.left.wait()
-            return {"type": "http.disconnect"}
-        content, self._content = self._content, None
-        return {"type": "http.request", "body": content, "more_body": False}
 
 
 class _Answer:

@@ -6,24 +6,14 @@ import asyncio
 import base64
 import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local.admission import Reason, RefusedError, note_queried
-from airflow_provider_imagetasks.local.dialects.dialect import (
-    Dialect,
-    bearer_of,
-    file_url,
-    read_json,
-    seconds_field,
-    text_field,
-    texts_field,
-    whole_field,
-)
-from airflow_provider_imagetasks.local.dialects.tasks_api_requests import RequestReader, TasksApiVariant
-from airflow_provider_imagetasks.local.service_state import ServiceState
+from airflow_provider_imagetasks.local.admission import Reason, RefusedError, note_queried, require
+from airflow_provider_imagetasks.local.dialects.dialect import Body, bearer_of, file_url, read_json
+from airflow_provider_imagetasks.local.dialects.tasks_api_requests import TasksApiRequests
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 
 APPLICATION_ID = str(uuid.uuid5(uuid.NAMESPACE_DNS, "application.local.invalid"))
@@ -44,21 +34,16 @@ _ERRORS = {
     Reason.ERROR_IN_200: (200, "api_error"),
 }
 _STATUS_OF_CODE = {code: status for status, code in _ERRORS.values() if status != 200}
-TASKS_API_VARIANTS = (
-    TasksApiVariant(name="acedatacloud", prefix="/acedatacloud"),
-    TasksApiVariant("xhuoapi", "/xhuoapi/v1", honours_async=False, newer_times=False, says_success_in_batch=False),
-)
 
 
-class TasksApiDialect(Dialect):
-    """Speaks one variant of the Tasks API family."""
+class TasksApiDialect(TasksApiRequests):
+    """Speaks the Tasks API family as AceDataCloud does, from which the others differ."""
 
-    callback_field = "callback_url"
-
-    def __init__(self, state: ServiceState, variant: TasksApiVariant) -> None:
-        super().__init__(state, name=variant.name, prefix=variant.prefix)
-        self.variant = variant
-        self.requests = RequestReader(state, variant)
+    name, prefix = "acedatacloud", "/acedatacloud"
+    newer_times = True
+    """Whether records have ``started_at`` and ``elapsed`` instead of ``duration``."""
+    says_success_in_batch = True
+    """Whether good responses have their ``success`` in a batch too."""
 
     def routes(self) -> list[web.RouteDef]:
         """Return the dialect's routes."""
@@ -66,10 +51,6 @@ class TasksApiDialect(Dialect):
             web.post(f"{self.prefix}/openai/images/{{operation:generations|edits}}", self.handle_submission),
             web.post(f"{self.prefix}/openai/tasks", self.handle_status),
         ]
-
-    async def read_submission(self, request: web.Request) -> TaskRecord:
-        """Understand a request for pictures."""
-        return await self.requests.read(request, is_edit=request.match_info["operation"] == "edits")
 
     async def callback(self, record: TaskRecord, origin: str) -> tuple[dict[str, Any], dict[str, str]]:
         """Return what a callback tells of the result; nothing signs it."""
@@ -79,7 +60,7 @@ class TasksApiDialect(Dialect):
 
     async def accepted(self, request: web.Request, record: TaskRecord) -> web.StreamResponse:
         """Answer with the id, or hold the request and answer with the pictures when it was synchronous."""
-        if self.requests.is_asynchronous(record.request) and not record.behaviours.asks("sync"):
+        if record.queryable and not record.behaviours.asks("sync"):
             return web.json_response({"task_id": record.id})
         result = await self.result(record, request)
         if "error" in result:
@@ -100,23 +81,20 @@ class TasksApiDialect(Dialect):
         body = await read_json(request)
         return web.json_response(await self.found(request, body.get("action", "retrieve"), body))
 
-    async def found(self, request: web.Request, action: str, query: dict[str, Any]) -> dict[str, Any]:
+    async def found(self, request: web.Request, action: str, query: Body) -> dict[str, Any]:
         """Return what a status query finds: a record, or an object that holds several."""
-        if action == "retrieve":
-            return await self._retrieve(request, query)
-        if action == "retrieve_batch":
-            return await self._retrieve_batch(request, query)
-        raise RefusedError(Reason.INVALID, "action is retrieve or retrieve_batch")
+        require(action in ("retrieve", "retrieve_batch"), "action is retrieve or retrieve_batch")
+        return await (self._retrieve if action == "retrieve" else self._retrieve_batch)(request, query)
 
     async def record(self, record: TaskRecord, origin: str, *, in_batch: bool = False) -> dict[str, Any]:
         """Return the record that a status query finds."""
-        finished, newer = record.finished, self.variant.newer_times
+        finished, newer = record.finished, self.newer_times
         response: dict[str, Any] = {"success": True, "task_id": record.id}
         if finished:
             response = await self.response(record, origin)
         elif record.behaviours.asks("unknown-state"):
             response["state"] = record.behaviours.word("unknown-state", "dreaming")
-        if in_batch and not self.variant.says_success_in_batch and response["success"]:
+        if in_batch and not self.says_success_in_batch and response["success"]:
             del response["success"]
         return {
             "_id": record.id.replace("-", "")[:24],
@@ -172,10 +150,9 @@ class TasksApiDialect(Dialect):
         body = {"error": {"code": code, "message": refused.message}, "trace_id": str(uuid.uuid4())}
         return web.json_response(body, status=status), code
 
-    async def _retrieve(self, request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
-        task_id, trace_id = text_field(body, "id"), text_field(body, "trace_id")
-        if not task_id and not trace_id:
-            raise RefusedError(Reason.INVALID, "retrieve takes an id or a trace_id")
+    async def _retrieve(self, request: web.Request, body: Body) -> dict[str, Any]:
+        task_id, trace_id = body.text("id"), body.text("trace_id")
+        require(task_id or trace_id, "retrieve takes an id or a trace_id")
         self.counts.ids_queried += 1
         tasks, bearer = self.state.tasks, bearer_of(request)
         traced = tasks.find_traced(self.name, trace_id, bearer) if trace_id else []
@@ -186,34 +163,31 @@ class TasksApiDialect(Dialect):
         note_queried([found])
         return await self.record(found, str(request.url.origin()))
 
-    async def _retrieve_batch(self, request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
+    async def _retrieve_batch(self, request: web.Request, body: Body) -> dict[str, Any]:
         self.counts.batch_queries += 1
-        offset, limit = whole_field(body, "offset", 0), whole_field(body, "limit", _DEFAULT_PAGE)
+        offset, limit = body.whole("offset", 0), body.whole("limit", _DEFAULT_PAGE)
         matching = list(self._matching(body, bearer_of(request)))
         page = matching[offset : offset + limit]
         note_queried(page)
         items = [await self.record(record, str(request.url.origin()), in_batch=True) for record in page]
         return {"items": items, "count": len(matching)}
 
-    def _matching(self, body: dict[str, Any], bearer: str | None) -> Iterator[TaskRecord]:
+    def _matching(self, body: Body, bearer: str | None) -> Iterator[TaskRecord]:
         tasks = self.state.tasks
-        ids, trace_ids = texts_field(body, "ids"), texts_field(body, "trace_ids")
+        ids, trace_ids = body.texts("ids"), body.texts("trace_ids")
         self.counts.ids_queried += len(ids) + len(trace_ids)
-        if ids:
-            found = [one for task_id in ids if (one := tasks.find(self.name, task_id, bearer)) is not None]
-            self.counts.not_found += len(ids) - len(found)
-        if trace_ids:
-            traced = [tasks.find_traced(self.name, trace_id, bearer) for trace_id in trace_ids]
-            self.counts.not_found += sum(1 for records in traced if not records)
-            of_traces = [record for records in traced for record in records]
-            if ids:
-                wanted = {record.id for record in of_traces}
-                of_traces = [record for record in found if record.id in wanted]
-            found = of_traces
-        candidates = found if ids or trace_ids else tasks.all_of(self.name, bearer)
-        earliest, latest = seconds_field(body, "created_at_min"), seconds_field(body, "created_at_max")
-        user_id = text_field(body, "user_id")
-        application_id, kind = text_field(body, "application_id"), text_field(body, "type")
+        found = [task for task_id in ids if (task := tasks.find(self.name, task_id, bearer)) is not None]
+        traced = [tasks.find_traced(self.name, trace_id, bearer) for trace_id in trace_ids]
+        self.counts.not_found += len(ids) - len(found) + traced.count([])
+        candidates: Iterable[TaskRecord]
+        of_traces = [task for records in traced for task in records]
+        if ids and trace_ids:
+            wanted = {task.id for task in of_traces}
+            candidates = [task for task in found if task.id in wanted]
+        else:
+            candidates = found + of_traces if ids or trace_ids else tasks.all_of(self.name, bearer)
+        earliest, latest = body.seconds("created_at_min"), body.seconds("created_at_max")
+        user_id, application_id, kind = (body.text(field) for field in ("user_id", "application_id", "type"))
         for record in candidates:
             if (
                 (earliest is None or record.created_at >= earliest)
@@ -223,6 +197,13 @@ class TasksApiDialect(Dialect):
                 and user_id in ("", account_id(record.bearer, "user"))
             ):
                 yield record
+
+
+class XHuoApiDialect(TasksApiDialect):
+    """Speaks as XHuoAPI does."""
+
+    name, prefix = "xhuoapi", "/xhuoapi/v1"
+    honours_async = newer_times = says_success_in_batch = False
 
 
 def account_id(bearer: str | None, purpose: str) -> str:
