@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
     from airflow_provider_imagetasks.local import LocalImageService
     from tests.image_dag import ImageDag
     from tests.polled_accounts import Records
+    from tests.statsd_receiver import StatsdReceiver
     from tests.task_runner import TaskRunner
+
+# The checks that it holds explain themselves when they fail.
+pytest.register_assert_rewrite("tests.services.wire_examples")
 
 # The tests use the fixture that is shipped, whether or not their environment knows its entry point.
 _imagetasks_local_service = pytest_plugin._imagetasks_local_service
@@ -93,3 +98,23 @@ def records() -> Records:
     from tests.polled_accounts import Records
 
     return Records()
+
+
+@pytest.fixture
+def statsd(monkeypatch: pytest.MonkeyPatch) -> Iterator[StatsdReceiver]:
+    """A statsd server that is sent the metrics of this process."""
+    from tests.statsd_receiver import StatsdReceiver, initialize_metrics
+
+    with StatsdReceiver() as receiver:
+        with monkeypatch.context() as patch:
+            for name, value in receiver.environment().items():
+                patch.setenv(name, value)
+            initialize_metrics()
+            yield receiver
+        initialize_metrics()
+
+
+@pytest.fixture
+def of_service(service_name: str) -> tuple[tuple[str, str], ...]:
+    """The tag of the service whose turn it is."""
+    return (("service", service_name),)

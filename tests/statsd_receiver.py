@@ -8,10 +8,8 @@ import threading
 import time
 import warnings
 from dataclasses import dataclass
-from types import TracebackType
+from socketserver import BaseRequestHandler, UDPServer
 from typing import Any, Self
-
-import pytest
 
 PREFIX = "airflow.imagetasks."
 
@@ -35,33 +33,35 @@ def read_line(line: str) -> Received:
     return Received(name.removeprefix("airflow."), pairs, float(value), kind)
 
 
-class StatsdReceiver:
+class StatsdReceiver(UDPServer):
     """Listens on a UDP port of loopback while it is open."""
 
+    max_packet_size = 65_535
+
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._receive, name="statsd receiver", daemon=True)
+        super().__init__(("127.0.0.1", 0), BaseRequestHandler)
         self._received: list[Received] = []
-        self.port = int(self._socket.getsockname()[1])
+        self._marks = 0
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), name="statsd receiver", daemon=True).start()
         return self
 
-    def __exit__(
-        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._send_to_itself(b"stop")
-        self._thread.join(10)
-        self._socket.close()
+    def __exit__(self, *_exception: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        lines = request[0].decode().splitlines()
+        self._received += [read_line(line) for line in lines if line.startswith(PREFIX)]
+        self._marks += lines == ["mark"]
 
     def environment(self) -> dict[str, str]:
         """What makes an Airflow send its metrics here, tags and all."""
         return {
             "AIRFLOW__METRICS__STATSD_ON": "True",
             "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
-            "AIRFLOW__METRICS__STATSD_PORT": str(self.port),
+            "AIRFLOW__METRICS__STATSD_PORT": str(self.server_address[1]),
             "AIRFLOW__METRICS__STATSD_PREFIX": "airflow",
             "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
         }
@@ -70,7 +70,8 @@ class StatsdReceiver:
         """Return this package's metrics that were sent before this call."""
         # Datagrams over loopback keep their order, so that behind this one nothing earlier is left.
         count = self._marks
-        self._send_to_itself(b"mark")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"mark", self.server_address)
         deadline = time.monotonic() + 10
         while self._marks == count:
             assert time.monotonic() < deadline, "the statsd receiver does not receive"
@@ -85,36 +86,11 @@ class StatsdReceiver:
                 sums[received.tags] = sums.get(received.tags, 0) + received.value
         return sums
 
-    _marks = 0
 
-    def _receive(self) -> None:
-        while True:
-            datagram = self._socket.recv(65_535)
-            if datagram == b"stop":
-                return
-            if datagram == b"mark":
-                self._marks += 1
-                continue
-            lines = datagram.decode().splitlines()
-            self._received += [read_line(line) for line in lines if line.startswith(PREFIX)]
-
-    def _send_to_itself(self, content: bytes) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.sendto(content, ("127.0.0.1", self.port))
-
-
-def set_up_airflow(monkeypatch: pytest.MonkeyPatch, receiver: StatsdReceiver) -> None:
-    """Have the metrics of this process go to the receiver, set up as Airflow's task runner does it."""
-    for name, value in receiver.environment().items():
-        monkeypatch.setenv(name, value)
-    initialize()
-
-
-def initialize() -> None:
-    """Read the settings of the metrics anew."""
-    with warnings.catch_warnings():
-        # Airflow drops its socket without closing it.
-        warnings.simplefilter("ignore", ResourceWarning)
+def initialize_metrics() -> None:
+    """Have Airflow read the settings of this process's metrics anew, as its task runner does."""
+    # Airflow drops its socket without closing it.
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
         _initialize()
 
 

@@ -14,7 +14,6 @@ from urllib.parse import unquote
 
 import httpx
 from airflow.sdk import DAG
-from airflow.sdk.api.client import Client
 from airflow.sdk.api.datamodels._generated import DagRun, TaskInstance
 from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor, run_task_in_process
 
@@ -24,11 +23,12 @@ _MOMENT = "2026-03-01T00:00:00Z"
 
 @dataclass
 class Outcome:
-    """How a task ended: its state, what it told Airflow, the error it raised."""
+    """How a task ended: its state, what it told Airflow, the error it raised; and the task as it ran."""
 
     state: str
     message: Any
     error: BaseException | None
+    task: Any
 
 
 @dataclass
@@ -72,12 +72,12 @@ class TaskRunner:
             try_number=try_number,
             dag_version_id=uuid.uuid4(),
         )
-        client = _ClientWithoutRetries(
+        client = InProcessTestSupervisor._Client(
             base_url="http://airflow.invalid/", token="", transport=httpx.MockTransport(self._answer)
         )
         with mock.patch.object(InProcessTestSupervisor, "_api_client", return_value=client):
             result = run_task_in_process(ti=instance, task=task)
-        return Outcome(state=str(result.state.value), message=result.msg, error=result.error)
+        return Outcome(str(result.state.value), result.msg, result.error, result.ti.task)
 
     def resume(self, make_task: Callable[[], Any], outcome: Outcome, event: Any) -> Outcome:
         """Resume a task that deferred, with the event that its trigger fired."""
@@ -129,11 +129,6 @@ class TaskRunner:
         if key not in self.xcoms:
             return httpx.Response(404, json={"detail": {"reason": "not_found", "message": f"no {key}"}})
         return httpx.Response(200, json={"key": key[1], "value": self.xcoms[key]})
-
-
-class _ClientWithoutRetries(Client):
-    def request(self, *args: Any, **kwargs: Any) -> Any:
-        return Client.request.__wrapped__(self, *args, **kwargs)
 
 
 def _dag_run() -> dict[str, Any]:

@@ -12,6 +12,7 @@ from airflow_provider_imagetasks.observability import assets
 from airflow_provider_imagetasks.observability.assets import picture_extra, stable_uri
 from tests.conftest import BY_URL
 from tests.image_dag import ImageDag
+from tests.task_runner import Outcome
 
 ALIAS = AssetAlias("pictures")
 SIZE = {"bytes": 70_000, "width": 512, "height": 512, "media_type": "image/png"}
@@ -22,9 +23,18 @@ def extra(**fields: Any) -> dict[str, Any]:
     return picture_extra(FILE, **{"service": "kie", "model": "m", "prompt": "a kite", "usage": None, **fields})
 
 
-def test_an_alias_gets_an_event_for_each_picture_whose_uri_is_the_asset(dag: ImageDag, service_name: str) -> None:
+def told(outcome: Outcome) -> tuple[list[Any], list[Any]]:
+    """Return the events of the alias, and those of the asset."""
+    events = outcome.message.outlet_events
+    of_alias = [event for event in events if "source_alias_name" in event]
+    return of_alias, [event for event in events if event not in of_alias]
+
+
+def test_an_alias_gets_an_event_for_each_picture_whose_uri_is_the_asset_and_an_asset_one_that_lists_them(
+    dag: ImageDag, service_name: str
+) -> None:
     dag.submit()
-    (event,) = dag.save(outlets=[ALIAS]).message.outlet_events
+    (event,), (summary,) = told(dag.save(outlets=[ALIAS, Asset("all_kites")]))
 
     (file,) = dag.files
     assert event["source_alias_name"] == "pictures"
@@ -33,16 +43,9 @@ def test_an_alias_gets_an_event_for_each_picture_whose_uri_is_the_asset(dag: Ima
     assert (event["extra"]["service"], event["extra"]["prompt"]) == (service_name, "a red kite")
     # The texts of the GPT-Image server do not name the model.
     assert event["extra"]["model"] or service_name == "gpt_image_mcp"
-
-
-def test_an_asset_gets_one_event_that_lists_the_pictures(dag: ImageDag) -> None:
-    dag.submit()
-    (event,) = dag.save(outlets=[Asset("all_kites")]).message.outlet_events
-
-    (file,) = dag.files
-    assert event["dest_asset_key"]["name"] == "all_kites"
-    assert (event["extra"]["count"], event["extra"]["bytes"]) == (1, file["bytes"])
-    assert event["extra"]["pictures"][0]["sha256"] == file["sha256"]
+    assert summary["dest_asset_key"]["name"] == "all_kites"
+    assert (summary["extra"]["count"], summary["extra"]["bytes"]) == (1, file["bytes"])
+    assert summary["extra"]["pictures"][0]["sha256"] == file["sha256"]
 
 
 @pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
@@ -53,13 +56,12 @@ def test_each_picture_is_an_event_but_what_is_listed_and_announced_is_bounded(
     monkeypatch.setattr(assets, "MOST_LISTED", 1)
 
     dag.submit(options={"n": 3})
-    events = dag.save(outlets=[ALIAS, Asset("all_kites")]).message.outlet_events
+    events, (summary,) = told(dag.save(outlets=[ALIAS, Asset("all_kites")]))
 
-    announced = [event["dest_asset_key"]["uri"] for event in events if "source_alias_name" in event]
-    (summary,) = (event["extra"] for event in events if "source_alias_name" not in event)
+    announced = [event["dest_asset_key"]["uri"] for event in events]
     assert announced == [file["uri"] for file in dag.files[:2]]
     assert len(set(announced)) == 2
-    assert (summary["count"], len(summary["pictures"])) == (3, 1)
+    assert (summary["extra"]["count"], len(summary["extra"]["pictures"])) == (3, 1)
 
 
 @BY_URL

@@ -7,35 +7,23 @@ import json
 import re
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.exceptions import ContentPolicyError, QuotaExceededError, UnknownOutcomeError
+from airflow_provider_imagetasks.exceptions import ContentPolicyError, UnknownOutcomeError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
+from tests.conftest import DIALECT_PATHS
 from tests.image_dag import ImageDag
-from tests.statsd_receiver import StatsdReceiver, initialize, set_up_airflow
+from tests.statsd_receiver import StatsdReceiver
 
 TABLE = Path(__file__).parents[2] / "docs" / "metrics.md"
-
-
-@pytest.fixture
-def statsd(monkeypatch: pytest.MonkeyPatch) -> Iterator[StatsdReceiver]:
-    with StatsdReceiver() as receiver:
-        with monkeypatch.context() as patch:
-            set_up_airflow(patch, receiver)
-            yield receiver
-        initialize()
-
-
-@pytest.fixture
-def of_service(service_name: str) -> tuple[tuple[str, str], ...]:
-    return (("service", service_name),)
+OVER_HTTP = ("acedatacloud", "xhuoapi", "aigptimage", "kie")
 
 
 @pytest.fixture
@@ -90,27 +78,25 @@ def test_the_table_lists_the_metrics_that_there_are() -> None:
     assert listed == [(metric.name, metric.kind, metric.tags) for metric in metrics.METRICS]
 
 
-@pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi", "aigptimage", "kie"], indirect=True)
-def test_a_refusal_is_counted_by_its_class(dag: ImageDag, statsd: StatsdReceiver, service_name: str) -> None:
-    assert isinstance(dag.submit("a red kite [no-credit]").error, QuotaExceededError)
+@pytest.mark.parametrize(
+    ("service_name", "directive", "counter", "tags", "not_counted"),
+    [
+        *((name, "no-credit", "refused", {"error": "QuotaExceededError"}, "submitted") for name in OVER_HTTP),
+        *((name, "fail", "failed", {"error": "ImageTaskFailedError"}, "succeeded") for name in DIALECT_PATHS),
+        ("kie", "cut-after", "unknown_outcome", {}, "submitted"),
+        # It is found again by its trace id.
+        *((name, "cut-after=1", "submitted", {}, "unknown_outcome") for name in ("acedatacloud", "xhuoapi")),
+    ],
+    indirect=["service_name"],
+)
+def test_what_became_of_an_image_task_is_counted_once_by_its_class_and_as_nothing_else(
+    dag: ImageDag, statsd: StatsdReceiver, of_service: Any, directive: str, counter: str, tags: Any, not_counted: str
+) -> None:
+    if dag.submit(f"a red kite [{directive}]").state == "success":
+        dag.wait()
 
-    assert statsd.totals("refused") == {(("error", "QuotaExceededError"), ("service", service_name)): 1}
-    assert statsd.totals("submitted") == {}
-
-
-def test_a_failed_image_task_is_counted_by_its_class(dag: ImageDag, statsd: StatsdReceiver, service_name: str) -> None:
-    dag.submit("a red kite [fail]")
-    dag.wait()
-
-    assert statsd.totals("failed") == {(("error", "ImageTaskFailedError"), ("service", service_name)): 1}
-    assert statsd.totals("succeeded") == {}
-
-
-@pytest.mark.parametrize("service_name", ["kie"], indirect=True)
-def test_an_unknown_outcome_is_counted(dag: ImageDag, statsd: StatsdReceiver, service_name: str) -> None:
-    dag.submit("a red kite [cut-after]")
-
-    assert sum(statsd.totals("unknown_outcome").values()) == 1
+    assert statsd.totals(counter) == {(*tags.items(), *of_service): 1}
+    assert statsd.totals(not_counted) == {}
 
 
 def test_a_retry_that_hands_on_what_was_submitted_before_counts_nothing(
@@ -123,16 +109,6 @@ def test_a_retry_that_hands_on_what_was_submitted_before_counts_nothing(
     assert dag.submit(try_number=2).state == "success"
 
     assert statsd.totals("submitted") == {of_service: 1}
-
-
-@pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi"], indirect=True)
-def test_a_submission_that_was_cut_off_and_found_again_is_counted_once(
-    dag: ImageDag, statsd: StatsdReceiver, of_service: Any
-) -> None:
-    assert dag.submit("a red kite [cut-after=1]").state == "success"
-
-    assert statsd.totals("submitted") == {of_service: 1}
-    assert statsd.totals("unknown_outcome") == {}
 
 
 def test_the_hook_counts_what_it_submits_and_waits_for(

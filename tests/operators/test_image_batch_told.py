@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,26 +10,10 @@ from airflow.sdk import Asset, AssetAlias
 from airflow_provider_imagetasks.batch import manifest
 from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger
 from airflow_provider_imagetasks.observability import lineage
-from airflow_provider_imagetasks.observability.lineage import Lineage
-from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
 from tests.image_batch import ImageBatch
-from tests.statsd_receiver import StatsdReceiver, initialize, set_up_airflow
+from tests.statsd_receiver import StatsdReceiver
 
 pytestmark = pytest.mark.parametrize("service_name", ["acedatacloud", "kie"], indirect=True)
-
-
-@pytest.fixture
-def statsd(monkeypatch: pytest.MonkeyPatch) -> Iterator[StatsdReceiver]:
-    with StatsdReceiver() as receiver:
-        with monkeypatch.context() as patch:
-            set_up_airflow(patch, receiver)
-            yield receiver
-        initialize()
-
-
-@pytest.fixture
-def of_service(service_name: str) -> tuple[tuple[str, str], ...]:
-    return (("service", service_name),)
 
 
 @pytest.fixture
@@ -55,21 +38,12 @@ def test_its_pictures_are_asset_events(batch: ImageBatch) -> None:
 
 
 def test_its_lineage_names_files_or_their_folder(batch: ImageBatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[Lineage] = []
-    real = ImageBatchOperator.execute
-
-    def execute(self: Any, context: Any) -> Any:
-        result = real(self, context)
-        kept.append(self.lineage)
-        return result
-
-    monkeypatch.setattr(ImageBatchOperator, "execute", execute)
-    batch.start(requests=[{"prompt": "a kite", "images": ["https://cdn.example/a.png"]}], prompts=None)
+    first = batch.start(requests=[{"prompt": "a kite", "images": ["https://cdn.example/a.png"]}], prompts=None)
     monkeypatch.setattr(manifest, "MOST_DATASETS", 1)
     batch.runner.states.clear()
-    batch.start(output_path=f"{batch.output_folder}/others")
+    second = batch.start(output_path=f"{batch.output_folder}/others")
 
-    first, second = (made.as_openlineage() for made in kept)
+    first, second = (outcome.task.get_openlineage_facets_on_complete(None) for outcome in (first, second))
     assert [(read.namespace, read.name) for read in first.inputs] == [("https://cdn.example", "a.png")]
     assert len(first.outputs) == 1
     assert first.outputs[0].name.endswith(".png")
