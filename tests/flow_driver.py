@@ -25,12 +25,16 @@ NOW = 1_790_000_000.0
 
 @dataclass
 class DrivenFlow:
-    """What a flow did: ``result`` or ``error``, and on the way there ``requests`` and ``pauses`` above zero."""
+    """What a flow did: ``result`` or ``error``, and on the way there ``requests`` and ``pauses`` above zero.
+
+    :param now: when it ended.
+    """
 
     result: Any = None
     error: ImageTaskError | None = None
     requests: list[Call] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
+    now: float = NOW
 
 
 def response(body: Any = None, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -57,21 +61,26 @@ def no_response(*, may_have_left: bool) -> NoResponse:
     return NoResponse(reason="the line went dead", may_have_left=may_have_left, at=NOW)
 
 
-def drive(flow: Flow[Result], *answers: Answer) -> DrivenFlow:
-    """Run ``flow`` to its end; the n-th request gets the n-th answer, and only pauses take time."""
-    driven, waiting, now = DrivenFlow(), list(answers), NOW
+def drive(flow: Flow[Result], *answers: Answer, otherwise: Answer | None = None, now: float = NOW) -> DrivenFlow:
+    """Run ``flow`` to its end; the n-th request gets the n-th answer, and only pauses take time.
+
+    :param otherwise: the answer to every request after those; without one they are an error.
+    :param now: when it begins.
+    """
+    driven, waiting = DrivenFlow(now=now), list(answers)
     reply: Answer | float | None = None
     try:
         while True:
             step = flow.send(reply)  # type: ignore[arg-type] - a generator is started with None
             if isinstance(step, Sleep):
-                now += step.seconds
+                driven.now += step.seconds
                 driven.pauses += [step.seconds] if step.seconds else []
-                reply = now
+                reply = driven.now
             else:
                 driven.requests.append(step)
-                assert waiting, f"the flow asked more often than foreseen: {step}"
-                reply = replace(waiting.pop(0), at=now)
+                answer = waiting.pop(0) if waiting else otherwise
+                assert answer, f"the flow asked more often than foreseen: {step}"
+                reply = replace(answer, at=driven.now)
     except StopIteration as end:
         driven.result = end.value
     except ImageTaskError as error:

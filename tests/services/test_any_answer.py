@@ -11,14 +11,13 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.polling.status_requests import read_all
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.rates import Pace
-from airflow_provider_imagetasks.services.wire import Flow, Response, Sleep
+from airflow_provider_imagetasks.services.wire import Flow, Response
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
-from tests.flow_driver import NOW
+from tests.flow_driver import NOW, drive
 from tests.services.wire_examples import REQUEST
 
 WITH_CALLBACK = replace(REQUEST, callback_url="https://callback.invalid/")
@@ -96,9 +95,9 @@ def test_any_bytes_give_image_tasks_or_an_error_of_ours(content: bytes) -> None:
 def check(answer: Response) -> None:
     """Answer every request of each flow in the same way; anything but an ``ImageTaskError`` fails the test."""
     for make in FLOWS:
-        try:
-            result = answered_always(make(), answer)
-        except ImageTaskError as error:
+        driven = drive(make(), otherwise=answer)
+        result, error = driven.result, driven.error
+        if error is not None:
             json.dumps([str(error), error.as_xcom()])
             continue
         found = list(result.values()) if isinstance(result, dict) else result if isinstance(result, list) else [result]
@@ -107,14 +106,3 @@ def check(answer: Response) -> None:
             assert (task.error is not None) is (task.state is TaskState.FAILED)
             assert bool(task.images) is (task.state is TaskState.SUCCEEDED)
             json.dumps(task.as_xcom("c"))
-
-
-def answered_always(flow: Flow[Any], answer: Response) -> Any:
-    now, reply = NOW, None
-    try:
-        while True:
-            step = flow.send(reply)  # type: ignore[arg-type] - a generator is started with None
-            now += step.seconds if isinstance(step, Sleep) else 0
-            reply = now if isinstance(step, Sleep) else answer
-    except StopIteration as end:
-        return end.value

@@ -10,9 +10,9 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.refusals import unexplained
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
-from airflow_provider_imagetasks.services.wire import Answer, Flow, Request, Response, Sleep
+from airflow_provider_imagetasks.services.wire import Answer, Flow, Request, Response
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
-from tests.flow_driver import no_response, response
+from tests.flow_driver import drive, no_response, response
 
 START = 1_000.0
 TAKEN = response({})
@@ -39,24 +39,6 @@ def limits_of(**fields: Any) -> SubmissionLimits:
     return SubmissionLimits(Account(conn_id="c", service="easel", base_url="https://easel.example", **fields))
 
 
-class Clock:
-    """Drives flows, and moves on only when they pause; what a flow asks is answered in turn, then as taken."""
-
-    def __init__(self, *answers: Answer) -> None:
-        self.now = START
-        self.answers = list(answers)
-
-    def run(self, flow: Flow[Any]) -> Any:
-        reply: Any = None
-        try:
-            while True:
-                step = flow.send(reply)
-                self.now += step.seconds if isinstance(step, Sleep) else 0
-                reply = self.now if isinstance(step, Sleep) else self.answers.pop(0) if self.answers else TAKEN
-        except StopIteration as end:
-            return end.value
-
-
 class Submissions:
     """Submits within all limits, at a service where an image task is over after so many questions.
 
@@ -72,11 +54,13 @@ class Submissions:
 
     def moments(self, count: int) -> list[float]:
         """Submit so many, and return when each was submitted."""
-        clock, moments = Clock(), []
+        now, moments = START, []
         for number in range(count):
-            flow = submission(str(number))
-            clock.run(self.limits.within_all(flow, self.read, poll_interval=7.0, say=self.said.append))
-            moments.append(clock.now - START)
+            flow = self.limits.within_all(submission(str(number)), self.read, poll_interval=7.0, say=self.said.append)
+            driven = drive(flow, otherwise=TAKEN, now=now)
+            assert driven.error is None
+            now = driven.now
+            moments.append(now - START)
         return moments
 
     def read(self, ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
@@ -114,17 +98,21 @@ def test_no_more_run_at_the_same_time_than_are_allowed_and_one_that_is_lost_afte
 def test_what_the_service_asks_for_all_wait_for_and_what_one_submission_waits_for_only_that_does(
     answer: Answer, all_wait: bool
 ) -> None:
-    clock, limits = Clock(answer), limits_of()
+    limits = limits_of()
 
-    assert clock.run(limits.within_rate(submission())).id == "1"
-    assert clock.now > START
-    assert limits.next_at() == pytest.approx(clock.now if all_wait else 0)
+    driven = drive(limits.within_rate(submission()), answer, TAKEN, now=START)
+
+    assert driven.result.id == "1"
+    assert driven.now > START
+    assert limits.next_at() == pytest.approx(driven.now if all_wait else 0)
 
 
 def test_a_request_that_is_made_again_and_what_another_process_submitted_count() -> None:
-    for answers, before, waits in (((RATE_LIMITED,), [], 100), ((), [START - 2, START - 1], 98)):
-        clock, limits = Clock(*answers), limits_of(submit_rate=Rate((Window(2, 100),)))
-        limits.submitted_before(before)
-        for name in ("1", "2")[: 2 - len(before) // 2]:
-            clock.run(limits.within_rate(submission(name)))
-        assert clock.now >= START + waits
+    again, others = (limits_of(submit_rate=Rate((Window(2, 100),))) for _ in range(2))
+    others.submitted_before([START - 2, START - 1])
+
+    first = drive(again.within_rate(submission()), RATE_LIMITED, TAKEN, now=START)
+    second = drive(again.within_rate(submission("2")), TAKEN, now=first.now)
+
+    assert second.now >= START + 100
+    assert drive(others.within_rate(submission()), TAKEN, now=START).now >= START + 98
