@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import UnknownOutcomeError
-from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
-from airflow_provider_imagetasks.transports.http import RequestsTransport
 from tests.flow_driver import drive, response
+from tests.services.wire_examples import account
 
 CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
 
@@ -33,21 +32,16 @@ def test_the_service_shown_does_not_take_a_strange_answer_for_a_submission() -> 
         assert type(error) is UnknownOutcomeError
 
 
-def test_the_service_shown_submits_and_reads(requests_mock: Any) -> None:
+def test_the_service_shown_submits_and_reads() -> None:
     service = shown_service()
-    account = Account(conn_id="c", service=service.name, base_url=service.default_base_url, key="k")
-    requests_mock.post("https://api.easel.example/jobs", json={"id": "7", "status": "queued"})
-    requests_mock.get(
-        "https://api.easel.example/jobs/7",
-        json={"id": "7", "status": "done", "pictures": ["https://cdn.easel.example/7.png"]},
-    )
-    requests_mock.get("https://api.easel.example/jobs/8", json={"id": "8", "status": "broken", "reason": "no paint"})
+    request = service.complete(ImageRequest(prompt="a kite"), account())
+    picture = "https://cdn.easel.example/7.png"
 
-    with RequestsTransport(account) as transport:
-        request = service.complete(ImageRequest(prompt="a kite"), account)
-        assert transport.run(service.submit(request)).id == "7"
-        tasks = {image_task_id: transport.run(service.get_task(image_task_id)) for image_task_id in ("7", "8")}
+    submitted = drive(service.submit(request), response({"id": "7", "status": "queued"}))
+    read = drive(service.get_task("7"), response({"id": "7", "status": "done", "pictures": [picture]}))
+    failed = drive(service.get_task("8"), response({"id": "8", "status": "broken", "reason": "no paint"})).result
 
-    assert tasks["7"].state is TaskState.SUCCEEDED
-    assert tasks["7"].images[0].url == "https://cdn.easel.example/7.png"
-    assert "no paint" in str(tasks["8"].error)
+    assert [call.path for call in (*submitted.requests, *read.requests)] == ["/jobs", "/jobs/7"]
+    assert submitted.result.id == "7"
+    assert (read.result.state, read.result.images[0].url) == (TaskState.SUCCEEDED, picture)
+    assert "no paint" in str(failed.error)

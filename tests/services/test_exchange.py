@@ -25,9 +25,8 @@ from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from tests.flow_driver import NOW, DrivenFlow, drive, no_response, response, tool_answer
 from tests.services.wire_examples import REQUEST, TASK_ID
 
-ACEDATACLOUD, AIGPTIMAGE = get_service("acedatacloud"), get_service("aigptimage")
+ACEDATACLOUD = get_service("acedatacloud")
 ACCEPTED, RECORD = response({"task_id": TASK_ID}), response({"id": TASK_ID})
-CREATED = response({"code": 200, "msg": "success", "data": {"taskId": TASK_ID}})
 UNREACHED, CUT = no_response(may_have_left=False), no_response(may_have_left=True)
 NO_CREDITS = response({"code": 402, "msg": "no credits", "data": None})
 BROKEN = response({"error": {"code": "api_error", "message": "no luck"}}, status=500)
@@ -131,14 +130,6 @@ def test_a_submission_is_never_repeated_blindly(unclear: Any) -> None:
     assert "2026-09-21 14:13:20 UTC" in error.message
     assert "https://platform.acedata.cloud" in error.message
     assert "Clear submits anew" in str(error)
-
-
-def test_with_a_key_an_unclear_submission_is_repeated_as_the_same() -> None:
-    driven = drive(AIGPTIMAGE.submit(REQUEST, key="derived"), CUT, BROKEN, CREATED)
-
-    assert driven.result.id == TASK_ID
-    assert driven.requests == [driven.requests[0]] * 3
-    assert driven.requests[0].headers["X-Request-ID"] == "derived"
 
 
 STAYS_UNCLEAR: dict[str, tuple[str, str | None, list[Any]]] = {

@@ -10,13 +10,10 @@ import pytest
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
     ContentPolicyError,
-    ImageTaskError,
     ImageTaskFailedError,
     InvalidRequestError,
     ProtocolError,
-    QuotaExceededError,
     RateLimitError,
-    ServiceUnavailableError,
     UnknownOutcomeError,
 )
 from airflow_provider_imagetasks.polling.status_requests import read_all
@@ -27,22 +24,16 @@ from tests.flow_driver import NOW, drive, response
 from tests.services.wire_examples import (
     NO_PICTURE,
     NOT_FOUND,
-    RESULT,
     RUNNING,
     SUCCEEDED,
     TASK_ID,
     URL,
-    WAYS,
     A,
     B,
     Meaning,
     check_meaning,
-    check_refusal,
     completed,
     envelope,
-    finished_job,
-    job,
-    refused_jobs,
 )
 
 SERVICE = get_service("aigptimage")
@@ -122,28 +113,6 @@ def test_records_are_asked_for_by_their_id_one_after_the_other() -> None:
     assert [task.state for task in driven.result.values()] == [RUNNING, NOT_FOUND]
 
 
-REFUSALS: list[tuple[int, type[ImageTaskError] | None, type[ImageTaskError]]] = [
-    (400, InvalidRequestError, InvalidRequestError),
-    (401, AuthenticationError, AuthenticationError),
-    (402, QuotaExceededError, QuotaExceededError),
-    (404, None, InvalidRequestError),
-    (429, RateLimitError, RateLimitError),
-    (500, ServiceUnavailableError, UnknownOutcomeError),
-]
-
-
-@FAMILY
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("code", "on_read", "on_submit"), [*REFUSALS, (422, InvalidRequestError, InvalidRequestError)])
-def test_a_code_ends_a_status_request_and_a_submission(
-    service: str, code: int, on_read: type[ImageTaskError] | None, on_submit: type[ImageTaskError], way: str
-) -> None:
-    if (service, code) == ("kie", 422):
-        # "recordInfo is null": kie.ai has no such record yet.
-        on_read = None
-    check_refusal(get_service(service), refused_jobs(code)[way], str(code), on_read, on_submit)
-
-
 def test_the_http_status_counts_where_the_envelope_says_that_all_is_well_and_a_code_may_come_as_text() -> None:
     bad_key = drive(SERVICE.get_task(TASK_ID), response(envelope(job("success")), status=401))
     as_text = drive(SERVICE.get_task(TASK_ID), response(envelope(None, "404", "what?")))
@@ -174,9 +143,25 @@ def test_the_connection_is_good_when_a_made_up_id_is_not_found_and_there_is_no_l
         assert type(drive(flow).error) is InvalidRequestError
 
 
+RESULT = {"resultUrls": [URL]}
 TEXT = json.dumps(RESULT)
 FAILED: Meaning = (ImageTaskFailedError, None)
+FAILED_501: Meaning = (ImageTaskFailedError, "501")
 POLICY = "content_policy_violation"
+
+FINISHED = {"costTime": 41250, "completeTime": 1790000041500}
+
+
+def job(state: Any, **fields: Any) -> dict[str, Any]:
+    """Return what ``data`` of AI GPT Image's "Query Task" holds: null where there is nothing yet."""
+    nothing = dict.fromkeys(("resultJson", "failCode", "failMsg", "costTime", "completeTime"))
+    parameters = {"model": "gpt-image-2-text-to-image", "input": {"prompt": "a red kite"}}
+    known = {"taskId": TASK_ID, "model": "gpt-image-2-text-to-image", "param": json.dumps(parameters)}
+    return {**known, "state": state, **nothing, "createTime": 1790000000250, **fields}
+
+
+def finished_job(result: Any, state: str = "success", **fields: Any) -> dict[str, Any]:
+    return job(state, resultJson=result, **FINISHED, **fields)
 
 
 def kie_job(state: Any, **fields: Any) -> dict[str, Any]:
@@ -187,60 +172,48 @@ def kie_job(state: Any, **fields: Any) -> dict[str, Any]:
 
 
 def finished_kie_job(result: Any, state: str = "success", **fields: Any) -> dict[str, Any]:
-    return kie_job(state, resultJson=result, costTime=41250, completeTime=1790000041500, **fields)
+    return kie_job(state, resultJson=result, **FINISHED, **fields)
 
 
 def read(data: Any, service: str = "aigptimage") -> Any:
     return drive(get_service(service).get_task(TASK_ID), response(envelope(data))).result
 
 
+RUNNING_WORDS = ("waiting", "queuing", "generating", "pending", "processing", "mixing-the-paint", "200", 7)
 RECORDS: dict[str, tuple[dict[str, Any], Meaning]] = {
-    **{word: (job(word), RUNNING) for word in ("waiting", "queuing", "generating")},
-    "a result as a text": (finished_job(TEXT), SUCCEEDED),
-    "a result as an object": (finished_job(RESULT), SUCCEEDED),
-    "upper case": (finished_job(TEXT, "SUCCESS"), SUCCEEDED),
-    **{f"the result {nothing!r}": (finished_job(nothing), NO_PICTURE) for nothing in (None, "", "{resultUrls")},
-    "no addresses": (finished_job(json.dumps({"resultUrls": []})), NO_PICTURE),
-    "empty addresses": (finished_job(json.dumps({"resultUrls": [None, ""]})), NO_PICTURE),
-    "a list for a result": (finished_job(json.dumps([URL])), NO_PICTURE),
-    "a failure with a code": (job("fail", failCode="400", failMsg="a bad size"), (ImageTaskFailedError, "400")),
-    "a failure that says nothing": (job("fail"), FAILED),
-}
-KIE_RECORDS: dict[str, tuple[dict[str, Any], Meaning]] = {
-    **{word: (kie_job(word), RUNNING) for word in ("waiting", "queuing", "generating")},
+    **{f"{word}": (kie_job(word), RUNNING) for word in RUNNING_WORDS},
+    **{f"{word}, nulls": (job(word), RUNNING) for word in RUNNING_WORDS[:3]},
     "progress": (kie_job("generating", progress=40), RUNNING),
     "an empty result beside progress": (kie_job("generating", resultJson=""), RUNNING),
-    "a result": (finished_kie_job(TEXT), SUCCEEDED),
+    **{
+        word: (finished_kie_job(TEXT, word), SUCCEEDED)
+        for word in ("success", "succeeded", "completed", "Success", "COMPLETED", "SUCCESS")
+    },
+    "a result as a text, nulls": (finished_job(TEXT), SUCCEEDED),
+    "a result as an object, nulls": (finished_job(RESULT), SUCCEEDED),
+    "a result as an object": (finished_kie_job(RESULT), SUCCEEDED),
     "a result beside an object": (finished_kie_job(json.dumps({**RESULT, "resultObject": {}})), SUCCEEDED),
+    "more in the result": (finished_kie_job({**RESULT, "resultObject": None, "seed": 5}), SUCCEEDED),
     "one address missing": (finished_kie_job(json.dumps({"resultUrls": [None, URL]})), SUCCEEDED),
     "no result": (kie_job("success"), NO_PICTURE),
+    **{f"the result {nothing!r}": (finished_job(nothing), NO_PICTURE) for nothing in (None, "", "{resultUrls")},
+    **{
+        f"the addresses {urls}": (finished_job(json.dumps({"resultUrls": urls})), NO_PICTURE)
+        for urls in ([], [None, ""], URL)
+    },
+    "a list for a result": (finished_job(json.dumps([URL])), NO_PICTURE),
     "the object of a text model": (finished_kie_job(json.dumps({"resultObject": {"text": "a kite"}})), NO_PICTURE),
-    "no addresses": (finished_kie_job(json.dumps({"resultUrls": []})), NO_PICTURE),
-    "an address for a list": (finished_kie_job(json.dumps({"resultUrls": URL})), NO_PICTURE),
-    "a code": (kie_job("fail", failCode="501", failMsg="no luck"), (ImageTaskFailedError, "501")),
-    "a code that is a number": (kie_job("fail", failCode=501, failMsg="no luck"), (ImageTaskFailedError, "501")),
-    "an empty code": (kie_job("fail"), FAILED),
+    **{word: (kie_job(word), FAILED) for word in ("fail", "failed", "error", "cancelled", "canceled", "Failed")},
+    "a failure that says nothing": (job("fail"), FAILED),
     "a failure with pictures": (kie_job("fail", resultJson=TEXT), FAILED),
+    **{f"the code {code!r}": (job("fail", failCode=code, failMsg="no luck"), FAILED_501) for code in ("501", 501)},
     "a refusal by the content policy": (kie_job("fail", failCode=POLICY), (ContentPolicyError, POLICY)),
 }
-SUCCESS = ("success", "succeeded", "completed", "Success", "COMPLETED")
-LOOKALIKES: dict[str, tuple[dict[str, Any], Meaning]] = {
-    **{word: (finished_kie_job(TEXT, word), SUCCEEDED) for word in SUCCESS},
-    **{word: (kie_job(word), FAILED) for word in ("fail", "failed", "error", "cancelled", "canceled", "Failed")},
-    **{word: (kie_job(word), RUNNING) for word in ("pending", "processing", "mixing-the-paint", "200")},
-    "a number": (kie_job(7), RUNNING),
-    "a result as an object": (finished_kie_job(RESULT), SUCCEEDED),
-    "more in the result": (finished_kie_job({**RESULT, "resultObject": None, "seed": 5}), SUCCEEDED),
-}
-OF_SERVICES = {"aigptimage": RECORDS | LOOKALIKES, "kie": KIE_RECORDS | LOOKALIKES}
 
 
-@pytest.mark.parametrize(
-    ("service", "name"), [(service, name) for service in OF_SERVICES for name in OF_SERVICES[service]]
-)
-def test_a_record_is_understood(service: str, name: str) -> None:
-    data, meaning = OF_SERVICES[service][name]
-
+@FAMILY
+@pytest.mark.parametrize(("data", "meaning"), RECORDS.values(), ids=RECORDS)
+def test_a_record_is_understood(service: str, data: dict[str, Any], meaning: Meaning) -> None:
     check_meaning(read(data, service), meaning)
 
 

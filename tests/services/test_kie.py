@@ -6,28 +6,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.exceptions import (
-    AuthenticationError,
-    ImageTaskError,
-    ImageTaskFailedError,
-    InvalidRequestError,
-    ProtocolError,
-    QuotaExceededError,
-    ServiceUnavailableError,
-    UnknownOutcomeError,
-)
+from airflow_provider_imagetasks.exceptions import AuthenticationError, ProtocolError, UnknownOutcomeError
 from airflow_provider_imagetasks.services import get_service
 from tests.flow_driver import DrivenFlow, drive, no_response, response
-from tests.services.wire_examples import (
-    REQUEST,
-    TASK_ID,
-    WAYS,
-    account,
-    check_refusal,
-    completed,
-    envelope,
-    refused_jobs,
-)
+from tests.services.wire_examples import REQUEST, TASK_ID, account, completed, envelope
 
 SERVICE = get_service("kie")
 CREATED = response(envelope({"taskId": TASK_ID}))
@@ -39,28 +21,6 @@ def submitted(*answers: Any) -> DrivenFlow:
 
 def asked(*answers: Any) -> DrivenFlow:
     return drive(SERVICE.get_task(TASK_ID), *answers)
-
-
-REFUSALS: list[tuple[int, type[ImageTaskError], type[ImageTaskError]]] = [
-    (408, ServiceUnavailableError, UnknownOutcomeError),
-    (433, QuotaExceededError, QuotaExceededError),
-    (451, InvalidRequestError, InvalidRequestError),
-    (455, ServiceUnavailableError, ServiceUnavailableError),
-    (505, InvalidRequestError, InvalidRequestError),
-    *((code, ImageTaskFailedError, ImageTaskFailedError) for code in (501, 531, 550)),
-]
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("code", "on_read", "on_submit"), REFUSALS)
-def test_a_code_of_its_own_ends_a_status_request_or_the_image_task_and_a_submission(
-    code: int, on_read: type[ImageTaskError], on_submit: type[ImageTaskError], way: str
-) -> None:
-    if code > 500 and way == "HTTP status only":
-        # It may be a gateway's, for which the number means something else.
-        on_read, on_submit = ServiceUnavailableError, UnknownOutcomeError
-
-    check_refusal(SERVICE, refused_jobs(code)[way], str(code), on_read, on_submit)
 
 
 OWN, OF_CONNECTION = "https://me.example/own", "https://me.example/connection"

@@ -1,21 +1,145 @@
-"""Answers that do not come from a service's own code, as a submission finds them."""
+"""What a refusal is to a status request and to a submission: of a service's own code, and of what stands before it."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
+    ContentPolicyError,
     ImageTaskError,
+    ImageTaskFailedError,
     InvalidRequestError,
     ProtocolError,
     QuotaExceededError,
+    RateLimitError,
+    ServiceUnavailableError,
+    UnknownOutcomeError,
 )
 from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.exchange import ATTEMPTS
+from airflow_provider_imagetasks.services.wire import Response
 from tests.flow_driver import drive, response
-from tests.services.wire_examples import REQUEST, TASK_ID
+from tests.services.wire_examples import REQUEST, TASK_ID, check_meaning, envelope
 
 SERVICES = [get_service(name) for name in ("acedatacloud", "aigptimage", "kie")]
+ErrorClass = type[ImageTaskError]
+
+
+def check_refusal(
+    service: Service, answer: Response, code: str, on_read: ErrorClass | None, on_submit: ErrorClass
+) -> None:
+    """Fail unless a refusal ends a status request and a submission with these classes, after as many requests as due.
+
+    :param on_read: None means that there is no such image task, ``ImageTaskFailedError`` that it has failed.
+    """
+    read = drive(service.get_task(TASK_ID), *[answer] * requests_before(on_read))
+    if on_read is None:
+        assert read.result == service.not_found(TASK_ID)
+    elif on_read is ImageTaskFailedError:
+        check_meaning(read.result, (on_read, code))
+        assert read.result.error.billed == "no"
+        check_error(read.result.error, on_read, code, service)
+    else:
+        check_error(read.error, on_read, code, service)
+    assert len(read.pauses) == requests_before(on_read) - 1
+
+    submitted = drive(service.submit(REQUEST), *[answer] * requests_before(on_submit))
+    error = check_error(submitted.error, on_submit, code, service)
+    assert error.billed == ("unknown" if on_submit is UnknownOutcomeError else "no")
+    assert error.retryable is (requests_before(on_submit) > 1)
+    assert len(submitted.pauses) == requests_before(on_submit) - 1
+
+
+def requests_before(error: ErrorClass | None) -> int:
+    """Return how many requests are made before a flow gives up with this error."""
+    return ATTEMPTS if error in (RateLimitError, ServiceUnavailableError) else 1
+
+
+def check_error(error: ImageTaskError | None, expected: ErrorClass, code: str, service: Service) -> ImageTaskError:
+    assert error is not None
+    assert (type(error), error.code, error.service) == (expected, code, service.name)
+    assert "no luck" in error.message
+    return error
+
+
+TASKS_API: list[tuple[int, str, ErrorClass]] = [
+    (400, "bad_request", InvalidRequestError),
+    (400, "no_token", AuthenticationError),
+    (400, "api_not_implemented", InvalidRequestError),
+    (400, "token_mismatched", AuthenticationError),
+    (401, "invalid_token", AuthenticationError),
+    (401, "token_expired", AuthenticationError),
+    (401, "token_mismatched", AuthenticationError),
+    (403, "used_up", QuotaExceededError),
+    (403, "disabled", AuthenticationError),
+    (403, "forbidden", ContentPolicyError),
+    (404, "no_api", InvalidRequestError),
+    (429, "too_many_requests", RateLimitError),
+    (429, "rate_limited", RateLimitError),
+    (500, "api_error", ServiceUnavailableError),
+    (504, "timeout", ServiceUnavailableError),
+]
+
+
+@pytest.mark.parametrize("service", ["acedatacloud", "xhuoapi"])
+@pytest.mark.parametrize("more", [{"trace_id": "t-9"}, {"success": False}], ids=["trace_id", "success"])
+@pytest.mark.parametrize(("status", "code", "on_read"), TASKS_API)
+def test_a_refusal_of_the_tasks_api(
+    service: str, status: int, code: str, on_read: ErrorClass, more: dict[str, Any]
+) -> None:
+    answer = response({"error": {"code": code, "message": "no luck"}, **more}, status=status)
+
+    check_refusal(get_service(service), answer, code, on_read, UnknownOutcomeError if status >= 500 else on_read)
+
+
+def test_a_refusal_of_the_tasks_api_inside_http_200_is_that_refusal() -> None:
+    used_up = response({"success": False, "error": {"code": "used_up", "message": "no balance"}})
+    bad_key = response({"error": {"code": "invalid_token", "message": "who?"}})
+
+    assert type(drive(SERVICES[0].submit(REQUEST), used_up).error) is QuotaExceededError
+    assert type(drive(SERVICES[0].get_task(TASK_ID), bad_key).error) is AuthenticationError
+
+
+JOBS_API: list[tuple[int, ErrorClass | None, ErrorClass]] = [
+    (400, InvalidRequestError, InvalidRequestError),
+    (401, AuthenticationError, AuthenticationError),
+    (402, QuotaExceededError, QuotaExceededError),
+    (404, None, InvalidRequestError),
+    (429, RateLimitError, RateLimitError),
+    (500, ServiceUnavailableError, UnknownOutcomeError),
+]
+KIE: list[tuple[int, ErrorClass | None, ErrorClass]] = [
+    (408, ServiceUnavailableError, UnknownOutcomeError),
+    # "recordInfo is null": kie.ai has no such record yet.
+    (422, None, InvalidRequestError),
+    (433, QuotaExceededError, QuotaExceededError),
+    (451, InvalidRequestError, InvalidRequestError),
+    (455, ServiceUnavailableError, ServiceUnavailableError),
+    (505, InvalidRequestError, InvalidRequestError),
+    *((code, ImageTaskFailedError, ImageTaskFailedError) for code in (501, 531, 550)),
+]
+JOBS_SERVICES = {"aigptimage": [*JOBS_API, (422, InvalidRequestError, InvalidRequestError)], "kie": JOBS_API + KIE}
+
+
+@pytest.mark.parametrize("way", ["in HTTP 200", "with HTTP status", "HTTP status only"])
+@pytest.mark.parametrize(
+    ("service", "code", "on_read", "on_submit"),
+    [(service, *row) for service, rows in JOBS_SERVICES.items() for row in rows],
+)
+def test_a_code_of_the_jobs_api(
+    service: str, code: int, on_read: ErrorClass | None, on_submit: ErrorClass, way: str
+) -> None:
+    body = {"message": "no luck"} if way == "HTTP status only" else envelope(None, code, "no luck")
+    answer = response(body, status=200 if way == "in HTTP 200" else code)
+    if code > 500 and way == "HTTP status only":
+        # It may be a gateway's, for which the number means something else.
+        on_read, on_submit = ServiceUnavailableError, UnknownOutcomeError
+
+    check_refusal(get_service(service), answer, str(code), on_read, on_submit)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -106,10 +106,17 @@ def test_an_answer_with_id_and_pictures_is_finished(data: Any) -> None:
     assert ([image.url for image in task.images], task.usage, task.finished_at) == ([URL, URL], usage, NOW)
 
 
-def test_an_answer_with_pictures_but_no_id_gets_an_id_that_is_the_record() -> None:
-    task = submitted({"created": 1790000000, "data": [PICTURE]}, options={"n": 2}, key="derived").result
-    again = drive(SERVICE.get_task(task.id))
+@pytest.mark.parametrize(
+    ("service", "task_id"), [("acedatacloud", {}), ("xhuoapi", {}), ("xhuoapi", {"task_id": TASK_ID})]
+)
+def test_an_answer_with_pictures_that_no_id_leads_to_gets_an_id_that_is_the_record(
+    service: str, task_id: dict[str, str]
+) -> None:
+    answer = {"success": True, "created": 1790000000, "data": [PICTURE], **task_id}
+    task = submitted(answer, service=service, options={"n": 2}, key="derived").result
+    again = drive(get_service(service).get_task(task.id))
 
+    assert task.state is SUCCEEDED
     assert task.id.startswith("inline:")
     assert again.requests == []
     assert again.result.as_xcom("c") == task.as_xcom("c") | {"created_at": None}
@@ -118,11 +125,13 @@ def test_an_answer_with_pictures_but_no_id_gets_an_id_that_is_the_record() -> No
 
 def test_base64_can_be_read_again_by_its_id_and_without_one_is_an_error_that_says_it_was_billed() -> None:
     data = [{"b64_json": "aGVsbG8="}]
-    task, error = submitted({"task_id": TASK_ID, "data": data}).result, submitted({"data": data}).error
+    task = submitted({"task_id": TASK_ID, "data": data}).result
 
     assert (task.id, task.state, task.images[0].content()) == (TASK_ID, SUCCEEDED, b"hello")
-    assert (type(error), error.billed, error.retryable) == (ImageTaskError, "yes", False)
-    assert "response_format" in error.message
+    for answer, service in (({"data": data}, "acedatacloud"), ({"task_id": TASK_ID, "data": data}, "xhuoapi")):
+        error = submitted(answer, service=service).error
+        assert (type(error), error.billed, error.retryable) == (ImageTaskError, "yes", False)
+        assert "response_format" in error.message
 
 
 @FAMILY

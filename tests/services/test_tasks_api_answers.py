@@ -1,4 +1,4 @@
-"""Records and refusals of the Tasks API family, by AceDataCloud's "OpenAI Tasks API" and "Responses and errors"."""
+"""Records of the Tasks API family, by AceDataCloud's "OpenAI Tasks API"."""
 
 from __future__ import annotations
 
@@ -6,31 +6,19 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.exceptions import (
-    AuthenticationError,
-    ContentPolicyError,
-    ImageTaskError,
-    ImageTaskFailedError,
-    InvalidRequestError,
-    QuotaExceededError,
-    RateLimitError,
-    ServiceUnavailableError,
-    UnknownOutcomeError,
-)
+from airflow_provider_imagetasks.exceptions import ContentPolicyError, ImageTaskFailedError
 from airflow_provider_imagetasks.services import get_service
 from tests.flow_driver import drive, response
 from tests.services.wire_examples import (
     NO_PICTURE,
     NOT_FOUND,
     PICTURE,
-    REQUEST,
     RUNNING,
     SUCCEEDED,
     TASK_ID,
     URL,
     Meaning,
     check_meaning,
-    check_refusal,
     finished_record,
     items,
     tasks_api_record,
@@ -136,40 +124,3 @@ def test_a_finished_record_becomes_plain_data_and_is_kept_whole_for_the_hook() -
         "duration": 41.25,
         "usage": {"total_tokens": 10},
     }
-
-
-DEFINITE: list[tuple[int, str, type[ImageTaskError]]] = [
-    (400, "bad_request", InvalidRequestError),
-    (400, "no_token", AuthenticationError),
-    (400, "api_not_implemented", InvalidRequestError),
-    (400, "token_mismatched", AuthenticationError),
-    (401, "invalid_token", AuthenticationError),
-    (401, "token_expired", AuthenticationError),
-    (401, "token_mismatched", AuthenticationError),
-    (403, "used_up", QuotaExceededError),
-    (403, "disabled", AuthenticationError),
-    (403, "forbidden", ContentPolicyError),
-    (404, "no_api", InvalidRequestError),
-    (429, "too_many_requests", RateLimitError),
-    (429, "rate_limited", RateLimitError),
-]
-UNCLEAR = [(status, code, ServiceUnavailableError) for status, code in ((500, "api_error"), (504, "timeout"))]
-
-
-@pytest.mark.parametrize("service", ["acedatacloud", "xhuoapi"])
-@pytest.mark.parametrize("more", [{"trace_id": "t-9"}, {"success": False}], ids=["trace_id", "success"])
-@pytest.mark.parametrize(("status", "code", "on_read"), [*DEFINITE, *UNCLEAR])
-def test_a_refusal_ends_a_status_request_and_a_submission(
-    service: str, status: int, code: str, on_read: type[ImageTaskError], more: dict[str, Any]
-) -> None:
-    answer = response({"error": {"code": code, "message": "no luck"}, **more}, status=status)
-
-    check_refusal(get_service(service), answer, code, on_read, UnknownOutcomeError if status >= 500 else on_read)
-
-
-def test_a_refusal_inside_http_200_is_that_refusal() -> None:
-    used_up = response({"success": False, "error": {"code": "used_up", "message": "no balance"}})
-    bad_key = response({"error": {"code": "invalid_token", "message": "who?"}})
-
-    assert type(drive(SERVICE.submit(REQUEST), used_up).error) is QuotaExceededError
-    assert type(drive(SERVICE.get_task(TASK_ID), bad_key).error) is AuthenticationError

@@ -11,8 +11,8 @@ from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import Response
 from airflow_provider_imagetasks.tasks import ImageFile
-from tests.flow_driver import NOW, DrivenFlow, drive, response
-from tests.services.wire_examples import PICTURE, SUCCEEDED, TASK_ID, A, account, completed
+from tests.flow_driver import DrivenFlow, drive, response
+from tests.services.wire_examples import TASK_ID, A, account, completed
 
 SERVICE = get_service("xhuoapi")
 RESERVED = "https://callback.invalid/"
@@ -67,23 +67,3 @@ def test_a_refused_request_says_that_the_reserved_address_may_be_why_but_not_whe
     assert "callback" not in str(refused("bad_request", callback_url="https://me.example"))
     assert "callback" not in str(refused("bad_request", of=WITH_URL))
     assert "callback" not in str(refused("forbidden", status=403))
-
-
-@pytest.mark.parametrize("task_id", [{}, {"task_id": TASK_ID}])
-def test_an_answer_with_pictures_becomes_an_id_that_holds_them(task_id: dict[str, str]) -> None:
-    task = submitted(response({"success": True, "created": 1790000000, "data": [PICTURE], **task_id})).result
-
-    assert task.state is SUCCEEDED
-    assert task.id.startswith("inline:")
-    again = drive(SERVICE.get_task(task.id))
-    assert (again.requests, again.result.id) == ([], task.id)
-    assert again.result.as_xcom("c")["images"] == task.as_xcom("c")["images"]
-    assert (again.result.finished_at, again.result.trace_id) == (NOW, "derived")
-
-
-def test_pictures_that_cannot_be_asked_for_again_are_an_error_that_says_they_were_billed() -> None:
-    error = submitted(response({"task_id": TASK_ID, "data": [{"b64_json": "aGVsbG8="}]})).error
-
-    assert error is not None
-    assert (type(error), error.billed, error.retryable) == (ImageTaskError, "yes", False)
-    assert "response_format" in error.message
