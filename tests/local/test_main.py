@@ -11,12 +11,6 @@ import requests
 from airflow_provider_imagetasks.local.__main__ import main
 
 
-def test_the_package_does_not_need_airflow():
-    code = "import sys, airflow_provider_imagetasks.local.__main__; print('airflow' in sys.modules)"
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert printed.strip() == "False"
-
-
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_announces_its_url_and_stops_at_a_signal(stop):
     command = [sys.executable, "-m", "airflow_provider_imagetasks.local", "--port", "0", "--latency", "0"]

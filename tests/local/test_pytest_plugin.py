@@ -24,17 +24,6 @@ def pytest_in(folder: Path) -> str:
     return finished.stdout + finished.stderr
 
 
-def test_a_run_that_does_not_ask_for_it_imports_next_to_nothing() -> None:
-    program = (
-        "import sys, pytest; before = set(sys.modules); import airflow_provider_imagetasks.local.pytest_plugin\n"
-        "print(sorted(set(sys.modules) - before))"
-    )
-    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-
-    ours = ["airflow_provider_imagetasks", "airflow_provider_imagetasks.local"]
-    assert finished.stdout.strip() == str([*ours, "airflow_provider_imagetasks.local.pytest_plugin"])
-
-
 def test_a_connection_says_which_service_and_where(image_service: LocalImageService) -> None:
     connection = json.loads(image_service.connection("kie", max_active_tasks=2))
 
