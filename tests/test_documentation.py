@@ -1,4 +1,4 @@
-"""What the documentation shows is true: Python blocks run, shell blocks name what there is, tables match the code."""
+"""What the documentation shows is true: Python blocks run, tables match the code, and what is called is there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import configparser
 import json
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import distribution
@@ -30,9 +31,10 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
+TARGETS = " ".join(re.findall(r"^([a-z0-9. -]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)).split()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 RUN_AS_A_PROJECT = {"dags/kites.py", "conftest.py", "test_kites.py"}
-"""Blocks that begin with a file's name: tests/test_pytest_plugin.py runs them together."""
+"""Blocks that begin with a file's name: tests/local/test_pytest_plugin.py runs them together."""
 
 NOT_RUN = {"nginx"}
 """Settings of programs that this project does not start."""
@@ -115,12 +117,11 @@ def test_a_block_of_settings_names_options_that_there_are(block: Block) -> None:
 
 @pytest.mark.parametrize("block", blocks("bash"))
 def test_a_shell_block_names_what_there_is(block: Block) -> None:
-    targets = set(re.findall(r"^([a-z0-9.-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     scripts = {point.name for point in distribution("airflow-provider-imagetasks").entry_points}
     for words in commands(block.content):
         match words:
             case ["make", target, *_]:
-                assert target in targets
+                assert target in TARGETS
             case ["pip", "install", package]:
                 assert package == "airflow-provider-imagetasks"
             case ["airflow", subcommand]:
@@ -131,6 +132,23 @@ def test_a_shell_block_names_what_there_is(block: Block) -> None:
                 assert find_spec(module)
             case [script, *_]:
                 assert script in scripts, f"{block.name}: what is {script}?"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_of_the_makefile_knows_how_to_make_what_it_needs(target: str) -> None:
+    plan = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert plan.returncode == 0, plan.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.name)
+def test_a_workflow_calls_targets_that_there_are(path: Path) -> None:
+    workflow = path.read_text()
+    called = set(re.findall(r"\bmake ([a-z][\w.-]*)", workflow))
+    called |= {name for names in re.findall(r"target: \[(.*)\]", workflow) for name in names.split(", ")}
+
+    assert called
+    assert called <= set(TARGETS)
 
 
 def commands(content: str) -> Iterator[list[str]]:
