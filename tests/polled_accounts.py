@@ -28,20 +28,12 @@ def account(url: str, *, service: str = "acedatacloud", key: str = KEY, **fields
 
 
 def watch(
-    *ids: str,
-    seconds: float = 60,
-    interval: float = DEFAULT_INTERVAL,
-    asked: float = 0,
-    trace_id: str | None = None,
+    *ids: str, seconds: float = 60, interval: float = DEFAULT_INTERVAL, asked: float = 0, trace_id: str | None = None
 ) -> Watch:
     """Return what waits for these ids, for so many seconds."""
     now = time.time()
     return Watch(
-        image_task_ids=ids,
-        trace_id=trace_id,
-        asked_at=now + asked,
-        deadline=now + seconds,
-        poll_interval=interval,
+        image_task_ids=ids, trace_id=trace_id, asked_at=now + asked, deadline=now + seconds, poll_interval=interval
     )
 
 

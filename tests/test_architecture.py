@@ -88,19 +88,12 @@ def test_the_package_has_few_rooms_and_files_that_can_be_read_in_one_sitting() -
     assert [name for name, count in lines.items() if count > MOST_LINES] == []
 
 
-@pytest.mark.parametrize("path", each([path for path in SOURCES if room_of(path) != ALONE]))
-def test_a_module_imports_nothing_from_above(path: Path) -> None:
-    rank = RANKS[room_of(path)]
+@pytest.mark.parametrize("path", each(SOURCES))
+def test_a_module_imports_nothing_from_above_and_the_local_service_stands_alone(path: Path) -> None:
+    room = room_of(path)
+    below = {name for name, rank in RANKS.items() if rank <= RANKS[room]} - {ALONE}
 
-    above = {name for name in own_rooms(path) if RANKS.get(name, len(RANKS)) > rank or name == ALONE}
-
-    assert not above
-
-
-def test_the_local_service_stands_alone() -> None:
-    for path in SOURCES:
-        if room_of(path) == ALONE:
-            assert own_rooms(path) <= {ALONE}, path
+    assert own_rooms(path) <= ({ALONE} if room == ALONE else below)
 
 
 @pytest.mark.parametrize("path", each([path for path in SOURCES if is_pure(path)]))

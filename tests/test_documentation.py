@@ -173,18 +173,12 @@ def require_a_connection(value: str) -> None:
     assert account_from(connection, "of_the_documentation").service in known_services()
 
 
-def test_the_table_of_connection_fields_is_whole() -> None:
+def test_the_tables_of_services_and_of_connection_fields_are_whole() -> None:
     text = (ROOT / "docs" / "services" / "index.md").read_text()
-    listed = re.findall(r"^\| `(\w+)` \|", text.partition("## Fields of the connection")[2], re.MULTILINE)
+    fields = text.partition("## Fields of the connection")[2]
 
-    assert sorted(listed) == sorted(connection_form.fields())
-
-
-def test_the_table_of_services_is_whole() -> None:
-    text = (ROOT / "docs" / "services" / "index.md").read_text()
-    listed = re.findall(r"^\| \[`(\w+)`\]", text, re.MULTILINE)
-
-    assert listed == list(known_services())
+    assert re.findall(r"^\| \[`(\w+)`\]", text, re.MULTILINE) == list(known_services())
+    assert sorted(re.findall(r"^\| `(\w+)` \|", fields, re.MULTILINE)) == sorted(connection_form.fields())
 
 
 def test_the_table_of_errors_says_what_the_classes_do() -> None:

@@ -5,21 +5,11 @@ import inspect
 import pytest
 
 from airflow_provider_imagetasks import exceptions
-from airflow_provider_imagetasks.exceptions import (
-    AuthenticationError,
-    DownloadError,
-    ImageTaskError,
-    InvalidRequestError,
-    RateLimitError,
-    UnknownOutcomeError,
-    UnsafeResultError,
-    public_class_name,
-)
 
 ERRORS = [
     error_class
     for _, error_class in inspect.getmembers(exceptions, inspect.isclass)
-    if issubclass(error_class, ImageTaskError)
+    if issubclass(error_class, exceptions.ImageTaskError)
 ]
 BILLED_AND_RETRYABLE = {
     ("no", False): {"AuthenticationError", "QuotaExceededError", "InvalidRequestError", "ContentPolicyError"},
@@ -44,7 +34,7 @@ def test_the_classes_that_users_match_on_stay_what_they_are() -> None:
 
 
 @pytest.mark.parametrize("error_class", ERRORS)
-def test_every_error_says_what_happened_what_it_cost_and_what_to_do(error_class: type[ImageTaskError]) -> None:
+def test_every_error_says_what_happened_what_it_cost_and_what_to_do(error_class) -> None:
     error = error_class("The kite fell", image_task_id="task-1", trace_id="t-1", service="local", code="wind")
 
     text = str(error)
@@ -55,7 +45,7 @@ def test_every_error_says_what_happened_what_it_cost_and_what_to_do(error_class:
 
 
 def test_what_is_known_better_replaces_the_defaults() -> None:
-    error = UnknownOutcomeError("x", billed="yes", retryable=True, retry_advice="Look first.")
+    error = exceptions.UnknownOutcomeError("x", billed="yes", retryable=True, retry_advice="Look first.")
 
     assert (error.billed, error.retryable) == ("yes", True)
     assert str(error) == "x. It was billed. Look first."
@@ -63,18 +53,18 @@ def test_what_is_known_better_replaces_the_defaults() -> None:
 
 @pytest.mark.parametrize("message", ["Why?", "Stop!", "Done."])
 def test_a_message_that_ends_with_a_mark_gets_no_second_one(message: str) -> None:
-    assert str(AuthenticationError(message)).startswith(f"{message} It was not billed.")
+    assert str(exceptions.AuthenticationError(message)).startswith(f"{message} It was not billed.")
 
 
 def test_a_rate_limit_knows_how_long_to_wait() -> None:
-    error = RateLimitError("slowly", retry_after=7.0, service="local")
+    error = exceptions.RateLimitError("slowly", retry_after=7.0, service="local")
 
     assert (error.retry_after, error.service) == (7.0, "local")
-    assert RateLimitError("slowly").retry_after is None
+    assert exceptions.RateLimitError("slowly").retry_after is None
 
 
 def test_an_error_can_be_pushed_as_xcom() -> None:
-    assert InvalidRequestError("prompt is empty", code="bad_request").as_xcom() == {
+    assert exceptions.InvalidRequestError("prompt is empty", code="bad_request").as_xcom() == {
         "class": "InvalidRequestError",
         "code": "bad_request",
         "message": "prompt is empty",
@@ -83,13 +73,13 @@ def test_an_error_can_be_pushed_as_xcom() -> None:
 
 
 def test_a_derived_class_is_called_by_the_name_that_users_know() -> None:
-    class AirflowsError(UnsafeResultError):
+    class AirflowsError(exceptions.UnsafeResultError):
         pass
 
-    assert public_class_name(AirflowsError) == "UnsafeResultError"
+    assert exceptions.public_class_name(AirflowsError) == "UnsafeResultError"
     assert AirflowsError("x").as_xcom()["class"] == "UnsafeResultError"
-    assert public_class_name(ValueError) == "ValueError"
+    assert exceptions.public_class_name(ValueError) == "ValueError"
 
 
 def test_an_unsafe_result_is_caught_with_the_downloads() -> None:
-    assert issubclass(UnsafeResultError, DownloadError)
+    assert issubclass(exceptions.UnsafeResultError, exceptions.DownloadError)

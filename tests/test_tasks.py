@@ -71,8 +71,7 @@ def test_one_picture_is_expected_unless_n_says_otherwise(n: Any, count: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("state", "final"),
-    [("running", False), ("succeeded", True), ("failed", True), ("not_found", False)],
+    ("state", "final"), [("running", False), ("succeeded", True), ("failed", True), ("not_found", False)]
 )
 def test_only_success_and_failure_are_final(state: str, final: bool) -> None:
     assert TaskState(state).is_final is final

@@ -95,23 +95,15 @@ def test_a_task_resumes_with_the_event_of_a_wait(deferral: dict[str, Any], runne
 
 
 @pytest.mark.parametrize("submission", entries("submissions.json"))
-def test_a_record_leads_to_the_same_decision(submission: dict[str, Any]) -> None:
-    record, mark = read_record(submission["record"]), fingerprint_today(submission)
+def test_a_record_is_found_in_the_task_state_store_and_leads_to_the_same_key_and_decision(submission) -> None:
+    assert STATE_KEY == "imagetasks_submission"
+    record, mark = TaskStateStore({STATE_KEY: submission["record"]}).read(), fingerprint_today(submission)
 
+    assert record == read_record(submission["record"])
     assert record.fingerprint == mark
+    assert slot_of(submission).identity(record.generation) == submission["identity"]
     for decision, max_tries in ((submission["a_retry"], record.max_tries), (submission["a_clear"], 99)):
         assert type(decide(record, fingerprint=mark, max_tries=max_tries)).__name__ == decision
-
-
-@pytest.mark.parametrize("submission", entries("submissions.json"))
-def test_a_submission_has_the_same_key_by_which_the_service_knows_it(submission: dict[str, Any]) -> None:
-    assert slot_of(submission).identity(submission["record"]["generation"]) == submission["identity"]
-
-
-@pytest.mark.parametrize("submission", entries("submissions.json"))
-def test_a_record_is_found_in_the_task_state_store(submission: dict[str, Any]) -> None:
-    assert STATE_KEY == "imagetasks_submission"
-    assert TaskStateStore({STATE_KEY: submission["record"]}).read() == read_record(submission["record"])
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)

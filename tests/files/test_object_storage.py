@@ -8,15 +8,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError
-from airflow_provider_imagetasks.files.object_storage import (
-    fetch_existing,
-    fetch_those_there,
-    is_missing,
-    open_folder,
-    put_in_place,
-    require_known_scheme,
-    uri_of,
-)
+from airflow_provider_imagetasks.files import object_storage as storage
 
 
 @pytest.fixture
@@ -29,13 +21,13 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("scheme", ["file://", ""])
 def test_the_folder_is_made_and_nothing_else_stays_in_it(source: Path, tmp_path: Path, scheme: str) -> None:
-    folder = open_folder(f"{scheme}{tmp_path}/a/b/")
-    put_in_place(source, folder / "picture.png")
+    folder = storage.open_folder(f"{scheme}{tmp_path}/a/b/")
+    storage.put_in_place(source, folder / "picture.png")
 
     assert isinstance(folder, ObjectStoragePath)
     assert [path.name for path in (tmp_path / "a/b").iterdir()] == ["picture.png"]
     assert (tmp_path / "a/b/picture.png").read_bytes() == b"the picture"
-    assert uri_of(folder / "picture.png") == f"file://{tmp_path}/a/b/picture.png"
+    assert storage.uri_of(folder / "picture.png") == f"file://{tmp_path}/a/b/picture.png"
 
 
 @pytest.mark.parametrize("step", ["put_file", "mv"])
@@ -54,37 +46,37 @@ def test_where_writing_fails_the_old_file_stays_and_nothing_incomplete_appears(
     monkeypatch.setattr(LocalFileSystem, step, fill_the_disk)
 
     with pytest.raises(DownloadError, match="No space left") as raised:
-        put_in_place(source, open_folder(str(folder)) / "picture.png")
+        storage.put_in_place(source, storage.open_folder(str(folder)) / "picture.png")
     assert raised.value.retryable is True
     assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [("picture.png", b"the old one")]
 
 
 def test_what_is_not_there_is_told_from_what_is(source: Path, tmp_path: Path) -> None:
-    folder, copy = open_folder(str(tmp_path)), tmp_path / "copy"
-    put_in_place(source, folder / "a.png")
-    put_in_place(b"another", folder / "a.jpg")
+    folder, copy = storage.open_folder(str(tmp_path)), tmp_path / "copy"
+    storage.put_in_place(source, folder / "a.png")
+    storage.put_in_place(b"another", folder / "a.jpg")
 
-    assert fetch_existing(folder / "a.png", copy) is True
+    assert storage.fetch_existing(folder / "a.png", copy) is True
     assert copy.read_bytes() == b"the picture"
-    assert fetch_existing(folder / "not-there.png", copy) is False
-    there = fetch_those_there(folder, ("a.gif", "a.png", "a.webp", "a.jpg"), copy)
+    assert storage.fetch_existing(folder / "not-there.png", copy) is False
+    there = storage.fetch_those_there(folder, ("a.gif", "a.png", "a.webp", "a.jpg"), copy)
     assert [(name, copy.read_bytes()) for name in there] == [("a.png", b"the picture"), ("a.jpg", b"another")]
 
 
 def test_a_folder_is_missing_only_where_that_is_certain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = open_folder(str(tmp_path / "pictures"))
-    assert is_missing(folder) is True
-    assert is_missing(open_folder(str(tmp_path))) is False
+    folder = storage.open_folder(str(tmp_path / "pictures"))
+    assert storage.is_missing(folder) is True
+    assert storage.is_missing(storage.open_folder(str(tmp_path))) is False
 
     def silent(*_: object) -> bool:
         raise OSError("no answer")
 
     monkeypatch.setattr(type(folder.fs), "exists", silent)
-    assert is_missing(folder) is False
+    assert storage.is_missing(folder) is False
 
 
 def test_a_scheme_that_nobody_knows_is_refused_when_the_dag_is_read_and_the_rest_left_for_later() -> None:
     with pytest.raises(InvalidRequestError, match=r"s3://.*amazon"):
-        require_known_scheme("s3://bucket/{{ ds }}")
+        storage.require_known_scheme("s3://bucket/{{ ds }}")
     for path in ("file:///data", "/data", "{{ var.value.folder }}", "{{ 's3://x' }}", None):
-        require_known_scheme(path)
+        storage.require_known_scheme(path)

@@ -74,9 +74,7 @@ def test_retry_after_comes_in_seconds_or_as_a_date(value: str, seconds: float | 
         (limited(3), (3, 3, 3, 3)),
     ],
 )
-def test_reading_is_repeated_and_given_up_after_five_times_with_growing_pauses(
-    failing: Any, least: tuple[int, ...]
-) -> None:
+def test_reading_is_repeated_and_given_up_after_five_times_with_growing_pauses(failing, least) -> None:
     driven = drive(ACEDATACLOUD.get_task(TASK_ID), *[failing] * 4, RECORD)
     given_up = drive(ACEDATACLOUD.get_task(TASK_ID), *[failing] * 5)
 
@@ -143,9 +141,7 @@ STAYS_UNCLEAR: dict[str, tuple[str, str | None, list[Any]]] = {
 
 
 @pytest.mark.parametrize(("service", "key", "answers"), STAYS_UNCLEAR.values(), ids=STAYS_UNCLEAR)
-def test_an_unclear_submission_stays_so_whatever_came_before_and_after(
-    service: str, key: str | None, answers: list[Any]
-) -> None:
+def test_an_unclear_submission_stays_so_whatever_came_before_and_after(service, key, answers) -> None:
     error = drive(get_service(service).submit(REQUEST, key=key), *answers).error
 
     assert type(error) is UnknownOutcomeError

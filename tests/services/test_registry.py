@@ -7,27 +7,18 @@ import pytest
 
 from airflow_provider_imagetasks import services
 from airflow_provider_imagetasks.services import ENTRY_POINT_GROUP, get_service, known_services
-from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.tasks_api import TasksApiService
+from airflow_provider_imagetasks.services.kie import Kie
 
 BUILT_IN = known_services()
-
-
-class Kiteworks(TasksApiService):
-    """Somebody else's service."""
-
-    name = "kiteworks"
-    title = "Kiteworks"
-    default_base_url = "https://kites.example"
-    default_model = default_edit_model = "kite-1"
+THEIRS = f"{Kie.__module__}:Kie"
+"""What stands for somebody else's service."""
 
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Pretend that a distribution with these entry points is installed."""
 
-    def install(**attributes: str) -> None:
-        values = {name: f"{__name__}:{attribute}" for name, attribute in attributes.items()}
+    def install(**values: str) -> None:
         entries = [EntryPoint(name=name, value=value, group=ENTRY_POINT_GROUP) for name, value in values.items()]
         monkeypatch.setattr(services, "entry_points", lambda group: entries if group == ENTRY_POINT_GROUP else [])
         forget()
@@ -54,10 +45,10 @@ def test_a_service_is_found_by_its_name() -> None:
 def test_somebody_else_s_service_comes_by_entry_point_but_takes_no_built_in_name(
     installed: Callable[..., None],
 ) -> None:
-    installed(kiteworks="Kiteworks", another="Kiteworks", local="Kiteworks", odd="BUILT_IN")
+    installed(kiteworks=THEIRS, another=THEIRS, local=THEIRS, odd=f"{services.__name__}:known_services")
 
     assert known_services() == (*BUILT_IN, "another", "kiteworks", "odd")
-    assert isinstance(get_service("kiteworks"), Service)
+    assert isinstance(get_service("kiteworks"), Kie)
     assert get_service("local").title == "Local image service"
     with pytest.raises(TypeError, match="'odd'"):
         get_service("odd")
