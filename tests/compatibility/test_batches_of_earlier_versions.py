@@ -25,9 +25,7 @@ from airflow_provider_imagetasks.triggers.image_batch import EVENT_STATUSES
 
 FOLDERS = sorted(Path(__file__).parent.glob("written_by_*/batch"))
 ACCOUNT = Account(
-    conn_id="imagetasks_default",
-    service="acedatacloud",
-    base_url=get_service("acedatacloud").default_base_url,
+    conn_id="imagetasks_default", service="acedatacloud", base_url=get_service("acedatacloud").default_base_url
 )
 
 
@@ -68,9 +66,7 @@ def test_it_is_found_under_its_name_and_is_its_own(folder: BatchFolder, around: 
         ({"cleared_at": 9}, ["SUCCEEDED", "NEW", "OPEN", "OPEN", "NEW", "NEW"]),
     ],
 )
-def test_every_row_stands_where_it_stood(
-    folder: BatchFolder, tmp_path: Path, life: dict[str, int], stages: list[str]
-) -> None:
+def test_every_row_stands_where_it_stood(folder: BatchFolder, tmp_path: Path, life, stages) -> None:
     begun, owner = folder.checkpoint(), folder.owner()
     assert begun is not None
     assert owner is not None

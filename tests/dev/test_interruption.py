@@ -17,9 +17,7 @@ def restored_handlers() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_the_first_signal_ends_the_demo_and_later_ones_leave_its_clean_up_alone(
-    number: signal.Signals, exit_code: int
-) -> None:
+def test_the_first_signal_ends_the_demo_and_later_ones_leave_its_clean_up_alone(number, exit_code) -> None:
     raise_on_interruption()
     with pytest.raises(Interrupted) as interruption:
         signal.raise_signal(number)

@@ -70,16 +70,12 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("fields", "url"), ALLOWED)
-def test_results_come_from_any_public_host_and_from_where_the_connection_says_so(
-    fields: dict[str, Any], url: str
-) -> None:
+def test_results_come_from_any_public_host_and_from_where_the_connection_says_so(fields, url) -> None:
     ResultAddresses(account(**fields)).check(url)
 
 
 @pytest.mark.parametrize(("fields", "url", "said"), REFUSED)
-def test_hosts_that_are_not_listed_and_another_port_of_this_machine_are_refused(
-    fields: dict[str, Any], url: str, said: str
-) -> None:
+def test_hosts_that_are_not_listed_and_another_port_of_this_machine_are_refused(fields, url, said) -> None:
     with pytest.raises(UnsafeResultError, match=said):
         ResultAddresses(account(**fields)).check(url)
 

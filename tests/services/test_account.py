@@ -55,9 +55,7 @@ MEANINGS: list[tuple[str, list[Any], Any]] = [
 
 
 @pytest.mark.parametrize(("field", "values", "meaning"), MEANINGS)
-def test_a_field_may_come_as_text_from_the_form_or_as_json_from_a_file(
-    field: str, values: list[Any], meaning: Any
-) -> None:
+def test_a_field_may_come_as_text_from_the_form_or_as_json_from_a_file(field, values, meaning) -> None:
     assert [getattr(read(**{field: value}), field) for value in values] == [meaning] * len(values)
 
 

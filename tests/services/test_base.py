@@ -40,9 +40,7 @@ class Painter(Sketcher):
         (Painter(), "sketch-1", "sketch-edit-1"),
     ],
 )
-def test_the_model_is_the_request_s_else_the_connection_s_else_the_service_s(
-    service: str | Service, generate: str, edit: str
-) -> None:
+def test_the_model_is_the_request_s_else_the_connection_s_else_the_service_s(service, generate, edit) -> None:
     connection = account(default_model="of-the-connection")
 
     assert (completed(service).model, completed(service, images=[A]).model) == (generate, edit)
@@ -81,9 +79,7 @@ REFUSALS: dict[str, tuple[str | Service, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("service", "fields", "said"), REFUSALS.values(), ids=REFUSALS)
-def test_what_the_service_cannot_do_is_refused_before_it_is_asked(
-    service: str | Service, fields: dict[str, Any], said: str
-) -> None:
+def test_what_the_service_cannot_do_is_refused_before_it_is_asked(service, fields, said) -> None:
     with pytest.raises(InvalidRequestError, match=said) as caught:
         completed(service, **fields)
 

@@ -143,9 +143,7 @@ FAILURES: list[tuple[str, type[ImageTaskError], str | None, str, str]] = [
 
 
 @pytest.mark.parametrize(("text", "error_class", "code", "billed", "said"), FAILURES)
-def test_a_job_that_failed_or_was_cancelled_says_why_and_what_was_billed(
-    text: str, error_class: type[ImageTaskError], code: str | None, billed: str, said: str
-) -> None:
+def test_a_job_that_failed_or_was_cancelled_says_why_and_what_was_billed(text, error_class, code, billed, said) -> None:
     error = error_of(asked(status("CANCELLED" if "cancelled" in text else "FAILED", text, text[0])).result)
 
     assert (type(error), error.code, error.billed) == (error_class, code, billed)

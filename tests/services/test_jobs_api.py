@@ -51,9 +51,7 @@ def edited(service: str, **fields: Any) -> Any:
 
 
 @pytest.mark.parametrize(("key", "headers"), [(None, {}), ("derived", {"X-Request-ID": "derived"})])
-def test_options_and_prompt_go_into_input_and_the_submission_key_is_the_request_id(
-    key: str | None, headers: dict[str, str]
-) -> None:
+def test_options_and_prompt_go_into_input_and_the_submission_key_is_the_request_id(key, headers) -> None:
     driven = drive(SERVICE.submit(REQUEST, key=key), CREATED)
 
     (request,) = driven.requests
@@ -86,9 +84,7 @@ FIELDS = ("image_urls", "image_input", "input_urls")
         *(({"images": [A], "options": {field: none}}, {field: [A]}) for field in FIELDS for none in ([], None, "")),
     ],
 )
-def test_the_urls_of_an_edit_go_into_input_urls_or_the_field_that_options_name(
-    service: str, fields: dict[str, Any], sent: dict[str, Any]
-) -> None:
+def test_the_urls_of_an_edit_go_into_input_urls_or_the_field_that_options_name(service, fields, sent) -> None:
     model = fields.get("model", "gpt-image-2-image-to-image")
 
     assert edited(service, **fields) == {"model": model, "input": {"prompt": "make it winter", **sent}}

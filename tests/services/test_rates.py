@@ -78,9 +78,7 @@ def rate(*windows: tuple[int, float]) -> Rate:
     ],
     ids=["the first", "up to the rate", "no more", "the oldest makes room", "every window", "no rate"],
 )
-def test_the_next_request_may_be_made_as_soon_as_every_window_has_room(
-    windows: list[tuple[int, float]], made: list[float], next_after: float
-) -> None:
+def test_the_next_request_may_be_made_as_soon_as_every_window_has_room(windows, made, next_after) -> None:
     pace = Pace(rate(*windows) if windows else None)
     for moment in made:
         pace.count(NOW + moment)

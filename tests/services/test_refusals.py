@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from airflow_provider_imagetasks.exceptions import (
@@ -88,9 +86,7 @@ TASKS_API: list[tuple[int, str, ErrorClass]] = [
 @pytest.mark.parametrize("service", ["acedatacloud", "xhuoapi"])
 @pytest.mark.parametrize("more", [{"trace_id": "t-9"}, {"success": False}], ids=["trace_id", "success"])
 @pytest.mark.parametrize(("status", "code", "on_read"), TASKS_API)
-def test_a_refusal_of_the_tasks_api(
-    service: str, status: int, code: str, on_read: ErrorClass, more: dict[str, Any]
-) -> None:
+def test_a_refusal_of_the_tasks_api(service, status, code, on_read, more) -> None:
     answer = response({"error": {"code": code, "message": "no luck"}, **more}, status=status)
 
     check_refusal(get_service(service), answer, code, on_read, UnknownOutcomeError if status >= 500 else on_read)
@@ -130,9 +126,7 @@ JOBS_SERVICES = {"aigptimage": [*JOBS_API, (422, InvalidRequestError, InvalidReq
     ("service", "code", "on_read", "on_submit"),
     [(service, *row) for service, rows in JOBS_SERVICES.items() for row in rows],
 )
-def test_a_code_of_the_jobs_api(
-    service: str, code: int, on_read: ErrorClass | None, on_submit: ErrorClass, way: str
-) -> None:
+def test_a_code_of_the_jobs_api(service, code, on_read, on_submit, way) -> None:
     body = {"message": "no luck"} if way == "HTTP status only" else envelope(None, code, "no luck")
     answer = response(body, status=200 if way == "in HTTP 200" else code)
     if code > 500 and way == "HTTP status only":

@@ -109,9 +109,7 @@ def test_an_answer_with_id_and_pictures_is_finished(data: Any) -> None:
 @pytest.mark.parametrize(
     ("service", "task_id"), [("acedatacloud", {}), ("xhuoapi", {}), ("xhuoapi", {"task_id": TASK_ID})]
 )
-def test_an_answer_with_pictures_that_no_id_leads_to_gets_an_id_that_is_the_record(
-    service: str, task_id: dict[str, str]
-) -> None:
+def test_an_answer_with_pictures_that_no_id_leads_to_gets_an_id_that_is_the_record(service, task_id) -> None:
     answer = {"success": True, "created": 1790000000, "data": [PICTURE], **task_id}
     task = submitted(answer, service=service, options={"n": 2}, key="derived").result
     again = drive(get_service(service).get_task(task.id))
@@ -235,9 +233,7 @@ def test_every_filter_of_a_list_is_passed_on_by_its_name() -> None:
     ],
     ids=["until not full", "limited", "limited to a page"],
 )
-def test_a_list_is_read_page_by_page(
-    filters: dict[str, int], pages: list[list[str]], offsets: list[int], limits: list[int]
-) -> None:
+def test_a_list_is_read_page_by_page(filters, pages, offsets, limits) -> None:
     driven = drive(SERVICE.list_tasks(**filters), *(items(*running(*page), count=900) for page in pages))
 
     assert (asked(driven, "offset"), asked(driven, "limit")) == (offsets, limits)

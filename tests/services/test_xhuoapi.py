@@ -48,9 +48,7 @@ def test_everything_stands_below_its_own_base_path() -> None:
         ({"images": [A]}, RESERVED),
     ],
 )
-def test_a_callback_url_is_always_sent_and_the_answer_asked_for_at_once_all_the_same(
-    fields: dict[str, Any], sent: str
-) -> None:
+def test_a_callback_url_is_always_sent_and_the_answer_asked_for_at_once_all_the_same(fields, sent) -> None:
     driven = submitted(ACCEPTED, **fields)
     in_form = submitted(ACCEPTED, **fields | {"images": [FILE]}).requests[0].form
 
