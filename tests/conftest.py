@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 import pytest
 
 from airflow_provider_imagetasks.local import pytest_plugin
+from airflow_provider_imagetasks.local.image_service import DIALECT_PATHS
 
 if TYPE_CHECKING:
     from airflow_provider_imagetasks.local import LocalImageService
@@ -31,23 +33,12 @@ pytest.register_assert_rewrite("tests.services.wire_examples")
 _imagetasks_local_service = pytest_plugin._imagetasks_local_service
 image_service = pytest_plugin.image_service
 
-DIALECT_PATHS = {
-    "acedatacloud": "acedatacloud",
-    "xhuoapi": "xhuoapi/v1",
-    "aigptimage": "aigptimage",
-    "kie": "kie",
-    "acedatacloud_mcp": "mcp/acedatacloud",
-    "gpt_image_mcp": "mcp/gpt-image",
-}
-
-
-BY_URL = pytest.mark.parametrize(
-    "service_name", [name for name in DIALECT_PATHS if name != "gpt_image_mcp"], indirect=True
-)
+SERVICES = [name for name in DIALECT_PATHS if name != "local"]
+BY_URL = pytest.mark.parametrize("service_name", [name for name in SERVICES if name != "gpt_image_mcp"], indirect=True)
 """For tests of services whose pictures are fetched by URL."""
 
 
-@pytest.fixture(params=list(DIALECT_PATHS))
+@pytest.fixture(params=SERVICES)
 def service_name(request: pytest.FixtureRequest) -> str:
     """The name of each service in turn."""
     return str(request.param)
@@ -56,12 +47,7 @@ def service_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def connection(image_service: LocalImageService, service_name: str) -> dict[str, Any]:
     """The fields of a connection to the local image service, in the dialect of ``service_name``."""
-    extra = {"output_dir": str(image_service.server_folder)} if service_name == "gpt_image_mcp" else {}
-    return {
-        "host": f"{image_service.url}/{DIALECT_PATHS[service_name]}",
-        "password": "key-of-the-tests",
-        "extra": {"service": service_name, **extra},
-    }
+    return {**json.loads(image_service.connection(service_name)), "password": "key-of-the-tests"}
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from airflow_provider_imagetasks.local import LocalImageService
-from tests.local.clients import JobsApiClient, TasksApiClient
+from tests.local.clients import Client, JobsApiClient, TasksApiClient
 from tests.scripted_server import ReceivedRequest, Reply, ScriptedServer
 
 
@@ -31,24 +32,15 @@ def start() -> Iterator[Callable[..., LocalImageService]]:
         yield lambda **options: running.enter_context(LocalImageService(**{"latency": 0, **options}))
 
 
-@pytest.fixture
-def tasks_api(service: LocalImageService) -> TasksApiClient:
-    return TasksApiClient(f"{service.url}/acedatacloud")
+def client_fixture(client: type[Client], path: str) -> Any:
+    """Return a fixture: a client of the dialect at this path."""
+    return pytest.fixture(lambda service: client(f"{service.url}/{path}"))
 
 
-@pytest.fixture
-def xhuoapi(service: LocalImageService) -> TasksApiClient:
-    return TasksApiClient(f"{service.url}/xhuoapi/v1")
-
-
-@pytest.fixture
-def jobs_api(service: LocalImageService) -> JobsApiClient:
-    return JobsApiClient(f"{service.url}/aigptimage")
-
-
-@pytest.fixture
-def kie(service: LocalImageService) -> JobsApiClient:
-    return JobsApiClient(f"{service.url}/kie")
+tasks_api = client_fixture(TasksApiClient, "acedatacloud")
+xhuoapi = client_fixture(TasksApiClient, "xhuoapi/v1")
+jobs_api = client_fixture(JobsApiClient, "aigptimage")
+kie = client_fixture(JobsApiClient, "kie")
 
 
 @pytest.fixture

@@ -76,15 +76,8 @@ def test_an_edit_can_be_synchronous_and_can_have_mishaps(tasks_api):
 
 
 NO_URLS = [
-    None,
-    [],
-    "",
-    "kite.png",
-    "data:image/png;base64,AAAA",
-    ["ftp://a.example/x"],
-    [5],
-    [FOREIGN] * 17,
-    {"url": "x"},
+    *(None, [], "", "kite.png", "data:image/png;base64,AAAA", ["ftp://a.example/x"]),
+    *([5], [FOREIGN] * 17, {"url": "x"}),
 ]
 
 

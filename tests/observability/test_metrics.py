@@ -7,7 +7,6 @@ import json
 import re
 import sys
 import types
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
-from tests.conftest import DIALECT_PATHS
+from tests.conftest import SERVICES
 from tests.image_dag import ImageDag
 from tests.statsd_receiver import StatsdReceiver
 
@@ -82,7 +81,7 @@ def test_the_table_lists_the_metrics_that_there_are() -> None:
     ("service_name", "directive", "counter", "tags", "not_counted"),
     [
         *((name, "no-credit", "refused", {"error": "QuotaExceededError"}, "submitted") for name in OVER_HTTP),
-        *((name, "fail", "failed", {"error": "ImageTaskFailedError"}, "succeeded") for name in DIALECT_PATHS),
+        *((name, "fail", "failed", {"error": "ImageTaskFailedError"}, "succeeded") for name in SERVICES),
         ("kie", "cut-after", "unknown_outcome", {}, "submitted"),
         # It is found again by its trace id.
         *((name, "cut-after=1", "submitted", {}, "unknown_outcome") for name in ("acedatacloud", "xhuoapi")),
@@ -133,9 +132,7 @@ def of_nobody() -> Any:
 
 
 @pytest.mark.parametrize("stats", [broken, of_nobody])
-def test_metrics_that_do_not_work_fail_nothing(
-    dag: ImageDag, stats: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_metrics_that_do_not_work_fail_nothing(dag: ImageDag, stats, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "_airflow_stats", stats)
 
     assert [dag.submit().state, dag.wait().state, dag.save().state] == ["success"] * 3
