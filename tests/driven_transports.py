@@ -22,7 +22,8 @@ SUBMISSION = Request(method="POST", path="/openai/images/generations", body={"pr
 
 
 def account(base_url: str, **fields: Any) -> Account:
-    return Account(conn_id="mine", service="acedatacloud", base_url=base_url, key=KEY, **fields)
+    usual = {"conn_id": "mine", "service": "acedatacloud", "key": KEY}
+    return Account(**{**usual, "base_url": base_url, **fields})
 
 
 @dataclass

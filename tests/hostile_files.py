@@ -20,31 +20,28 @@ SVG = (
 LITTLE = 64 * 1024
 
 
-def file(content: bytes, media_type: str = "image/png") -> Answer:
-    """Another file instead of the picture."""
+def always(make: Callable[[bytes], web.Response]) -> Answer:
+    """What ``make`` makes of the picture, for every download."""
 
-    async def answer(_request: web.Request, _picture: bytes) -> web.StreamResponse:
-        return web.Response(body=content, content_type=media_type)
+    async def answer(_request: web.Request, picture: bytes) -> web.StreamResponse:
+        return make(picture)
 
     return answer
+
+
+def file(content: bytes, media_type: str = "image/png") -> Answer:
+    """Another file instead of the picture."""
+    return always(lambda _picture: web.Response(body=content, content_type=media_type))
 
 
 def announced_as(media_type: str) -> Answer:
     """The picture itself, as another type."""
-
-    async def answer(_request: web.Request, picture: bytes) -> web.StreamResponse:
-        return web.Response(body=picture, content_type=media_type)
-
-    return answer
+    return always(lambda picture: web.Response(body=picture, content_type=media_type))
 
 
 def redirect(target: str) -> Answer:
     """302 to another address."""
-
-    async def answer(_request: web.Request, _picture: bytes) -> web.StreamResponse:
-        return web.Response(status=302, headers={"Location": target})
-
-    return answer
+    return always(lambda _picture: web.Response(status=302, headers={"Location": target}))
 
 
 def once(hostile: Answer) -> Answer:

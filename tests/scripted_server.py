@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email import message_from_bytes
-from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
@@ -68,16 +67,6 @@ class Trickle:
 Step = Reply | CutBeforeReading | CutAfterReading | Hang | Trickle
 
 
-@dataclass(frozen=True)
-class FormField:
-    """A field of a multipart form as a server reads it; a text has no ``filename``."""
-
-    name: str
-    content: bytes
-    filename: str | None = None
-    media_type: str | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
 class ReceivedRequest:
     """A request as it came. ``target`` is the whole URL where the server is used as a proxy.
@@ -102,10 +91,15 @@ class ReceivedRequest:
         return parse_qs(urlsplit(self.target).query)
 
     @property
-    def form(self) -> list[FormField]:
-        """The fields of a multipart form, in their order."""
+    def form(self) -> list[tuple[str, str | None, str, bytes]]:
+        """Name, file name, media type and content of each field of a multipart form; a text has no file name."""
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-        return [_form_field(part) for part in message_from_bytes(head + self.content).walk() if not part.is_multipart()]
+        parts = [part for part in message_from_bytes(head + self.content).walk() if not part.is_multipart()]
+        names = [str(part.get_param("name", header="content-disposition")) for part in parts]
+        return [
+            (name, part.get_filename(), part.get_content_type(), part.get_payload(decode=True))
+            for name, part in zip(names, parts, strict=True)
+        ]
 
 
 class ScriptedServer:
@@ -121,7 +115,7 @@ class ScriptedServer:
         self.otherwise = otherwise or (lambda _request: Reply({"error": "the script is over"}, status=400))
         self._script = list(script)
         self._lock = threading.Lock()
-        self._closed = threading.Event()
+        self.closed = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _handler_for(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
@@ -134,7 +128,7 @@ class ScriptedServer:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self._closed.set()
+        self.closed.set()
         self._server.shutdown()
         self._thread.join()
         self._server.socket.close()
@@ -153,14 +147,6 @@ class ScriptedServer:
             self.requests.append(request)
             return self._script.pop(0) if self._script else self.otherwise(request)
 
-    def wait_until_closed(self, seconds: float | None = None) -> bool:
-        """Wait, at most so many seconds, and return whether the server is closed."""
-        return self._closed.wait(seconds)
-
-    @property
-    def is_closed(self) -> bool:
-        return self._closed.is_set()
-
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
@@ -178,7 +164,7 @@ def _handler_for(scripted: ScriptedServer) -> type[BaseHTTPRequestHandler]:
 
         def handle_one_request(self) -> None:
             while not select.select([self.connection], [], [], 0.05)[0]:
-                if scripted.is_closed:
+                if scripted.closed.is_set():
                     self.close_connection = True
                     return
             if scripted.cuts_next():
@@ -205,7 +191,7 @@ def _handler_for(scripted: ScriptedServer) -> type[BaseHTTPRequestHandler]:
                     self.wfile.write(sent)
                     self.close_connection = True
                 case Hang():
-                    scripted.wait_until_closed()
+                    scripted.closed.wait()
                     self.close_connection = True
                 case Trickle() as trickle:
                     self._trickle(trickle)
@@ -222,10 +208,10 @@ def _handler_for(scripted: ScriptedServer) -> type[BaseHTTPRequestHandler]:
 
         def _trickle(self, trickle: Trickle) -> None:
             self.close_connection = True
-            scripted.wait_until_closed(trickle.before)
+            scripted.closed.wait(trickle.before)
             try:
                 self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-                while not scripted.wait_until_closed(trickle.between):
+                while not scripted.closed.wait(trickle.between):
                     self.wfile.write(b" ")
             except OSError:
                 return
@@ -234,14 +220,3 @@ def _handler_for(scripted: ScriptedServer) -> type[BaseHTTPRequestHandler]:
             """Say nothing."""
 
     return Handler
-
-
-def _form_field(part: Message) -> FormField:
-    content = part.get_payload(decode=True)
-    is_file = part.get_filename() is not None
-    return FormField(
-        name=str(part.get_param("name", header="content-disposition")),
-        content=content if isinstance(content, bytes) else b"",
-        filename=part.get_filename(),
-        media_type=part.get_content_type() if is_file else None,
-    )

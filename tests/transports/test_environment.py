@@ -16,12 +16,12 @@ from airflow_provider_imagetasks.services.wire import Response
 from airflow_provider_imagetasks.transports.environment import ca_bundle, tls_context
 from tests.driven_transports import KEY, SUBMISSION, DrivenTransport, account
 from tests.scripted_server import Reply, ScriptedServer
+from tests.transports.conftest import CA_VARIABLES
 
 pytestmark = pytest.mark.usefixtures("silent_environment")
 
 
 MISSING = "/nowhere/missing.pem"
-CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])

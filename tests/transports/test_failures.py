@@ -63,9 +63,7 @@ def test_a_request_for_which_the_proxy_opens_no_tunnel_has_not_left(
 
 
 @pytest.mark.parametrize("script", [[], [CutBeforeReading()]], ids=["no TLS", "cut during the handshake"])
-def test_a_request_that_did_not_get_through_the_tls_handshake_has_not_left(
-    driven: DrivenTransport, script: list[Step]
-) -> None:
+def test_a_request_that_did_not_get_through_the_tls_handshake_has_not_left(driven: DrivenTransport, script) -> None:
     with ScriptedServer(*script) as server:
         assert failure(driven, server.url.replace("http://", "https://")).may_have_left is False
 

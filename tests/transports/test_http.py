@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from email.utils import formatdate
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,11 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
 from airflow_provider_imagetasks.services.aigptimage import AiGptImage
-from airflow_provider_imagetasks.services.wire import Flow, Request
+from airflow_provider_imagetasks.services.wire import Flow, Request, ToolCall, ask
 from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, TaskState
+from airflow_provider_imagetasks.transports import open_async_transport, open_transport
 from tests.driven_transports import KEY, STARTED_AT, SUBMISSION, TRANSPORTS, DrivenTransport, account, comparable
-from tests.scripted_server import (
-    CutAfterReading,
-    CutBeforeReading,
-    FormField,
-    ReceivedRequest,
-    Reply,
-    ScriptedServer,
-    Step,
-)
+from tests.scripted_server import CutAfterReading, CutBeforeReading, ReceivedRequest, Reply, ScriptedServer, Step
 
 ACEDATACLOUD, AIGPTIMAGE = AceDataCloud(), AiGptImage()
 REQUEST = ImageRequest(prompt="a red kite at 5 €", model="gpt-image-2", options={"n": 2})
@@ -117,7 +111,7 @@ def received(request: ReceivedRequest) -> tuple[Any, ...]:
     """Return what of a request has to be the same over both transports, the texts of a form in any order."""
     ours = [request.headers.get(name) for name in ("Authorization", "User-Agent", "Accept", "X-Request-ID", "Cookie")]
     media_type, _, _ = request.headers.get("Content-Type", "").partition(";")
-    form = sorted(request.form, key=lambda field: field.name) if media_type.startswith("multipart/") else ()
+    form = sorted(request.form, key=itemgetter(0)) if media_type.startswith("multipart/") else ()
     return request.method, request.path, request.query, request.body, ours, media_type, form
 
 
@@ -163,7 +157,7 @@ def test_a_form_arrives_as_it_was_meant(driven: DrivenTransport) -> None:
         task = driven.run(FLOWS["edit"](), account(server.url))
 
     (request,) = server.requests
-    texts = {field.name: field.content.decode() for field in request.form if field.filename is None}
+    texts = {name: content.decode() for name, filename, _, content in request.form if filename is None}
     assert task.id == "task-1"
     assert (request.method, request.path) == ("POST", "/openai/images/edits")
     assert request.headers["Content-Type"].startswith("multipart/form-data; boundary=")
@@ -172,8 +166,8 @@ def test_a_form_arrives_as_it_was_meant(driven: DrivenTransport) -> None:
     ours = {"async": "true", "model": "gpt-image-2", "prompt": EDIT.prompt, "trace_id": "derived"}
     assert texts == {**ours, **options}
     assert len(request.form) == len(texts) + 3
-    assert [field for field in request.form if field.filename is not None] == [
-        FormField(name=name, content=file.content, filename=file.name, media_type=file.media_type)
+    assert [field for field in request.form if field[1] is not None] == [
+        (name, file.name, file.media_type, file.content)
         for name, file in (("image", PHOTO), ("image", OTHER), ("mask", MASK))
     ]
 
@@ -188,7 +182,7 @@ def test_every_request_names_package_version_and_key_which_no_netrc_file_replace
     with ScriptedServer(*[Reply({})] * 3) as server:
         driven.ask(SUBMISSION, account(server.url))
         driven.ask(Request(method="GET", path="/"), account(server.url))
-        driven.ask(SUBMISSION, replace(account(server.url), key=None))
+        driven.ask(SUBMISSION, account(server.url, key=None))
 
     for request in server.requests:
         assert request.headers["User-Agent"] == f"airflow-provider-imagetasks/{__version__}"
@@ -230,3 +224,16 @@ def test_what_is_sent_and_what_comes_back_is_whole(driven: DrivenTransport) -> N
     assert server.requests[0].body["prompt"] == "a red kite at 5 €"
     assert server.requests[2].query == {"taskId": ["task/1 +ä&x=%2F"]}
     assert server.requests[3].headers["X-Request-ID"] == "derived"
+
+
+@pytest.mark.parametrize(
+    ("service", "call"), [("acedatacloud_mcp", Request(method="GET", path="/")), ("acedatacloud", ToolCall(tool="a"))]
+)
+async def test_an_http_request_is_no_tool_call(service: str, call: Request | ToolCall) -> None:
+    mine = account("http://127.0.0.1:1", service=service)
+
+    async with open_async_transport(mine) as transport:
+        with pytest.raises(TypeError, match="is_tool_server"):
+            await transport.run(ask(call))
+    with open_transport(mine) as on_worker, pytest.raises(TypeError, match="is_tool_server"):
+        await asyncio.to_thread(on_worker.run, ask(call))

@@ -8,18 +8,13 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
 from airflow_provider_imagetasks.services.wire import Response
-from tests.driven_transports import SUBMISSION, DrivenTransport
+from tests.driven_transports import SUBMISSION, DrivenTransport, account
 from tests.scripted_server import Reply, ScriptedServer
 
 KEY = "sk-no/body+may=see?this"
 BASE64_KEY = base64.b64encode(KEY.encode()).decode()
-
-
-def with_key(base_url: str, key: str = KEY) -> Account:
-    return Account(conn_id="mine", service="acedatacloud", base_url=base_url, key=key)
 
 
 AS_TOLD = {
@@ -35,14 +30,12 @@ AS_TOLD = {
 
 @pytest.mark.parametrize("told", AS_TOLD.values(), ids=AS_TOLD)
 @pytest.mark.parametrize("status", [200, 401])
-def test_an_answer_that_repeats_the_key_comes_without_it_also_compressed(
-    driven: DrivenTransport, told: str, status: int
-) -> None:
+def test_an_answer_that_repeats_the_key_comes_without_it_also_compressed(driven: DrivenTransport, told, status) -> None:
     body = f'{{"error": {{"code": "invalid_token", "message": "no account has {told}, sorry"}}}}'.encode()
     compressed = Reply(gzip.compress(body), status=status, headers={"Content-Encoding": "gzip"})
     with ScriptedServer(Reply(body, status=status), compressed) as server:
-        answer = driven.ask(SUBMISSION, with_key(server.url))
-        error = driven.outcome(AceDataCloud().get_task("task-1"), with_key(server.url))
+        answer = driven.ask(SUBMISSION, account(server.url, key=KEY))
+        error = driven.outcome(AceDataCloud().get_task("task-1"), account(server.url, key=KEY))
 
     assert isinstance(answer, Response)
     assert told.encode() not in answer.content
@@ -57,9 +50,9 @@ def test_the_headers_of_an_answer_come_without_the_key_too_but_a_placeholder_lea
 ) -> None:
     moved = Reply(b"", status=302, headers={"Location": f"https://login.example/{quote(KEY, safe='')}/x", "X-You": KEY})
     with ScriptedServer(moved, moved, Reply({"id": "local-1", "local": True})) as server:
-        answer = driven.ask(SUBMISSION, with_key(server.url))
-        error = driven.outcome(AceDataCloud().get_task("task-1"), with_key(server.url))
-        local = driven.ask(SUBMISSION, with_key(server.url, "local"))
+        answer = driven.ask(SUBMISSION, account(server.url, key=KEY))
+        error = driven.outcome(AceDataCloud().get_task("task-1"), account(server.url, key=KEY))
+        local = driven.ask(SUBMISSION, account(server.url, key="local"))
 
     assert isinstance(answer, Response)
     assert isinstance(local, Response)

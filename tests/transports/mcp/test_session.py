@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,13 +23,15 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import Flow, ToolAnswer, ToolCall, ask
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 from airflow_provider_imagetasks.transports import open_async_transport, open_transport
+from tests import driven_transports
+from tests.driven_transports import KEY
 from tests.polled_accounts import until
 from tests.scripted_server import CutAfterReading, CutBeforeReading, Hang, ReceivedRequest, Reply, ScriptedServer, Step
 from tests.tool_server_by_hand import ToolServer, says
 
-KEY = "sk-nobody-may-see-this"
 SERVICE = get_service("acedatacloud_mcp")
 TASK_ID = "0b6c2c4e-1111-4222-8333-444444444444"
+account = partial(driven_transports.account, service="acedatacloud_mcp", request_timeout=2)
 
 
 @pytest.fixture(autouse=True)
@@ -39,11 +42,6 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         return 0.0 if error.retryable and attempt < attempts else None
 
     monkeypatch.setattr("airflow_provider_imagetasks.services.exchange._pause_before_next", at_once)
-
-
-def account(url: str, **fields: Any) -> Account:
-    usual = {"conn_id": "mine", "service": "acedatacloud_mcp", "key": KEY, "request_timeout": 2}
-    return Account(**{**usual, "base_url": url, **fields})
 
 
 ACCEPTED = says({"task_id": TASK_ID})

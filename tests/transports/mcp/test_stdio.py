@@ -149,9 +149,7 @@ NEEDS_IT_LATER: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("name", NEEDS_IT_LATER)
-def test_what_would_need_the_server_later_refuses_with_what_to_do(
-    name: str, runner: TaskRunner, tmp_path: Path
-) -> None:
+def test_what_would_need_the_server_later_refuses_with_what_to_do(name, runner: TaskRunner, tmp_path: Path) -> None:
     outcome = runner.run(lambda: NEEDS_IT_LATER[name](tmp_path))
 
     assert (outcome.state, isinstance(outcome.error, InvalidRequestError)) == ("failed", True)
@@ -183,9 +181,7 @@ SAYS_SOMETHING_ELSE = "print('hello'); input(); input()"
     ],
     ids=["no such program", "ends at once", "no key", "no MCP server"],
 )
-def test_a_program_that_is_no_server_is_named_with_its_last_words(
-    arguments: tuple[str, ...], fields: dict[str, Any], said: str, tmp_path: Path
-) -> None:
+def test_a_program_that_is_no_server_is_named_with_its_last_words(arguments, fields, said, tmp_path: Path) -> None:
     started = time.monotonic()
     error = failure(account(tmp_path, *arguments, **fields))
 
