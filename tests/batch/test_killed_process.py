@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_imagetasks.local import LocalImageService
-from tests.system.test_image_batch import manifest_rows, require_intact
+from tests.system.deployments import manifest_rows, require_intact
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 ROWS = 80

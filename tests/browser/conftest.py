@@ -18,7 +18,7 @@ from PIL import Image
 from dev.airflow_deployment import AirflowDeployment
 from dev.airflow_settings import database_file
 from dev.local_image_service import LocalImageServiceProcess
-from tests.browser.dags import BATCH, CATALOGUE, HOSTILE_PROMPT, ROWS
+from tests.browser.dags import BATCH, CATALOGUE, HOSTILE_PROMPT, ROWS, RUN_ID, THOUSAND
 from tests.system.conftest import CHECKOUT
 from tests.system.deployments import connections, require_success, start_runs, write_dag
 
@@ -28,19 +28,8 @@ if TYPE_CHECKING:
 SCREENSHOTS = CHECKOUT / "test-ui-output"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SAMPLES = 24
-THOUSAND = 1000
-RUN_ID = "a_run"
 
 Shoot = Callable[["Page", str], None]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.system)
-            item.add_marker(pytest.mark.long)
-            item.add_marker(pytest.mark.timeout(240))
 
 
 @pytest.fixture(scope="session")

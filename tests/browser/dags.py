@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-ROWS = 24
+RUN_ID = "a_run"
+ROWS, THOUSAND = 24, 1000
 HOSTILE_PROMPT = "<img src=x onerror=\"document.title='owned'\"> a red kite"
 
 CATALOGUE = """

@@ -11,14 +11,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from dev.airflow_deployment import AirflowDeployment
-from tests.browser.dags import HOSTILE_PROMPT, ROWS
+from tests.browser.dags import HOSTILE_PROMPT, ROWS, RUN_ID, THOUSAND
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from tests.browser.conftest import Shoot
 
-RUN_ID, THOUSAND = "a_run", 1000
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(240)]
+
 NAV = "/plugin/image-tasks"
 USABLE_WITHIN = 2.0
 

@@ -11,7 +11,7 @@ import pytest
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
-from tests.system.deployments import connections
+from tests.system.deployments import REST_SERVICES, TOOL_SERVICES, connections
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SYSTEM_TEST_TIMEOUT = 300
@@ -88,8 +88,8 @@ def airflow_deployment(
 
     ``imagetasks_default`` has the service ``local``; the others are ``imagetasks_<service>``.
     """
-    services = ("acedatacloud", "xhuoapi", "aigptimage", "kie", "acedatacloud_mcp", "gpt_image_mcp")
-    environment = connections(local_service, default="local", **{name: name for name in services})
+    services = {name: name for name in (*REST_SERVICES, *TOOL_SERVICES)}
+    environment = connections(local_service, default="local", **services)
     with AirflowDeployment(
         dag_folders={"examples": CHECKOUT / "example_dags"},
         environment={**environment, "IMAGETASKS_EXAMPLE_OUTPUT": f"file://{pictures_folder}"},

@@ -1,10 +1,18 @@
-"""What the suites do with a real Airflow: connect it, write Dags, run them, and kill what it consists of."""
+"""What the suites do with a real Airflow: connect it, write Dags, run them, kill it, and read what a batch left."""
 
 from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
 
+REST_SERVICES = ("acedatacloud", "xhuoapi", "aigptimage", "kie")
+TOOL_SERVICES = ("acedatacloud_mcp", "gpt_image_mcp")
 _IMPORTS = """
 from datetime import timedelta
 from airflow.sdk import DAG, AssetAlias, task, task_group
@@ -48,3 +56,16 @@ def restart_triggerer(deployment: AirflowDeployment) -> None:
     """Kill the triggerer without notice, and start another."""
     deployment.kill("triggerer")
     deployment.start_component("triggerer")
+
+
+def manifest_rows(uri: str) -> list[dict[str, Any]]:
+    """Return the rows of a manifest on the local disk."""
+    return [json.loads(line) for line in Path(urlsplit(uri).path).read_text().splitlines()]
+
+
+def require_intact(rows: list[dict[str, Any]]) -> None:
+    """Fail where a file of a manifest is not what the manifest says."""
+    for row in rows:
+        for file in row["files"]:
+            content = Path(urlsplit(file["uri"]).path).read_bytes()
+            assert (hashlib.sha256(content).hexdigest(), len(content)) == (file["sha256"], file["bytes"])

@@ -79,10 +79,6 @@ def die(mark: Path, *, held: bool = False) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _before_the_post(strike: Callable[..., None], _task: KilledSubmitOperator, _context: Any) -> None:
-    ImageTaskHook.submit_completed = strike  # type: ignore[method-assign,assignment]
-
-
 def _after_acceptance(strike: Callable[..., None], task: KilledSubmitOperator, _context: Any) -> None:
     """Die as soon as the service counts an image task, while this process waits for the answer."""
     root = "/".join(ImageTaskHook(str(task.conn_id)).account.base_url.split("/")[:3])
@@ -97,18 +93,6 @@ def _after_acceptance(strike: Callable[..., None], task: KilledSubmitOperator, _
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _before_the_record(strike: Callable[..., None], _task: KilledSubmitOperator, _context: Any) -> None:
-    _strike_after(ImageTaskHook, "submit_completed", strike)
-
-
-def _before_xcom(strike: Callable[..., None], _task: KilledSubmitOperator, context: Any) -> None:
-    type(context["ti"]).xcom_push = strike
-
-
-def _after_xcom(strike: Callable[..., None], _task: KilledSubmitOperator, _context: Any) -> None:
-    _strike_after(SubmissionLedger, "finish", strike)
-
-
 def _strike_after(owner: type, name: str, strike: Callable[..., None]) -> None:
     original = getattr(owner, name)
 
@@ -119,10 +103,10 @@ def _strike_after(owner: type, name: str, strike: Callable[..., None]) -> None:
     setattr(owner, name, struck)
 
 
-POINTS = {
-    "before the POST": _before_the_post,
+POINTS: dict[str, Callable[[Callable[..., None], KilledSubmitOperator, Any], None]] = {
+    "before the POST": lambda strike, _task, _context: setattr(ImageTaskHook, "submit_completed", strike),
     "after acceptance": _after_acceptance,
-    "before the record": _before_the_record,
-    "before XCom": _before_xcom,
-    "after XCom": _after_xcom,
+    "before the record": lambda strike, _task, _context: _strike_after(ImageTaskHook, "submit_completed", strike),
+    "before XCom": lambda strike, _task, context: setattr(type(context["ti"]), "xcom_push", strike),
+    "after XCom": lambda strike, _task, _context: _strike_after(SubmissionLedger, "finish", strike),
 }

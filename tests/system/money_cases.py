@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-REST_SERVICES = ("acedatacloud", "xhuoapi", "aigptimage", "kie")
-TOOL_SERVICES = ("acedatacloud_mcp", "gpt_image_mcp")
+from tests.system.deployments import REST_SERVICES, TOOL_SERVICES
+
 SERVICES = (*REST_SERVICES, *TOOL_SERVICES)
 HASTY = "_hasty"
 """What the ids of connections end in that wait two seconds for an answer."""
@@ -26,7 +26,6 @@ class Event:
     :param connection: what the id of its connection ends in.
     :param retries: of the task.
     :param waits: whether a deferred sensor follows, and is what it happens to.
-    :param is_long: whether only the long form shows it.
     """
 
     name: str
@@ -38,36 +37,28 @@ class Event:
     connection: str = ""
     retries: int = 2
     waits: bool = False
-    is_long: bool = True
 
 
 KILLED_AND_CUT = (
-    Event("killed_before_the_post", "worker killed before the request left", killed="before the POST", is_long=False),
+    Event("killed_before_the_post", "worker killed before the request left", killed="before the POST"),
     Event(
         "killed_after_acceptance",
         "worker killed after the service accepted, before it answered",
         directives="[hang-after=1]",
         killed="after acceptance",
-        is_long=False,
     ),
     Event(
         "killed_before_the_record",
         "worker killed after the answer, before anything was written down",
         killed="before the record",
-        is_long=False,
     ),
-    Event(
-        "killed_before_xcom",
-        "worker killed after the id was written down, before XCom",
-        killed="before XCom",
-        is_long=False,
-    ),
+    Event("killed_before_xcom", "worker killed after the id was written down, before XCom", killed="before XCom"),
     Event("killed_after_xcom", "worker killed after XCom, before the task had ended", killed="after XCom"),
-    Event("cut", "connection cut after the service accepted", directives="[cut-after=1]", is_long=False),
+    Event("cut", "connection cut after the service accepted", directives="[cut-after=1]"),
     Event("no_answer", "an answer that never comes", directives="[hang-after=1]", connection=HASTY),
     Event("error_500", "HTTP 500 after the service accepted", directives="[500-after=1]"),
     Event("rate_limited", "HTTP 429 three times", directives="[429=3]"),
-    Event("finished", "nothing; Clear of the finished task", clears=1, is_long=False),
+    Event("finished", "nothing; Clear of the finished task", clears=1),
 )
 INTERRUPTED = (
     Event(

@@ -1,4 +1,4 @@
-"""A batch of a thousand whose worker, triggerer and worker are killed, beside two that are left alone."""
+"""A batch of a thousand whose worker, triggerer and worker are killed, beside one that is left alone."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ import pytest
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
 from dev.rest_api import FINISHED_RUN_STATES
-from tests.system.deployments import connections, restart_triggerer, start_runs
-from tests.system.test_image_batch import manifest_rows, require_intact
+from tests.system.deployments import connections, manifest_rows, require_intact, restart_triggerer, start_runs
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -24,7 +23,6 @@ ROWS = 1000
 PATIENCE = 400
 PROGRESSING = [15, 25, 35, 45, 55, 65, 75, 85]
 """Seconds that the image tasks of the batch take whose progress is watched. The triggerer is killed meanwhile."""
-REFUSED_EVERY = 20
 
 DAGS = """
 import os
@@ -59,9 +57,7 @@ def batch(operator, name, prompts, **arguments):
 
 # The first half takes longer than a worker waits for something to end.
 killed = [f"kite {{number}} [latency={{75 if number < {rows} / 2 else 3}}]" for number in range({rows})]
-refused = [f"kite {{number}}" + (" [refuse]" if number % {every} == 7 else "") for number in range(200)]
 batch(TellingItsProcess, "killed", killed, conn_id="imagetasks_ace")
-batch(ImageBatchOperator, "refused", refused, conn_id="imagetasks_xhuo")
 watched = [f"kite [latency={{seconds}}]" for seconds in {progressing}]
 batch(ImageBatchOperator, "watched", watched, conn_id="imagetasks_kie")
 """
@@ -69,19 +65,17 @@ batch(ImageBatchOperator, "watched", watched, conn_id="imagetasks_kie")
 
 @dataclass
 class Observed:
-    """What was seen of the three batches."""
+    """What was seen of the two batches."""
 
     runs: dict[str, str] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
     kills: list[str] = field(default_factory=list)
     progress: list[dict[str, Any]] = field(default_factory=list)
-    before_clear: dict[str, Any] = field(default_factory=dict)
-    rows_before_clear: list[dict[str, Any]] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
 def deployment(image_service: LocalImageServiceProcess, airflow_database_template: Path) -> Iterator[AirflowDeployment]:
-    environment = connections(image_service, ace="acedatacloud", xhuo="xhuoapi", kie="kie")
+    environment = connections(image_service, ace="acedatacloud", kie="kie")
     with AirflowDeployment(environment=environment, database_template=airflow_database_template) as airflow:
         yield airflow
 
@@ -93,24 +87,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def observed(deployment: AirflowDeployment, image_service: LocalImageServiceProcess, folder: Path) -> Observed:
-    """Run all three at once, kill what is to be killed, and look."""
-    api, seen = deployment.api, Observed()
-    source = DAGS.format(folder=str(folder), rows=ROWS, every=REFUSED_EVERY, progressing=PROGRESSING)
-    seen.runs = start_runs(deployment, source, "killed", "refused", "watched")
+    """Run both at once, kill what is to be killed, and look."""
+    seen = Observed()
+    source = DAGS.format(folder=str(folder), rows=ROWS, progressing=PROGRESSING)
+    seen.runs = start_runs(deployment, source, "killed", "watched")
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and len(seen.states) < len(seen.runs):
         _kill_what_is_due(seen, deployment, image_service, folder)
         _watch(seen, deployment)
-        for name, run_id in seen.runs.items():
-            state = api.run_state(name, run_id)
-            if state not in FINISHED_RUN_STATES or name in seen.states:
-                continue
-            if name == "refused" and not seen.before_clear:
-                seen.before_clear = image_service.stats()["dialects"]["xhuoapi"]
-                seen.rows_before_clear = _rows(deployment, name, run_id)
-                api.clear(name, run_id, [("batch", -1)])
-                continue
-            seen.states[name] = state
+        states = {name: deployment.api.run_state(name, run_id) for name, run_id in seen.runs.items()}
+        seen.states = {name: state for name, state in states.items() if state in FINISHED_RUN_STATES}
         time.sleep(0.5)
     return seen
 
@@ -138,11 +124,6 @@ def _watch(seen: Observed, deployment: AirflowDeployment) -> None:
         seen.progress.append(progress)
 
 
-def _rows(deployment: AirflowDeployment, name: str, run_id: str) -> list[dict[str, Any]]:
-    folder = deployment.api.xcom(name, run_id, "batch", key="image_batch")["folder"]
-    return manifest_rows(f"{folder}/manifest.jsonl")
-
-
 def test_a_thousand_rows_are_a_thousand_submissions_whoever_is_killed(
     observed: Observed, deployment: AirflowDeployment, image_service: LocalImageServiceProcess, folder: Path
 ) -> None:
@@ -160,23 +141,6 @@ def test_a_thousand_rows_are_a_thousand_submissions_whoever_is_killed(
     assert all(len(row["files"]) == 1 for row in rows)
     require_intact(rows)
     assert len(list((folder / "killed").glob("*.png"))) == ROWS
-
-
-def test_refused_rows_are_typed_the_rest_is_delivered_and_a_clear_repeats_only_them(
-    observed: Observed, deployment: AirflowDeployment, image_service: LocalImageServiceProcess
-) -> None:
-    refused = 200 // REFUSED_EVERY
-    first, after = observed.rows_before_clear, image_service.stats()["dialects"]["xhuoapi"]
-    assert observed.states.get("refused") == "failed"
-    assert sum(row["status"] == "succeeded" for row in first) == 200 - refused
-    errors = [row["error"] for row in first if row["status"] == "failed"]
-    assert [(error["class"], error["billed"]) for error in errors] == [("ContentPolicyError", "no")] * refused
-    require_intact(first)
-
-    assert observed.before_clear["created"] == after["created"] == 200 - refused
-    assert after["submissions"] - observed.before_clear["submissions"] == refused
-    again = _rows(deployment, "refused", observed.runs["refused"])
-    assert [row for row in again if row["files"]] == [row for row in first if row["files"]]
 
 
 def test_progress_is_seen_while_the_task_is_deferred(observed: Observed) -> None:

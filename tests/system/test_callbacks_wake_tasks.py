@@ -83,8 +83,8 @@ def call(airflow: AirflowDeployment) -> Iterator[Callable[..., int]]:
     with requests.Session() as session:
         session.trust_env = False
 
-        def post(url: str, body: bytes = b"{}") -> int:
-            return session.post(url, data=body, timeout=20).status_code
+        def post(url: str) -> int:
+            return session.post(url, data=b"{}", timeout=20).status_code
 
         yield post
 
@@ -174,8 +174,6 @@ def test_what_is_forged_early_or_late_changes_nothing(
 
     before = deferred_at()
     assert call(url(airflow, secret="somebody else's secret, long enough", **place)) == 404
-    assert call(url(airflow, **place) + "x") == 404
-    assert call(url(airflow, **place), b"x" * 300_000) == 413
     assert call(url(airflow, **{**place, "run_id": "another"})) == 202
     assert call(url(airflow, **{**place, "conn_id": "imagetasks_default"})) == 403
     assert deferred_at() == before

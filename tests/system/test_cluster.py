@@ -10,7 +10,6 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 import requests
@@ -21,7 +20,7 @@ from dev.local_image_service import LocalImageServiceProcess
 from dev.memory_peaks import MemoryPeaks
 from tests.system.cluster_interventions import Director
 from tests.system.conftest import CHECKOUT
-from tests.system.deployments import connections
+from tests.system.deployments import connections, write_dag
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -30,27 +29,9 @@ PICTURE = re.compile(r"(?P<id>[^/]+)-0\.png$")
 LATENCY = "20-60"
 
 
-@dataclass(frozen=True)
-class Case:
-    """A Dag that makes pictures.
-
-    :param runs: how many runs of it are started at once.
-    :param pictures: how many pictures each of them makes.
-    :param source: the Dag, where it is not an example.
-    """
-
-    dag_id: str
-    runs: int
-    pictures: int
-    source: str | None = None
-
-
 BATCH_SIZE = 300
 BATCH = f"""
 import os
-from datetime import timedelta
-from airflow.sdk import DAG
-from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
 
 with DAG("batch_of_many", schedule=None, default_args={{"retries": 4, "retry_delay": timedelta(seconds=10)}}):
     ImageBatchOperator(
@@ -63,11 +44,9 @@ with DAG("batch_of_many", schedule=None, default_args={{"retries": 4, "retry_del
     )
 """
 
-CASES = (
-    Case("batch_of_many", runs=1, pictures=BATCH_SIZE, source=BATCH),
-    Case("example_image_task_mapped", runs=4, pictures=6),
-)
-EXPECTED = sum(case.runs * case.pictures for case in CASES)
+RUNS = {"batch_of_many": 1, "example_image_task_mapped": 4}
+EXPECTED = BATCH_SIZE + 4 * 6
+"""Pictures: those of the batch, and six in each run of the example."""
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +73,10 @@ def test_every_picture_is_there_exactly_once_whatever_is_killed(
     director = Director(cluster)
     with MemoryPeaks(lambda: {"image service": image_service.process, **cluster.processes}) as memory:
         runs = []
-        for case in CASES:
-            if case.source is not None:
-                cluster.airflow.write_dag(case.dag_id, case.source)
-            cluster.airflow.wait_for_dag(case.dag_id)
-            runs += [(case.dag_id, cluster.airflow.api.trigger_dag(case.dag_id)) for _ in range(case.runs)]
+        write_dag(cluster.airflow, "batch_of_many", BATCH)
+        for dag_id, count in RUNS.items():
+            cluster.airflow.wait_for_dag(dag_id)
+            runs += [(dag_id, cluster.airflow.api.trigger_dag(dag_id)) for _ in range(count)]
         director.note(f"{len(runs)} runs started, {EXPECTED} pictures")
         killed = {director.kill_worker("submit")}
         director.wait_for("the batch submits", lambda: image_service.stats()["active_tasks"] >= BATCH_SIZE / 10)

@@ -13,8 +13,7 @@ from PIL import Image
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.rest_api import AirflowRestApi
-from tests.system.deployments import require_success
-from tests.system.test_image_batch import manifest_rows
+from tests.system.deployments import manifest_rows, require_success
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "example_dags").glob("example_*.py"))
 # One is started by the pictures of another, and one waits for a person: see test_good_citizen.py.

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
-from tests.system.deployments import start_runs
+from tests.system.deployments import manifest_rows, require_intact, start_runs
 
 DAG = """
 with DAG("batch", schedule=None):
@@ -24,19 +20,6 @@ with DAG("batch", schedule=None):
         retries=1,
     )
 """
-
-
-def manifest_rows(uri: str) -> list[dict[str, Any]]:
-    """Return the rows of a manifest on the local disk."""
-    return [json.loads(line) for line in Path(urlsplit(uri).path).read_text().splitlines()]
-
-
-def require_intact(rows: list[dict[str, Any]]) -> None:
-    """Fail where a file of a manifest is not what the manifest says."""
-    for row in rows:
-        for file in row["files"]:
-            content = Path(urlsplit(file["uri"]).path).read_bytes()
-            assert (hashlib.sha256(content).hexdigest(), len(content)) == (file["sha256"], file["bytes"])
 
 
 def test_a_batch_waits_without_a_worker_and_a_clear_repeats_what_was_refused(
@@ -53,6 +36,7 @@ def test_a_batch_waits_without_a_worker_and_a_clear_repeats_what_was_refused(
     folder = api.xcom("batch", run_id, "batch", key="image_batch")["folder"]
     rows = manifest_rows(f"{folder}/manifest.jsonl")
     assert [row["status"] for row in rows] == ["succeeded"] * 6 + ["failed"]
+    assert (rows[6]["error"]["class"], rows[6]["error"]["billed"]) == ("ContentPolicyError", "no")
     require_intact(rows)
     progress = api.xcom("batch", run_id, "batch", key="progress")
     assert (progress["total"], progress["succeeded"], progress["failed"]) == (7, 6, 1)

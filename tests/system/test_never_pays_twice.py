@@ -16,7 +16,8 @@ from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
 from dev.postgresql_server import PostgresqlServer
 from tests.system import money_table
-from tests.system.money_cases import CHANGED, EVENTS, HASTY, NEVER_SEEN, REST_SERVICES, SUBMISSIONS, WAITS, Event
+from tests.system.deployments import REST_SERVICES
+from tests.system.money_cases import CHANGED, EVENTS, HASTY, KILLED_AND_CUT, NEVER_SEEN, SUBMISSIONS, WAITS, Event
 from tests.system.money_director import Director, Scene
 from tests.system.money_interventions import MISLEADING, Interventions, make_second_triggerer
 
@@ -27,7 +28,8 @@ LONG_SERVICES = tuple(os.environ.get("MONEY_SERVICES", ",".join(REST_SERVICES)).
 """Which services the long form is for; with ``WRITE_DOCS=1`` the columns of the others stay as they are. All at once
 are too many for the waits to last as long as what disturbs them."""
 SHORT_SERVICES = ("acedatacloud", "aigptimage", "kie")
-SHORT_EVENTS = tuple(event for event in SUBMISSIONS if not event.is_long)
+LONG_ONLY = ("killed_after_xcom", "no_answer", "error_500", "rate_limited")
+SHORT_EVENTS = tuple(event for event in KILLED_AND_CUT if event.name not in LONG_ONLY)
 CANNOT_TELL = ("kie", "acedatacloud_mcp", "gpt_image_mcp")
 """Services that neither find a submission again nor recognise a repetition."""
 

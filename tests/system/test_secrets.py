@@ -13,11 +13,9 @@ import pytest
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
-from tests.system.deployments import start_runs
+from tests.system.deployments import REST_SERVICES, start_runs
 
 pytestmark = pytest.mark.slow
-
-SERVICES = ("acedatacloud", "xhuoapi", "aigptimage", "kie")
 
 DAG = """
 with DAG("with_a_secret", schedule=None):
@@ -52,19 +50,21 @@ def airflow_with_a_secret(
 ) -> Iterator[AirflowDeployment]:
     """An Airflow of its own after a run of everything, well and badly, the key in its environment and its database."""
     folder = tmp_path_factory.mktemp("pictures")
-    connections = {service: {**json.loads(local_service.connection(service)), "password": key} for service in SERVICES}
+    connections = {
+        service: {**json.loads(local_service.connection(service)), "password": key} for service in REST_SERVICES
+    }
     environment = {
-        f"AIRFLOW_CONN_SECRET_{service.upper()}": json.dumps(connections[service]) for service in SERVICES[:2]
+        f"AIRFLOW_CONN_SECRET_{service.upper()}": json.dumps(connections[service]) for service in REST_SERVICES[:2]
     }
     with AirflowDeployment(environment=environment, database_template=airflow_database_template) as deployment:
-        for service in SERVICES[2:]:
+        for service in REST_SERVICES[2:]:
             fields = {**connections[service], "extra": json.dumps(connections[service]["extra"])}
             deployment.api.request("POST", "/connections", json={"connection_id": f"secret_{service}", **fields})
-        source = DAG.format(services=SERVICES, folder=f"file://{folder}")
+        source = DAG.format(services=REST_SERVICES, folder=f"file://{folder}")
         run_id = start_runs(deployment, source, "with_a_secret")["with_a_secret"]
         deployment.api.wait_for_run("with_a_secret", run_id, timeout=240)
         states = {task.task_id: task.state for task in deployment.api.task_instances("with_a_secret", run_id)}
-        for service in SERVICES:
+        for service in REST_SERVICES:
             assert states[f"save_{service}"] == "success", deployment.api.failure_report("with_a_secret", run_id)
             assert states[f"expired-key_{service}"] == "failed"
         yield deployment

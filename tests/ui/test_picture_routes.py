@@ -17,6 +17,7 @@ from airflow_provider_imagetasks.ui.roots import read_roots
 from airflow_provider_imagetasks.ui.thumbnails import Thumbnails
 
 LINKS = PictureLinks("the secret key of Airflow")
+NOT_SERVED = {"page.png": 415, "script.svg": 415, "gone.png": 404, "link.png": 404}
 
 
 @pytest.fixture
@@ -25,7 +26,9 @@ def root(tmp_path: Path) -> Path:
     folder.mkdir()
     Image.new("RGB", (600, 300)).save(folder / "a kite.png")
     (folder / "page.png").write_text("<!doctype html><script>alert(1)</script>")
+    (folder / "script.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>")
     Image.new("RGB", (6, 3)).save(tmp_path / "outside.png")
+    (folder / "link.png").symlink_to(tmp_path / "outside.png")
     return folder
 
 
@@ -60,12 +63,13 @@ def test_a_picture_and_its_thumbnail_are_served_so_that_a_browser_runs_nothing(c
 
 
 @pytest.mark.parametrize("after", ["", "/thumbnail"])
-def test_what_is_no_picture_or_not_there_is_not_served(client: TestClient, root: Path, after: str) -> None:
-    page, gone = (get(client, f"file://{root}/{name}", after) for name in ("page.png", "gone.png"))
+@pytest.mark.parametrize("name", NOT_SERVED)
+def test_what_is_no_picture_or_not_there_is_not_served(client: TestClient, root: Path, after: str, name: str) -> None:
+    answer = get(client, f"file://{root}/{name}", after)
 
-    assert (page.status_code, gone.status_code) == (415, 404)
-    assert {each.headers["Cache-Control"] for each in (page, gone)} == {"no-store"}
-    assert "script" not in page.text
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (NOT_SERVED[name], "no-store")
+    assert answer.headers["Content-Type"] == "application/json"
+    assert "script" not in answer.text
 
 
 @pytest.mark.parametrize("after", ["", "/thumbnail"])
