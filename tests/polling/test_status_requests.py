@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +16,6 @@ from airflow_provider_imagetasks.exceptions import (
     InvalidRequestError,
     QuotaExceededError,
     RateLimitError,
-    ServiceUnavailableError,
 )
 from airflow_provider_imagetasks.polling.status_requests import (
     EARLIEST,
@@ -24,38 +23,10 @@ from airflow_provider_imagetasks.polling.status_requests import (
     PAUSE_AFTER_429,
     Question,
     StatusRequests,
-    read_all,
 )
-from airflow_provider_imagetasks.services.aigptimage import AiGptImage
-from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.rates import Pace, Rate, Window
-from airflow_provider_imagetasks.services.wire import Flow, Request, ask
-from airflow_provider_imagetasks.tasks import ImageTask, TaskState
-from tests.flow_driver import NOW, DrivenFlow, drive, response
-
-
-class Grouping(AiGptImage):
-    """A service that can be asked for some image tasks at once; says what each question finds.
-
-    :param readings: a word for all of them, or an error; the last one for ever.
-    """
-
-    def __init__(self, size: int, *readings: str | ImageTaskError) -> None:
-        self.batch_size = size  # type: ignore[misc]
-        self.asked: list[list[str]] = []
-        self._readings = list(readings or ["running"])
-
-    def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
-        yield from ask(Request(method="GET", path="/"))
-        self.asked.append(list(image_task_ids))
-        reading = self._readings.pop(0) if len(self._readings) > 1 else self._readings[0]
-        if isinstance(reading, ImageTaskError):
-            raise reading
-        return {name: ImageTask(id=name, service=self.name, state=TaskState(reading)) for name in image_task_ids}
-
-
-def no_limit() -> Pace:
-    return Pace(None)
+from tests.flow_driver import NOW
+from tests.polling.conftest import ScriptedService, down
 
 
 def limited(count: int, seconds: float) -> Pace:
@@ -63,36 +34,37 @@ def limited(count: int, seconds: float) -> Pace:
 
 
 class Asking:
-    """An engine with questions that are due so many seconds from now, and may be asked from so many on."""
+    """An engine with questions that are due so many seconds from now, and may be asked from so many on.
 
-    def __init__(self, *due: float | tuple[float, float], pace: Pace | None = None, rereads_key: bool = False) -> None:
-        self.requests = StatusRequests[Question](pace or no_limit(), rereads_key=rereads_key)
+    :param how: ``most_at_once`` and ``rereads_key`` of the engine.
+    """
+
+    def __init__(self, *due: float | tuple[float, float], pace: Pace | None = None, **how: Any) -> None:
+        self.requests = StatusRequests[Question](pace or Pace(None), **how)
         self.questions = [Question(str(number), interval=10) for number in range(len(due))]
         for question, moment in zip(self.questions, due, strict=True):
             late, early = moment if isinstance(moment, tuple) else (moment, moment)
             self.requests.ask(question, due=NOW + late, early=NOW + early)
 
+    def taken(self, after: float = 0.0, most: int = 50) -> list[Question]:
+        return [question for question, _ in self.requests.take(NOW + after, ScriptedService(most))]
+
     def take(self, after: float = 0.0, most: int = 50) -> list[str]:
-        return [question.image_task_id for question, _ in self.requests.take(NOW + after, Grouping(most))]
+        return [question.image_task_id for question in self.taken(after, most)]
 
     def fail(self, error: ImageTaskError, after: float = 0.0, most: int = 50) -> tuple[list[str], list[str]]:
         """Let what is due fail; return whom that gave up, and whom it put off."""
-        taken = [question for question, _ in self.requests.take(NOW + after, Grouping(most))]
-        failure = self.requests.failed(taken, error, NOW + after)
+        failure = self.requests.failed(self.taken(after, most), error, NOW + after)
         given_up, put_off = failure.given_up, failure.put_off
         return sorted(one.image_task_id for one in given_up), sorted(one.image_task_id for one in put_off)
 
-    def answer(self, after: float = 0.0, most: int = 50) -> list[str]:
+    def answer(self, after: float = 0.0) -> list[str]:
         """Answer what is due, ask for it again, and return what it was."""
-        taken = [question for question, _ in self.requests.take(NOW + after, Grouping(most))]
+        taken = self.taken(after)
         self.requests.answered(taken)
         for question in taken:
             self.requests.ask_again(question, NOW + after)
         return [question.image_task_id for question in taken]
-
-
-def down() -> ImageTaskError:
-    return ServiceUnavailableError("no luck")
 
 
 # What is asked for next.
@@ -121,14 +93,12 @@ def test_who_is_due_is_asked_for(
 
 
 def test_no_more_requests_are_under_way_than_may_be() -> None:
-    requests = StatusRequests[Question](no_limit(), most_at_once=2)
-    for number in range(3):
-        requests.ask(Question(str(number), interval=10), due=NOW)
-    first, _second = (requests.take(NOW, Grouping(1)) for _ in range(2))
+    asking = Asking(0, 0, 0, most_at_once=2)
+    first, _second = asking.taken(most=1), asking.taken(most=1)
 
-    assert requests.next_at() is None
-    requests.answered([question for question, _ in first])
-    assert len(requests.take(NOW, Grouping(1))) == 1
+    assert asking.requests.next_at() is None
+    asking.requests.answered(first)
+    assert asking.take(most=1) == ["2"]
 
 
 def test_a_question_that_is_asked_anew_or_dropped_loses_its_place() -> None:
@@ -148,7 +118,7 @@ def test_the_pace_is_kept_and_those_it_holds_back_are_told() -> None:
     moment = asking.requests.next_at()
     assert moment is not None
     assert NOW + 10 <= moment <= NOW + 11
-    ((_, late),) = asking.requests.take(moment, Grouping(2))
+    ((_, late),) = asking.requests.take(moment, ScriptedService(2))
     assert late == pytest.approx(moment - NOW)
 
 
@@ -161,17 +131,15 @@ def test_a_trace_id_is_asked_for_alone() -> None:
 
 @pytest.mark.parametrize("interval", [0.01, 10.0, 60.0])
 def test_the_next_question_comes_after_nine_tenths_of_the_interval_to_all_of_it(interval: float) -> None:
-    requests = StatusRequests[Question](no_limit())
+    requests = StatusRequests[Question](Pace(None))
     for number in range(200):
         requests.ask_again(Question(str(number), interval=interval), NOW)
 
-    assert requests.take(NOW + interval * 0.89, Grouping(200)) == []
-    due = [requests.next_due()]
-    while requests.take(NOW + interval, Grouping(1)):
-        requests.under_way = 0
-        due.append(requests.next_due())
-    moments = [moment for moment in due if moment is not None]
-    assert all(NOW + interval * 0.9 <= moment <= NOW + interval for moment in moments)
+    moments = []
+    while (moment := requests.next_due()) is not None:
+        moments.append(moment)
+        requests.answered(question for question, _ in requests.take(moment, ScriptedService(1)))
+    assert NOW + interval * 0.9 <= min(moments) <= max(moments) <= NOW + interval
     assert len(set(moments)) > 100
 
 
@@ -200,7 +168,7 @@ def test_a_request_is_filled_with_those_for_whom_four_fifths_of_the_interval_hav
 def test_a_request_is_never_too_large_too_early_or_without_cause(
     steps: list[tuple[float, int, list[tuple[float, float]]]],
 ) -> None:
-    requests = StatusRequests[Question](no_limit(), most_at_once=1_000)
+    requests = StatusRequests[Question](Pace(None), most_at_once=1_000)
     inside: dict[str, tuple[float, float]] = {}
     now, number = NOW, 0
     for passed, most, added in steps:
@@ -211,7 +179,7 @@ def test_a_request_is_never_too_large_too_early_or_without_cause(
             requests.ask(question, due=now + due_in, early=now + due_in - earlier)
             inside[question.image_task_id] = (now + due_in, now + due_in - earlier)
         first_due = min((due for due, _early in inside.values()), default=None)
-        taken = requests.take(now, Grouping(most))
+        taken = requests.take(now, ScriptedService(most))
         assert len(taken) <= most
         assert bool(taken) is (first_due is not None and first_due <= now)
         for question, _ in taken:
@@ -223,13 +191,13 @@ def test_a_request_is_never_too_large_too_early_or_without_cause(
 @given(waits=st.integers(1, 40), most=st.integers(1, 7), every=st.floats(0.05, 3), interval=st.floats(0.5, 10))
 @settings(max_examples=60, deadline=None, database=None)
 def test_nobody_starves_although_the_rate_does_not_reach(waits: int, most: int, every: float, interval: float) -> None:
-    requests, asked, now = StatusRequests[Question](no_limit()), Counter[str](), NOW
+    requests, asked, now = StatusRequests[Question](Pace(None)), Counter[str](), NOW
     for number in range(waits):
         requests.ask(Question(str(number), interval=interval), due=NOW)
     last = {str(number): NOW for number in range(waits)}
     round_of_all = -(-waits // most) * every
     for _ in range(300):
-        taken = [question for question, _ in requests.take(now, Grouping(most))]
+        taken = [question for question, _ in requests.take(now, ScriptedService(most))]
         if taken:
             requests.answered(taken)
         for question in taken:
@@ -244,7 +212,7 @@ def test_nobody_starves_although_the_rate_does_not_reach(waits: int, most: int, 
 
 @pytest.mark.parametrize("interval", [10.0, 60.0])
 def test_waits_that_begin_within_seconds_of_each_other_are_asked_in_full_groups(interval: float) -> None:
-    requests, service, now = StatusRequests[Question](limited(1_000, 1)), Grouping(50), NOW
+    requests, service, now = StatusRequests[Question](limited(1_000, 1)), ScriptedService(50), NOW
     for number in range(500):
         begun = NOW + number * 2 / 500
         question = Question(str(number), interval=interval)
@@ -298,7 +266,7 @@ def test_a_rate_limit_pauses_everybody_and_counts_against_nobody(retry_after: fl
         after += seconds
         assert asking.requests.next_at() == NOW + after
     # Nor is it said to be our rate that held them back.
-    assert all(late <= 0 for _, late in asking.requests.take(NOW + after, Grouping(2)))
+    assert all(late <= 0 for _, late in asking.requests.take(NOW + after, ScriptedService(2)))
 
 
 def test_a_group_that_is_refused_is_asked_for_one_by_one_within_the_pace() -> None:
@@ -341,83 +309,7 @@ def test_what_is_wrong_with_the_account_is_wrong_for_all_of_a_group(
 
 def test_nobody_is_given_up_who_does_not_wait_any_more() -> None:
     asking = Asking(0)
-    ((question, _),) = asking.requests.take(NOW, Grouping(50))
+    (question,) = asking.taken()
     question.drop()
 
     assert asking.requests.failed([question], InvalidRequestError("no luck"), NOW).given_up == []
-
-
-# The reads of a worker.
-
-
-def read(service: Service, *ids: str, pace: Pace | None = None, answers: int) -> DrivenFlow:
-    return drive(read_all(service, pace or no_limit(), ids), *[response({})] * answers)
-
-
-def test_a_worker_reads_group_by_group_and_gets_them_in_its_own_order() -> None:
-    service = Grouping(2, "succeeded")
-
-    driven = read(service, "c", "a", "b", "a", answers=2)
-
-    assert service.asked == [["c", "a"], ["b"]]
-    assert list(driven.result) == ["c", "a", "b"]
-    assert driven.pauses == []
-
-
-def test_five_hundred_ids_at_a_service_of_one_id_a_request_are_read_within_its_rate() -> None:
-    driven = read(Grouping(1), *map(str, range(500)), pace=limited(8, 1), answers=500)
-
-    assert sum(driven.pauses) == pytest.approx(500 / 8, rel=0.05)
-
-
-def test_a_failed_read_of_a_worker_is_made_again_with_growing_pauses() -> None:
-    driven = read(Grouping(50, *[down()] * 4, "running"), "a", answers=5)
-
-    assert driven.error is None
-    assert [int(seconds) for seconds in driven.pauses] == [1, 2, 4, 8]
-
-
-@pytest.mark.parametrize(
-    ("error", "requests"),
-    [
-        (down(), FAILED_READS),
-        (InvalidRequestError("no luck"), 1),
-        (AuthenticationError("who?"), 1),
-        (RateLimitError("slowly", retry_after=1), FAILED_READS),
-        (RateLimitError("come back tomorrow", retry_after=3_600), 1),
-    ],
-    ids=["down", "refused", "key", "again and again too fast", "for longer than a worker waits"],
-)
-def test_a_read_that_cannot_be_made_fails_with_its_error(error: ImageTaskError, requests: int) -> None:
-    driven = read(Grouping(50, error), "a", answers=requests)
-
-    assert driven.error is error
-
-
-def test_a_read_waits_no_longer_for_a_service_than_it_has_patience() -> None:
-    pace = no_limit()
-    pace.pause_until(NOW + 20)
-
-    impatient = drive(read_all(Grouping(50), pace, ["a"], patience=19))
-    patient = drive(read_all(Grouping(50), pace, ["a"], patience=20), response({}))
-
-    assert isinstance(impatient.error, RateLimitError)
-    assert (impatient.error.retry_after, impatient.error.billed) == (20, "unknown")
-    assert (patient.pauses, patient.error) == ([20], None)
-
-
-def test_the_one_of_many_that_cannot_be_read_is_named() -> None:
-    refused = InvalidRequestError("no luck")
-
-    driven = read(Grouping(50, InvalidRequestError("one of you"), "running", refused), "a", "b", answers=3)
-
-    assert driven.error is refused
-    assert refused.image_task_id == "b"
-
-
-def test_a_read_ends_with_the_first_answer_that_is_enough() -> None:
-    service = Grouping(2)
-
-    driven = drive(read_all(service, no_limit(), "abcdef", enough=lambda task: task.id == "d"), *[response({})] * 2)
-
-    assert list(driven.result) == ["a", "b", "c", "d"]

@@ -1,6 +1,8 @@
+"""When a wait is over, what it came to, and what is logged of it."""
+
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
 from typing import Any
 
 import pytest
@@ -12,31 +14,15 @@ from airflow_provider_imagetasks.exceptions import (
     ImageTaskNotFoundError,
     ImageTaskTimeoutError,
     RateLimitError,
-    ServiceUnavailableError,
 )
-from airflow_provider_imagetasks.polling.status_requests import FAILED_READS, PAUSE_AFTER_429
-from airflow_provider_imagetasks.polling.waiting import Watch, combine, failure, wait
+from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch, combine, failure, wait
 from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
 from airflow_provider_imagetasks.services.rates import Pace
-from airflow_provider_imagetasks.services.wire import Flow, Request, ask
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from tests.flow_driver import NOW, DrivenFlow, drive, response
+from tests.polling.conftest import ScriptedService, down
 
 ANSWER = response({})
-
-
-class ScriptedService(AceDataCloud):
-    """Answers each status request with the next entry: the word for every image task, or an error to raise."""
-
-    def __init__(self, *readings: str | ImageTaskError) -> None:
-        self._readings = list(readings)
-
-    def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
-        yield from ask(Request(method="GET", path="/"))
-        reading = self._readings.pop(0)
-        if isinstance(reading, ImageTaskError):
-            raise reading
-        return {image_task_id: task(reading, image_task_id) for image_task_id in image_task_ids}
 
 
 def task(state: str, image_task_id: str = "task-1", **fields: Any) -> ImageTask:
@@ -52,12 +38,8 @@ def watch(
 
 
 def waited(*readings: str | ImageTaskError, first_pause: float = 20, **fields: Any) -> DrivenFlow:
-    flow = wait(watch(**fields), ScriptedService(*readings), Pace(None), first_pause=first_pause)
+    flow = wait(watch(**fields), ScriptedService(50, *readings), Pace(None), first_pause=first_pause)
     return drive(flow, *[ANSWER] * len(readings))
-
-
-def down() -> ImageTaskError:
-    return ServiceUnavailableError("no luck")
 
 
 def limited(retry_after: float | None = None) -> ImageTaskError:
@@ -74,8 +56,6 @@ def limited(retry_after: float | None = None) -> ImageTaskError:
         ([], {"deadline": 5, "first_pause": 60}, "deadline", [5]),
         ([limited(9000)], {"deadline": 100}, "deadline", [20, 80]),
         ([limited(1), "succeeded"], {}, "done", [20, 1]),
-        ([limited(), "succeeded"], {}, "done", [20, PAUSE_AFTER_429]),
-        ([*[limited(90)] * 2 * FAILED_READS, "succeeded"], {}, "done", [20, *[90] * 2 * FAILED_READS]),
         (["not_found"], {"asked": -100}, "done", [20]),
     ],
     ids=[
@@ -86,8 +66,6 @@ def limited(retry_after: float | None = None) -> ImageTaskError:
         "a deadline before the first question",
         "a deadline before a rate limit is over",
         "a rate limit is over when the service says so",
-        "or after a while",
-        "rate limits only slow it down",
         "the minute for what is not found counts from the submission",
     ],
 )
@@ -112,11 +90,6 @@ def test_a_wait_ends_at_its_deadline_without_a_last_question() -> None:
     assert (driven.result, sum(driven.pauses), len(driven.pauses)) == ("deadline", pytest.approx(25), 3)
 
 
-def test_questions_that_fail_five_times_in_a_row_end_the_wait_and_fewer_do_not() -> None:
-    assert waited(*[down()] * FAILED_READS).result == "error"
-    assert waited(*[down()] * (FAILED_READS - 1), "succeeded").result == "done"
-
-
 @pytest.mark.parametrize(
     ("states", "over"),
     [
@@ -132,18 +105,6 @@ def test_a_wait_for_several_ends_with_the_last_of_them(states: list[str], over: 
 @pytest.mark.parametrize(("age", "over"), [(0, False), (59.9, False), (60, True), (600, True)])
 def test_not_found_is_not_yet_for_sixty_seconds(age: float, over: bool) -> None:
     assert watch().is_over([task("not_found")], NOW + age) is over
-
-
-def test_a_wait_by_trace_id_looks_it_up() -> None:
-    by_trace_id = Watch(image_task_ids=(), trace_id="mine", asked_at=NOW, deadline=NOW + 100, poll_interval=10)
-    finished = response(
-        {"id": "task-1", "finished_at": 5.5, "response": {"data": [{"url": "https://x.example/a.png"}]}}
-    )
-
-    driven = drive(wait(by_trace_id, AceDataCloud(), Pace(None), first_pause=0), finished)
-
-    assert driven.result == "done"
-    assert driven.requests[0].body == {"action": "retrieve", "trace_id": "mine"}
 
 
 def why(found: ImageTask) -> ImageTaskError | None:
@@ -218,3 +179,36 @@ def test_only_ten_failures_are_named() -> None:
     assert "task-9:" in error.message
     assert "task-10:" not in error.message
     assert "and 15 more" in error.message
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO)
+    return caplog
+
+
+def test_only_news_are_logged(said: pytest.LogCaptureFixture) -> None:
+    log = WaitLog()
+    for state in ("running", "running", "running", "succeeded"):
+        log.read([task(state)])
+
+    assert said.messages == ["Image task task-1: running", "Image task task-1: succeeded"]
+
+
+def test_the_service_s_own_word_is_shown_where_it_says_more(said: pytest.LogCaptureFixture) -> None:
+    WaitLog().read([task("running", "a", raw_state="mixing-the-paint"), task("running", "b", raw_state="running")])
+
+    assert said.messages == ["Image task a: running (mixing-the-paint)", "Image task b: running"]
+
+
+def test_many_are_counted(said: pytest.LogCaptureFixture) -> None:
+    WaitLog().read([task("running" if number else "succeeded", str(number)) for number in range(40)])
+
+    assert said.messages == ["Of 40 image tasks: 1 succeeded, 39 running"]
+
+
+def test_a_failed_question_is_a_warning(said: pytest.LogCaptureFixture) -> None:
+    WaitLog().failed(down())
+
+    assert [record.levelname for record in said.records] == ["WARNING"]
+    assert "no luck" in said.text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,19 +15,20 @@ from airflow_provider_imagetasks.exceptions import ImageTaskFailedError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.polling import batch_wait
 from airflow_provider_imagetasks.polling.batch_wait import BatchProgress, wake_at
-from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch
+from airflow_provider_imagetasks.polling.waiting import WaitLog
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from airflow_provider_imagetasks.triggers import image_batch
 from airflow_provider_imagetasks.triggers.image_batch import ImageBatchTrigger
+from tests.polled_accounts import names, until, watch
 
 ARGUMENTS: dict[str, Any] = {
     "conn_id": "c",
-    "image_task_ids": ["1", "2", "3", "4"],
+    "image_task_ids": ["1", "2", "3"],
     "deadline": 10_000.0,
     "poll_interval": 10.0,
     "asked_at": 0.0,
     "wake_at": 2,
-    "counts": {"total": 10, "submitted": 6, "succeeded": 2, "failed": 0},
+    "counts": {"total": 10, "submitted": 6, "succeeded": 2, "failed": 1},
 }
 
 
@@ -37,9 +38,7 @@ def task(name: str, state: TaskState) -> ImageTask:
 
 
 def progress(count: int, wake: int) -> BatchProgress:
-    ids = tuple(str(number) for number in range(count))
-    watch = Watch(image_task_ids=ids, trace_id=None, asked_at=0, deadline=1e9, poll_interval=10)
-    return BatchProgress(watch, WaitLog(), wake_at=wake)
+    return BatchProgress(watch(*names(count)), WaitLog(), wake_at=wake)
 
 
 def test_what_is_stored_is_plain_and_leads_back_to_the_same_trigger() -> None:
@@ -67,8 +66,9 @@ def test_it_ends_when_enough_are_over_and_counts_what_they_came_to_once() -> Non
     waiting = progress(4, 2)
 
     for _ in range(2):
-        assert waiting.saw({"0": task("0", TaskState.SUCCEEDED), "1": task("1", TaskState.RUNNING)}, 100) is None
-    assert waiting.saw({"1": task("1", TaskState.FAILED)}, 110) == "done"
+        seen = {"id-0": task("id-0", TaskState.SUCCEEDED), "id-1": task("id-1", TaskState.RUNNING)}
+        assert waiting.saw(seen, 100) is None
+    assert waiting.saw({"id-1": task("id-1", TaskState.FAILED)}, 110) == "done"
     assert (waiting.succeeded_count, waiting.failed_count) == (1, 1)
 
 
@@ -76,28 +76,30 @@ def test_a_result_must_not_lie_there_for_more_than_five_minutes() -> None:
     waiting = progress(4, 4)
     assert not waiting.has_old_result(1e9)
 
-    waiting.saw({"0": task("0", TaskState.SUCCEEDED)}, 100)
+    waiting.saw({"id-0": task("id-0", TaskState.SUCCEEDED)}, 100)
 
     assert [waiting.has_old_result(now) for now in (399, 400)] == [False, True]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what is waited for knows nothing of events
-            await asyncio.sleep(0.01)
 
 
 class Poller:
     """Stands for the connection's poller: tells what the test says, when it says so."""
 
     def __init__(self) -> None:
-        self.progress: BatchProgress | None = None
+        self.progress: asyncio.Future[BatchProgress] = asyncio.get_running_loop().create_future()
         self.end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def wait_with(self, progress: BatchProgress, *, first_pause: float) -> str:
         assert first_pause >= 10
-        self.progress = progress
+        self.progress.set_result(progress)
         return await self.end
+
+
+@pytest.fixture
+async def poller(monkeypatch: pytest.MonkeyPatch) -> Poller:
+    poller = Poller()
+    monkeypatch.setattr(ImageTaskHook, "poller", lambda _hook: poller)
+    monkeypatch.setattr(image_batch, "PROGRESS_SECONDS", 0.01)
+    return poller
 
 
 @pytest.fixture
@@ -105,76 +107,67 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What XCom was told."""
     values: list[dict[str, Any]] = []
 
-    class XCom:
-        @staticmethod
-        async def aset(key: str, value: dict[str, Any], **names: Any) -> None:
-            assert (key, names["map_index"]) == ("progress", -1)
-            values.append(value)
+    async def aset(key: str, value: dict[str, Any], **names: Any) -> None:
+        assert (key, names["map_index"]) == ("progress", -1)
+        values.append(value)
 
-    monkeypatch.setattr(image_batch, "XCom", XCom)
-    monkeypatch.setattr(image_batch, "PROGRESS_SECONDS", 0.01)
+    monkeypatch.setattr(image_batch, "XCom", SimpleNamespace(aset=aset))
     return values
 
 
-async def started(monkeypatch: pytest.MonkeyPatch, trigger: ImageBatchTrigger) -> tuple[Poller, asyncio.Task[Any]]:
-    poller = Poller()
-    monkeypatch.setattr(ImageTaskHook, "poller", lambda _hook: poller)
-    event = asyncio.create_task(anext(trigger.run()))
-    await until(lambda: poller.progress)
-    return poller, event
-
-
-def deferred_trigger() -> ImageBatchTrigger:
+def started(*, has_task_instance: bool = True) -> asyncio.Task[Any]:
+    """Run the trigger until it fires."""
     trigger = ImageBatchTrigger(**ARGUMENTS)
-    trigger._task_instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=None)
-    if not hasattr(type(trigger), "task_instance"):
-        trigger.task_instance = trigger._task_instance
-    return trigger
+    if has_task_instance:
+        trigger._task_instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=None)
+        if not hasattr(type(trigger), "task_instance"):
+            trigger.task_instance = trigger._task_instance
+    return asyncio.create_task(anext(trigger.run()))
 
 
-async def test_progress_is_told_while_it_waits(monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]) -> None:
-    poller, event = await started(monkeypatch, deferred_trigger())
-    assert poller.progress is not None
+async def test_progress_is_told_while_it_waits(poller: Poller, told: list[dict[str, Any]]) -> None:
+    event = started()
     await until(lambda: told)
-    poller.progress.saw({"1": task("1", TaskState.SUCCEEDED)}, time.time())
+    (await poller.progress).saw({"1": task("1", TaskState.SUCCEEDED)}, time.time())
     await until(lambda: len(told) > 1)
     poller.end.set_result("done")
 
     assert (await event).payload == {"status": "done"}
-    assert [(one["succeeded"], one["running"]) for one in told[:2]] == [(2, 4), (3, 3)]
-    assert (told[0]["total"], told[0]["submitted"]) == (10, 6)
+    moments = [datetime.fromisoformat(one.pop("updated_at")).timestamp() for one in told]
+    assert time.time() - 60 < moments[0] <= moments[1] <= time.time()
+    first = {"total": 10, "submitted": 6, "succeeded": 2, "failed": 1, "running": 3}
+    assert told[:2] == [first, {**first, "succeeded": 3, "running": 2}]
 
 
-async def test_an_old_result_calls_a_worker(monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]) -> None:
+async def test_an_old_result_calls_a_worker(
+    poller: Poller, told: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(batch_wait, "OLDEST_READY", 0.0)
-    poller, event = await started(monkeypatch, deferred_trigger())
-    assert poller.progress is not None
-    poller.progress.saw({"1": task("1", TaskState.SUCCEEDED)}, 100)
+    event = started()
+    (await poller.progress).saw({"1": task("1", TaskState.SUCCEEDED)}, 100)
 
     assert (await event).payload == {"status": "ripe"}
 
 
 async def test_that_xcom_cannot_be_written_does_not_end_the_wait(
-    monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Away:
-        @staticmethod
-        async def aset(*_arguments: Any, **_names: Any) -> None:
-            told.append({})
-            raise OSError("the API is away")
+    tried: list[str] = []
 
-    monkeypatch.setattr(image_batch, "XCom", Away)
-    poller, event = await started(monkeypatch, deferred_trigger())
-    await until(lambda: told)
+    async def aset(key: str, *_arguments: Any, **_names: Any) -> None:
+        tried.append(key)
+        raise OSError("the API is away")
+
+    monkeypatch.setattr(image_batch, "XCom", SimpleNamespace(aset=aset))
+    event = started()
+    await until(lambda: tried)
     poller.end.set_result("deadline")
 
     assert (await event).payload == {"status": "deadline"}
 
 
-async def test_without_a_task_instance_nothing_is_told(
-    monkeypatch: pytest.MonkeyPatch, told: list[dict[str, Any]]
-) -> None:
-    poller, event = await started(monkeypatch, ImageBatchTrigger(**ARGUMENTS))
+async def test_without_a_task_instance_nothing_is_told(poller: Poller, told: list[dict[str, Any]]) -> None:
+    event = started(has_task_instance=False)
     await asyncio.sleep(0.05)
     poller.end.set_result("done")
     await event

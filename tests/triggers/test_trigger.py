@@ -88,12 +88,6 @@ async def test_a_key_that_is_refused_ends_the_wait_so_that_a_worker_can_say_so(
         assert [event["status"] for event in await events(make("some-id"))] == ["error"]
 
 
-async def test_a_connection_that_is_wrong_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_OF_THE_TRIGGER", json.dumps({"conn_type": "imagetasks"}))
-
-    assert [event["status"] for event in await events(make("some-id"))] == ["error"]
-
-
 @pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
 async def test_it_waits_by_trace_id(submitted: Callable[..., str], image_service: LocalImageService) -> None:
     ImageTaskHook("of_the_trigger").submit(ImageRequest(prompt="a kite", trace_id="order-17"))

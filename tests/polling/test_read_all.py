@@ -1,0 +1,89 @@
+"""The reads of a worker: the engine for status questions as a flow, until each is answered once."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    ImageTaskError,
+    InvalidRequestError,
+    RateLimitError,
+)
+from airflow_provider_imagetasks.polling.status_requests import FAILED_READS, read_all
+from airflow_provider_imagetasks.services.rates import Pace, Rate, Window
+from tests.flow_driver import NOW, DrivenFlow, drive, response
+from tests.polling.conftest import ScriptedService, down
+
+
+def read(service: ScriptedService, *ids: str, pace: Pace | None = None, answers: int) -> DrivenFlow:
+    return drive(read_all(service, pace or Pace(None), ids), *[response({})] * answers)
+
+
+def test_a_worker_reads_group_by_group_and_gets_them_in_its_own_order() -> None:
+    service = ScriptedService(2, "succeeded")
+
+    driven = read(service, "c", "a", "b", "a", answers=2)
+
+    assert service.asked == [["c", "a"], ["b"]]
+    assert list(driven.result) == ["c", "a", "b"]
+    assert driven.pauses == []
+
+
+def test_five_hundred_ids_at_a_service_of_one_id_a_request_are_read_within_its_rate() -> None:
+    driven = read(ScriptedService(1), *map(str, range(500)), pace=Pace(Rate((Window(8, 1),))), answers=500)
+
+    assert sum(driven.pauses) == pytest.approx(500 / 8, rel=0.05)
+
+
+def test_a_failed_read_of_a_worker_is_made_again_with_growing_pauses() -> None:
+    driven = read(ScriptedService(50, *[down()] * 4, "running"), "a", answers=5)
+
+    assert driven.error is None
+    assert [int(seconds) for seconds in driven.pauses] == [1, 2, 4, 8]
+
+
+@pytest.mark.parametrize(
+    ("error", "requests"),
+    [
+        (down(), FAILED_READS),
+        (InvalidRequestError("no luck"), 1),
+        (AuthenticationError("who?"), 1),
+        (RateLimitError("slowly", retry_after=1), FAILED_READS),
+        (RateLimitError("come back tomorrow", retry_after=3_600), 1),
+    ],
+    ids=["down", "refused", "key", "again and again too fast", "for longer than a worker waits"],
+)
+def test_a_read_that_cannot_be_made_fails_with_its_error(error: ImageTaskError, requests: int) -> None:
+    driven = read(ScriptedService(50, error), "a", answers=requests)
+
+    assert driven.error is error
+
+
+def test_a_read_waits_no_longer_for_a_service_than_it_has_patience() -> None:
+    pace = Pace(None)
+    pace.pause_until(NOW + 20)
+
+    impatient = drive(read_all(ScriptedService(50), pace, ["a"], patience=19))
+    patient = drive(read_all(ScriptedService(50), pace, ["a"], patience=20), response({}))
+
+    assert isinstance(impatient.error, RateLimitError)
+    assert (impatient.error.retry_after, impatient.error.billed) == (20, "unknown")
+    assert (patient.pauses, patient.error) == ([20], None)
+
+
+def test_the_one_of_many_that_cannot_be_read_is_named() -> None:
+    refused = InvalidRequestError("no luck")
+
+    driven = read(ScriptedService(50, InvalidRequestError("one of you"), "running", refused), "a", "b", answers=3)
+
+    assert driven.error is refused
+    assert refused.image_task_id == "b"
+
+
+def test_a_read_ends_with_the_first_answer_that_is_enough() -> None:
+    service = ScriptedService(2)
+
+    driven = drive(read_all(service, Pace(None), "abcdef", enough=lambda task: task.id == "d"), *[response({})] * 2)
+
+    assert list(driven.result) == ["a", "b", "c", "d"]
