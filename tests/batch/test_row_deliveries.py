@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
 from airflow_provider_imagetasks.batch.row_deliveries import Delivered, RowDeliveries, Undelivered
-from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile, PictureStore
 from airflow_provider_imagetasks.files.pictures import Picture
@@ -19,6 +17,7 @@ from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from tests.batch.batches import LOG, Easel, arguments, opened
 
 TASK = ImageTask(id="an-id", service="easel", state=TaskState.SUCCEEDED, model="easel-1", usage={"credits": 3})
+Deliveries = Callable[["Store"], RowDeliveries]
 
 
 class Store:
@@ -41,22 +40,18 @@ def stored(index: int) -> DownloadedFile:
 
 
 @pytest.fixture
-def batch(tmp_path: Path) -> Iterator[OpenBatch]:
-    row = {"prompt": "a kite", "id": "K1", "options": {"n": 2}}
-    batch = opened(tmp_path, arguments(tmp_path, service=Easel()), [row, "a boat"])
-    yield batch
+def deliveries(tmp_path: Path) -> Iterator[Deliveries]:
+    """Deliver the rows of a batch into a store."""
+    given = arguments(tmp_path, service=Easel(), filename="{row}-{id}-{index}.{ext}", prices={"easel-1": 0.5})
+    batch = opened(tmp_path, given, [{"prompt": "a kite", "id": "K1", "options": {"n": 2}}, "a boat"])
+    yield lambda store: RowDeliveries(given, batch.requests, cast(PictureStore, store), LOG)
     batch.close()
 
 
-def deliveries(path: Path, requests: FrozenRequests, store: Store) -> RowDeliveries:
-    given = arguments(path, service=Easel(), filename="{row}-{id}-{index}.{ext}", prices={"easel-1": 0.5})
-    return RowDeliveries(given, requests, cast(PictureStore, store), LOG)
-
-
-async def test_a_row_whose_pictures_are_in_place_has_files_usage_and_cost(tmp_path: Path, batch: OpenBatch) -> None:
+async def test_a_row_whose_pictures_are_in_place_has_files_usage_and_cost(deliveries: Deliveries) -> None:
     store = Store(stored(0), stored(1))
 
-    delivery = await deliveries(tmp_path, batch.requests, store).deliver(0, TASK, may_be_there=False)
+    delivery = await deliveries(store).deliver(0, TASK, may_be_there=False)
 
     assert isinstance(delivery, Delivered)
     assert (delivery.outcome["id"], delivery.outcome["status"], delivery.cost) == ("K1", "succeeded", 1.0)
@@ -66,20 +61,20 @@ async def test_a_row_whose_pictures_are_in_place_has_files_usage_and_cost(tmp_pa
 
 
 async def test_fewer_pictures_than_asked_are_said_and_paid_for_as_many_as_there_are(
-    tmp_path: Path, batch: OpenBatch, caplog: pytest.LogCaptureFixture
+    deliveries: Deliveries, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
 
-    delivery = await deliveries(tmp_path, batch.requests, Store(stored(0))).deliver(0, TASK, may_be_there=True)
+    delivery = await deliveries(Store(stored(0))).deliver(0, TASK, may_be_there=True)
 
     assert isinstance(delivery, Delivered)
     assert delivery.cost == 0.5
     assert "Row 0 has 1 of 2 pictures." in caplog.messages
 
 
-async def test_one_picture_that_cannot_be_stored_leaves_the_row_undelivered(tmp_path: Path, batch: OpenBatch) -> None:
+async def test_one_picture_that_cannot_be_stored_leaves_the_row_undelivered(deliveries: Deliveries) -> None:
     error = UnsafeResultError("not a picture")
 
-    delivery = await deliveries(tmp_path, batch.requests, Store(stored(0), error)).deliver(0, TASK, may_be_there=True)
+    delivery = await deliveries(Store(stored(0), error)).deliver(0, TASK, may_be_there=True)
 
     assert delivery == Undelivered(0, TASK, error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,13 +12,7 @@ from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.start import STATE_KEY, keep
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from tests.batch.batches import Easel, arguments, opened
-
-
-class Store(dict[str, Any]):
-    """Airflow's store for a task instance."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = value
+from tests.submissions.test_stores import AirflowsState
 
 
 @pytest.fixture
@@ -30,7 +23,7 @@ def given(tmp_path: Path) -> BatchArguments:
 def test_a_batch_that_airflow_knows_of_and_whose_folder_is_gone_submits_nothing(
     tmp_path: Path, given: BatchArguments
 ) -> None:
-    store = Store()
+    store = AirflowsState()
     opened(tmp_path, given, ["a kite"], state_store=store).close()
     shutil.rmtree(tmp_path / "pictures")
 
@@ -40,7 +33,7 @@ def test_a_batch_that_airflow_knows_of_and_whose_folder_is_gone_submits_nothing(
 
 
 def test_what_earlier_versions_kept_of_a_batch_that_began_counts_too(tmp_path: Path, given: BatchArguments) -> None:
-    store = Store()
+    store = AirflowsState()
     keep(store, {"mark": "m", "counts": {"total": 1}})
 
     with pytest.raises(ImageTaskError, match="was begun"):
@@ -48,7 +41,7 @@ def test_what_earlier_versions_kept_of_a_batch_that_began_counts_too(tmp_path: P
 
 
 def test_a_start_that_was_killed_before_all_was_frozen_begins_anew(tmp_path: Path, given: BatchArguments) -> None:
-    store = Store()
+    store = AirflowsState()
     keep(store, {"output_path": given.output_path, "folder": "f", "mark": "m"})
 
     again = opened(tmp_path, given, ["a kite"], state_store=store)
@@ -58,7 +51,7 @@ def test_a_start_that_was_killed_before_all_was_frozen_begins_anew(tmp_path: Pat
 
 
 def test_a_batch_stays_where_it_was_begun_whatever_its_path_renders_to(tmp_path: Path, given: BatchArguments) -> None:
-    store = Store()
+    store = AirflowsState()
     opened(tmp_path, given, ["a kite"], state_store=store).close()
 
     again = opened(tmp_path, replace(given, output_path=f"file://{tmp_path}/elsewhere"), [], state_store=store)

@@ -1,10 +1,11 @@
-"""Airflow's tables in memory, for what reads and writes them."""
+"""Airflow's tables in memory, for what reads and writes them, and places under a root of the gallery."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from airflow.models.trigger import Trigger
 from airflow.models.xcom import XComModel
 from sqlalchemy import create_engine, insert
 from sqlalchemy.orm import Session
+
+from airflow_provider_imagetasks.ui.roots import Location, locate, read_roots
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SENSOR_TRIGGER = "airflow_provider_imagetasks.triggers.image_task.ImageTaskTrigger"
@@ -36,15 +39,9 @@ class MetadataDatabase:
     def add_task(self, task_id: str, *, map_index: int = -1, state: str = "success", **columns: Any) -> None:
         # A text before Airflow 3.2.
         kind = TaskInstance.__table__.c.id.type.python_type
-        row = {
-            "id": kind(str(uuid.uuid4())),
-            "task_id": task_id,
-            "dag_id": "kites",
-            "run_id": "a_run",
-            "map_index": map_index,
-        }
-        row |= {"state": state, "pool": "default_pool", "start_date": NOW, "dag_version_id": uuid.uuid4()}
-        self.session.execute(insert(TaskInstance), {**row, **columns})
+        row = {"id": kind(str(uuid.uuid4())), "task_id": task_id, "dag_id": "kites", "run_id": "a_run"}
+        row |= {"map_index": map_index, "state": state, "pool": "default_pool", "start_date": NOW}
+        self.session.execute(insert(TaskInstance), {**row, "dag_version_id": uuid.uuid4(), **columns})
 
     def defer(
         self,
@@ -59,6 +56,13 @@ class MetadataDatabase:
         self.session.add(trigger)
         self.session.flush()
         self.add_task(task_id, **{"state": "deferred", "trigger_id": trigger.id, "next_kwargs": {}, **columns})
+
+
+def place(root: Path, name: str) -> Location:
+    """Return where a file lies under a root."""
+    location = locate(f"file://{root}/{name}", read_roots(f"file://{root}"))
+    assert location is not None
+    return location
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import pytest
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
-from airflow_provider_imagetasks.ui.roots import Location, locate, read_roots
+from airflow_provider_imagetasks.ui.roots import locate, read_roots
 from airflow_provider_imagetasks.ui.stored_files import OutOfReachError, names_in, opened
+from tests.ui.conftest import place
 
 
 @pytest.fixture
@@ -19,12 +20,6 @@ def root(tmp_path: Path) -> Path:
     folder.mkdir()
     (tmp_path / "secret.png").write_bytes(b"secret")
     return folder
-
-
-def place(root: Path, name: str) -> Location:
-    location = locate(f"file://{root}/{name}", read_roots(f"file://{root}"))
-    assert location is not None
-    return location
 
 
 @pytest.fixture

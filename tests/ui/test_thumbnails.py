@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from airflow_provider_imagetasks.files.pictures import UnusablePictureError
-from airflow_provider_imagetasks.ui.roots import Location, locate, read_roots
+from airflow_provider_imagetasks.ui.roots import Location
 from airflow_provider_imagetasks.ui.thumbnails import EDGE, PixelBudget, Thumbnails
+from tests.ui.conftest import place
 
 
 @pytest.fixture
@@ -30,13 +31,7 @@ def thumbnails(tmp_path: Path) -> Thumbnails:
 def draw(path: Path, size: tuple[int, int] = (900, 900), mode: str = "RGB", colour: str | int = 0) -> Location:
     """Draw a picture, and return the place where it lies."""
     Image.new(mode, size, colour).save(path)
-    return place(path)
-
-
-def place(path: Path) -> Location:
-    location = locate(f"file://{path}", read_roots(f"file://{path.parent}"))
-    assert location is not None
-    return location
+    return place(path.parent, path.name)
 
 
 @pytest.mark.parametrize(("name", "mode"), [("a.png", "RGBA"), ("a.jpg", "RGB"), ("a.webp", "RGB"), ("a.gif", "P")])
@@ -84,7 +79,7 @@ def test_what_is_no_raster_picture_gets_none(thumbnails: Thumbnails, pictures: P
     (pictures / "a.png").write_bytes(content)
 
     with pytest.raises(UnusablePictureError):
-        thumbnails.get(place(pictures / "a.png"), "hash")
+        thumbnails.get(place(pictures, "a.png"), "hash")
 
 
 def test_a_picture_with_too_many_pixels_is_refused_by_its_header(tmp_path: Path, pictures: Path) -> None:
@@ -103,7 +98,7 @@ def test_a_cut_off_picture_leaves_nothing_in_the_cache(thumbnails: Thumbnails, t
     (pictures / "a.png").write_bytes(whole[: len(whole) // 2])
 
     with pytest.raises(UnusablePictureError, match="damaged"):
-        thumbnails.get(place(pictures / "a.png"), "hash")
+        thumbnails.get(place(pictures, "a.png"), "hash")
 
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -112,7 +107,7 @@ def test_the_folder_stays_within_its_bound(tmp_path: Path, pictures: Path) -> No
     thumbnails = Thumbnails(tmp_path / "cache", most_bytes=40_000)
     for number in range(8):
         Image.effect_noise((512, 512), 60).save(pictures / f"{number}.png")
-        thumbnails.get(place(pictures / f"{number}.png"), "hash")
+        thumbnails.get(place(pictures, f"{number}.png"), "hash")
 
     kept = [path.stat().st_size for path in (tmp_path / "cache").iterdir()]
 
