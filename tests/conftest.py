@@ -65,11 +65,11 @@ def runner(connection: dict[str, Any]) -> TaskRunner:
 
 
 @pytest.fixture
-def dag(runner: TaskRunner, output_folder: str) -> ImageDag:
+def dag(runner: TaskRunner, image_service: LocalImageService, output_folder: str) -> ImageDag:
     """The three tasks of an image task, run by ``runner``."""
     from tests.image_dag import ImageDag
 
-    return ImageDag(runner, output_folder)
+    return ImageDag(runner, image_service, output_folder)
 
 
 @pytest.fixture

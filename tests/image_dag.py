@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
 from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
 from tests.task_runner import Outcome, TaskRunner
@@ -20,6 +21,7 @@ class ImageDag:
     """
 
     runner: TaskRunner
+    image_service: LocalImageService
     output_folder: str
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -29,25 +31,42 @@ class ImageDag:
         given = {"task_id": "submit", "prompt": prompt, "options": self.options, "retries": 2, **arguments}
         return self.runner.run(lambda: ImageTaskSubmitOperator(**given), try_number=try_number, max_tries=max_tries)
 
-    def submitted(self, prompt: str = "a red kite", *, options: Mapping[str, Any] | None = None) -> str:
+    def submitted(
+        self, prompt: str = "a red kite", *, options: Mapping[str, Any] | None = None, **arguments: Any
+    ) -> str:
         """Submit an image task from an Airflow task of its own, and return its id."""
         task_id = f"submit-{len(self.runner.xcoms)}"
-        outcome = self.submit(prompt, task_id=task_id, options={**self.options, **(options or {})})
+        outcome = self.submit(prompt, task_id=task_id, options={**self.options, **(options or {})}, **arguments)
         assert outcome.state == "success", outcome.error
         self.runner.xcoms["submit", "return_value"] = self.runner.xcoms[task_id, "return_value"]
         return self.image_task_id
 
     def sensor(self, image_task_id: Any = None, **arguments: Any) -> ImageTaskSensor:
-        arguments = {"timeout": 20, "poll_interval": 1, **arguments}
-        return ImageTaskSensor(task_id="wait", image_task_id=image_task_id or self.image_task_id, **arguments)
+        if "trace_id" not in arguments:
+            arguments["image_task_id"] = image_task_id or self.image_task_id
+        return ImageTaskSensor(**{"task_id": "wait", "timeout": 20, "poll_interval": 1, "retries": 2, **arguments})
 
-    def wait(self, image_task_id: Any = None, **arguments: Any) -> Outcome:
-        """Wait for an image task, or several; without one for that which was submitted last. Likewise ``save``."""
-        return self.runner.run(lambda: self.sensor(image_task_id, **arguments))
+    def wait(
+        self, image_task_id: Any = None, *, resume: Outcome | None = None, event: Any = None, **arguments: Any
+    ) -> Outcome:
+        """Wait for an image task, or several; without one for that which was submitted last. Likewise ``save``.
+
+        :param resume: the deferral after which it goes on with the ``event`` of its trigger.
+        """
+
+        def make() -> ImageTaskSensor:
+            return self.sensor(image_task_id, **arguments)
+
+        return self.runner.run(make) if resume is None else self.runner.resume(make, resume, event)
 
     def save(self, image_task_id: Any = None, **arguments: Any) -> Outcome:
         wanted = {"image_task_id": image_task_id or self.image_task_id, "output_path": self.output_folder}
         return self.runner.run(lambda: ImageTaskDownloadOperator(task_id="save", **wanted, **arguments))
+
+    @property
+    def created(self) -> list[dict[str, Any]]:
+        """What the service says of each image task that was submitted."""
+        return list(self.image_service.stats()["created"])
 
     @property
     def stored(self) -> list[Path]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace, read_token
 from tests.image_dag import ImageDag
 from tests.task_runner import Outcome
@@ -23,9 +22,9 @@ def set_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__IMAGETASKS__CALLBACK_SECRET", SECRET)
 
 
-def sent(image_service: LocalImageService) -> list[str | None]:
+def sent(dag: ImageDag) -> list[str | None]:
     """Return the callback URLs with which image tasks were submitted."""
-    return [task.request.get("callback_url") or task.request.get("callBackUrl") for task in image_service.tasks]
+    return [task.request.get("callback_url") or task.request.get("callBackUrl") for task in dag.image_service.tasks]
 
 
 @pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi", "kie"], indirect=True)
@@ -33,13 +32,13 @@ def sent(image_service: LocalImageService) -> list[str | None]:
 @pytest.mark.parametrize("extra", [{}, {"callback_url": CONNECTIONS}], ids=["", "connection"])
 @pytest.mark.usefixtures("set_up")
 def test_the_operator_s_url_goes_before_the_connection_s_and_that_before_airflow_s(
-    dag: ImageDag, image_service: LocalImageService, arguments: dict[str, str], extra: dict[str, str]
+    dag: ImageDag, arguments: dict[str, str], extra: dict[str, str]
 ) -> None:
     dag.runner.connections["imagetasks_default"]["extra"] |= extra
 
     dag.submit(**arguments)
 
-    (url,) = sent(image_service)
+    (url,) = sent(dag)
     if expected := arguments.get("callback_url") or extra.get("callback_url"):
         assert url == expected
         return
@@ -57,15 +56,13 @@ def test_the_operator_s_url_goes_before_the_connection_s_and_that_before_airflow
     ],
     indirect=["service_name"],
 )
-def test_nobody_is_called_by_default(
-    dag: ImageDag, image_service: LocalImageService, request: Any, fixtures: list[str], expected: str | None
-) -> None:
+def test_nobody_is_called_by_default(dag: ImageDag, request: Any, fixtures: list[str], expected: str | None) -> None:
     for name in fixtures:
         request.getfixturevalue(name)
 
     dag.submit()
 
-    assert sent(image_service) == [expected]
+    assert sent(dag) == [expected]
 
 
 def deferred(dag: ImageDag) -> Outcome:

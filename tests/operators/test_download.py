@@ -8,7 +8,6 @@ from PIL import Image
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.files import fetching
-from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator
 from tests.conftest import BY_URL
 from tests.image_dag import ImageDag
@@ -38,19 +37,17 @@ def test_the_manifest_tells_what_is_there(dag: ImageDag) -> None:
 
 
 @BY_URL
-def test_what_is_there_intact_is_not_fetched_again_unless_it_is_to_be_overwritten(
-    dag: ImageDag, image_service: LocalImageService
-) -> None:
+def test_what_is_there_intact_is_not_fetched_again_unless_it_is_to_be_overwritten(dag: ImageDag) -> None:
     dag.submit()
     dag.save()
     first = dag.files
     dag.save()
-    assert (dag.files, image_service.stats()["files_served"]) == (first, 1)
+    assert (dag.files, dag.image_service.stats()["files_served"]) == (first, 1)
 
     dag.save(overwrite=True)
-    assert image_service.stats()["files_served"] == 2
+    assert dag.image_service.stats()["files_served"] == 2
     # The key stays with the service's API.
-    assert image_service.stats()["files_with_authorization"] == 0
+    assert dag.image_service.stats()["files_with_authorization"] == 0
 
 
 def test_a_damaged_file_is_fetched_again(dag: ImageDag) -> None:
@@ -138,16 +135,14 @@ def test_the_good_pictures_of_a_sequence_are_stored_before_the_failed_are_named(
         ({"image_task_id": ""}, "image_task_id"),
     ],
 )
-def test_bad_input_fails_before_anything_is_fetched(
-    dag: ImageDag, image_service: LocalImageService, arguments: dict[str, Any], said: str
-) -> None:
+def test_bad_input_fails_before_anything_is_fetched(dag: ImageDag, arguments: dict[str, Any], said: str) -> None:
     given = {"image_task_id": "some-id", "output_path": dag.output_folder, "retries": 2, **arguments}
     outcome = dag.runner.run(lambda: ImageTaskDownloadOperator(task_id="save", **given))
 
     assert outcome.state == "failed"
     assert isinstance(outcome.error, InvalidRequestError)
     assert said in str(outcome.error)
-    assert image_service.stats()["dialects"]["acedatacloud"]["status_queries"] == 0
+    assert dag.image_service.stats()["dialects"]["acedatacloud"]["status_queries"] == 0
 
 
 def test_a_storage_that_this_airflow_does_not_know_fails_when_the_dag_is_read() -> None:

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
-from airflow_provider_imagetasks.local import LocalImageService
 from tests.conftest import BY_URL
 from tests.image_dag import ImageDag
 
@@ -27,34 +26,32 @@ def paths(tmp_path: Path) -> dict[str, Path]:
     return paths
 
 
-def references(image_service: LocalImageService) -> list[list[str]]:
-    return [entry["references"] for entry in image_service.stats()["created"]]
+def references(dag: ImageDag) -> list[list[str]]:
+    return [entry["references"] for entry in dag.created]
 
 
 @BY_URL
-def test_urls_are_passed_on(dag: ImageDag, image_service: LocalImageService) -> None:
+def test_urls_are_passed_on(dag: ImageDag) -> None:
     outcome = dag.submit(images=[ONE, TWO])
 
     assert outcome.state == "success", outcome.error
-    assert references(image_service) == [[ONE, TWO]]
+    assert references(dag) == [[ONE, TWO]]
 
 
 @TASKS_API
-def test_files_are_uploaded(dag: ImageDag, image_service: LocalImageService, paths: dict[str, Path]) -> None:
+def test_files_are_uploaded(dag: ImageDag, paths: dict[str, Path]) -> None:
     photo, options = paths["photo"], {"size": "64x64", "n": 2}
     outcome = dag.submit(images=[f"file://{photo}", str(photo)], mask=str(paths["mask"]), options=options)
 
     assert outcome.state == "success", outcome.error
-    assert references(image_service) == [[hashlib.sha256(photo.read_bytes()).hexdigest()] * 2]
-    assert image_service.stats()["created"][0]["mask"] is True
+    assert references(dag) == [[hashlib.sha256(photo.read_bytes()).hexdigest()] * 2]
+    assert dag.created[0]["mask"] is True
 
 
 @JOBS_API
-def test_options_may_name_the_field_that_a_model_takes_pictures_in(
-    dag: ImageDag, image_service: LocalImageService
-) -> None:
+def test_options_may_name_the_field_that_a_model_takes_pictures_in(dag: ImageDag) -> None:
     assert dag.submit(images=[ONE], options={"image_input": []}).state == "success"
-    assert references(image_service) == [[ONE]]
+    assert references(dag) == [[ONE]]
 
 
 REFUSED_BY_THE_TASKS_API = [
@@ -84,7 +81,7 @@ REFUSED_BY_THE_JOBS_API = [
     indirect=["service_name"],
 )
 def test_what_cannot_be_edited_is_refused_before_anything_is_billed(
-    dag: ImageDag, image_service: LocalImageService, paths: dict[str, Path], arguments: dict[str, Any], said: str
+    dag: ImageDag, paths: dict[str, Path], arguments: dict[str, Any], said: str
 ) -> None:
     given = dict(arguments)
     if "images" in given:
@@ -97,4 +94,4 @@ def test_what_cannot_be_edited_is_refused_before_anything_is_billed(
     assert outcome.state == "failed"
     assert isinstance(outcome.error, InvalidRequestError)
     assert said in str(outcome.error)
-    assert references(image_service) == []
+    assert references(dag) == []

@@ -11,7 +11,6 @@ from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
 from airflow_provider_imagetasks.files import fetching
-from airflow_provider_imagetasks.local import LocalImageService
 from tests import hostile_files
 from tests.hostile_files import Answer
 from tests.image_dag import ImageDag
@@ -58,18 +57,18 @@ def refused_for_good(outcome: Outcome, dag: ImageDag, said: str) -> None:
     ids=["svg", "page", "huge", "redirect-loop", "redirect-to-metadata", "redirect-to-loopback", "redirect-to-file"],
 )
 def test_a_file_that_may_never_be_stored_is_refused_for_good(
-    image_service: LocalImageService, dag: ImageDag, fetched: Fetched, answer: Answer, said: str
+    dag: ImageDag, fetched: Fetched, answer: Answer, said: str
 ) -> None:
-    image_service.answer_downloads(answer)
+    dag.image_service.answer_downloads(answer)
 
     refused_for_good(fetched(), dag, said)
 
 
 def test_a_result_without_end_is_cut_off_and_refused_for_good(
-    image_service: LocalImageService, dag: ImageDag, fetched: Fetched, monkeypatch: pytest.MonkeyPatch
+    dag: ImageDag, fetched: Fetched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetching, "LARGEST_BYTES", 100_000)
-    image_service.answer_downloads(hostile_files.endless)
+    dag.image_service.answer_downloads(hostile_files.endless)
 
     refused_for_good(fetched(), dag, "100,000")
 
@@ -104,11 +103,9 @@ def test_what_a_retry_may_mend_is_completed_by_one(dag: ImageDag, fetched: Fetch
     completed_by_a_retry(dag, fetched, f"a kite [{directive}={fetching.ATTEMPTS}]")
 
 
-def test_a_page_in_the_disguise_of_a_picture_may_be_mended_by_a_retry(
-    image_service: LocalImageService, dag: ImageDag, fetched: Fetched
-) -> None:
+def test_a_page_in_the_disguise_of_a_picture_may_be_mended_by_a_retry(dag: ImageDag, fetched: Fetched) -> None:
     disguised = hostile_files.file(hostile_files.PNG_SIGNATURE + hostile_files.HTML)
-    image_service.answer_downloads(hostile_files.once(disguised))
+    dag.image_service.answer_downloads(hostile_files.once(disguised))
 
     completed_by_a_retry(dag, fetched)
 
@@ -117,9 +114,9 @@ def test_a_page_in_the_disguise_of_a_picture_may_be_mended_by_a_retry(
     "answer", [hostile_files.redirect_to_the_picture, hostile_files.announced_as("text/html")], ids=["redirect", "type"]
 )
 def test_a_redirect_that_is_allowed_is_followed_and_the_content_tells_the_type(
-    image_service: LocalImageService, dag: ImageDag, fetched: Fetched, answer: Answer
+    dag: ImageDag, fetched: Fetched, answer: Answer
 ) -> None:
-    image_service.answer_downloads(answer)
+    dag.image_service.answer_downloads(answer)
 
     assert fetched().state == "success"
     assert [path.suffix for path in dag.stored] == [".png"]

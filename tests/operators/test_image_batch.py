@@ -168,19 +168,6 @@ class TestKills:
         assert batch.created == ["a boat", "a kite [cut-after=1]"]
         assert batch.statuses == "succeeded succeeded"
 
-    @ONE_SERVICE
-    def test_a_start_that_was_replaced_submits_nothing_more(self, batch: ImageBatch, monkeypatch: Patch) -> None:
-        load = BatchLedger.load
-
-        def replaced(self: BatchLedger) -> None:
-            load(self)
-            self.folder.write("life.json", b'{"schema": 1, "generation": 0, "max_tries": 2, "start": "another"}')
-
-        monkeypatch.setattr(BatchLedger, "load", replaced)
-
-        assert "Another start of this task" in str(batch.start("a kite").error)
-        assert batch.created == []
-
 
 @ONE_SERVICE
 class TestDeferral:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from airflow_provider_imagetasks.batch.run import BatchRun
 from airflow_provider_imagetasks.exceptions import QuotaExceededError
-from tests.image_batch import ImageBatch, Killed
+from tests.image_batch import ImageBatch
 
 pytestmark = pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
 FIVE = [f"kite {number}" for number in range(5)]
@@ -63,20 +63,6 @@ def test_what_was_billed_is_spent(batch: ImageBatch, prompts: list[str], made: l
     batch.start(*prompts, max_cost=1, max_failed=5)
 
     assert batch.created == made
-
-
-def test_what_a_killed_start_spent_is_spent(batch: ImageBatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(self: BatchRun) -> None:
-        if self._state.has_new and not self._submissions.under_way and batch.created:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(BatchRun, "_ask", killed)
-        assert isinstance(batch.start(*FIVE, max_cost=1, max_active_tasks=1).error, Killed)
-    assert batch.created == FIVE[:1]
-    batch.start(*FIVE, max_cost=1, try_number=2)
-
-    assert batch.created == FIVE[:2]
 
 
 def test_a_row_that_is_an_edit_of_a_file_goes_by_the_model_that_it_will_be_sent_with(

@@ -13,7 +13,6 @@ from airflow_provider_imagetasks.exceptions import InvalidRequestError, ServiceU
 from airflow_provider_imagetasks.files.input_images import with_files_read
 from airflow_provider_imagetasks.hooks import image_task as hooks
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators import image_task as operators
 from airflow_provider_imagetasks.operators import submission
 from airflow_provider_imagetasks.submissions import reconciling
@@ -54,7 +53,6 @@ class SubmitTask:
     """The submit task of a Dag run: how Airflow starts it, and what the service made of it."""
 
     dag: ImageDag
-    image_service: LocalImageService
     monkeypatch: pytest.MonkeyPatch
 
     def start_killed(self, owner: type, name: str, *prompt: str, is_last: Any = bool, **how: Any) -> None:
@@ -75,12 +73,12 @@ class SubmitTask:
 
     @property
     def created(self) -> list[str]:
-        return [entry["id"] for entry in self.image_service.stats()["created"]]
+        return [entry["id"] for entry in self.dag.created]
 
 
 @pytest.fixture
-def submit(dag: ImageDag, image_service: LocalImageService, monkeypatch: pytest.MonkeyPatch) -> SubmitTask:
-    return SubmitTask(dag, image_service, monkeypatch)
+def submit(dag: ImageDag, monkeypatch: pytest.MonkeyPatch) -> SubmitTask:
+    return SubmitTask(dag, monkeypatch)
 
 
 def test_a_retry_hands_on_what_was_submitted(submit: SubmitTask) -> None:

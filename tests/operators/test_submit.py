@@ -12,25 +12,18 @@ from airflow_provider_imagetasks.exceptions import (
     QuotaExceededError,
     UnknownOutcomeError,
 )
-from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
 from tests.conftest import BY_URL
 from tests.image_dag import ImageDag
 
 
-def created(image_service: LocalImageService) -> list[dict[str, Any]]:
-    return list(image_service.stats()["created"])
-
-
-def test_the_id_is_the_xcom_and_image_task_is_pushed_with_a_cut_prompt(
-    dag: ImageDag, image_service: LocalImageService, service_name: str
-) -> None:
+def test_the_id_is_the_xcom_and_image_task_is_pushed_with_a_cut_prompt(dag: ImageDag, service_name: str) -> None:
     outcome = dag.submit(prompt="kite " * 100)
 
     pushed = dag.runner.xcoms[("submit", "image_task")]
     assert outcome.state == "success"
     assert set(pushed) == {"id", "service", "conn_id", "trace_id", "model", "prompt", "submitted_at"}
-    assert pushed["id"] == dag.runner.xcoms[("submit", "return_value")] == created(image_service)[0]["id"]
+    assert pushed["id"] == dag.runner.xcoms[("submit", "return_value")] == dag.created[0]["id"]
     assert (pushed["service"], pushed["conn_id"]) == (service_name, "imagetasks_default")
     assert len(pushed["prompt"]) == 300
 
@@ -42,28 +35,11 @@ def test_nothing_is_pushed_beside_the_result_where_do_xcom_push_is_off(dag: Imag
     assert [key for _, key in dag.runner.xcoms if not key.startswith("_link_")] == []
 
 
-def test_arguments_are_templates(dag: ImageDag, image_service: LocalImageService) -> None:
+def test_arguments_are_templates(dag: ImageDag) -> None:
     dag.submit(prompt="kite of {{ run_id }}", options={"size": "{{ '512x512' }}"})
 
-    assert created(image_service)[0]["prompt"] == "kite of a_run"
+    assert dag.created[0]["prompt"] == "kite of a_run"
     assert dag.runner.rendered["options"] == {"size": "512x512"}
-
-
-@pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi", "aigptimage"], indirect=True)
-def test_a_retry_carries_the_same_key_and_a_clear_another(
-    dag: ImageDag, image_service: LocalImageService, service_name: str
-) -> None:
-    name = "request_id" if service_name == "aigptimage" else "trace_id"
-
-    dag.submit()
-    dag.submit("another", try_number=2)
-    first = created(image_service)[0][name]
-    dag.submit(try_number=2, max_tries=4)
-    cleared = created(image_service)[-1][name]
-
-    assert first
-    assert {entry[name] for entry in created(image_service)} == {first, cleared}
-    assert first != cleared
 
 
 @pytest.mark.parametrize(
@@ -72,7 +48,7 @@ def test_a_retry_carries_the_same_key_and_a_clear_another(
 )
 @pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
 def test_a_definite_refusal_fails_without_retries_and_is_not_billed(
-    dag: ImageDag, image_service: LocalImageService, directive: str, error_class: type[Exception]
+    dag: ImageDag, directive: str, error_class: type[Exception]
 ) -> None:
     outcome = dag.submit(f"a kite [{directive}]")
 
@@ -80,7 +56,7 @@ def test_a_definite_refusal_fails_without_retries_and_is_not_billed(
     assert isinstance(outcome.error, error_class)
     assert isinstance(outcome.error, AirflowFailException)
     assert "not billed" in str(outcome.error)
-    assert created(image_service) == []
+    assert dag.created == []
 
 
 @pytest.mark.parametrize("service_name", ["kie"], indirect=True)
@@ -88,14 +64,14 @@ def test_a_definite_refusal_fails_without_retries_and_is_not_billed(
     ("policy", "state", "said"), [("fail", "failed", "Clear submits anew"), ("resubmit", "up_for_retry", "pays twice")]
 )
 def test_an_unknown_outcome_is_not_sent_again_unless_retries_may(
-    dag: ImageDag, image_service: LocalImageService, policy: str, state: str, said: str
+    dag: ImageDag, policy: str, state: str, said: str
 ) -> None:
     outcome = dag.submit(prompt="a kite [cut-after]", on_unknown_outcome=policy)
 
     assert outcome.state == state
     assert isinstance(outcome.error, UnknownOutcomeError)
     assert said in str(outcome.error)
-    assert len(created(image_service)) == 1
+    assert len(dag.created) == 1
 
 
 def test_an_unknown_policy_is_an_error_in_the_dag() -> None:
@@ -106,24 +82,18 @@ def test_an_unknown_policy_is_an_error_in_the_dag() -> None:
 @pytest.mark.parametrize(
     ("arguments", "connection_fields", "said"),
     [
-        ({"prompt": "  "}, {}, "prompt"),
         ({"prompt": "{{ none }}"}, {}, "prompt"),
-        ({"options": "size=512x512"}, {}, "options"),
         ({"options": {"model": "x"}}, {}, "model"),
         ({}, {"extra": {}}, "'service'"),
         ({}, {"extra": {"service": "dalle"}}, "'dalle'"),
         ({}, {"password": ""}, "API key"),
-        ({}, {"host": "ftp://example.com"}, "Host"),
-        ({}, {"host": "http://example.com"}, "http://"),
         ({}, {"host": "https://user:pw@example.com"}, "Password"),
-        ({}, {"extra": {"service": "acedatacloud", "submit_rate": "fast"}}, "submit_rate"),
-        ({}, {"extra": "[]"}, "Extra"),
         ({}, {"conn_type": "http"}, "type"),
     ],
 )
 @pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
 def test_bad_input_fails_before_anything_is_sent(
-    dag: ImageDag, image_service: LocalImageService, arguments: dict[str, Any], connection_fields: Any, said: str
+    dag: ImageDag, arguments: dict[str, Any], connection_fields: Any, said: str
 ) -> None:
     dag.runner.connections["imagetasks_default"].update(connection_fields)
 
@@ -133,7 +103,7 @@ def test_bad_input_fails_before_anything_is_sent(
     assert isinstance(outcome.error, InvalidRequestError | AuthenticationError)
     assert said in str(outcome.error)
     assert "key-of-the-tests" not in str(outcome.error)
-    assert image_service.stats()["dialects"]["acedatacloud"]["submissions"] == 0
+    assert dag.image_service.stats()["dialects"]["acedatacloud"]["submissions"] == 0
 
 
 def test_a_missing_connection_is_retried_since_airflow_may_only_have_failed_to_look_it_up(dag: ImageDag) -> None:
