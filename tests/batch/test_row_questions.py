@@ -11,11 +11,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_imagetasks.batch.row_questions import Answered, RowQuestion, RowQuestions, Unreadable
-from airflow_provider_imagetasks.exceptions import (
-    ImageTaskError,
-    QuotaExceededError,
-    ServiceUnavailableError,
-)
+from airflow_provider_imagetasks.exceptions import ImageTaskError, QuotaExceededError, ServiceUnavailableError
 from airflow_provider_imagetasks.polling.status_requests import FAILED_READS
 from airflow_provider_imagetasks.services.inline_ids import inline_id
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
@@ -130,10 +126,7 @@ async def test_what_came_with_the_answer_of_its_submission_is_not_asked_for(
     assert server.requests == []
 
 
-@pytest.mark.parametrize(
-    ("age", "failures", "seconds"),
-    [(0, 0, 1.0), (20, 0, 5.0), (400, 0, 30.0), (0, 1, 30.0)],
-)
+@pytest.mark.parametrize(("age", "failures", "seconds"), [(0, 0, 1.0), (20, 0, 5.0), (400, 0, 30.0), (0, 1, 30.0)])
 def test_young_image_tasks_are_asked_for_often_and_after_a_failure_none_is(
     age: float, failures: int, seconds: float
 ) -> None:

@@ -27,10 +27,7 @@ from airflow_provider_imagetasks.batch.row_submissions import (
 )
 from airflow_provider_imagetasks.batch.segments import Intent, read_intents
 from airflow_provider_imagetasks.batch.start import OpenBatch
-from airflow_provider_imagetasks.exceptions import (
-    ContentPolicyError,
-    UnknownOutcomeError,
-)
+from airflow_provider_imagetasks.exceptions import ContentPolicyError, UnknownOutcomeError
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from tests.batch.batches import ACCOUNT, Easel, arguments, intents, opened
 

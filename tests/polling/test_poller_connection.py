@@ -11,18 +11,7 @@ import pytest
 from airflow_provider_imagetasks.exceptions import AuthenticationError, InvalidRequestError
 from airflow_provider_imagetasks.polling import session as account_session
 from airflow_provider_imagetasks.services.account import Account
-from tests.polled_accounts import (
-    Records,
-    SpokenLog,
-    account,
-    ends_of,
-    names,
-    poller_for,
-    reader,
-    until,
-    watch,
-    watches,
-)
+from tests.polled_accounts import Records, SpokenLog, account, ends_of, names, poller_for, reader, until, watch, watches
 from tests.scripted_server import ScriptedServer
 
 AWAY = ConnectionError("the API server restarts")

@@ -91,12 +91,7 @@ def test_a_wait_ends_at_its_deadline_without_a_last_question() -> None:
 
 
 @pytest.mark.parametrize(
-    ("states", "over"),
-    [
-        (["succeeded", "running"], False),
-        (["succeeded"], False),
-        (["succeeded", "failed"], True),
-    ],
+    ("states", "over"), [(["succeeded", "running"], False), (["succeeded"], False), (["succeeded", "failed"], True)]
 )
 def test_a_wait_for_several_ends_with_the_last_of_them(states: list[str], over: bool) -> None:
     assert watch(ids=("a", "b")).is_over([task(state) for state in states], NOW) is over

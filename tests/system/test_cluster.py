@@ -52,8 +52,7 @@ EXPECTED = BATCH_SIZE + 4 * 6
 @pytest.fixture(scope="module")
 def cluster(image_service: LocalImageServiceProcess) -> Iterator[AirflowCluster]:
     with AirflowCluster(
-        dag_folders={"examples": CHECKOUT / "example_dags"},
-        environment=connections(image_service, default="local"),
+        dag_folders={"examples": CHECKOUT / "example_dags"}, environment=connections(image_service, default="local")
     ) as cluster:
         yield cluster
 
