@@ -20,7 +20,7 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services.fields import mapping, text
 from airflow_provider_imagetasks.services.rates import Rate, Window
-from airflow_provider_imagetasks.services.tasks_api import TasksApiService
+from airflow_provider_imagetasks.services.tasks_api import TasksApiService, is_only_an_error
 from airflow_provider_imagetasks.services.tool_answers import require_tools, tool_answer
 from airflow_provider_imagetasks.services.wire import Call, Flow, Response, ToolAnswer, ToolCall, excerpt
 from airflow_provider_imagetasks.tasks import ImageRequest
@@ -76,14 +76,17 @@ class AceDataCloudMcp(TasksApiService):
         """Return the object that a tool's text holds, or raise the error that it tells of."""
         answer = tool_answer(response, service=self.name)
         if answer.is_error:
-            raise self._marked_error(answer)
+            # It did not call the tool, or that broke.
+            error_class = InvalidRequestError if _WRONG_ARGUMENTS.search(answer.text) else ProtocolError
+            what = f"{answer.tool} at {answer.server} refused: {excerpt(answer.text) or 'no reason given'}"
+            raise error_class(what, service=self.name)
         body = _unwrapped(answer)
         if not isinstance(body, Mapping):
             raise ProtocolError(
                 f"{answer.tool} at {answer.server} answered in words of its own: {excerpt(answer.text) or 'nothing'}",
                 service=self.name,
             )
-        if body.get("error") and not any(name in body for name in ("finished_at", "id", "task_id")):
+        if is_only_an_error(body):
             if body["error"] == NOT_FOUND:
                 return {}
             raise self._error_in(body, answer)
@@ -102,16 +105,8 @@ class AceDataCloudMcp(TasksApiService):
                 code=title,
                 retry_advice="Correct what it names (key, balance or prompt), then Clear the task.",
             )
-        if title in FAILED_CALLS:
-            return ServiceUnavailableError(what, service=self.name, code=title)
-        return ProtocolError(what, service=self.name, code=title)
-
-    def _marked_error(self, answer: ToolAnswer) -> ImageTaskError:
-        """Return the error of a result that the server marked as one: it did not call the tool, or that broke."""
-        what = f"{answer.tool} at {answer.server} refused: {excerpt(answer.text) or 'no reason given'}"
-        if _WRONG_ARGUMENTS.search(answer.text):
-            return InvalidRequestError(what, service=self.name)
-        return ProtocolError(what, service=self.name)
+        error_class = ServiceUnavailableError if title in FAILED_CALLS else ProtocolError
+        return error_class(what, service=self.name, code=title)
 
 
 def _unwrapped(answer: ToolAnswer) -> Any:

@@ -1,7 +1,8 @@
 """The Tasks API family: ``POST /openai/images/generations`` or ``.../edits``, then ``POST /openai/tasks``.
 
-Follows AceDataCloud's "OpenAI Tasks API" and "OpenAI Images" guides. A record has no status field: it is finished
-when ``finished_at`` is set, and what it came to stands in ``response``. Failures come inside HTTP 200.
+Follows AceDataCloud's "OpenAI Tasks API" and "OpenAI Images" guides and its page "Responses and errors". A record has
+no status field: it is finished when ``finished_at`` is set, and what it came to stands in ``response``. Failures come
+inside HTTP 200.
 """
 
 from __future__ import annotations
@@ -11,14 +12,24 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, ProtocolError
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    ContentPolicyError,
+    ImageTaskError,
+    ImageTaskFailedError,
+    InvalidRequestError,
+    ProtocolError,
+    QuotaExceededError,
+    RateLimitError,
+    ServiceUnavailableError,
+)
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.fields import mapping, text
+from airflow_provider_imagetasks.services.fields import mapping, number, sequence, text, whole_number
 from airflow_provider_imagetasks.services.inline_ids import inline_id
-from airflow_provider_imagetasks.services.tasks_api_answers import failure_in, read_images, read_record, refusal
+from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, unexplained
 from airflow_provider_imagetasks.services.wire import Call, Flow, Part, Request, Response
-from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, ImageTask, TaskState
+from airflow_provider_imagetasks.tasks import GeneratedImage, ImageFile, ImageRequest, ImageTask, TaskState
 
 GENERATIONS_PATH = "/openai/images/generations"
 EDITS_PATH = "/openai/images/edits"
@@ -28,6 +39,15 @@ FILTERS = (
     *("ids", "trace_ids", "application_id", "user_id", "type"),
     *("offset", "limit", "created_at_min", "created_at_max"),
 )
+ERROR_CODES: dict[str, type[ImageTaskError]] = {
+    **dict.fromkeys(("bad_request", "api_not_implemented", "no_api"), InvalidRequestError),
+    **dict.fromkeys(("no_token", "invalid_token", "token_expired", "token_mismatched"), AuthenticationError),
+    "disabled": AuthenticationError,
+    "used_up": QuotaExceededError,
+    **dict.fromkeys(("forbidden", *CONTENT_POLICY_CODES), ContentPolicyError),
+    **dict.fromkeys(("too_many_requests", "rate_limited"), RateLimitError),
+    **dict.fromkeys(("api_error", "timeout"), ServiceUnavailableError),
+}
 
 
 class TasksApiService(Service):
@@ -155,7 +175,43 @@ class TasksApiService(Service):
         return [self._record(item, "") for item in items if isinstance(item, Mapping) and item.get("id")]
 
     def _record(self, record: Mapping[str, Any], image_task_id: str) -> ImageTask:
-        return read_record(record, service=self.name, image_task_id=image_task_id)
+        """Return the image task that a record tells of; one without an id says that there is none of the given id."""
+        found_id = text(record.get("id"))
+        if not found_id:
+            return self.not_found(image_task_id, record)
+        request, response = mapping(record.get("request")), mapping(record.get("response"))
+        started_at, finished_at = number(record.get("started_at")), number(record.get("finished_at"))
+        took = finished_at - started_at if started_at is not None and finished_at is not None else None
+        durations = (number(record.get("elapsed")), number(record.get("duration")), took)
+        trace_id = text(record.get("trace_id"))
+        state = TaskState.RUNNING
+        images: tuple[GeneratedImage, ...] = ()
+        error: ImageTaskError | None = None
+        if record.get("finished_at"):
+            images = _images(response)
+            if response.get("error") or response.get("success") is False:
+                error = self._failure(response, found_id, trace_id)
+            elif not images:
+                identity: dict[str, Any] = {"service": self.name, "image_task_id": found_id, "trace_id": trace_id}
+                error = ImageTaskFailedError("The image task finished without a picture", code="no_images", **identity)
+            state = TaskState.FAILED if error else TaskState.SUCCEEDED
+        return ImageTask(
+            id=found_id,
+            service=self.name,
+            state=state,
+            raw_state="finished" if record.get("finished_at") else "started" if started_at else "created",
+            trace_id=trace_id,
+            model=text(request.get("model")),
+            prompt=text(request.get("prompt")),
+            images=() if error else images,
+            image_count_requested=whole_number(request.get("n")) or 1,
+            created_at=number(record.get("created_at")),
+            finished_at=finished_at,
+            duration=next((seconds for seconds in durations if seconds is not None), None),
+            usage=mapping(response.get("usage")) or mapping(record.get("cost")) or None,
+            error=error,
+            raw=record,
+        )
 
     def _object(self, response: Response) -> Mapping[str, Any]:
         """Return the object that an answer holds, or raise the error that it tells of."""
@@ -163,20 +219,49 @@ class TasksApiService(Service):
             body = response.json()
         except ValueError:
             body = None
-        if not 200 <= response.status < 300 or not isinstance(body, Mapping):
-            raise refusal(response, body, service=self.name)
-        # An answer that names an image task is about that, whatever else it says: its record will tell.
-        if body.get("error") and not any(name in body for name in ("finished_at", "id", "task_id")):
-            raise refusal(response, body, service=self.name)
+        if not 200 <= response.status < 300 or not isinstance(body, Mapping) or is_only_an_error(body):
+            raise self._refusal(response, body)
         return body
+
+    def _refusal(self, response: Response, body: Any) -> ImageTaskError:
+        """Return the error of an answer that is no result; its body is None where it is not JSON."""
+        if not (isinstance(body, Mapping) and body.get("error")):
+            return unexplained(response, service=self.name)
+        error_class, message, facts = self._explained(body)
+        what = f"{self.name} answered HTTP {response.status}: {message}"
+        error_class = error_class or STATUSES.get(response.status)
+        if error_class is RateLimitError:
+            return RateLimitError(what, retry_after=exchange.retry_after(response), **facts)
+        if error_class is not None:
+            return error_class(what, **facts)
+        if response.status >= 500:
+            return ServiceUnavailableError(what, **facts)
+        # A definite 4xx, or an error of an unknown kind inside HTTP 200: the service said no to this request.
+        return ProtocolError(what, billed="no", retryable=False, **facts)
+
+    def _failure(self, body: Mapping[str, Any], image_task_id: str | None, trace_id: str | None) -> ImageTaskError:
+        """Return why an image task failed, as ``{"error": {"code", "message"} | "text", "trace_id"}`` tells it."""
+        error_class, message, facts = self._explained(body)
+        facts |= {"image_task_id": image_task_id, "trace_id": facts["trace_id"] or trace_id}
+        if error_class is ContentPolicyError:
+            return ContentPolicyError(f"The service refused it by its content policy: {message}", **facts)
+        return ImageTaskFailedError(f"The service reports that the image task failed: {message}", billed="no", **facts)
+
+    def _explained(self, body: Mapping[str, Any]) -> tuple[type[ImageTaskError] | None, str, dict[str, Any]]:
+        """Return what an error's code means, its message, and the facts that every error has."""
+        error = body.get("error")
+        code = text(mapping(error).get("code"))
+        message = text(mapping(error).get("message")) or text(error) or code or "no reason given"
+        facts = {"service": self.name, "code": code, "trace_id": text(body.get("trace_id"))}
+        return ERROR_CODES.get((code or "").lower()), message, facts
 
     def _accepted(self, response: Response, request: ImageRequest, trace_id: str | None) -> ImageTask:
         """Return the image task that a submission made: usually only its id, sometimes the pictures at once."""
         body = self._object(response)
         image_task_id = text(body.get("task_id"))
-        images = read_images(body)
+        images = _images(body)
         if body.get("success") is False:
-            raise failure_in(body, service=self.name, image_task_id=image_task_id)
+            raise self._failure(body, image_task_id, None)
         task = replace(
             self.submitted(image_task_id or "", request, response.at, body),
             trace_id=text(body.get("trace_id")) or trace_id,
@@ -202,3 +287,23 @@ class TasksApiService(Service):
                 retry_advice="A retry would pay again for the same result.",
             )
         return replace(task, id=inline_id(task))
+
+
+def is_only_an_error(body: Mapping[str, Any]) -> bool:
+    """Whether an answer has an error and names no image task; else it is about that, and its record will tell."""
+    return bool(body.get("error")) and not any(name in body for name in ("finished_at", "id", "task_id"))
+
+
+def _images(response: Mapping[str, Any]) -> tuple[GeneratedImage, ...]:
+    """Return the pictures of an answer at once or of a record's ``response``; flat or nested data."""
+    data = response.get("data")
+    if isinstance(data, Mapping):
+        data = data.get("data")
+    images = []
+    for index, entry in enumerate(sequence(data)):
+        url, encoded = text(mapping(entry).get("url")), text(mapping(entry).get("b64_json"))
+        if url and url.startswith("data:"):
+            url, encoded = None, url
+        if url or encoded:
+            images.append(GeneratedImage(index=index, url=url, data=None if url else encoded))
+    return tuple(images)
