@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.services.fields import number
 
 
 class ConnectionFields:
@@ -50,22 +51,17 @@ class ConnectionFields:
     def number(self, key: str, *, minimum: float) -> float | None:
         """Return a finite number."""
         value = self._value(key)
-        if value is None:
-            return None
-        try:
-            number = float(value) if not isinstance(value, bool) else float("nan")
-        except (TypeError, ValueError, OverflowError):
-            number = float("nan")
-        if not minimum <= number < float("inf"):
+        found = number(value)
+        if value is not None and (found is None or found < minimum):
             raise self._wrong(key, f"a number of at least {minimum:g}")
-        return number
+        return found
 
     def whole_number(self, key: str, *, minimum: int) -> int | None:
         """Return a whole number."""
-        number = self.number(key, minimum=minimum)
-        if number is not None and number != int(number):
+        found = self.number(key, minimum=minimum)
+        if found is not None and found != int(found):
             raise self._wrong(key, "a whole number")
-        return int(number) if number is not None else None
+        return int(found) if found is not None else None
 
     def flag(self, key: str, *, default: bool, wanted: str = "true or false") -> bool:
         """Return a truth value."""

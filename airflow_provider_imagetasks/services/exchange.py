@@ -129,7 +129,11 @@ def submit(
         except ImageTaskError as error:
             refused_again = error if first_unknown else None
             if error.billed == "unknown" and first_unknown is None:
-                first_unknown = _unknown_outcome(error, answer, service, how_to_look, trace_id)
+                what = f"The outcome of the submission at {utc_moment(answer.at)} is unknown"
+                message = f"{what} ({error.message.rstrip('.')}). {how_to_look}"
+                first_unknown = UnknownOutcomeError(
+                    message, service=service, code=error.code, trace_id=error.trace_id or trace_id
+                )
             for_account = isinstance(error, RateLimitError)
             seconds = _pause_before_next(error, attempt, attempts) if repeatable or not first_unknown else None
             if seconds is None:
@@ -166,15 +170,3 @@ def _pause_before_next(error: ImageTaskError, attempt: int, attempts: int) -> fl
     if wanted is not None:
         return wanted + random.uniform(0, min(1.0, 0.1 + wanted / 10)) if wanted <= LONGEST_PAUSE else None
     return float(2 ** (attempt - 1)) + random.uniform(0, 1)
-
-
-def _unknown_outcome(
-    error: ImageTaskError, answer: Answer, service: str, how_to_look: str, trace_id: str | None
-) -> UnknownOutcomeError:
-    moment = utc_moment(answer.at)
-    return UnknownOutcomeError(
-        f"The outcome of the submission at {moment} is unknown ({error.message.rstrip('.')}). {how_to_look}",
-        service=service,
-        code=error.code,
-        trace_id=error.trace_id or trace_id,
-    )

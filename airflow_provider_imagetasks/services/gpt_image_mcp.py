@@ -28,7 +28,7 @@ from airflow_provider_imagetasks.services.gpt_image_texts import JobError
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES
 from airflow_provider_imagetasks.services.tool_answers import REFUSING_CODES, require_tools, tool_answer
-from airflow_provider_imagetasks.services.wire import Flow, Response, ToolAnswer, ToolCall, excerpt
+from airflow_provider_imagetasks.services.wire import Flow, Response, Result, ToolAnswer, ToolCall, excerpt
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageFile, ImageRequest, ImageTask, TaskState
 
 START, STATUS, RESULT = "start_generation_job", "check_job_status", "get_job_result"
@@ -116,7 +116,7 @@ class GptImageMcp(Service):
     def cancel(self, image_task_id: str) -> Flow[str]:
         """Mark a job as cancelled, which stops nothing: it is still billed."""
         call = ToolCall(tool=CANCEL, arguments={"job_id": image_task_id})
-        yield from exchange.read(call, self._cancelled, service=self.name)
+        yield from exchange.read(call, lambda response: self._told(response, str), service=self.name)
         return _CANCELLED
 
     def check_connection(self) -> Flow[str]:
@@ -144,23 +144,27 @@ class GptImageMcp(Service):
             return response
         return tool_answer(response, service=self.name)
 
-    def _started(self, response: Response, request: ImageRequest) -> ImageTask:
+    def _told(self, response: Response, read: Callable[[str], Result | None]) -> tuple[str, Result]:
+        """Return the text of a tool, and what ``read`` finds in it."""
         answer = self._answer(response)
-        job_id = None if answer.is_error else gpt_image_texts.read_started(answer.text)
-        if job_id is None:
+        found = None if answer.is_error else read(answer.text)
+        if found is None:
             raise self._error(answer)
-        return self.submitted(job_id, request, response.at, {"text": answer.text})
+        return answer.text, found
+
+    def _started(self, response: Response, request: ImageRequest) -> ImageTask:
+        text, job_id = self._told(response, gpt_image_texts.read_started)
+        return self.submitted(job_id, request, response.at, {"text": text})
 
     def _status(self, answer: ToolAnswer, image_task_id: str) -> ImageTask:
-        found = gpt_image_texts.read_status(answer.text)
-        if found is None or found[0] != image_task_id:
+        text, (job_id, status, reason) = self._told(answer, gpt_image_texts.read_status)
+        if job_id != image_task_id:
             raise self._error(answer)
-        failure = gpt_image_texts.read_failure(answer.text)
-        return self._task_in(found[1], image_task_id, reason=failure, text=answer.text)
+        return self._task_in(status, image_task_id, reason=reason, text=text)
 
     def _result(self, answer: ToolAnswer, image_task_id: str) -> ImageTask:
-        result = gpt_image_texts.read_result(answer.text)
-        if result is None or result.job_id != image_task_id:
+        text, result = self._told(answer, gpt_image_texts.read_result)
+        if result.job_id != image_task_id:
             raise self._error(answer)
         if result.paths is None:
             failure = ImageTaskFailedError(
@@ -171,22 +175,13 @@ class GptImageMcp(Service):
                 code="no_images",
                 billed="yes",
             )
-            return self._task_in("completed", image_task_id, error=failure, text=answer.text)
+            return self._task_in("completed", image_task_id, error=failure, text=text)
         images = tuple(GeneratedImage(index=index, path=path) for index, path in enumerate(result.paths))
-        task = self._task_in("completed", image_task_id, text=answer.text)
-        return replace(task, images=images, prompt=result.prompt)
+        return replace(self._task_in("completed", image_task_id, text=text), images=images, prompt=result.prompt)
 
     def _listed(self, response: Response) -> list[ImageTask]:
-        answer = self._answer(response)
-        jobs = None if answer.is_error else gpt_image_texts.read_list(answer.text)
-        if jobs is None:
-            raise self._error(answer)
+        _text, jobs = self._told(response, gpt_image_texts.read_list)
         return [self._task_in(status, job_id, reason="the list does not say why") for job_id, status in jobs]
-
-    def _cancelled(self, response: Response) -> None:
-        answer = self._answer(response)
-        if answer.is_error:
-            raise self._error(answer)
 
     def _error_task(self, answer: ToolAnswer, error: JobError, image_task_id: str) -> ImageTask:
         """Return the image task that an error tells of, where it does."""
@@ -238,13 +233,11 @@ class GptImageMcp(Service):
             return ProtocolError(
                 f"{where} answered in words of its own: {excerpt(answer.text) or 'nothing'}", service=self.name
             )
-        code = str(error.code) if error.code is not None else None
         what = f"{where} refused: {excerpt(error.message) or 'no reason given'}"
-        if error.code in REFUSING_CODES:
-            return InvalidRequestError(what, service=self.name, code=code)
-        if error.code is not None:
-            return ServiceUnavailableError(what, service=self.name, code=code)
-        return ProtocolError(what, service=self.name)
+        if error.code is None:
+            return ProtocolError(what, service=self.name)
+        error_class = InvalidRequestError if error.code in REFUSING_CODES else ServiceUnavailableError
+        return error_class(what, service=self.name, code=str(error.code))
 
 
 def _checked_tool(request: ImageRequest, account: Account) -> str:
@@ -281,10 +274,8 @@ def _start_arguments(request: ImageRequest, key: str | None) -> dict[str, Any]:
     arguments = {name: value for name, value in request.options.items() if name != "n"}
     if "n" in request.options:
         arguments["sample_count"] = request.options["n"]
-    for name, image in (
-        ("reference_image_base64", next(iter(request.images), None)),
-        ("mask_image_base64", request.mask),
-    ):
+    pictures = {"reference_image_base64": next(iter(request.images), None), "mask_image_base64": request.mask}
+    for name, image in pictures.items():
         if isinstance(image, ImageFile):
             arguments[name] = base64.b64encode(image.content).decode()
     extension = _EXTENSIONS[arguments.get("output_format", "png")]

@@ -7,7 +7,7 @@ text too. So everything is found by where it has to stand: from the beginning to
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from airflow_provider_imagetasks.services.wire import ToolAnswer
 
@@ -28,19 +28,14 @@ _ERROR = re.compile(r"\A(?:Error: )?MCP error (-?\d+): (.*)\Z", re.DOTALL)
 NO_JOBS = "No jobs found."
 
 
-@dataclass(frozen=True)
-class JobError:
-    """An error in the server's words, instead of a result.
-
-    :param code: JSON-RPC's; None where the server did not say.
-    """
+class JobError(NamedTuple):
+    """An error in the server's words, instead of a result; the code is JSON-RPC's, where the server said one."""
 
     code: int | None
     message: str
 
 
-@dataclass(frozen=True)
-class JobResult:
+class JobResult(NamedTuple):
     """A finished job.
 
     :param paths: as the server shows them; its home folder as ``~``. None where the text names no files at its end.
@@ -67,17 +62,12 @@ def read_started(text: str) -> str | None:
     return found[1] if found else None
 
 
-def read_status(text: str) -> tuple[str, str] | None:
-    """Return a job's id and its status, in the server's own word."""
+def read_status(text: str) -> tuple[str, str, str] | None:
+    """Return a job's id, its status in the server's own word, and why it failed if it did."""
     found = _STATUS.match(text)
-    return (found[1], found[2].lower()) if found else None
-
-
-def read_failure(text: str) -> str:
-    """Return why a job failed, from the text of its status."""
     # The text before it holds nothing that somebody else wrote.
-    found = _FAILED.search(text)
-    return found[1].strip() if found else "no reason given"
+    failure = _FAILED.search(text)
+    return (found[1], found[2].lower(), failure[1].strip() if failure else "no reason given") if found else None
 
 
 def read_result(text: str) -> JobResult | None:

@@ -6,6 +6,7 @@ import base64
 import json
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.services.fields import number, text
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState, prompt_excerpt
 
 INLINE_PREFIX = "inline:"
@@ -46,25 +47,20 @@ def task_from_inline_id(image_task_id: str, service: str) -> ImageTask:
         raise _unreadable(
             f"image_task_id comes from the service {origin}, but the connection is for {service}", service
         )
-    finished_at = record.get("finished_at")
     return ImageTask(
         id=image_task_id,
         service=service,
         state=TaskState.SUCCEEDED,
         raw_state="inline",
-        trace_id=_text(record.get("trace_id")),
-        model=_text(record.get("model")),
-        prompt=_text(record.get("prompt")),
+        trace_id=text(record.get("trace_id")),
+        model=text(record.get("model")),
+        prompt=text(record.get("prompt")),
         images=tuple(GeneratedImage(index=index, url=url) for index, url in enumerate(urls)),
         image_count_requested=record.get("count"),
-        finished_at=finished_at if isinstance(finished_at, int | float) else None,
+        finished_at=number(record.get("finished_at")),
     )
 
 
 def _unreadable(message: str, service: str) -> InvalidRequestError:
     advice = "Pass it on unchanged, with the connection that it was submitted with; asking again costs nothing."
     return InvalidRequestError(message, service=service, billed="unknown", retry_advice=advice)
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

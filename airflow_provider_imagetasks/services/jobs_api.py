@@ -100,7 +100,7 @@ class JobsApiService(Service):
         record = envelope.get("data")
         if not isinstance(record, Mapping):
             raise ProtocolError("The answer has no record in 'data'", service=self.name, image_task_id=image_task_id)
-        return read_record(record, service=self.name, image_task_id=image_task_id)
+        return self._task_in(record, image_task_id)
 
     def _created(self, response: Response, request: ImageRequest) -> ImageTask:
         envelope, code = self._envelope(response)
@@ -142,52 +142,54 @@ class JobsApiService(Service):
             return ServiceUnavailableError(what, **facts)
         return ProtocolError(what, billed="no" if 400 <= code < 500 else None, retryable=False, **facts)
 
+    def _task_in(self, record: Mapping[str, Any], image_task_id: str) -> ImageTask:
+        """Return the image task that ``data`` of a recordInfo answer tells of; an unknown word means running."""
+        word = text(record.get("state"))
+        if not word:
+            raise ProtocolError("The record has no state", service=self.name, image_task_id=image_task_id)
+        state = TaskState.RUNNING
+        error: ImageTaskError | None = None
+        images: list[GeneratedImage] = []
+        if word.lower() in FAILURE_WORDS:
+            state, error = TaskState.FAILED, self._failure(record, image_task_id)
+        elif word.lower() in SUCCESS_WORDS:
+            urls = [text(url) for url in sequence(_object(record.get("resultJson")).get("resultUrls"))]
+            images = [GeneratedImage(index=index, url=url) for index, url in enumerate(urls) if url]
+            state = TaskState.SUCCEEDED
+            if not images:
+                what, state = "The image task finished without a picture", TaskState.FAILED
+                error = ImageTaskFailedError(what, service=self.name, image_task_id=image_task_id, code="no_images")
+        asked = _object(record.get("param"))
+        asked_input, credits_used = _object(asked.get("input")), number(record.get("creditsConsumed"))
+        return ImageTask(
+            id=text(record.get("taskId")) or image_task_id,
+            service=self.name,
+            state=state,
+            raw_state=word,
+            model=text(record.get("model")) or text(asked.get("model")),
+            prompt=text(asked_input.get("prompt")) or text(asked.get("prompt")),
+            images=tuple(images),
+            image_count_requested=whole_number(asked_input.get("n")) or 1,
+            created_at=_seconds(record.get("createTime")),
+            finished_at=_seconds(record.get("completeTime")),
+            duration=_seconds(record.get("costTime")),
+            usage={"credits": credits_used} if credits_used is not None else None,
+            error=error,
+            raw=record,
+        )
 
-def read_record(record: Mapping[str, Any], *, service: str, image_task_id: str) -> ImageTask:
-    """Return the image task that ``data`` of a recordInfo answer tells of; an unknown word means running.
-
-    :param service: name of the service.
-    :param image_task_id: the id that was asked for.
-    :raises ProtocolError: the record has no state at all.
-    """
-    word = text(record.get("state"))
-    if not word:
-        raise ProtocolError("The record has no state", service=service, image_task_id=image_task_id)
-    state = TaskState.RUNNING
-    images: tuple[GeneratedImage, ...] = ()
-    error: ImageTaskError | None = None
-    if word.lower() in SUCCESS_WORDS:
-        images = _images(record.get("resultJson"))
-        state = TaskState.SUCCEEDED
-        if not images:
-            what, state = "The image task finished without a picture", TaskState.FAILED
-            error = ImageTaskFailedError(what, service=service, image_task_id=image_task_id, code="no_images")
-    elif word.lower() in FAILURE_WORDS:
-        state, error = TaskState.FAILED, _failure(record, service, image_task_id)
-    asked, cost = _object(record.get("param")), number(record.get("costTime"))
-    asked_input, credits_used = _object(asked.get("input")), number(record.get("creditsConsumed"))
-    created, completed = number(record.get("createTime")), number(record.get("completeTime"))
-    return ImageTask(
-        id=text(record.get("taskId")) or image_task_id,
-        service=service,
-        state=state,
-        raw_state=word,
-        model=text(record.get("model")) or text(asked.get("model")),
-        prompt=text(asked_input.get("prompt")) or text(asked.get("prompt")),
-        images=images,
-        image_count_requested=whole_number(asked_input.get("n")) or 1,
-        created_at=created / 1000 if created is not None else None,
-        finished_at=completed / 1000 if completed is not None else None,
-        duration=cost / 1000 if cost is not None else None,
-        usage={"credits": credits_used} if credits_used is not None else None,
-        error=error,
-        raw=record,
-    )
+    def _failure(self, record: Mapping[str, Any], image_task_id: str) -> ImageTaskError:
+        reason, code = text(record.get("failMsg")) or "no reason given", text(record.get("failCode"))
+        facts: dict[str, Any] = {"service": self.name, "image_task_id": image_task_id, "code": code}
+        if code and code.lower() in CONTENT_POLICY_CODES:
+            return ContentPolicyError(f"The service refused it by its content policy: {reason}", **facts)
+        what = f"The service reports that the image task failed or was cancelled: {reason}"
+        return ImageTaskFailedError(what, **facts)
 
 
-def _images(result: Any) -> tuple[GeneratedImage, ...]:
-    urls = [text(url) for url in sequence(_object(result).get("resultUrls"))]
-    return tuple(GeneratedImage(index=index, url=url) for index, url in enumerate(urls) if url)
+def _seconds(milliseconds: Any) -> float | None:
+    found = number(milliseconds)
+    return found / 1000 if found is not None else None
 
 
 def _object(value: Any) -> Mapping[str, Any]:
@@ -198,11 +200,3 @@ def _object(value: Any) -> Mapping[str, Any]:
         except (ValueError, RecursionError):
             return {}
     return mapping(value)
-
-
-def _failure(record: Mapping[str, Any], service: str, image_task_id: str) -> ImageTaskError:
-    reason, code = text(record.get("failMsg")) or "no reason given", text(record.get("failCode"))
-    facts: dict[str, Any] = {"service": service, "image_task_id": image_task_id, "code": code}
-    if code and code.lower() in CONTENT_POLICY_CODES:
-        return ContentPolicyError(f"The service refused it by its content policy: {reason}", **facts)
-    return ImageTaskFailedError(f"The service reports that the image task failed or was cancelled: {reason}", **facts)
