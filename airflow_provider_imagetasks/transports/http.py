@@ -11,8 +11,9 @@ import asyncio
 import ssl
 import time
 import traceback
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from http.cookiejar import DefaultCookiePolicy
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
@@ -39,24 +40,18 @@ class AnswerTooLargeError(Exception):
     """An answer is larger than any that a service has reason to send."""
 
 
-def _headers(account: Account, request: Request) -> dict[str, str]:
-    headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **request.headers}
-    if account.key:
-        headers["Authorization"] = f"Bearer {account.key}"
-    return headers
+def headers_of(account: Account, request: Request | None = None) -> dict[str, str]:
+    """Return the headers by which a service knows who asks, and those of the request."""
+    key = {"Authorization": f"Bearer {account.key}"} if account.key else {}
+    own = {"Accept": "application/json", **request.headers} if request else {}
+    return {"User-Agent": USER_AGENT, **own, **key}
 
 
-class Transport(ABC):
+class Transport(AbstractContextManager["Transport"]):
     """Runs flows on the calling thread. Use it as a context manager."""
 
     requests_made = 0
     """The number of requests that it has made so far."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    @abstractmethod
-    def __exit__(self, *exception: object) -> None: ...
 
     def run(self, flow: Flow[Result]) -> Result:
         """Drive ``flow`` to its end and return its result, or raise its error."""
@@ -86,14 +81,11 @@ class Transport(ABC):
         """
 
 
-class AsyncTransport(ABC):
+class AsyncTransport(AbstractAsyncContextManager["AsyncTransport"]):
     """Runs flows in the running event loop. Use it as an asynchronous context manager."""
 
     requests_made = 0
     """The number of requests that it has made so far."""
-
-    @abstractmethod
-    async def __aenter__(self) -> Self: ...
 
     @abstractmethod
     async def __aexit__(self, *exception: object) -> None: ...
@@ -158,7 +150,7 @@ class RequestsTransport(Transport):
                     (part.name, (part.file.name, part.file.content, part.file.media_type)) for part in request.parts
                 ],
                 params=request.parameters,
-                headers=_headers(self._account, request),
+                headers=headers_of(self._account, request),
                 proxies={"http": proxy, "https": proxy} if proxy else None,
                 timeout=(CONNECT_TIMEOUT, self._account.request_timeout),
                 allow_redirects=False,
@@ -207,7 +199,7 @@ class AiohttpTransport(AsyncTransport):
                 json=request.body if not request.parts else None,
                 data=_aiohttp_form(request) if request.parts else None,
                 params=request.parameters,
-                headers=_headers(self._account, request),
+                headers=headers_of(self._account, request),
                 proxy=self._proxies.of(url),
                 allow_redirects=False,
             ) as response:
@@ -282,12 +274,8 @@ def may_have_left(error: BaseException) -> bool:
     never_made = (
         *(urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError, ssl.SSLCertVerificationError),
         *(requests.ConnectTimeout, requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader),
-        *(
-            aiohttp.ClientConnectorError,
-            aiohttp.ClientHttpProxyError,
-            aiohttp.ConnectionTimeoutError,
-            aiohttp.InvalidURL,
-        ),
+        *(aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.ConnectionTimeoutError),
+        aiohttp.InvalidURL,
     )
     return not any(isinstance(cause, never_made) or _while_connecting(cause) for cause in _causes(error))
 
@@ -312,8 +300,6 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, (requests.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError)):
         connecting = isinstance(error, (requests.ConnectTimeout, aiohttp.ConnectionTimeoutError))
         return "it took too long to connect" if connecting else "the answer took too long"
-    root = next(
-        (cause for cause in reversed(_causes(error)) if isinstance(cause, OSError) and str(cause.strerror or "")), None
-    )
-    detail = getattr(root, "strerror", None) or type(error).__name__
+    details = (cause.strerror for cause in reversed(_causes(error)) if isinstance(cause, OSError) and cause.strerror)
+    detail = next(details, type(error).__name__)
     return f"{'the connection was cut' if may_have_left(error) else 'no connection'} ({detail})"

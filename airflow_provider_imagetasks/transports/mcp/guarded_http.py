@@ -15,7 +15,7 @@ import httpx2
 
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.transports.environment import Proxies, tls_context
-from airflow_provider_imagetasks.transports.http import CONNECT_TIMEOUT, LARGEST_ANSWER, USER_AGENT
+from airflow_provider_imagetasks.transports.http import CONNECT_TIMEOUT, LARGEST_ANSWER, headers_of
 from airflow_provider_imagetasks.transports.redaction import without_secrets
 
 FAILURE = "imagetasks"
@@ -35,14 +35,11 @@ def make_client(account: Account) -> httpx2.AsyncClient:
 
     :raises InvalidRequestError: the environment's proxy or the CA bundle cannot be used.
     """
-    headers = {"User-Agent": USER_AGENT}
-    if account.key:
-        headers["Authorization"] = f"Bearer {account.key}"
     inner = httpx2.AsyncHTTPTransport(
         verify=tls_context(account), proxy=Proxies(account).of(account.base_url), trust_env=False
     )
     return httpx2.AsyncClient(
-        headers=headers,
+        headers=headers_of(account),
         transport=GuardedHttp(account, inner),
         timeout=httpx2.Timeout(account.request_timeout, connect=CONNECT_TIMEOUT),
         trust_env=False,

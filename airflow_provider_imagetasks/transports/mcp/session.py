@@ -7,8 +7,8 @@ import contextvars
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mcp_types as types
@@ -133,7 +133,7 @@ class ToolServerSession:
 
     def _answer(
         self, call: ToolCall | ToolListing | None, text: str, *, is_error: bool = False, code: int | None = None
-    ) -> Answer:
+    ) -> ToolAnswer:
         """Return what the server said to a call, or to the opening of a session where there is none."""
         return ToolAnswer(
             content=without_secrets(text.encode("utf-8", "replace"), self._secrets),
@@ -145,15 +145,8 @@ class ToolServerSession:
         )
 
     def _http_answer(self, failure: Mapping[str, Any], call: ToolCall | None) -> Answer:
-        return ToolAnswer(
-            status=failure["status"],
-            headers=failure["headers"],
-            content=failure["content"].encode(),
-            at=time.time(),
-            server=self.server,
-            tool=call.tool if call else "initialize",
-            from_tool=False,
-        )
+        answer = self._answer(call, failure["content"])
+        return replace(answer, status=failure["status"], headers=failure["headers"], from_tool=False)
 
     def _no_response(
         self, reason: str, call: ToolCall | ToolListing | None = None, *, may_have_left: bool = False
@@ -209,31 +202,26 @@ class ToolServerSession:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[ClientSession]:
-        if self._process is not None:
-            streams: AbstractAsyncContextManager[Any] = self._process.started()
-            client = None
-        else:
-            client = await asyncio.to_thread(make_client, self._account)
-            streams = streamable_http_client(
-                self._account.base_url, http_client=client, max_sse_event_size=LARGEST_ANSWER
-            )
         info = types.Implementation(name="airflow-provider-imagetasks", version=__version__)
-        try:
-            async with streams as (receiving, sending), ClientSession(receiving, sending, client_info=info) as session:
-                yield session
-        finally:
-            if client is not None:
-                await client.aclose()
+        async with AsyncExitStack() as stack:
+            if self._process is not None:
+                streams: AbstractAsyncContextManager[Any] = self._process.started()
+            else:
+                client = await asyncio.to_thread(make_client, self._account)
+                stack.push_async_callback(client.aclose)
+                streams = streamable_http_client(
+                    self._account.base_url, http_client=client, max_sse_event_size=LARGEST_ANSWER
+                )
+            receiving, sending = await stack.enter_async_context(streams)
+            yield await stack.enter_async_context(ClientSession(receiving, sending, client_info=info))
 
     def _not_opened(self, error: BaseException) -> Exception:
         """Return what tells a caller why there is no session."""
         if isinstance(error, ImageTaskError):
             return error
         failure = _failure_of(error) if isinstance(error, MCPError) else None
-        if failure is not None and "status" in failure:
-            return _NotOpenedError(self._refused(failure))
         if failure is not None:
-            return _NotOpenedError(self._no_response(failure["reason"]))
+            return _NotOpenedError(self._refused(failure))
         if isinstance(error, TimeoutError):
             reason = f"no session within {self._account.request_timeout:g} s"
             return _NotOpenedError(self._none(reason) if self._process else self._no_response(reason))
@@ -249,6 +237,8 @@ class ToolServerSession:
 
     def _refused(self, failure: Mapping[str, Any]) -> Answer:
         """Return the answer to the opening of a session: whatever it was, no call has been made."""
+        if "status" not in failure:
+            return self._no_response(failure["reason"])
         if failure["status"] >= 500 or failure["status"] in (303, 408):
             return self._no_response(f"HTTP {failure['status']} when the session was to be opened")
         if 200 <= failure["status"] < 300:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Self
@@ -18,8 +20,6 @@ from airflow_provider_imagetasks.services.wire import Answer, Call, Request
 from airflow_provider_imagetasks.transports.http import AsyncTransport, Transport
 
 if TYPE_CHECKING:
-    from anyio.from_thread import BlockingPortal
-
     from airflow_provider_imagetasks.transports.mcp.session import ToolServerSession
 
 EXTRA = "airflow-provider-imagetasks[mcp]"
@@ -74,18 +74,16 @@ class ToolTransport(Transport):
     def __init__(self, account: Account) -> None:
         self._account = account
         self._open = ExitStack()
-        self._portal: BlockingPortal | None = None
-        self._transport: AsyncToolTransport | None = None
+        self._answer_there: Callable[[Call], Answer] | None = None
 
     def __enter__(self) -> Self:
         load_sessions()
         from anyio.from_thread import start_blocking_portal
 
         with ExitStack() as opening:
-            self._portal = opening.enter_context(start_blocking_portal())
-            self._transport = opening.enter_context(
-                self._portal.wrap_async_context_manager(AsyncToolTransport(self._account))
-            )
+            portal = opening.enter_context(start_blocking_portal())
+            transport = opening.enter_context(portal.wrap_async_context_manager(AsyncToolTransport(self._account)))
+            self._answer_there = partial(portal.call, transport._answer)
             self._open = opening.pop_all()
         return self
 
@@ -93,7 +91,7 @@ class ToolTransport(Transport):
         self._open.__exit__(*exception)  # type: ignore[arg-type]
 
     def _answer(self, call: Call) -> Answer:
-        if self._portal is None or self._transport is None:
+        if self._answer_there is None:
             raise RuntimeError("the transport is not open; use it in 'with'")
         self.requests_made += 1
-        return self._portal.call(self._transport._answer, call)
+        return self._answer_there(call)
