@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import TYPE_CHECKING
+from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import SplitResult, urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -13,9 +13,6 @@ from aiohttp.resolver import ThreadedResolver
 from airflow_provider_imagetasks.exceptions import UnsafeResultError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.transports.environment import Proxies
-
-if TYPE_CHECKING:
-    from ipaddress import IPv4Address, IPv6Address
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -28,17 +25,12 @@ class ForbiddenAddressError(OSError):
 def is_public(address: str) -> bool:
     """Whether an IP address is reachable for everybody: not private, loopback, link-local, metadata or reserved."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
-    return all(ip.is_global and not ip.is_multicast for ip in (parsed, *_embedded(parsed)))
-
-
-def _embedded(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
-    """Return the IPv4 addresses that an IPv6 address stands for."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return []
-    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64:
-        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return [ip for ip in found if ip is not None]
+    meant: list[IPv4Address | IPv6Address | None] = [parsed]
+    if isinstance(parsed, IPv6Address):
+        # It may stand for IPv4 addresses, which then count as well.
+        meant += [parsed.ipv4_mapped, parsed.sixtofour, *(parsed.teredo or ())]
+        meant += [IPv4Address(int(parsed) & 0xFFFFFFFF)] if parsed in _NAT64 else []
+    return all(ip.is_global and not ip.is_multicast for ip in meant if ip is not None)
 
 
 class ResultAddresses:

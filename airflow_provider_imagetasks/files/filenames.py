@@ -44,11 +44,6 @@ def check_filename(pattern: str, more: tuple[str, ...] = ()) -> None:
         )
 
 
-def holds_id(pattern: str) -> bool:
-    """Whether names of this pattern tell image tasks apart, so that an existing file is the same picture."""
-    return holds(pattern, "image_task_id")
-
-
 def holds(pattern: str, placeholder: str) -> bool:
     """Whether a pattern has a placeholder."""
     return any(name == placeholder for _, name, _, _ in Formatter().parse(pattern))

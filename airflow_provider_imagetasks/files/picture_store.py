@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, UnsafeResultError
-from airflow_provider_imagetasks.files.filenames import check_filename, file_name, holds_id
+from airflow_provider_imagetasks.files.filenames import check_filename, file_name, holds
 from airflow_provider_imagetasks.files.object_storage import fetch_those_there, is_missing, put_in_place, uri_of
 from airflow_provider_imagetasks.files.pictures import EXTENSIONS, Picture, UnusablePictureError, inspect_picture
 from airflow_provider_imagetasks.files.shared_folder import fetch_shared
@@ -111,6 +111,14 @@ class _Wanted:
     filename: str
     may_be_there: bool
 
+    def name(self, extension: str) -> str:
+        return file_name(self.filename, image_task_id=self.task.id, index=self.image.index, extension=extension)
+
+    def file(self, path: ObjectStoragePath, picture: Picture, *, fetched: bool) -> DownloadedFile:
+        return DownloadedFile(
+            uri=uri_of(path), image_task_id=self.task.id, index=self.image.index, picture=picture, fetched=fetched
+        )
+
 
 class PictureStore:
     """Brings pictures into one folder. Network on the event loop; decoding and storage in threads.
@@ -159,7 +167,8 @@ class PictureStore:
         :param filename: name pattern, checked; where it holds the id, an intact file of that name is not fetched again.
         :param may_be_there: False spares the look for such files.
         """
-        look = may_be_there and holds_id(filename) and not (self._overwrite or self._is_new)
+        # Names that hold the id tell image tasks apart, so that an existing file is the same picture.
+        look = may_be_there and holds(filename, "image_task_id") and not (self._overwrite or self._is_new)
         wanted = [_Wanted(task, image, filename, look) for image in task.images]
         if len(wanted) == 1:
             return [await self._one(wanted[0])]
@@ -169,7 +178,7 @@ class PictureStore:
         task, image = wanted.task, wanted.image
         local = Path(self._scratch.name) / str(next(self._numbers))
         async with self._slots:
-            content: bytes | Path | None = local
+            content: bytes | Path = local
             try:
                 if wanted.may_be_there:
                     kept = await self._in_thread(self._already_there, wanted, local)
@@ -190,12 +199,12 @@ class PictureStore:
                 if content is local:
                     await self._in_thread(local.unlink, True)
 
-    async def _fetched(self, image: GeneratedImage, local: Path) -> bytes | Path | None:
+    async def _fetched(self, image: GeneratedImage, local: Path) -> bytes | Path:
         if image.path:
             await self._in_thread(fetch_shared, image.path, local, self._account)
             return local
         if not image.url:
-            return None
+            return await self._in_thread(_inline, image)
         async with self._fetches:
             return await self._fetcher.fetch(image.url, local)
 
@@ -203,48 +212,33 @@ class PictureStore:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
 
     def _already_there(self, wanted: _Wanted, local: Path) -> DownloadedFile | None:
-        names = dict.fromkeys(_name(wanted, extension) for extension in EXTENSIONS)
+        names = dict.fromkeys(map(wanted.name, EXTENSIONS))
         for name in fetch_those_there(self._folder, names, local):
             try:
                 picture = inspect_picture(local, decode=False)
             except UnusablePictureError:
                 continue
-            if name == _name(wanted, picture.extension):
-                return _file(wanted, self._folder / name, picture, fetched=False)
+            if name == wanted.name(picture.extension):
+                return wanted.file(self._folder / name, picture, fetched=False)
         return None
 
-    def _store(self, wanted: _Wanted, fetched: bytes | Path | None) -> DownloadedFile:
-        image = wanted.image
-        content = self._inline(image) if fetched is None else fetched
+    def _store(self, wanted: _Wanted, content: bytes | Path) -> DownloadedFile:
         try:
             with self._decoders:
                 picture = inspect_picture(content, decode=False)
         except UnusablePictureError as error:
             error_class = DownloadError if error.damaged else UnsafeResultError
-            raise error_class(f"Picture {image.index} is not what may be stored: {error}") from error
-        path = self._folder / _name(wanted, picture.extension)
+            raise error_class(f"Picture {wanted.image.index} is not what may be stored: {error}") from error
+        path = self._folder / wanted.name(picture.extension)
         put_in_place(content, path)
         metrics.stored(wanted.task.service, picture.bytes)
-        return _file(wanted, path, picture, fetched=True)
-
-    def _inline(self, image: GeneratedImage) -> bytes:
-        if image.data is None:
-            raise UnsafeResultError(f"Picture {image.index} has neither an address nor a content")
-        try:
-            return image.content()
-        except ValueError as error:
-            raise UnsafeResultError(f"Picture {image.index} of the record cannot be read: {error}") from error
+        return wanted.file(path, picture, fetched=True)
 
 
-def _name(wanted: _Wanted, extension: str) -> str:
-    return file_name(wanted.filename, image_task_id=wanted.task.id, index=wanted.image.index, extension=extension)
-
-
-def _file(wanted: _Wanted, path: ObjectStoragePath, picture: Picture, *, fetched: bool) -> DownloadedFile:
-    return DownloadedFile(
-        uri=uri_of(path),
-        image_task_id=wanted.task.id,
-        index=wanted.image.index,
-        picture=picture,
-        fetched=fetched,
-    )
+def _inline(image: GeneratedImage) -> bytes:
+    if image.data is None:
+        raise UnsafeResultError(f"Picture {image.index} has neither an address nor a content")
+    try:
+        return image.content()
+    except ValueError as error:
+        raise UnsafeResultError(f"Picture {image.index} of the record cannot be read: {error}") from error

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, ImageTaskTimeoutError
 
-_final_classes: dict[type[ImageTaskError], type[ImageTaskError]] = {}
 
-
+@cache
 def _final_class(error_class: type[ImageTaskError]) -> type[ImageTaskError]:
     """Return a class that is the given one and also the one by which Airflow knows not to retry."""
-    if error_class not in _final_classes:
-        airflow_class = AirflowSensorTimeout if issubclass(error_class, ImageTaskTimeoutError) else AirflowFailException
-        bases = (error_class, airflow_class)
-        _final_classes[error_class] = type(error_class.__name__, bases, {"__doc__": error_class.__doc__})
-    return _final_classes[error_class]
+    airflow_class = AirflowSensorTimeout if issubclass(error_class, ImageTaskTimeoutError) else AirflowFailException
+    return type(error_class.__name__, (error_class, airflow_class), {"__doc__": error_class.__doc__})
 
 
 def for_airflow(error: ImageTaskError) -> ImageTaskError:
@@ -29,7 +26,7 @@ def for_airflow(error: ImageTaskError) -> ImageTaskError:
     """
     if error.retryable or isinstance(error, (AirflowFailException, AirflowSensorTimeout)):
         return error
-    final_class = _final_class(type(error))
+    final_class = _final_class(type(error))  # type: ignore[arg-type]
     final = final_class.__new__(final_class)
     final.__dict__.update(error.__dict__)
     final.args = error.args

@@ -243,7 +243,7 @@ class ImageTaskHook(BaseHook):
         :raises ImageTaskTimeoutError: it is not finished in time; it goes on at the service.
         :raises ImageTaskError: why it failed.
         """
-        watch = self._watch(self.account, image_task_id, timeout, poll_interval)
+        watch = self._watch(image_task_id, timeout, poll_interval)
         pace = pace_of(self.account, self.service)
 
         def wait_and_read(service: Service) -> Flow[ImageTask]:
@@ -256,7 +256,7 @@ class ImageTaskHook(BaseHook):
                     raise
                 return service.not_asked(image_task_id)
 
-        return self._outcome(self._read(wait_and_read), self.service)
+        return self._outcome(self._read(wait_and_read))
 
     def download(
         self, task: ImageTask, output_path: str, *, filename: str = DEFAULT_FILENAME, overwrite: bool = False
@@ -291,11 +291,11 @@ class ImageTaskHook(BaseHook):
         self, image_task_id: str, *, timeout: float = 3600, poll_interval: float | None = None
     ) -> ImageTask:
         """Do what :meth:`wait` does, on an event loop; waits there for one connection share their requests."""
-        account = self._account = await aread_connection(self.conn_id)
+        self._account = await aread_connection(self.conn_id)
         self.require_lasting_server()
-        watch = self._watch(account, image_task_id, timeout, poll_interval)
+        watch = self._watch(image_task_id, timeout, poll_interval)
         await self.poller().wait(watch, first_pause=0, log=WaitLog(self.log))
-        return self._outcome(await self.aget_task(image_task_id), get_service(account.service))
+        return self._outcome(await self.aget_task(image_task_id))
 
     def poller(self) -> StatusPoller:
         """Return the status poller that all waits of the connection share in the running event loop."""
@@ -312,25 +312,24 @@ class ImageTaskHook(BaseHook):
     async def _arun(self, flow_of: Callable[[Service, Pace], Flow[Result]]) -> Result:
         account = self._account = await aread_connection(self.conn_id)
         self.require_lasting_server()
-        service = get_service(account.service)
         async with open_async_transport(account) as transport:
             try:
-                return await transport.run(flow_of(service, pace_of(account, service)))
+                return await transport.run(flow_of(self.service, pace_of(account, self.service)))
             finally:
-                metrics.polled(service.name, transport.requests_made)
+                metrics.polled(account.service, transport.requests_made)
 
-    def _watch(self, account: Account, image_task_id: str, timeout: float, poll_interval: float | None) -> Watch:
+    def _watch(self, image_task_id: str, timeout: float, poll_interval: float | None) -> Watch:
         now = time.time()
         return Watch(
             image_task_ids=(image_task_id,),
             trace_id=None,
             asked_at=now,
             deadline=now + timeout,
-            poll_interval=poll_interval or account.poll_interval or get_service(account.service).poll_interval,
+            poll_interval=poll_interval or self.account.poll_interval or self.service.poll_interval,
         )
 
-    def _outcome(self, task: ImageTask, service: Service) -> ImageTask:
-        error = failure(task, service=service, conn_id=self.conn_id)
+    def _outcome(self, task: ImageTask) -> ImageTask:
+        error = failure(task, service=self.service, conn_id=self.conn_id)
         metrics.ended(task, error)
         if error is not None:
             raise error
