@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from airflow.models.dagrun import DagRun
@@ -28,6 +28,9 @@ _RESULT_SHAPES = ('%"image_task_id"%', '%"image_count_requested"%', '%"manifest"
 MOST_RESULTS = 20_000
 _GROUP = 200
 _INSTANCE_COLUMNS = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
+_RUNS: Any = select(DagRun.id, DagRun.dag_id, DagRun.run_id, DagRun.state)
+_XCOM_COLUMNS = ("dag_run_id", "dag_id", "run_id", "task_id", "map_index", "key", "value", "timestamp")
+_XCOMS: Any = select(*(getattr(XComModel, name) for name in _XCOM_COLUMNS))
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,8 @@ Position = tuple[datetime, int, str, int]
 """Where a page ends: timestamp, run key, task id, map index."""
 
 
-@contextmanager
-def reading() -> Iterator[Session]:
-    """Yield a session of its own, which is closed after the block."""
-    with create_session(scoped=False) as session:
-        yield session
+reading = partial(create_session, scoped=False)
+"""Makes a session of one's own, which is closed after the block."""
 
 
 def newest_submissions(
@@ -94,9 +94,8 @@ def newest_submissions(
 
     :param before: the last one of the page before.
     """
-    xcom = XComModel
-    wanted = _xcoms().where(xcom.key.in_(SUBMISSION_KEYS), xcom.dag_id.in_(sorted(dag_ids)), xcom.timestamp >= since)
-    order = (xcom.timestamp, xcom.dag_run_id, xcom.task_id, xcom.map_index)
+    wanted = _submissions(XComModel.dag_id.in_(sorted(dag_ids)), XComModel.timestamp >= since)
+    order = (XComModel.timestamp, XComModel.dag_run_id, XComModel.task_id, XComModel.map_index)
     if before is not None:
         wanted = wanted.where(_comes_before(order, before))
     return _read(session, wanted.order_by(*(column.desc() for column in order)).limit(most))
@@ -107,19 +106,17 @@ def submissions_of_run(session: Session, run_key: int, *, after: tuple[str, int]
 
     :param after: the last one of the page before.
     """
-    xcom = XComModel
-    wanted = _xcoms().where(xcom.dag_run_id == run_key, xcom.key.in_(SUBMISSION_KEYS))
+    task_id, map_index = XComModel.task_id, XComModel.map_index
+    wanted = _submissions(XComModel.dag_run_id == run_key)
     if after is not None:
-        task_id, map_index = after
-        wanted = wanted.where(or_(xcom.task_id > task_id, and_(xcom.task_id == task_id, xcom.map_index > map_index)))
-    return _read(session, wanted.order_by(xcom.task_id, xcom.map_index).limit(most))
+        wanted = wanted.where(or_(task_id > after[0], and_(task_id == after[0], map_index > after[1])))
+    return _read(session, wanted.order_by(task_id, map_index).limit(most))
 
 
 def submissions_of_task(session: Session, run_key: int, task_id: str, map_index: int) -> list[XCom]:
     """Return what one task instance asked for."""
-    xcom = XComModel
-    wanted = _xcoms().where(xcom.dag_run_id == run_key, xcom.key.in_(SUBMISSION_KEYS))
-    return _read(session, wanted.where(xcom.task_id == task_id, xcom.map_index == map_index))
+    own = (XComModel.dag_run_id == run_key, XComModel.task_id == task_id, XComModel.map_index == map_index)
+    return _read(session, _submissions(*own))
 
 
 def results_of_runs(
@@ -137,7 +134,7 @@ def results_of_runs(
     )
     found: list[XCom] = []
     for group in _groups(sorted(set(run_keys))):
-        wanted = _xcoms().where(xcom.dag_run_id.in_(group), is_ours).limit(MOST_RESULTS - len(found))
+        wanted = _XCOMS.where(xcom.dag_run_id.in_(group), is_ours).limit(MOST_RESULTS - len(found))
         if map_indexes is not None:
             wanted = wanted.where(xcom.map_index.in_(sorted(map_indexes)))
         found += _read(session, wanted)
@@ -147,20 +144,19 @@ def results_of_runs(
 def runs(session: Session, run_keys: Iterable[int]) -> dict[int, Run]:
     """Return runs by their primary key."""
     groups = _groups(sorted(set(run_keys)))
-    found = (row for group in groups for row in session.execute(_run_columns().where(DagRun.id.in_(group))))
+    found = (row for group in groups for row in session.execute(_RUNS.where(DagRun.id.in_(group))))
     return {row[0]: _run(row) for row in found}
 
 
 def run_of(session: Session, dag_id: str, run_id: str) -> Run | None:
     """Return one run."""
-    row = session.execute(_run_columns().where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
+    row = session.execute(_RUNS.where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).first()
     return _run(row) if row else None
 
 
 def dags_with_image_tasks(session: Session, since: datetime) -> set[str]:
     """Return the ids of the Dags in which something was asked for since then."""
-    xcom = XComModel
-    wanted = select(xcom.dag_id).where(xcom.key.in_(SUBMISSION_KEYS), xcom.timestamp >= since).distinct()
+    wanted = _submissions(XComModel.timestamp >= since).with_only_columns(XComModel.dag_id).distinct()
     return set(session.scalars(wanted))
 
 
@@ -213,17 +209,12 @@ def _word(state: Any) -> Any:
     return getattr(state, "value", state)
 
 
-def _run_columns() -> Any:
-    return select(DagRun.id, DagRun.dag_id, DagRun.run_id, DagRun.state)
-
-
 def _run(row: Sequence[Any]) -> Run:
     return Run(row[0], row[1], row[2], str(_word(row[3])))
 
 
-def _xcoms() -> Any:
-    names = ("dag_run_id", "dag_id", "run_id", "task_id", "map_index", "key", "value", "timestamp")
-    return select(*(getattr(XComModel, name) for name in names))
+def _submissions(*conditions: Any) -> Any:
+    return _XCOMS.where(XComModel.key.in_(SUBMISSION_KEYS), *conditions)
 
 
 def _read(session: Session, wanted: Any) -> list[XCom]:

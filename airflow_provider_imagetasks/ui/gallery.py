@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -242,10 +243,8 @@ def _parts(cursor: str | None) -> Any:
 def _newest_position(cursor: str | None) -> records.Position | None:
     match _parts(cursor):
         case [str() as moment, int() as run_key, str() as task_id, int() as map_index]:
-            try:
+            with suppress(ValueError):
                 return datetime.fromisoformat(moment), run_key, task_id, map_index
-            except ValueError:
-                return None
     return None
 
 

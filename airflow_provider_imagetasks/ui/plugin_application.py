@@ -25,13 +25,7 @@ from airflow_provider_imagetasks.ui.thumbnails import Thumbnails, usual_folder
 RUN = "/api/dags/{dag_id}/runs/{run_id}"
 TASK = RUN + "/tasks/{task_id}/{map_index}"
 _log = logging.getLogger(__name__)
-
-
-def _filter(state: str | None = None, service: str | None = None) -> Filter:
-    return Filter(state=state, service=service)
-
-
-Wanted = Annotated[Filter, Depends(_filter)]
+Wanted = Annotated[Filter, Depends()]
 """The cards that the query of the request asks for."""
 
 

@@ -18,6 +18,7 @@ from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from airflow_provider_imagetasks.services.fields import mapping
 from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace
 from airflow_provider_imagetasks.ui.airflow_records import awaited_ids, decoded
 
@@ -59,18 +60,10 @@ def resume_waiting(session: Session, place: CallbackPlace, only: str | None, *, 
 
 
 def _submitted(session: Session, place: CallbackPlace) -> Mapping[str, Any]:
-    xcom = XComModel
-    value = session.scalar(
-        select(xcom.value).where(
-            xcom.dag_id == place.dag_id,
-            xcom.run_id == place.run_id,
-            xcom.task_id == place.task_id,
-            xcom.map_index == place.map_index,
-            xcom.key == "image_task",
-        )
+    wanted = select(XComModel.value).filter_by(
+        dag_id=place.dag_id, run_id=place.run_id, task_id=place.task_id, map_index=place.map_index, key="image_task"
     )
-    submitted = decoded(value)
-    return submitted if isinstance(submitted, Mapping) else {}
+    return mapping(decoded(session.scalar(wanted)))
 
 
 def _deferred(session: Session, place: CallbackPlace, *, in_group: bool) -> list[tuple[TaskInstance, Trigger]]:
