@@ -82,21 +82,12 @@ class ConnectionFields:
     def names(self, key: str) -> tuple[str, ...]:
         """Return host names in lower case, from a list or separated by commas."""
         value = self._value(key)
-        if value is None:
-            return ()
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-            raise self._wrong(key, "a list of host names")
+        parts = self._texts(key, value.split(",") if isinstance(value, str) else value, "a list of host names")
         return tuple(part.strip().lower() for part in parts if part.strip())
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Return a list of texts, also from a JSON text."""
-        value = self._parsed(key)
-        if value is None:
-            return ()
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self._wrong(key, "a list of texts")
-        return tuple(value)
+        return self._texts(key, self._parsed(key), "a list of texts")
 
     def pairs(self, key: str) -> tuple[tuple[str, str], ...]:
         """Return the fields of an object of texts, by name, also from a JSON text."""
@@ -121,6 +112,11 @@ class ConnectionFields:
         if not all(name.startswith("/") and folder.startswith("/") for name, folder in pairs):
             raise self._wrong(key, "an object of absolute paths: the server's folder, and where workers find it")
         return tuple((name.rstrip("/"), folder.rstrip("/")) for name, folder in pairs)
+
+    def _texts(self, key: str, value: Any, wanted: str) -> tuple[str, ...]:
+        if value is not None and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+            raise self._wrong(key, wanted)
+        return tuple(value or ())
 
     def _parsed(self, key: str) -> Any:
         """Return a value that a form delivers as JSON in a text."""

@@ -244,9 +244,7 @@ def _response(account: Account, status: int, headers: Mapping[str, str], content
 def _aiohttp_form(request: Request) -> aiohttp.FormData:
     import aiohttp
 
-    form = aiohttp.FormData(default_to_multipart=True)
-    for name, value in request.form.items():
-        form.add_field(name, value)
+    form = aiohttp.FormData(request.form, default_to_multipart=True)
     for part in request.parts:
         form.add_field(part.name, part.file.content, filename=part.file.name, content_type=part.file.media_type)
     return form
