@@ -7,7 +7,7 @@ import socket
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import SplitResult, urlsplit
 
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from airflow_provider_imagetasks.exceptions import UnsafeResultError
@@ -78,15 +78,15 @@ class ResultAddresses:
         return self._account.allow_private_hosts or (host.lower(), port) == self._own or is_public(address)
 
 
-class GuardedResolver(AbstractResolver):
+class GuardedResolver(ThreadedResolver):
     """Looks up host names, and refuses those of which any address is forbidden.
 
     The connection is then made to what was checked, without another look-up in between.
     """
 
     def __init__(self, addresses: ResultAddresses) -> None:
+        super().__init__()
         self._addresses = addresses
-        self._resolver = ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -95,15 +95,11 @@ class GuardedResolver(AbstractResolver):
 
         :raises ForbiddenAddressError: one of them may not be connected to.
         """
-        found = await self._resolver.resolve(host, port, family)
+        found = await super().resolve(host, port, family)
         for entry in found:
             if not self._addresses.allows(host, port, entry["host"]):
                 raise ForbiddenAddressError(_forbidden(host, entry["host"]))
         return found
-
-    async def close(self) -> None:
-        """Release the resolver."""
-        await self._resolver.close()
 
 
 def _endpoint(parts: SplitResult) -> tuple[str, int]:

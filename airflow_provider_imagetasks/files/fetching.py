@@ -35,7 +35,7 @@ class Fetcher:
         self._account = account
         self._proxies = Proxies(account)
         self._addresses = ResultAddresses(account, self._proxies)
-        self._session: aiohttp.ClientSession | None = None
+        self._session: aiohttp.ClientSession
 
     async def __aenter__(self) -> Fetcher:
         context = await asyncio.to_thread(tls_context, self._account)
@@ -53,8 +53,7 @@ class Fetcher:
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._session.close()
 
     async def fetch(self, url: str, scratch: Path) -> bytes | Path:
         """Return what ``url`` holds, after up to four attempts where the way to it fails.
@@ -73,8 +72,6 @@ class Fetcher:
         raise AssertionError("the last attempt returns or raises")
 
     async def _fetch_once(self, url: str, scratch: Path) -> bytes | Path:
-        if self._session is None:
-            raise RuntimeError("the fetcher is not open; use it in 'async with'")
         for _ in range(MOST_REDIRECTS + 1):
             self._addresses.check(url)
             try:

@@ -49,16 +49,9 @@ class DownloadedFile:
 
     def as_xcom(self) -> dict[str, Any]:
         """Return ``{uri, sha256, bytes, width, height, media_type, image_task_id, index}``."""
-        return {
-            "uri": self.uri,
-            "sha256": self.picture.sha256,
-            "bytes": self.picture.bytes,
-            "width": self.picture.width,
-            "height": self.picture.height,
-            "media_type": self.picture.media_type,
-            "image_task_id": self.image_task_id,
-            "index": self.index,
-        }
+        names = ("sha256", "bytes", "width", "height", "media_type")
+        about_picture = {name: getattr(self.picture, name) for name in names}
+        return {"uri": self.uri, **about_picture, "image_task_id": self.image_task_id, "index": self.index}
 
 
 def download_images(

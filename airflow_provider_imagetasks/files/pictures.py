@@ -7,7 +7,10 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 LARGEST_BYTES = 200 * 1024 * 1024
 """Results above this are not fetched to their end."""
@@ -53,22 +56,8 @@ class Picture:
     has_alpha: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class PeekedPicture:
-    """The header of a picture.
-
-    :param format: Pillow's name of the kind.
-    :param width: in pixels, as ``height``.
-    """
-
-    format: str
-    media_type: str
-    width: int
-    height: int
-
-
-def peek_picture(file: IO[bytes]) -> PeekedPicture:
-    """Read the header of an open file and return what it says; nothing is decoded.
+def peek_picture(file: IO[bytes]) -> ImageFile:
+    """Read the header of an open file and return the picture that it tells of; nothing is decoded.
 
     :raises UnusablePictureError: it is not a raster picture of a known kind, or has too many pixels.
     """
@@ -83,8 +72,12 @@ def peek_picture(file: IO[bytes]) -> PeekedPicture:
     width, height = image.size
     if width * height > LARGEST_PIXELS:
         raise UnusablePictureError(f"it has {width} x {height} pixels, more than {LARGEST_PIXELS:,}")
-    kind = image.format or ""
-    return PeekedPicture(format=kind, media_type=_KINDS[kind][1], width=width, height=height)
+    return image
+
+
+def media_type_of(image: ImageFile) -> str:
+    """Return the media type of a picture that was peeked at."""
+    return _KINDS[image.format or ""][1]
 
 
 def inspect_picture(content: bytes | Path, *, decode: bool = True) -> Picture:
@@ -118,9 +111,11 @@ def inspect_picture(content: bytes | Path, *, decode: bool = True) -> Picture:
             raise
         except (OSError, SyntaxError, ValueError) as error:
             raise UnusablePictureError(f"it is a damaged picture, or was cut off ({error})", damaged=True) from error
+    with _opened(content) as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     extension, media_type = _KINDS[kind]
     return Picture(
-        sha256=_sha256(content),
+        sha256=sha256,
         bytes=len(content) if isinstance(content, bytes) else content.stat().st_size,
         width=width,
         height=height,
@@ -130,15 +125,8 @@ def inspect_picture(content: bytes | Path, *, decode: bool = True) -> Picture:
     )
 
 
-def _opened(content: bytes | Path) -> BinaryIO:
+def _opened(content: bytes | Path) -> io.BytesIO | io.BufferedReader:
     return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
-
-
-def _sha256(content: bytes | Path) -> str:
-    if isinstance(content, bytes):
-        return hashlib.sha256(content).hexdigest()
-    with content.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _beginning(content: bytes | Path) -> str:

@@ -45,24 +45,22 @@ def collect_results(xcoms: Iterable[XCom]) -> Results:
     """Sort what sensors, downloads and batches pushed by the image tasks that it is about."""
     results = Results()
     for xcom in xcoms:
-        value, batch = xcom.value, results.batches.get(xcom.place, {})
+        told = mapping(xcom.value)
         ids: list[Any] = []
-        if xcom.key == "progress":
-            if isinstance(value, Mapping):
-                results.batches[xcom.place] = {**batch, "progress": value}
-        elif xcom.key == "image_task_failures":
-            for failure in _mappings(value):
+        if xcom.key == "image_task_failures":
+            for failure in _mappings(xcom.value):
                 ids.append(failure.get("id"))
                 results.failures[xcom.run_key, _text(failure.get("id")) or ""] = failure
-        elif isinstance(value, Mapping) and "manifest" in value:
-            results.batches[xcom.place] = {**batch, "summary": value}
-        elif isinstance(value, Mapping) and "files" in value:
-            for file in _mappings(value["files"]):
+        elif xcom.key == "progress" or "manifest" in told:
+            name = "progress" if xcom.key == "progress" else "summary"
+            results.batches.setdefault(xcom.place, {})[name] = told
+        elif "files" in told:
+            for file in _mappings(told["files"]):
                 if image_task_id := _text(file.get("image_task_id")):
                     ids.append(image_task_id)
                     results.files.setdefault((xcom.run_key, image_task_id), []).append(file)
         else:
-            for record in _mappings([value] if isinstance(value, Mapping) else value):
+            for record in _mappings([told] if told else xcom.value):
                 if "service" in record and _text(record.get("id")):
                     ids.append(record["id"])
                     results.records[xcom.run_key, record["id"]] = record
@@ -125,11 +123,13 @@ def batch_card(
     if summary is not None:
         done = {name: _whole(summary.get(name)) or 0 for name in ("total", "succeeded", "failed")}
         counts |= {**done, "submitted": done["total"], "running": 0}
+    is_over = summary is not None or task_state == "success"
+    state = "failed" if task_state in ("failed", "upstream_failed") else "stored" if is_over else "waiting"
     return {
         **_place(submission),
         **_facts(told),
         "kind": "batch",
-        "state": _batch_state(task_state, is_over=summary is not None),
+        "state": state,
         "counts": counts,
         "updated_at": _text(progress.get("updated_at")),
         "usage": _plain(summary.get("usage")) if summary else None,
@@ -152,12 +152,6 @@ def row_card(submission: XCom, row: Mapping[str, Any], picture: PictureOf) -> di
         "cost": _number(row.get("cost")),
         "pictures": [picture(submission.dag_id, file) for file in files],
     }
-
-
-def _batch_state(task_state: str | None, *, is_over: bool) -> str:
-    if task_state in ("failed", "upstream_failed"):
-        return "failed"
-    return "stored" if is_over or task_state == "success" else "waiting"
 
 
 def _place(xcom: XCom) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from itsdangerous import BadSignature, URLSafeSerializer
 
-from airflow_provider_imagetasks.files.pictures import UnusablePictureError, peek_picture
+from airflow_provider_imagetasks.files.pictures import UnusablePictureError, media_type_of, peek_picture
 from airflow_provider_imagetasks.ui.permissions import MayReadDag
 from airflow_provider_imagetasks.ui.roots import Location, locate
 from airflow_provider_imagetasks.ui.stored_files import OutOfReachError, opened
@@ -97,7 +97,7 @@ def picture_routes(roots: Sequence[Location], links: PictureLinks, thumbnails: T
             file, size = stack.enter_context(opened(location))
             if size > LARGEST_FILE:
                 raise UnusablePictureError(f"it has {size:,} bytes, more than {LARGEST_FILE:,}")
-            peeked = peek_picture(file)
+            media_type = media_type_of(peek_picture(file))
             file.seek(0)
             open_file = stack.pop_all()
 
@@ -112,7 +112,7 @@ def picture_routes(roots: Sequence[Location], links: PictureLinks, thumbnails: T
             "Content-Length": str(size),
             "Content-Disposition": f'{disposition}; filename="{_plain_name(location)}"',
         }
-        return StreamingResponse(pieces(), media_type=peeked.media_type, headers=headers)
+        return StreamingResponse(pieces(), media_type=media_type, headers=headers)
 
     return router
 

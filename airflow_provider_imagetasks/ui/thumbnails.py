@@ -92,19 +92,17 @@ class Thumbnails:
         with opened(location) as (file, size):
             if size > LARGEST_FILE:
                 raise UnusablePictureError(f"it has {size:,} bytes, more than {LARGEST_FILE:,}")
-            peeked = peek_picture(file)
-            pixels = peeked.width * peeked.height
+            image = peek_picture(file)
+            pixels = image.width * image.height
             if pixels > self._budget.pixels:
                 raise UnusablePictureError(f"it has {pixels:,} pixels, more than {self._budget.pixels:,}")
-            file.seek(0)
             with self._budget.taking(pixels):
                 try:
-                    with Image.open(file, formats=[peeked.format]) as image:
-                        image.draft("RGB", (EDGE, EDGE))
-                        image.thumbnail((EDGE, EDGE))
-                        upright = ImageOps.exif_transpose(image)
-                        mode = "RGBA" if upright.has_transparency_data else "RGB"
-                        upright.convert(mode).save(draft, "WEBP", quality=80, method=0)
+                    image.draft("RGB", (EDGE, EDGE))
+                    image.thumbnail((EDGE, EDGE))
+                    upright = ImageOps.exif_transpose(image)
+                    mode = "RGBA" if upright.has_transparency_data else "RGB"
+                    upright.convert(mode).save(draft, "WEBP", quality=80, method=0)
                     draft.replace(path)
                 except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                     raise UnusablePictureError(f"it is a damaged picture ({error})", damaged=True) from error
