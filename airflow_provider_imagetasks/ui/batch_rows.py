@@ -5,26 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_imagetasks.ui.roots import Location, locate
-from airflow_provider_imagetasks.ui.stored_files import names_in, opened
+from airflow_provider_imagetasks.ui.stored_files import OutOfReachError, names_in, opened
 
 PAGE_BYTES = 1024 * 1024
 LONGEST_ROW = 256 * 1024
 _CURSOR = re.compile(r"(\d{1,9})\.(\d{1,15})")
-
-
-@dataclass(frozen=True)
-class RowPage:
-    """Some rows of a batch.
-
-    :param next: where the next page begins; None after the last row that is there now.
-    """
-
-    rows: list[Mapping[str, Any]]
-    next: str | None
 
 
 def read_rows(
@@ -34,17 +23,15 @@ def read_rows(
     *,
     cursor: str | None,
     most: int,
-) -> RowPage | None:
-    """Return rows that have come to their end; None where no gallery root allows to read them.
+) -> tuple[list[Mapping[str, Any]], str | None]:
+    """Return a page of rows that have come to their end, and where the next begins; None after the last one there now.
 
     :param batch: the XCom ``image_batch``.
     :param summary: the batch's result, once there is one; it names the manifest.
-    :param cursor: ``next`` of the page before.
-    :raises OutOfReachError: the storage does not answer, or the manifest is gone.
+    :param cursor: where the page before said that this one begins.
+    :raises OutOfReachError: no gallery root allows to read them, the storage does not answer, or the manifest is gone.
     """
     files = _files(batch, summary, roots)
-    if files is None:
-        return None
     match = _CURSOR.fullmatch(cursor or "")
     number, offset = (int(match[1]), int(match[2])) if match else (0, 0)
     rows: list[Mapping[str, Any]] = []
@@ -52,25 +39,22 @@ def read_rows(
         found, offset, is_end = _lines(files[number], offset, most - len(rows))
         rows += found
         if not is_end:
-            return RowPage(rows, f"{number}.{offset}")
+            return rows, f"{number}.{offset}"
         number, offset = number + 1, 0
-    return RowPage(rows, f"{number}.{offset}" if number < len(files) else None)
+    return rows, f"{number}.{offset}" if number < len(files) else None
 
 
-def _files(
-    batch: Mapping[str, Any], summary: Mapping[str, Any] | None, roots: Sequence[Location]
-) -> list[Location] | None:
+def _files(batch: Mapping[str, Any], summary: Mapping[str, Any] | None, roots: Sequence[Location]) -> list[Location]:
+    uri = batch.get("folder") if summary is None else summary.get("manifest")
+    place = locate(uri.rstrip("/"), roots) if isinstance(uri, str) else None
+    if place is None:
+        raise OutOfReachError("outside")
     if summary is not None:
-        manifest = locate(summary.get("manifest"), roots)
-        return [manifest] if manifest else None
-    uri = batch.get("folder")
-    folder = locate(uri.rstrip("/"), roots) if isinstance(uri, str) else None
-    if folder is None:
-        return None
+        return [place]
     generation = batch.get("generation")
     segment = re.compile(rf"outcomes-{generation if isinstance(generation, int) else '[0-9]+'}-([0-9]+)\.jsonl")
-    numbered = [(int(match[1]), name) for name in names_in(folder) if (match := segment.fullmatch(name))]
-    return [replace(folder, path=f"{folder.path}/{name}") for _, name in sorted(numbered)]
+    numbered = [(int(match[1]), name) for name in names_in(place) if (match := segment.fullmatch(name))]
+    return [replace(place, path=f"{place.path}/{name}") for _, name in sorted(numbered)]
 
 
 def _lines(file: Location, offset: int, most: int) -> tuple[list[Mapping[str, Any]], int, bool]:

@@ -117,16 +117,12 @@ class Gallery:
         reach, position = "ok", cursor
         try:
             for _ in range(_MOST_READ // PAGE):
-                page = self._rows(batch, results, position, PAGE)
-                if page is None:
-                    reach, position = "outside", None
-                    break
-                rows, position = page
+                rows, position = self._rows(batch, results, position, PAGE)
                 items += [item for item in rows if wanted.admits(item)]
                 if position is None or len(items) >= PAGE:
                     break
         except OutOfReachError as error:
-            reach, position = error.reason, None
+            reach, position = str(error), None
         return {"items": items, "next": position, "reach": reach}
 
     def _page(
@@ -179,20 +175,17 @@ class Gallery:
 
     def _rows(
         self, batch: XCom, results: Results, cursor: str | None, most: int
-    ) -> tuple[list[dict[str, Any]], str | None] | None:
+    ) -> tuple[list[dict[str, Any]], str | None]:
         submission = batch.value if isinstance(batch.value, Mapping) else {}
         summary = results.batches.get(batch.place, {}).get("summary")
-        page = read_rows(submission, summary, self._roots, cursor=cursor, most=most)
-        if page is None:
-            return None
-        return [row_card(batch, row, self._picture) for row in page.rows], page.next
+        rows, end = read_rows(submission, summary, self._roots, cursor=cursor, most=most)
+        return [row_card(batch, row, self._picture) for row in rows], end
 
     def _preview(self, batch: XCom, results: Results) -> list[dict[str, Any]]:
         try:
-            page = self._rows(batch, results, None, 3 * _PREVIEW)
+            rows, _ = self._rows(batch, results, None, 3 * _PREVIEW)
         except OutOfReachError:
             return []
-        rows = page[0] if page else []
         return [picture for row in rows for picture in row["pictures"][:1]][:_PREVIEW]
 
     def _without_submission(self, run: records.Run, wanted: Filter) -> list[dict[str, Any]]:

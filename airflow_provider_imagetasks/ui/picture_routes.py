@@ -127,6 +127,6 @@ def _as_http_errors() -> Iterator[None]:
     try:
         yield
     except OutOfReachError as error:
-        raise HTTPException(_STATUS[error.reason], error.reason, headers=headers) from error
+        raise HTTPException(_STATUS[str(error)], str(error), headers=headers) from error
     except UnusablePictureError as error:
         raise HTTPException(415, f"This file is not shown: {error}", headers=headers) from error

@@ -15,14 +15,7 @@ MOST_NAMES = 100_000
 
 
 class OutOfReachError(Exception):
-    """A file cannot be read.
-
-    :param reason: ``"missing"`` or ``"unreadable"``, for the browser.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    """A file cannot be read. Its text is a word for the browser: ``missing``, ``unreadable``, or ``outside`` a root."""
 
 
 @contextmanager

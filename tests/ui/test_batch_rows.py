@@ -34,10 +34,8 @@ def ended(folder: Path) -> dict[str, Any]:
 def pages(batch: dict[str, Any], summary: dict[str, Any] | None, roots: Any, most: int) -> list[list[int]]:
     found, cursor = [], None
     while True:
-        page = read_rows(batch, summary, roots, cursor=cursor, most=most)
-        assert page is not None
-        found.append([row["index"] for row in page.rows])
-        cursor = page.next
+        rows, cursor = read_rows(batch, summary, roots, cursor=cursor, most=most)
+        found.append([row["index"] for row in rows])
         if cursor is None:
             return found
 
@@ -63,13 +61,12 @@ def test_before_there_is_a_manifest_the_segments_of_its_generation_are_read_in_t
 def test_what_comes_later_is_found_from_the_same_cursor(tmp_path: Path, roots: Any) -> None:
     folder, batch = tmp_path / "batch", {"folder": f"file://{tmp_path}/batch/", "generation": 0}
     write(folder / "outcomes-0-000001.jsonl", 0, 1)
-    first = read_rows(batch, None, roots, cursor=None, most=2)
-    assert first is not None
+    _, first = read_rows(batch, None, roots, cursor=None, most=2)
     write(folder / "outcomes-0-000002.jsonl", 2, 3)
 
-    again = read_rows(batch, None, roots, cursor=None, most=2)
+    _, again = read_rows(batch, None, roots, cursor=None, most=2)
 
-    assert (first.next, again and again.next) == (None, "1.0")
+    assert (first, again) == (None, "1.0")
 
 
 def test_a_line_that_is_still_being_written_is_left_out_and_nothing_is_no_row(tmp_path: Path, roots: Any) -> None:
@@ -81,8 +78,9 @@ def test_a_line_that_is_still_being_written_is_left_out_and_nothing_is_no_row(tm
 
 @pytest.mark.parametrize("folder", ["file:///etc", "/etc", None, 7, "file:///", "s3://bucket/x"])
 def test_what_lies_outside_the_roots_is_not_read(roots: Any, folder: Any) -> None:
-    assert read_rows({"folder": folder}, None, roots, cursor=None, most=5) is None
-    assert read_rows({}, {"manifest": f"{folder}/passwd"}, roots, cursor=None, most=5) is None
+    for batch, summary in (({"folder": folder}, None), ({}, {"manifest": f"{folder}/passwd"})):
+        with pytest.raises(OutOfReachError, match="outside"):
+            read_rows(batch, summary, roots, cursor=None, most=5)
 
 
 def test_a_manifest_that_is_gone_is_said_to_be(tmp_path: Path, roots: Any) -> None:
@@ -94,4 +92,6 @@ def test_a_manifest_that_is_gone_is_said_to_be(tmp_path: Path, roots: Any) -> No
 def test_a_made_up_cursor_breaks_nothing(tmp_path: Path, roots: Any, cursor: str) -> None:
     write(tmp_path / "manifest.jsonl", 0)
 
-    assert read_rows({}, ended(tmp_path), roots, cursor=cursor, most=5) is not None
+    rows, _ = read_rows({}, ended(tmp_path), roots, cursor=cursor, most=5)
+
+    assert [row["index"] for row in rows] == ([] if cursor == "9.9" else [0])
