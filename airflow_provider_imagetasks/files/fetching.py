@@ -81,10 +81,9 @@ class Fetcher:
                         return await _receive(response, scratch, shown(url))
                     url = urljoin(url, location)
             except (aiohttp.ClientError, TimeoutError) as error:
-                if isinstance(error, aiohttp.ClientConnectorError) and isinstance(
-                    error.os_error, ForbiddenAddressError
-                ):
-                    raise UnsafeResultError(str(error.os_error)) from None
+                os_error = getattr(error, "os_error", None)
+                if isinstance(os_error, ForbiddenAddressError):
+                    raise UnsafeResultError(str(os_error)) from None
                 if isinstance(error, aiohttp.InvalidURL):
                     raise UnsafeResultError(f"The result's address cannot be used: {shown(url)}") from error
                 raise DownloadError(f"{shown(url)} could not be fetched whole ({type(error).__name__})") from error

@@ -104,7 +104,9 @@ def inspect_picture(content: bytes | Path, *, decode: bool = True) -> Picture:
                 else:
                     image.verify()
         except UnidentifiedImageError as error:
-            raise UnusablePictureError(f"it is not a picture; it begins with {_beginning(content)}") from error
+            with _opened(content) as file:
+                beginning = file.read(24)
+            raise UnusablePictureError(f"it is not a picture; it begins with {beginning!r}") from error
         except Image.DecompressionBombError as error:
             raise UnusablePictureError(f"it has too many pixels ({error})") from error
         except UnusablePictureError:
@@ -127,8 +129,3 @@ def inspect_picture(content: bytes | Path, *, decode: bool = True) -> Picture:
 
 def _opened(content: bytes | Path) -> io.BytesIO | io.BufferedReader:
     return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
-
-
-def _beginning(content: bytes | Path) -> str:
-    with _opened(content) as file:
-        return repr(file.read(24))

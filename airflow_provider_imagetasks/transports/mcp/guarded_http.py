@@ -24,6 +24,9 @@ ERROR_CODE = -32000
 SHORT_TIMEOUT = 5.0
 """Seconds for messages whose answer nobody waits for: notifications, the end of a session."""
 _EXCERPT = 4096
+_TELLING = ("retry-after", "location")
+_KEPT = ("content-type", "mcp-session-id", "mcp-protocol-version")
+"""The headers that an MCP client has a use for; the body is decoded already, and cookies are not kept."""
 _NEVER_LEFT = (
     *(httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError),
     *(httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL),
@@ -79,8 +82,10 @@ class GuardedHttp(httpx2.AsyncBaseTransport):
             left = not isinstance(error, _NEVER_LEFT)
             return _failure(request, message_id, {"reason": _reason(error, left), "may_have_left": left})
         if not 200 <= response.status_code < 300 or kind != "application/json" or not _is_message(content):
-            return _failure(request, message_id, _http_answer(response, content))
-        return httpx2.Response(response.status_code, headers=_kept(response), content=content, request=request)
+            said = content[:_EXCERPT].decode("utf-8", "replace")
+            facts = {"status": response.status_code, "headers": _some(response, _TELLING), "content": said}
+            return _failure(request, message_id, facts)
+        return httpx2.Response(response.status_code, headers=_some(response, _KEPT), content=content, request=request)
 
     async def _without_answer(self, request: httpx2.Request) -> httpx2.Response:
         try:
@@ -107,7 +112,10 @@ class GuardedHttp(httpx2.AsyncBaseTransport):
 
     def _streamed(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
         return httpx2.Response(
-            response.status_code, headers=_kept(response), stream=_WholeLines(response, self._key), request=request
+            response.status_code,
+            headers=_some(response, _KEPT),
+            stream=_WholeLines(response, self._key),
+            request=request,
         )
 
 
@@ -150,19 +158,8 @@ def _is_message(content: bytes) -> bool:
     return isinstance(message, dict) and message.get("jsonrpc") == "2.0"
 
 
-def _kept(response: httpx2.Response) -> dict[str, str]:
-    """Return the headers that an MCP client has a use for; the body is decoded already, and cookies are not kept."""
-    kept = ("content-type", "mcp-session-id", "mcp-protocol-version")
-    return {name: response.headers[name] for name in kept if name in response.headers}
-
-
-def _http_answer(response: httpx2.Response, content: bytes) -> Mapping[str, Any]:
-    telling = ("retry-after", "location")
-    return {
-        "status": response.status_code,
-        "headers": {name: response.headers[name] for name in telling if name in response.headers},
-        "content": content[:_EXCERPT].decode("utf-8", "replace"),
-    }
+def _some(response: httpx2.Response, names: tuple[str, ...]) -> dict[str, str]:
+    return {name: response.headers[name] for name in names if name in response.headers}
 
 
 def _failure(request: httpx2.Request, message_id: Any, facts: Mapping[str, Any]) -> httpx2.Response:
