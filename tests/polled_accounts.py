@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_imagetasks.polling.poller import StatusPoller
-from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch
+from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from tests.scripted_server import ReceivedRequest, Reply, Step
@@ -81,7 +81,7 @@ def poller_of(url: str, **fields: Any) -> StatusPoller:
 
 async def ends_of(poller: StatusPoller, *watches: Watch) -> list[str]:
     """Wait for each of them alone, all at once, and return how the waits ended."""
-    return await asyncio.wait_for(asyncio.gather(*(poller.wait(each, first_pause=0) for each in watches)), 60)
+    return await asyncio.wait_for(asyncio.gather(*(poller.wait(Progress(each), first_pause=0) for each in watches)), 60)
 
 
 def watches(count: int, **fields: float) -> list[Watch]:

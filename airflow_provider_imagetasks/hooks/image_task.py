@@ -20,7 +20,7 @@ from airflow_provider_imagetasks.hooks.connection import CONNECTION_TYPE, aread_
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.poller import StatusPoller, status_poller
 from airflow_provider_imagetasks.polling.status_requests import pace_of, read_all
-from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch, failure, wait
+from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch, failure, wait
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID, Account
 from airflow_provider_imagetasks.services.base import Service
@@ -294,7 +294,7 @@ class ImageTaskHook(BaseHook):
         self._account = await aread_connection(self.conn_id)
         self.require_lasting_server()
         watch = self._watch(image_task_id, timeout, poll_interval)
-        await self.poller().wait(watch, first_pause=0, log=WaitLog(self.log))
+        await self.poller().wait(Progress(watch, WaitLog(self.log)), first_pause=0)
         return self._outcome(await self.aget_task(image_task_id))
 
     def poller(self) -> StatusPoller:

@@ -32,7 +32,7 @@ class ImageTaskReference:
 class ImageTaskReferences:
     """What an ``image_task_id`` argument held.
 
-    :param items: in the given order, at least one.
+    :param items: in the given order; none where only a trace id is known.
     :param is_sequence: whether the result is to be a list.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch
@@ -29,7 +29,7 @@ class Counts:
 
     def as_numbers(self) -> dict[str, int]:
         """Return ``{total, submitted, succeeded, failed}``."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, int)}
+        return asdict(self)
 
     @property
     def done(self) -> int:
@@ -46,10 +46,7 @@ class Counts:
         return replace(self, succeeded=self.succeeded + succeeded, failed=self.failed + failed)
 
     def as_xcom(self, now: float) -> dict[str, Any]:
-        """Return ``{total, submitted, succeeded, failed, running, updated_at}``.
-
-        :param now: Unix seconds.
-        """
+        """Return ``{total, submitted, succeeded, failed, running, updated_at}`` as of ``now`` in Unix seconds."""
         return {**self.as_numbers(), "running": self.running, "updated_at": iso_time(now)}
 
 
@@ -64,10 +61,7 @@ def wake_at(count: int, *, rows_wait: bool) -> int:
 
 
 class BatchProgress(Progress):
-    """What a deferred batch has seen so far.
-
-    :param wake_at: ends the wait once so many are over.
-    """
+    """What a deferred batch has seen so far; the wait ends once ``wake_at`` image tasks are over."""
 
     __slots__ = ("_wake_at", "failed_count", "first_ready_at", "succeeded_count")
 

@@ -16,7 +16,7 @@ from airflow_provider_imagetasks.exceptions import AuthenticationError, ImageTas
 from airflow_provider_imagetasks.polling.requests_under_way import Outcome, RequestsUnderWay
 from airflow_provider_imagetasks.polling.session import AccountSession, ReadAccount
 from airflow_provider_imagetasks.polling.status_requests import EARLIEST, Question, StatusRequests
-from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch
+from airflow_provider_imagetasks.polling.waiting import Progress
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.tasks import ImageTask
 
@@ -87,19 +87,11 @@ class StatusPoller:
         self._under_way = RequestsUnderWay(self._requests, self._session.run, self._news)
         self._runner: asyncio.Task[None] | None = None
 
-    def wait(self, watch: Watch, *, first_pause: float, log: WaitLog | None = None) -> Coroutine[Any, Any, str]:
+    async def wait(self, progress: Progress, *, first_pause: float) -> str:
         """Wait until everything is over, and return why: ``"done"``, ``"deadline"`` or ``"error"``.
 
+        :param progress: of what is waited for; told of every answer, in the caller's own context.
         :param first_pause: seconds until the first question has to be asked; 0.8 of it until it may be.
-        :param log: told what changes and what fails, in the caller's own context.
-        """
-        # Not a coroutine around another: each wait would hold both.
-        return self.wait_with(Progress(watch, log), first_pause=first_pause)
-
-    async def wait_with(self, progress: Progress, *, first_pause: float) -> str:
-        """Do what :meth:`wait` does, with what is to be told of every answer and decides when it is the last.
-
-        :param progress: of what is waited for; called in the caller's own context.
         """
         wait, now = _Wait(progress, asyncio.get_running_loop().create_future()), time.time()
         self._waits.add(wait)
@@ -141,7 +133,7 @@ class StatusPoller:
         finally:
             # What is left belongs to waits that are over.
             self._deadlines.clear()
-            self._requests.clear()
+            self._requests.take_all()
 
     def _look_around(self) -> None:
         """End waits that are overdue, and hand on what was answered."""
@@ -161,9 +153,9 @@ class StatusPoller:
             if service is None:
                 continue
             for question, late in self._under_way.start(service, time.time()):
-                if late > (question.interval or 0.0) / 2:
-                    wait = question.wait
-                    wait.run(wait.progress.stretched, self._session.query_rate, late + (question.interval or 0.0))
+                wait, wanted = question.wait, question.interval or 0.0
+                if late > wanted / 2:
+                    wait.run(wait.progress.log.stretched, str(self._requests.pace.rate), wanted, late + wanted)
 
     async def _sleep(self) -> None:
         """Sleep until something is due, a deadline strikes or there is news."""
@@ -194,7 +186,7 @@ class StatusPoller:
             return service
         put_off, now = self._requests.take_all(), time.time()
         for wait in _waits_of(put_off):
-            wait.run(wait.progress.failed, problem)
+            wait.run(wait.progress.log.failed, problem)
             wait.finish(None if problem.retryable else "error")
         for question in put_off:
             self._requests.ask_again(question, now)
@@ -230,7 +222,7 @@ class StatusPoller:
         for wait in _waits_of(outcome.failure.given_up):
             wait.finish("error")
         for wait in _waits_of(outcome.failure.put_off):
-            wait.run(wait.progress.failed, error)
+            wait.run(wait.progress.log.failed, error)
 
 
 def _waits_of(questions: Iterable[_WaitQuestion]) -> list[_Wait]:

@@ -22,10 +22,7 @@ ReadAccount = Callable[[bool], Awaitable[Account]]
 
 
 class AccountSession:
-    """Opens when it is first needed, and again when the connection has changed.
-
-    :param read_account: reads the connection.
-    """
+    """Opens when it is first needed, and again when the connection has changed, which ``read_account`` reads."""
 
     def __init__(self, read_account: ReadAccount) -> None:
         self._read_account = read_account
@@ -36,16 +33,8 @@ class AccountSession:
         self._asking: set[asyncio.Task[object]] = set()
         self.pace = Pace(None)
 
-    @property
-    def query_rate(self) -> str:
-        """The ceiling for status requests, in words."""
-        return str(self._account.query_rate) if self._account else "?"
-
     def known_service(self, now: float) -> Service | None:
-        """Return the account's service where the connection need not be read for it and the session is open.
-
-        :param now: Unix seconds.
-        """
+        """Return the account's service where the session is open and the connection need not be read at ``now``."""
         if self._account is None or self._refused or now >= self._read_again_at:
             return None
         return get_service(self._account.service)

@@ -114,9 +114,6 @@ class StatusRequests(Generic[Asked]):
         self._queue: list[tuple[float, int, float, Asked]] = []
         self._turn = 0
 
-    def __len__(self) -> int:
-        return len(self._queue)
-
     def ask(self, question: Asked, *, due: float, early: float | None = None) -> None:
         """Put a question in the queue; an earlier place of it counts no more.
 
@@ -167,12 +164,8 @@ class StatusRequests(Generic[Asked]):
         self.under_way += 1
         return taken
 
-    def clear(self) -> None:
-        """Forget every question."""
-        self._queue.clear()
-
     def take_all(self) -> list[Asked]:
-        """Take every question out of the queue, because nobody can be asked now."""
+        """Take every question out of the queue."""
         taken = [entry[3] for entry in self._queue if self._counts(entry)]
         self._queue.clear()
         return taken
@@ -192,8 +185,7 @@ class StatusRequests(Generic[Asked]):
             self.pace.pause_until(now + seconds_to_pause(error))
         if isinstance(error, AuthenticationError) and self._rereads_key:
             return self._refused(questions, now)
-        is_about_account = isinstance(error, AuthenticationError | QuotaExceededError)
-        if len(questions) > 1 and not error.retryable and not is_about_account:
+        if len(questions) > 1 and not error.retryable and not concerns_account(error):
             for question in questions:
                 question.alone = True
                 self.ask(question, due=now)
@@ -231,6 +223,11 @@ class StatusRequests(Generic[Asked]):
 
     def _counts(self, entry: tuple[float, int, float, Asked]) -> bool:
         return entry[3].turn == entry[1] and entry[3].is_wanted
+
+
+def concerns_account(error: ImageTaskError) -> bool:
+    """Whether an error holds for all that an account is asked: its key is refused, or its balance used up."""
+    return isinstance(error, AuthenticationError | QuotaExceededError)
 
 
 def seconds_to_pause(error: RateLimitError) -> float:
@@ -291,7 +288,12 @@ def read_all(
     while (moment := requests.next_at()) is not None:
         if moment > now:
             if pace.paused_until - now > patience:
-                raise _left_alone(service, pace.paused_until - now)
+                raise RateLimitError(
+                    f"{service.title} asked for no requests for another {pace.paused_until - now:.0f} s",
+                    service=service.name,
+                    billed="unknown",
+                    retry_after=pace.paused_until - now,
+                )
             now = yield from pause(moment - now)
             continue
         group = [question for question, _ in requests.take(now, service)]
@@ -308,15 +310,6 @@ def read_all(
             if any(enough(task) for task in tasks.values()):
                 break
     return {image_task_id: found[image_task_id] for image_task_id in wanted if image_task_id in found}
-
-
-def _left_alone(service: Service, seconds: float) -> RateLimitError:
-    return RateLimitError(
-        f"{service.title} asked for no requests for another {seconds:.0f} s",
-        service=service.name,
-        billed="unknown",
-        retry_after=seconds,
-    )
 
 
 _paces: dict[Account, Pace] = {}

@@ -65,10 +65,7 @@ class _Standing(NamedTuple):
 
 
 class WaitLog:
-    """Remembers what was said last, so that only news are logged.
-
-    :param log: a standard or Airflow logger.
-    """
+    """Remembers what was said last, so that only news are logged, to a standard or Airflow logger."""
 
     __slots__ = ("_log", "_seen", "_stretched")
 
@@ -118,13 +115,13 @@ class Progress:
     :param log: told what is read and what fails.
     """
 
-    __slots__ = ("_distinct", "_log", "_standings", "pending", "watch")
+    __slots__ = ("_distinct", "_standings", "log", "pending", "watch")
 
     def __init__(self, watch: Watch, log: WaitLog | None = None) -> None:
         self.watch = watch
         self.pending = dict.fromkeys(watch.asked_for)
         """The ids that are still to be asked for, in the given order; ``""`` stands for the trace id."""
-        self._log = log or WaitLog()
+        self.log = log or WaitLog()
         self._standings: dict[str, _Standing] = {}
         self._distinct = len(self.pending)
 
@@ -138,16 +135,8 @@ class Progress:
             if self.watch.is_settled(task, now):
                 self.pending.pop(image_task_id, None)
         if len(self._standings) >= self._distinct:
-            self._log.read(list(self._standings.values()))
+            self.log.read(list(self._standings.values()))
         return None if self.pending else "done"
-
-    def failed(self, error: ImageTaskError) -> None:
-        """Say that nothing could be read this time; the wait goes on."""
-        self._log.failed(error)
-
-    def stretched(self, rate: str, seconds: float) -> None:
-        """Say once that the account's rate does not reach for the interval that was asked for."""
-        self._log.stretched(rate, self.watch.poll_interval, seconds)
 
 
 def wait(watch: Watch, service: Service, pace: Pace, *, first_pause: float, log: WaitLog | None = None) -> Flow[str]:
@@ -175,7 +164,7 @@ def wait(watch: Watch, service: Service, pace: Pace, *, first_pause: float, log:
             if meaning.given_up:
                 return "error"
             if meaning.put_off:
-                progress.failed(error)
+                progress.log.failed(error)
             continue
         now = yield from pause(0)
         requests.answered(group)
@@ -189,10 +178,7 @@ def wait(watch: Watch, service: Service, pace: Pace, *, first_pause: float, log:
 
 
 def failure(task: ImageTask, *, service: Service, conn_id: str) -> ImageTaskError | None:
-    """Return why the wait for this image task has to fail, None where it succeeded.
-
-    :param conn_id: the connection that it was read with, for messages.
-    """
+    """Return why the wait for an image task that was read with a connection has to fail, None where it succeeded."""
     if task.state is TaskState.SUCCEEDED:
         return None
     if task.error is not None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue, conf
 
@@ -103,7 +103,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
 
     def _execute_in_worker(self, context: Context, question: _Question) -> Any:
         self.poke_interval = question.poll_interval
-        self._question = question
+        self._question, self._began_at = question, time.time()
         try:
             return super().execute(context)
         except AirflowSensorTimeout as error:
@@ -115,7 +115,10 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         """Ask once; done when everything is over."""
         question = self._question
-        watch = question.watch(deadline=time.time() + self.timeout, asked_at=_first_poke(context, self))
+        # Airflow keeps the first poke in reschedule mode, where each one has a process of its own.
+        first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
+        asked_at = first.timestamp() if first else self._began_at
+        watch = question.watch(deadline=time.time() + self.timeout, asked_at=asked_at)
         tasks = question.ask(watch)
         if not watch.is_over(tasks, time.time()):
             return PokeReturnValue(is_done=False)
@@ -162,7 +165,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
                 )
             ) from error
 
-    def _defer(self, watch: Watch, question: _Question) -> NoReturn:
+    def _defer(self, watch: Watch, question: _Question) -> None:
         remaining = max(0.0, watch.deadline - time.time())
         poll_interval = watch.poll_interval
         if question.is_called_back:
@@ -192,7 +195,6 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
             # Only a net: the trigger ends by itself at the deadline, with a better message.
             timeout=timedelta(seconds=remaining + poll_interval + 60),
         )
-        raise AssertionError("defer raises")
 
     def _result(self, tasks: Sequence[ImageTask], question: _Question, context: Context) -> Any:
         """Return what succeeded, or push what is known and raise why not all did."""
@@ -226,25 +228,26 @@ class _Question:
     """What a sensor's rendered arguments ask for, checked, and how it is asked."""
 
     def __init__(self, sensor: ImageTaskSensor) -> None:
-        self._references: ImageTaskReferences | None = None
         self._trace_id = sensor.trace_id
+        references = ImageTaskReferences(items=(), is_sequence=False)
         if sensor.image_task_id is not None:
-            self._references = read_references(sensor.image_task_id)
-            if len(self._references.items) > MOST_IMAGE_TASKS:
+            references = read_references(sensor.image_task_id)
+            if len(references.items) > MOST_IMAGE_TASKS:
                 raise InvalidRequestError(
-                    f"image_task_id holds {len(self._references.items)} image tasks, more than {MOST_IMAGE_TASKS}; map "
-                    "the sensor over them, or use a batch"
+                    f"image_task_id holds {len(references.items)} image tasks, more than {MOST_IMAGE_TASKS}; map the "
+                    "sensor over them, or use a batch"
                 )
-            conn_id = self._references.conn_id(sensor.conn_id)
-        else:
-            conn_id = sensor.conn_id or ImageTaskHook.default_conn_name
-            if not isinstance(self._trace_id, str) or not self._trace_id.strip():
-                raise InvalidRequestError(f"trace_id is {self._trace_id!r}; give the one that it was submitted with")
+        elif not isinstance(self._trace_id, str) or not self._trace_id.strip():
+            raise InvalidRequestError(f"trace_id is {self._trace_id!r}; give the one that it was submitted with")
+        conn_id = references.conn_id(sensor.conn_id)
         self.hook = ImageTaskHook(conn_id)
         self.hook.require_lasting_server()
-        if self._references:
-            self._references.require_service(self.hook.account.service, conn_id)
         account, service = self.hook.account, self.hook.service
+        references.require_service(account.service, conn_id)
+        self._references = references
+        """Without items where only a trace id is known."""
+        self.is_sequence = references.is_sequence
+        """Whether the result is to be a list."""
         sensor.image_service_console_url = service.console_url
         self.poll_interval = sensor.poll_interval or account.poll_interval or service.poll_interval
         self.is_called_back = callback_urls.are_used_for(account, service)
@@ -252,29 +255,20 @@ class _Question:
         self._log, self._warn = WaitLog(sensor.log), sensor.log.warning
 
     @property
-    def is_sequence(self) -> bool:
-        """Whether the result is to be a list."""
-        return self._references is not None and self._references.is_sequence
-
-    @property
     def everything(self) -> list[ImageTask]:
         """What was read last, with a stand-in for each image task that could not be asked for."""
-        ids = self._references.ids if self._references else ("",)
         return [
-            self._latest.get(one) or replace(self.hook.service.not_asked(one), trace_id=self._trace_id) for one in ids
+            self._latest.get(one) or replace(self.hook.service.not_asked(one), trace_id=self._trace_id)
+            for one in self._references.ids or ("",)
         ]
 
     def watch(self, *, deadline: float, asked_at: float | None = None) -> Watch:
-        """Return what to wait for.
-
-        :param asked_at: Unix seconds of the first question, where that was earlier.
-        """
-        submitted = [item.submitted_at for item in self._references.items] if self._references else [None]
-        latest = max((moment for moment in submitted if moment is not None), default=None)
+        """Return what to wait for; ``asked_at`` is the Unix time of the first question, where that was earlier."""
+        submitted = [item.submitted_at for item in self._references.items if item.submitted_at is not None]
         return Watch(
-            image_task_ids=self._references.ids if self._references else (),
-            trace_id=None if self._references else self._trace_id,
-            asked_at=latest or asked_at or time.time(),
+            image_task_ids=self._references.ids,
+            trace_id=self._trace_id,
+            asked_at=max(submitted, default=None) or asked_at or time.time(),
             deadline=deadline,
             poll_interval=self.poll_interval,
         )
@@ -300,14 +294,3 @@ class _Question:
         tasks = [found[image_task_id] for image_task_id in watch.asked_for if image_task_id in found]
         self._log.read(tasks)
         return tasks
-
-
-def _first_poke(context: Context, sensor: ImageTaskSensor) -> float | None:
-    """Return when the sensor asked first: kept by Airflow in reschedule mode, else by the sensor itself."""
-    if sensor.reschedule:
-        first = context["ti"].get_first_reschedule_date(context)
-        return first.timestamp() if first else None
-    started = getattr(sensor, "_first_poke_at", None)
-    if started is None:
-        started = sensor._first_poke_at = time.time()
-    return started

@@ -41,7 +41,7 @@ class ImageBatchTrigger(ImageTaskTriggerBase):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one event whose status is one of ``done``, ``ripe``, ``deadline`` and ``error``."""
         progress = BatchProgress(self.watch, WaitLog(self.logger()), wake_at=self.wake_at)
-        waiting = asyncio.create_task(self.poller.wait_with(progress, first_pause=self.first_question_after()))
+        waiting = asyncio.create_task(self.poller.wait(progress, first_pause=self.first_question_after()))
         try:
             status = await self._watched(waiting, progress)
         except asyncio.CancelledError:

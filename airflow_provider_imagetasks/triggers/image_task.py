@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_imagetasks.polling.waiting import WaitLog
+from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog
 from airflow_provider_imagetasks.triggers.base import ImageTaskTriggerBase
 
 FIRST_PAUSE_WITH_CALLBACKS = 16.0
@@ -37,7 +37,7 @@ class ImageTaskTrigger(ImageTaskTriggerBase):
         """Wait, and fire one event whose status is one of ``done``, ``deadline`` and ``error``."""
         first_pause = self.first_question_after(self.first_pause)
         try:
-            status = await self.poller.wait(self.watch, first_pause=first_pause, log=WaitLog(self.logger()))
+            status = await self.poller.wait(Progress(self.watch, WaitLog(self.logger())), first_pause=first_pause)
         except asyncio.CancelledError:
             raise self.explained_cancellation() from None
         yield TriggerEvent({"status": status, "deadline": self.deadline, "asked_at": self.asked_at})

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_imagetasks.polling import session as account_session
 from airflow_provider_imagetasks.polling.poller import StatusPoller, status_poller
-from airflow_provider_imagetasks.polling.waiting import WaitLog
+from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.inline_ids import inline_id
 from airflow_provider_imagetasks.services.rates import Pace, Rate, Window
@@ -80,7 +80,7 @@ async def test_an_id_that_nobody_knows_does_not_hurt_the_others_in_its_group_or_
     records.unknown = {"unknown"}
     poller = poller_of(server.url, service=service)
 
-    unknown = asyncio.create_task(poller.wait(watch("unknown"), first_pause=0))
+    unknown = asyncio.create_task(poller.wait(Progress(watch("unknown")), first_pause=0))
     others = await ends_of(poller, *watches(49))
 
     assert (others, unknown.done()) == (["done"] * 49, False)
@@ -107,7 +107,7 @@ async def test_who_is_cancelled_does_not_disturb_the_others_and_is_told_nothing_
     poller: StatusPoller, records: Records
 ) -> None:
     records.finished_after, log = 6, SpokenLog()
-    cancelled = asyncio.create_task(poller.wait(watch("id-10"), first_pause=0, log=log))
+    cancelled = asyncio.create_task(poller.wait(Progress(watch("id-10"), log), first_pause=0))
     others = asyncio.create_task(ends_of(poller, *watches(10)))
     await until(lambda: log.said)
     cancelled.cancel()
@@ -129,7 +129,7 @@ async def test_what_a_wait_says_reaches_the_context_that_it_was_begun_in(poller:
 
     async def wait(name: str) -> str:
         context.set(f"the task of {name}")
-        return await poller.wait(watch(name), first_pause=0, log=Listening())
+        return await poller.wait(Progress(watch(name), Listening()), first_pause=0)
 
     await asyncio.gather(*(wait(name) for name in names(5)))
 
@@ -173,7 +173,7 @@ async def test_a_trace_id_is_looked_up_alone_and_is_an_error_of_its_own_where_th
 async def test_the_state_of_several_is_said_once_all_of_them_were_seen(poller: StatusPoller, records: Records) -> None:
     log, records.unknown = SpokenLog(), {"b"}
 
-    assert await poller.wait(watch("a", "b", "a", asked=-100), first_pause=0, log=log) == "done"
+    assert await poller.wait(Progress(watch("a", "b", "a", asked=-100), log), first_pause=0) == "done"
 
     assert [line.partition(" (")[0] for line in log.said] == ["Image task a: succeeded", "Image task b: not_found"]
 
@@ -187,7 +187,7 @@ def test_waits_on_two_event_loops_share_nothing(server: ScriptedServer, sessions
         assert status_poller("mine", reader()) is mine
         assert status_poller("another", reader()) is not mine
         pollers.append(mine)
-        ends.append(await mine.wait(watch(name), first_pause=0))
+        ends.append(await mine.wait(Progress(watch(name)), first_pause=0))
 
     threads = [threading.Thread(target=lambda name=name: asyncio.run(wait(name))) for name in ("a", "b")]
     for thread in threads:
@@ -231,12 +231,12 @@ async def test_a_pause_outlasts_the_wait_that_was_told_of_it_and_is_not_said_to_
     limited = Reply({"error": {"code": "too_many_requests"}}, status=429, headers={"Retry-After": "0.4"})
     with ScriptedServer(limited, otherwise=records) as server:
         poller, log, later = poller_of(server.url), SpokenLog(), SpokenLog()
-        told = asyncio.create_task(poller.wait(watch("a"), first_pause=0, log=log))
+        told = asyncio.create_task(poller.wait(Progress(watch("a"), log), first_pause=0))
         await until(lambda: log.said)
         told.cancel()
         await idle(poller)
 
-        assert await poller.wait(watch("b"), first_pause=0, log=later) == "done"
+        assert await poller.wait(Progress(watch("b"), later), first_pause=0) == "done"
 
         assert server.requests[1].at - server.requests[0].at > 0.35
         assert "query_rate" not in "".join(log.said + later.said)
@@ -276,7 +276,7 @@ async def test_an_interval_that_the_rate_does_not_reach_for_is_said_once(
     poller = poller_of(server.url, service="kie", query_rate=rate(2, 0.05))
 
     await asyncio.gather(
-        *(poller.wait(watch(name), first_pause=0, log=log) for name, log in zip(names(10), logs, strict=True))
+        *(poller.wait(Progress(watch(name), log), first_pause=0) for name, log in zip(names(10), logs, strict=True))
     )
 
     assert [sum("at most 2/0.05s (query_rate)" in line for line in log.said) for log in logs] == [1] * 10

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_imagetasks.exceptions import AuthenticationError, InvalidRequestError
 from airflow_provider_imagetasks.polling import session as account_session
+from airflow_provider_imagetasks.polling.waiting import Progress
 from airflow_provider_imagetasks.services.account import Account
 from tests.polled_accounts import Records, SpokenLog, account, ends_of, names, poller_for, reader, until, watch, watches
 from tests.scripted_server import ScriptedServer
@@ -77,7 +78,7 @@ async def test_it_is_read_again_after_five_minutes_and_what_has_changed_holds_fr
 async def test_a_connection_that_cannot_be_looked_up_for_a_while_costs_nothing(server: ScriptedServer) -> None:
     reading, log = reader(*[AWAY] * 8, account(server.url)), SpokenLog()
 
-    assert await poller_for(reading).wait(watch(*names(20)), first_pause=0, log=log) == "done"
+    assert await poller_for(reading).wait(Progress(watch(*names(20)), log), first_pause=0) == "done"
 
     assert len(reading.asked) == 9
     assert sum("the API server restarts" in line for line in log.said) == 8
@@ -117,7 +118,7 @@ async def test_a_deadline_strikes_although_the_look_up_hangs(server: ScriptedSer
 async def test_who_is_cancelled_is_not_told_that_the_look_up_fails(server: ScriptedServer) -> None:
     poller, log = poller_for(reader(*[AWAY] * 3, account(server.url))), SpokenLog()
     other = asyncio.create_task(ends_of(poller, watch("b")))
-    cancelled = asyncio.create_task(poller.wait(watch("a"), first_pause=0, log=log))
+    cancelled = asyncio.create_task(poller.wait(Progress(watch("a"), log), first_pause=0))
     await until(lambda: log.said)
     cancelled.cancel()
     said = list(log.said)

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_imagetasks.polling import session as account_session
 from airflow_provider_imagetasks.polling.status_requests import FAILED_READS, MOST_AT_ONCE
+from airflow_provider_imagetasks.polling.waiting import Progress
 from airflow_provider_imagetasks.transports.http import AiohttpTransport
 from tests.polled_accounts import (
     Records,
@@ -34,7 +35,7 @@ async def test_an_image_task_that_cannot_be_read_ends_its_wait_although_the_othe
 
     server.otherwise, records.finished_after, log = answer, 100, SpokenLog()
 
-    assert await poller_of(server.url, service="kie").wait(watch(*names(3)), first_pause=0, log=log) == "error"
+    assert await poller_of(server.url, service="kie").wait(Progress(watch(*names(3)), log), first_pause=0) == "error"
 
     assert sum(request.query["taskId"] == ["id-1"] for request in server.requests) == FAILED_READS
     assert sum("failed" in line for line in log.said) == FAILED_READS - 1
@@ -55,8 +56,8 @@ async def test_a_deadline_that_has_passed_strikes_without_a_question(server: Scr
     poller = poller_of(server.url)
 
     late, patient = (
-        poller.wait(watch("a", seconds=-1), first_pause=0),
-        poller.wait(watch("b", seconds=0.2), first_pause=60),
+        poller.wait(Progress(watch("a", seconds=-1)), first_pause=0),
+        poller.wait(Progress(watch("b", seconds=0.2)), first_pause=60),
     )
 
     assert (await asyncio.gather(late, patient), server.requests) == (["deadline", "deadline"], [])
@@ -74,7 +75,7 @@ async def test_a_log_that_cannot_be_written_ends_its_own_wait_alone(
 
     poller = poller_for(reader(*away, account(server.url)))
 
-    ends = asyncio.gather(poller.wait(watch("a"), first_pause=0, log=Full()), ends_of(poller, watch("b")))
+    ends = asyncio.gather(poller.wait(Progress(watch("a"), Full()), first_pause=0), ends_of(poller, watch("b")))
 
     assert await asyncio.wait_for(ends, 5) == ["error", ["done"]]
 

@@ -88,7 +88,7 @@ class Poller:
         self.progress: asyncio.Future[BatchProgress] = asyncio.get_running_loop().create_future()
         self.end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    async def wait_with(self, progress: BatchProgress, *, first_pause: float) -> str:
+    async def wait(self, progress: BatchProgress, *, first_pause: float) -> str:
         assert first_pause >= 10
         self.progress.set_result(progress)
         return await self.end

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 from airflow_provider_imagetasks.polling.poller import StatusPoller
+from airflow_provider_imagetasks.polling.waiting import Progress
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from tests.polled_accounts import KEY, AccountReader, names, until, watch
@@ -57,7 +58,7 @@ async def wait_for_all(server: ScriptedServer, service: str, ids: list[str], per
     rate = Rate((Window(per_second, 1),))
     fields = {"base_url": f"{server.url}/mcp", "key": KEY, "query_rate": rate, "output_dir": "/srv/images"}
     poller = StatusPoller(AccountReader([Account(conn_id="mine", service=service, **fields)]))
-    waits = (poller.wait(watch(name, seconds=60, interval=1), first_pause=0.2) for name in ids)
+    waits = (poller.wait(Progress(watch(name, seconds=60, interval=1)), first_pause=0.2) for name in ids)
     ends = await asyncio.gather(*waits)
     await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
     return ends
