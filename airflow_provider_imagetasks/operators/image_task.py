@@ -110,7 +110,16 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
                 self._push_refusal(context, error, hook)
                 raise
             if self.do_xcom_push:
-                context["ti"].xcom_push(key="image_task", value=self._pushed(task, hook))
+                value = {
+                    "id": task.id,
+                    "service": task.service,
+                    "conn_id": hook.conn_id,
+                    "trace_id": task.trace_id,
+                    "model": task.model,
+                    "prompt": prompt_excerpt(task.prompt),
+                    "submitted_at": iso_time(task.created_at),
+                }
+                context["ti"].xcom_push(key="image_task", value=value)
             self.log.info(READY if task.state.is_final else GOES_ON, hook.service.title)
             ledger.finish()
         self.lineage = Lineage(
@@ -134,7 +143,6 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
         )
 
     def _push_refusal(self, context: Context, error: ImageTaskError, hook: ImageTaskHook) -> None:
-        """Tell the UI what could not be submitted, and why."""
         if self.do_xcom_push:
             value = {
                 "conn_id": hook.conn_id,
@@ -144,17 +152,6 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
                 "error": error.as_xcom(),
             }
             context["ti"].xcom_push(key="image_task_refused", value=value)
-
-    def _pushed(self, task: ImageTask, hook: ImageTaskHook) -> dict[str, Any]:
-        return {
-            "id": task.id,
-            "service": task.service,
-            "conn_id": hook.conn_id,
-            "trace_id": task.trace_id,
-            "model": task.model,
-            "prompt": prompt_excerpt(task.prompt),
-            "submitted_at": iso_time(task.created_at),
-        }
 
 
 class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):

@@ -64,10 +64,8 @@ class Submission:
 
     def _begin(self, decision: Submit) -> ImageTask:
         self._ledger.intend(decision.generation)
-        if decision.asks_first:
-            task = self._find(sent_by=self._ledger.record.intent_at)
-            if task is not None:
-                return task
+        if decision.asks_first and (task := self._find(sent_by=self._ledger.record.intent_at)) is not None:
+            return task
         return self._submit_intended()
 
     def _submit_intended(self) -> ImageTask:

@@ -64,8 +64,7 @@ def are_used_for(account: Account, service: Service) -> bool:
 
 def callback_secret() -> str | None:
     """Return the secret that callbacks are signed with; None where callbacks are not set up."""
-    base_url, secret = _settings()
-    return secret if base_url else None
+    return _settings()[1]
 
 
 def sign(place: CallbackPlace, secret: str) -> str:

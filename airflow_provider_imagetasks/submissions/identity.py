@@ -40,10 +40,7 @@ class SubmissionSlot:
 
 
 def slot_of(context: Any) -> SubmissionSlot:
-    """Return the slot of the running task instance.
-
-    :param context: the task's.
-    """
+    """Return the slot of the task instance that runs with this context."""
     instance = context["ti"]
     return SubmissionSlot(
         dag_id=instance.dag_id,
@@ -56,10 +53,7 @@ def slot_of(context: Any) -> SubmissionSlot:
 
 
 def batch_identity(*, dag_id: str, task_id: str, run_id: str, map_index: int) -> str:
-    """Return 64 hexadecimal digits that are the same for every start of one batch.
-
-    :param map_index: -1 for a task that is not mapped.
-    """
+    """Return 64 hexadecimal digits that are the same for every start of one batch."""
     return _digest(dag_id, task_id, run_id, str(map_index))
 
 

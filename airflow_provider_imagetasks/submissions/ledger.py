@@ -56,10 +56,7 @@ class SubmissionLedger:
         return decide(self._record, fingerprint=self._fingerprint, max_tries=self._slot.max_tries)
 
     def intend(self, generation: int) -> None:
-        """Write down that the request is about to leave.
-
-        :param generation: which of the submissions of this task instance it is.
-        """
+        """Write down that the request is about to leave, as which of the submissions of this task instance."""
         self._write(
             SubmissionRecord(
                 fingerprint=self._fingerprint,

@@ -41,10 +41,7 @@ class LedgerStore(Protocol):
 
 
 class TaskStateStore:
-    """Airflow 3.3's own store for the state of a task instance: survives retries and Clear.
-
-    :param state: ``context["task_state_store"]``.
-    """
+    """Airflow 3.3's own store for the state of a task instance, from the context: survives retries and Clear."""
 
     keeps_records = True
 
@@ -74,7 +71,7 @@ class FileStore:
     """Small files in a folder that all workers share, for Airflow before 3.3.
 
     :param folder: ``[imagetasks] ledger_path``, on any ``ObjectStoragePath``.
-    :param names: of the slot; they name the submission.
+    :param names: of the slot.
     """
 
     keeps_records = True
@@ -91,10 +88,8 @@ class FileStore:
 
     def write(self, record: SubmissionRecord) -> None:
         """Put the record in place in one step."""
-        with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch, _explained("written", self._path):
-            copy = Path(scratch) / "record"
-            copy.write_text(json.dumps(record.as_json()))
-            put_in_place(copy, self._path)
+        with _explained("written", self._path):
+            put_in_place(json.dumps(record.as_json()).encode(), self._path)
 
     def delete(self) -> None:
         """Remove the file."""
