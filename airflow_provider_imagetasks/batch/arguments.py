@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_provider_imagetasks.batch.row_decisions import FailureBudget
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
@@ -37,18 +36,10 @@ class BatchLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchArguments:
-    """What holds for every row of a batch.
+    """What holds for every row of a batch: the arguments of ``ImageBatchOperator``, checked. Times are in seconds.
 
     :param account: the connection, with the limits that were given as arguments.
-    :param model: for rows that name none; likewise ``options``, under those of the row.
-    :param filename: pattern of the pictures' names, checked.
-    :param prices: the user's own, per picture by model.
-    :param output_path: the folder of the pictures.
-    :param budget: how many rows may fail.
-    :param max_cost: submit no more than it pays for; None sets no limit.
-    :param row_attempts: how often a row is submitted within one start, where a failure cost nothing.
-    :param timeout: seconds that a row may take from its submission.
-    :param poll_interval: seconds between two questions for an image task that has been running for long.
+    :param max_failed: a number of rows, or a share where it is a float.
     :param resubmits_unknown: whether an unknown outcome is submitted again, at the risk of paying twice.
     :param defers: whether the triggerer takes over where nothing happens.
     """
@@ -60,7 +51,7 @@ class BatchArguments:
     filename: str
     prices: Mapping[str, float]
     output_path: str
-    budget: FailureBudget
+    max_failed: float
     max_cost: float | None
     row_attempts: int
     timeout: float

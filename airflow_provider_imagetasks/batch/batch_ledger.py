@@ -101,24 +101,19 @@ class BatchLedger:
         self.require_latest_start()
         with self._lock:
             name = self._new_name("intents")
-        self._write_intents(name, intents)
+        self.folder.write(str(name), intents_content(intents, self._account))
         return name
 
     def settle(self, name: SegmentName, intents: Sequence[Intent]) -> None:
         """Write down what became of the submissions of a group, in the place of what was written of it before."""
-        self._write_intents(name, intents)
-
-    def _write_intents(self, name: SegmentName, intents: Sequence[Intent]) -> None:
-        content = intents_content(intents, conn_id=self._account.conn_id, base_url=self._account.base_url)
-        self.folder.write(str(name), content)
+        self.folder.write(str(name), intents_content(intents, self._account))
 
     def note(self, outcome: dict[str, Any], once_written: Callable[[], None] | None = None) -> None:
         """Note the end of a row; :meth:`flush` writes it down. Until then a restart reads the image task once more.
 
         :param once_written: called when it is written down, and so does not come again.
         """
-        line = json_line(outcome)
-        self._remember(outcome["index"], line)
+        line = self._remember(outcome)
         with self._lock:
             self._unwritten.append(line)
             if once_written is not None:
@@ -180,10 +175,7 @@ class BatchLedger:
         return totals
 
     def finished(self, how: str) -> None:
-        """Write down that the batch is over.
-
-        :param how: ``"success"`` or ``"failed"``.
-        """
+        """Write down that the batch is over: ``"success"`` or ``"failed"``."""
         self.checkpoint = replace(self.checkpoint, finished=how)
         self.folder.write_checkpoint(self.checkpoint)
 
@@ -221,30 +213,30 @@ class BatchLedger:
 
     def _read_outcomes(self, name: SegmentName, content: bytes, now: float) -> None:
         for outcome in read_json_lines(content):
-            row = outcome["index"]
-            self._remember(row, json_line(outcome))
-            self.state.over(row, succeeded=outcome["status"] == SUCCEEDED)
-            if outcome["status"] == SUCCEEDED:
+            self._remember(outcome)
+            row, succeeded = outcome["index"], outcome["status"] == SUCCEEDED
+            self.state.over(row, succeeded=succeeded)
+            if succeeded:
                 continue
             error = outcome.get("error") or {}
             # Without an id it speaks of no submission, or of one whose intent says that it was not taken.
             if error.get("billed") == "no" and outcome.get("image_task_id"):
                 self.spending.not_billed(row)
             action = after_failure(Failure.of_outcome(outcome), name.number, self.checkpoint)
-            self._reopen(row, action, outcome.get("image_task_id"), now)
+            if action is Action.SUBMIT:
+                self.state.renewed(row)
+            elif action is not Action.KEEP:
+                attempt, image_task_id = self.state.attempt_of(row, same=True), outcome.get("image_task_id")
+                intent = Intent(index=row, attempt=attempt, at=now, image_task_id=image_task_id, submitted_at=now)
+                self.state.opened(intent)
+                if action is Action.REATTACH_ELSE_SUBMIT:
+                    self.state.else_submit.add(row)
 
-    def _reopen(self, row: int, action: Action, image_task_id: str | None, now: float) -> None:
-        if action is Action.SUBMIT:
-            self.state.renewed(row)
-        elif action in (Action.REATTACH, Action.REATTACH_ELSE_SUBMIT):
-            attempt = self.state.attempt_of(row, same=True)
-            self.state.opened(Intent(index=row, attempt=attempt, at=now, image_task_id=image_task_id, submitted_at=now))
-            if action is Action.REATTACH_ELSE_SUBMIT:
-                self.state.else_submit.add(row)
-
-    def _remember(self, row: int, line: bytes) -> None:
-        self._outcome_at[row] = self._outcomes.seek(0, 2)
+    def _remember(self, outcome: dict[str, Any]) -> bytes:
+        line = json_line(outcome)
+        self._outcome_at[outcome["index"]] = self._outcomes.seek(0, 2)
         self._outcomes.write(line)
+        return line
 
     def _require_same_connection(self) -> None:
         foreign = self._foreign & self.state.open.keys()

@@ -16,23 +16,19 @@ from airflow_provider_imagetasks.tasks import ImageRequest
 
 CODE = "max_cost"
 """The error code of a row that was not submitted for its cost."""
-CREDIT_AT_ACEDATACLOUD = 0.095215
+_CREDIT_AT_ACEDATACLOUD = 0.095215
 """US dollars."""
-
 _SIZES_AT_KIE = {"1K": 0.03, "2K": 0.05, "4K": 0.08}
-
-PUBLISHED: Mapping[str, Mapping[str, float]] = {
-    "acedatacloud": {
-        "gpt-image-1": 0.019,
-        "gpt-image-1.5": 0.052,
-        "nano-banana": 0.14 * CREDIT_AT_ACEDATACLOUD,
-        "nano-banana-2-lite": 0.14 * CREDIT_AT_ACEDATACLOUD,
-        "nano-banana-2": 0.28 * CREDIT_AT_ACEDATACLOUD,
-        "nano-banana-pro": 0.35 * CREDIT_AT_ACEDATACLOUD,
-    },
+_AT_ACEDATACLOUD = {
+    "gpt-image-1": 0.019,
+    "gpt-image-1.5": 0.052,
+    "nano-banana": 0.14 * _CREDIT_AT_ACEDATACLOUD,
+    "nano-banana-2-lite": 0.14 * _CREDIT_AT_ACEDATACLOUD,
+    "nano-banana-2": 0.28 * _CREDIT_AT_ACEDATACLOUD,
+    "nano-banana-pro": 0.35 * _CREDIT_AT_ACEDATACLOUD,
 }
-"""By service and model, per picture. AceDataCloud's published list and guides; models whose price the documents give
-in several ways, or not at all, are left out."""
+"""By model, per picture: its published list and guides; models whose price they give in several ways or not at all are
+left out."""
 
 
 def read_prices(value: Any) -> dict[str, float]:
@@ -74,7 +70,7 @@ def price_of(service: str, request: ImageRequest, prices: Mapping[str, float]) -
         return 0.0
     if service == "kie" and model.startswith("gpt-image-2-"):
         return _SIZES_AT_KIE.get(str(request.options.get("resolution", "1K")))
-    return PUBLISHED.get(service, {}).get(model)
+    return _AT_ACEDATACLOUD.get(model) if service == "acedatacloud" else None
 
 
 def cost_of(service: str, request: ImageRequest, prices: Mapping[str, float]) -> float | None:

@@ -6,33 +6,30 @@ import json
 import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from airflow_provider_imagetasks.batch.row_decisions import Checkpoint
 from airflow_provider_imagetasks.batch.segments import SCHEMA, SegmentName, json_line, read_name
 from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.files.object_storage import fetch_existing, open_folder, put_in_place, uri_of
-
-if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
 
 FOLDER = ".imagetasks"
 OWNER_NAME = "batch.json"
 REQUESTS_NAME = "requests.jsonl"
 CHECKPOINT_NAME = "life.json"
 """The name by which earlier versions stored it; likewise the field ``mark`` below."""
+NAMES = ("dag_id", "task_id", "run_id", "map_index")
+"""What names a batch among all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
     """Whose folder it is, and what was frozen there. Written last, so that its presence means that all is frozen.
 
+    From ``total`` on it says what :class:`~airflow_provider_imagetasks.batch.requests_file.Frozen` does.
+
     :param mark: drawn at random by the first start; Airflow keeps it too, where it can.
-    :param total: rows in the frozen requests; ``invalid`` of them cannot be asked for, ``repeated`` ask for the same as
-        an earlier one.
-    :param digest: SHA-256 of the file that they came from, None where they came from the Dag.
-    :param cost: what all of it costs by the prices known then; None where not all prices are.
-    :param unpriced: models without a price.
     """
 
     dag_id: str
@@ -68,10 +65,6 @@ class BatchFolder:
         self.uri = uri_of(self._path)
         self.is_local = self.uri.startswith("file://")
 
-    def path_of(self, name: str) -> ObjectStoragePath:
-        """Return where a file of the batch lies."""
-        return self._path / name
-
     def read(self, name: str) -> bytes | None:
         """Return a small file, None where there is none."""
         with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
@@ -81,14 +74,14 @@ class BatchFolder:
     def fetch(self, name: str, target: Path) -> bool:
         """Copy a file to a local one; return False where there is none."""
         try:
-            return fetch_existing(self.path_of(name), target)
+            return fetch_existing(self._path / name, target)
         except (DownloadError, OSError) as error:
             raise self._unusable("read", name, error) from error
 
     def write(self, name: str, source: bytes | Path) -> None:
         """Put content, or a copy of a local file, in place in one step."""
         try:
-            put_in_place(source, self.path_of(name))
+            put_in_place(source, self._path / name)
         except (DownloadError, OSError) as error:
             raise self._unusable("written", name, error) from error
 
@@ -151,23 +144,20 @@ class BatchFolder:
         )
 
 
-def require_owner(
-    owner: Owner, *, names: tuple[str, str, str, int], mark: str | None, keeps_state: bool, uri: str
-) -> None:
+def require_owner(owner: Owner, slot: SubmissionSlot, *, mark: str | None, uri: str) -> None:
     """Refuse a folder that another batch owns.
 
-    :param names: this batch's Dag, task, run and map index.
+    :param slot: of this batch.
     :param mark: what Airflow keeps; None where it keeps nothing of this batch.
-    :param keeps_state: whether this Airflow keeps anything.
     :param uri: of the folder, for the message.
     :raises InvalidRequestError: it is another's.
     """
-    owned_by = (owner.dag_id, owner.task_id, owner.run_id, owner.map_index)
-    if owned_by == names and (not keeps_state or owner.mark == mark):
+    same_names = all(getattr(owner, name) == getattr(slot, name) for name in NAMES)
+    if same_names and owner.mark == mark:
         return
     whose = (
         f"of Dag {owner.dag_id}, task {owner.task_id}, run {owner.run_id}"
-        if owned_by != names
+        if not same_names
         else "of the same names, but not of this Airflow (another deployment that writes to the same place?)"
     )
     raise InvalidRequestError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 from airflow_provider_imagetasks import exceptions
 from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
 from airflow_provider_imagetasks.batch.row_decisions import Action, Failure, Occasion, next_action
-from airflow_provider_imagetasks.batch.segments import read_json_lines
 from airflow_provider_imagetasks.exceptions import Billed, ImageTaskError, ImageTaskFailedError
 from airflow_provider_imagetasks.observability.assets import MOST_EVENTS, Announcement, picture_extra
 from airflow_provider_imagetasks.observability.lineage import MOST_DATASETS, Lineage, Made
@@ -136,9 +136,10 @@ class PictureSummary:
 
     :param service: name of the service.
     :param requests: what was asked for.
+    :param manifest: a local file.
     """
 
-    def __init__(self, service: str, requests: FrozenRequests) -> None:
+    def __init__(self, service: str, requests: FrozenRequests, manifest: Path) -> None:
         self._service = service
         self._requests = requests
         self._pictures: list[dict[str, Any]] = []
@@ -146,29 +147,18 @@ class PictureSummary:
         self._references: dict[str, None] = {}
         self._models: dict[str, None] = {}
         self._rows = self._count = self._bytes = 0
-
-    def read(self, manifest: Path) -> None:
-        """Read a whole manifest, from a local file."""
         with manifest.open("rb") as file:
             for line in file:
-                for row in read_json_lines(line):
-                    self._add(row)
+                self._add(json.loads(line))
 
     def announcement(self, manifest: str) -> Announcement:
-        """Return what asset events say.
-
-        :param manifest: its URI.
-        """
+        """Return what asset events say, with the URI of the manifest."""
         return Announcement(pictures=self._pictures, count=self._count, bytes=self._bytes, manifest=manifest)
 
     def lineage(self, folder: str) -> Lineage:
-        """Return what was read and made; the image tasks between them are the batch's own affair.
-
-        :param folder: where the pictures are.
-        """
-        files = self._files
-        if self._count > MOST_DATASETS:
-            files = [Made(uri=folder, size=self._bytes, count=self._count)]
+        """Return what was read and made in a folder; the image tasks between them are the batch's own affair."""
+        is_much = self._count > MOST_DATASETS
+        files = [Made(uri=folder, size=self._bytes, count=self._count)] if is_much else self._files
         return Lineage(
             service=self._service,
             models=list(self._models),

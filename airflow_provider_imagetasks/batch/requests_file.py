@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.costs import cost_of
-from airflow_provider_imagetasks.batch.rows import Row, frozen_row, read_row
+from airflow_provider_imagetasks.batch.rows import Row, frozen_request, read_row
 from airflow_provider_imagetasks.batch.segments import json_line
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.files.filenames import holds
@@ -30,7 +30,7 @@ class Frozen:
     :param invalid: rows that cannot be asked for; ``problems`` says what is wrong with the first of them.
     :param repeated: rows that ask for the same as an earlier one.
     :param cost: of all pictures, None where not all prices are known; ``unpriced`` names those models.
-    :param digest: SHA-256 of the file that they came from.
+    :param digest: SHA-256 of the file that they came from, None where they came from the Dag.
     """
 
     total: int = 0
@@ -226,10 +226,7 @@ def _parsed(line: bytes) -> Any:
 
 
 class FrozenRequests:
-    """The frozen rows, read one at a time: memory holds only where each begins.
-
-    :param path: a local copy of them.
-    """
+    """The frozen rows, read one at a time from a local copy: memory holds only where each begins."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
@@ -248,8 +245,8 @@ class FrozenRequests:
         value: dict[str, Any] = json.loads(self._file.readline())
         return value
 
-    def row(self, index: int) -> Row:
-        """Return a row, to be submitted.
+    def request(self, index: int) -> ImageRequest:
+        """Return what is asked for by a row, to be submitted.
 
         :raises InvalidRequestError: it could not be asked for when it was frozen; says why.
         """
@@ -257,7 +254,7 @@ class FrozenRequests:
         problem = line.get("error")
         if problem:
             raise InvalidRequestError(problem["message"])
-        return frozen_row(line)
+        return frozen_request(line)
 
     def cost(self, index: int, arguments: BatchArguments) -> float | None:
         """Return what the pictures of a row cost, None where nobody published it; a row that is wrong costs nothing.
@@ -265,7 +262,7 @@ class FrozenRequests:
         :param arguments: its prices count, not those of the start that froze the row.
         """
         line = self.line(index)
-        return 0.0 if line.get("error") else _cost(frozen_row(line).request, arguments)
+        return 0.0 if line.get("error") else _cost(frozen_request(line), arguments)
 
     def close(self) -> None:
         """Close the file."""

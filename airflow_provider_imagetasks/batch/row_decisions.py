@@ -9,11 +9,9 @@ from enum import StrEnum
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import (
-    AuthenticationError,
     ImageTaskError,
     ImageTaskTimeoutError,
     InvalidRequestError,
-    QuotaExceededError,
     public_class_name,
 )
 from airflow_provider_imagetasks.polling.waiting import failure
@@ -142,10 +140,7 @@ def next_action(failed: Failure, occasion: Occasion) -> Action:
 
 
 def after_failure(failed: Failure, number: int, checkpoint: Checkpoint) -> Action:
-    """Return what a start does with a row whose latest outcome is a failure.
-
-    :param number: of the segment that says so.
-    """
+    """Return what a start does with a row that failed last, as the segment of this number says."""
     if number < checkpoint.cleared_at:
         return next_action(failed, Occasion.CLEAR)
     if number < checkpoint.retried_at:
@@ -165,11 +160,6 @@ def is_submitted_again(failed: Failure, *, tries: int, row_attempts: int, may_pa
     return tries < row_attempts and next_action(failed, Occasion.WITHIN_START) is Action.SUBMIT
 
 
-def concerns_every_row(error: ImageTaskError) -> bool:
-    """Whether an error holds for every row of the account: its key is refused, or its balance used up."""
-    return isinstance(error, AuthenticationError | QuotaExceededError)
-
-
 def error_of_answer(
     task: ImageTask, *, submitted_at: float, now: float, service: Service, conn_id: str
 ) -> ImageTaskError | None:
@@ -184,10 +174,7 @@ def error_of_answer(
 
 
 def timeout_error(image_task_id: str | None, timeout: float, service: Service) -> ImageTaskTimeoutError:
-    """Return why a row fails that ran out of time.
-
-    :param timeout: seconds that it had.
-    """
+    """Return why a row fails that ran out of its ``timeout`` seconds."""
     return ImageTaskTimeoutError(
         f"It is not finished {timeout:.0f} s after its submission. It goes on at the service: it may still finish, and "
         "be billed",
@@ -197,23 +184,12 @@ def timeout_error(image_task_id: str | None, timeout: float, service: Service) -
     )
 
 
-@dataclass(frozen=True)
-class FailureBudget:
-    """How many rows may fail without failing the Airflow task.
-
-    :param count: a number of rows; None where ``ratio`` counts.
-    :param ratio: a share of all rows, 0 to 1.
-    """
-
-    count: int | None = 0
-    ratio: float = 0.0
-
-    def allowed(self, total: int) -> int:
-        """Return how many of ``total`` rows may fail."""
-        return self.count if self.count is not None else math.floor(self.ratio * total + 1e-9)
+def allowed_failures(max_failed: float, total: int) -> int:
+    """Return how many of ``total`` rows may fail: a whole number of them, or a share where it is a float."""
+    return max_failed if isinstance(max_failed, int) else math.floor(max_failed * total + 1e-9)
 
 
-def read_failure_budget(value: Any) -> FailureBudget:
+def read_max_failed(value: Any) -> float:
     """Read ``max_failed``: a whole number of rows, or a share with a decimal point.
 
     :raises InvalidRequestError: it is neither.
@@ -225,9 +201,9 @@ def read_failure_budget(value: Any) -> FailureBudget:
         except ValueError:
             number = None
     if isinstance(number, int) and not isinstance(number, bool) and number >= 0:
-        return FailureBudget(count=number)
+        return number
     if isinstance(number, float) and 0 <= number <= 1:
-        return FailureBudget(count=None, ratio=number)
+        return number
     raise InvalidRequestError(
         f"max_failed is {value!r}; give a number of rows (like 10), or a share of them between 0.0 and 1.0 (like 0.05)"
     )

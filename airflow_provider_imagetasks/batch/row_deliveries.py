@@ -9,7 +9,7 @@ from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.costs import price_of
 from airflow_provider_imagetasks.batch.manifest import outcome_row
 from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
-from airflow_provider_imagetasks.batch.rows import frozen_row
+from airflow_provider_imagetasks.batch.rows import frozen_request
 from airflow_provider_imagetasks.exceptions import DownloadError
 from airflow_provider_imagetasks.files.filenames import pattern_for_row
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile, PictureStore
@@ -19,21 +19,15 @@ from airflow_provider_imagetasks.tasks import ImageTask
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A row whose pictures are in place.
+    """A row whose pictures are in place, with its line for the ledger and the manifest."""
 
-    :param outcome: its line for the ledger and the manifest.
-    :param cost: of its pictures by the prices known; None where they are not.
-    """
-
-    row: int
     task: ImageTask
     outcome: dict[str, Any]
-    cost: float | None
 
     def count(self) -> None:
         """Tell the metrics."""
         metrics.ended(self.task, None)
-        metrics.cost(self.task.service, self.cost or 0.0)
+        metrics.cost(self.task.service, self.outcome["cost"] or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,37 +42,32 @@ class Undelivered:
 Delivery: TypeAlias = Delivered | Undelivered
 
 
-class RowDeliveries:
-    """Pictures of rows, stored under the names that the batch gives them.
+async def deliver(
+    row: int,
+    task: ImageTask,
+    arguments: BatchArguments,
+    requests: FrozenRequests,
+    store: PictureStore,
+    *,
+    may_be_there: bool,
+    log: Any,
+) -> Delivery:
+    """Store the pictures of a finished image task under the names of its row. Free, and safe to repeat.
 
-    :param requests: what was asked for.
     :param store: where pictures go; open.
-    :param log: the task's.
+    :param may_be_there: False spares the look for pictures that an earlier start stored.
     """
-
-    def __init__(self, arguments: BatchArguments, requests: FrozenRequests, store: PictureStore, log: Any) -> None:
-        self._arguments = arguments
-        self._requests = requests
-        self._store = store
-        self._log = log
-
-    async def deliver(self, row: int, task: ImageTask, *, may_be_there: bool) -> Delivery:
-        """Store the pictures of a finished image task. Free, and safe to repeat.
-
-        :param may_be_there: False spares the look for pictures that an earlier start stored.
-        """
-        line = self._requests.line(row)
-        pattern = pattern_for_row(self._arguments.filename, row=row, row_id=line.get("id"))
-        stored = await self._store.store(task, pattern, may_be_there=may_be_there)
-        problem = next((result for result in stored if isinstance(result, DownloadError)), None)
-        if problem is not None:
-            return Undelivered(row, task, problem)
-        files = [result.as_xcom() for result in stored if isinstance(result, DownloadedFile)]
-        request = frozen_row(line).request
-        if len(files) < request.image_count:
-            self._log.warning("Row %s has %s of %s pictures.", row, len(files), request.image_count)
-        request = replace(request, model=request.model or task.model)
-        price = price_of(self._arguments.service.name, request, self._arguments.prices)
-        cost = price * len(files) if price is not None else None
-        outcome = outcome_row(line, image_task_id=task.id, files=files, usage=task.usage, cost=cost)
-        return Delivered(row, task, outcome, cost)
+    line = requests.line(row)
+    pattern = pattern_for_row(arguments.filename, row=row, row_id=line.get("id"))
+    stored = await store.store(task, pattern, may_be_there=may_be_there)
+    problem = next((result for result in stored if isinstance(result, DownloadError)), None)
+    if problem is not None:
+        return Undelivered(row, task, problem)
+    files = [result.as_xcom() for result in stored if isinstance(result, DownloadedFile)]
+    request = frozen_request(line)
+    if len(files) < request.image_count:
+        log.warning("Row %s has %s of %s pictures.", row, len(files), request.image_count)
+    request = replace(request, model=request.model or task.model)
+    price = price_of(arguments.service.name, request, arguments.prices)
+    cost = price * len(files) if price is not None else None
+    return Delivered(task, outcome_row(line, image_task_id=task.id, files=files, usage=task.usage, cost=cost))

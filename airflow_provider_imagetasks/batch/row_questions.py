@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
-from airflow_provider_imagetasks.batch.row_decisions import concerns_every_row
 from airflow_provider_imagetasks.batch.row_submissions import RunFlow
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.polling.requests_under_way import Outcome, RequestsUnderWay
-from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests, pace_of
+from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests, concerns_account, pace_of
 from airflow_provider_imagetasks.polling.waiting import WaitLog
 from airflow_provider_imagetasks.tasks import ImageTask
 
@@ -88,10 +87,7 @@ class RowQuestions:
         self._under_way = RequestsUnderWay(self._requests, run, news)
 
     def add(self, row: int, image_task_id: str, submitted_at: float) -> None:
-        """Ask for a row's image task from now on.
-
-        :param submitted_at: Unix seconds.
-        """
+        """Ask from now on for a row's image task, submitted at a moment in Unix seconds."""
         self.drop(row)
         self._questions[row] = RowQuestion(row, image_task_id, submitted_at, self._interval)
         self._requests.ask_again(self._questions[row], time.time())
@@ -114,9 +110,9 @@ class RowQuestions:
         return not self._requests.under_way and (due is None or due > moment)
 
     def overdue(self, timeout: float) -> list[int]:
-        """Return the rows that still run, as the service said, after too long; nothing where it looked a moment ago.
+        """Return the rows that still run ``timeout`` seconds after their submission, as the service said.
 
-        :param timeout: seconds that a row may take from its submission.
+        Nothing where it looked a moment ago.
         """
         now = time.time()
         if now - self._looked_at < LOOK_SECONDS:
@@ -138,10 +134,18 @@ class RowQuestions:
         :raises ImageTaskError: the service cannot be asked: a refused key, no balance, or failures in a row.
         """
         for outcome in self._under_way.outcomes():
-            if outcome.error is None:
+            error, failure = outcome.error, outcome.failure
+            if error is None:
                 yield from self._answers(outcome)
-            else:
-                yield from self._given_up(outcome, outcome.error)
+                continue
+            error.billed = "unknown"
+            if failure.given_up and (error.retryable or concerns_account(error)):
+                raise error
+            for question in failure.given_up:
+                if question.is_wanted:
+                    yield Unreadable(question.row, question.image_task_id, error)
+            if failure.put_off:
+                self._log.failed(error)
 
     async def stop(self) -> None:
         """Break off what is under way."""
@@ -154,13 +158,3 @@ class RowQuestions:
                 yield Answered(question.row, outcome.tasks[question.image_task_id])
                 if question.is_wanted:
                     self._requests.ask_again(question, time.time())
-
-    def _given_up(self, outcome: Outcome[RowQuestion], error: ImageTaskError) -> Iterator[Unreadable]:
-        error.billed = "unknown"
-        if outcome.failure.given_up and (error.retryable or concerns_every_row(error)):
-            raise error
-        for question in outcome.failure.given_up:
-            if question.is_wanted:
-                yield Unreadable(question.row, question.image_task_id, error)
-        if outcome.failure.put_off:
-            self._log.failed(error)

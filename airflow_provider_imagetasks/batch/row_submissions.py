@@ -9,17 +9,16 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
-from airflow_provider_imagetasks.batch.row_decisions import concerns_every_row
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError
 from airflow_provider_imagetasks.files.input_images import with_files_read
 from airflow_provider_imagetasks.observability import metrics
+from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
 from airflow_provider_imagetasks.services.wire import Flow, Sleep
@@ -98,13 +97,15 @@ class RowSubmissions:
     """Groups of rows that are submitted with one account: all intents first, then the requests, then the ids.
 
     :param batch: open; its ledger is told of every group.
+    :param run: drives a flow.
     """
 
-    def __init__(self, arguments: BatchArguments, batch: OpenBatch) -> None:
+    def __init__(self, arguments: BatchArguments, batch: OpenBatch, run: RunFlow) -> None:
         self._service = service = arguments.service
         self._account = account = arguments.account
         self._limits = arguments.limits
         self._batch = batch
+        self._run = run
         self._places = asyncio.Semaphore(AT_ONCE)
         self._rate = SubmissionLimits(account)
         self._rate.submitted_before(batch.ledger.recent)
@@ -135,27 +136,22 @@ class RowSubmissions:
         """Let nothing more leave, of groups under way either."""
         self._is_stopped = True
 
-    def submit(
-        self, intents: Sequence[Intent], run: RunFlow, *, repeated: AbstractSet[int]
-    ) -> AsyncGenerator[Submitted, None]:
+    def submit(self, intents: Sequence[Intent]) -> AsyncGenerator[Submitted, None]:
         """Submit a group. Yields what became of each row as soon as that is known; all ids are written down at the end.
 
-        :param repeated: rows of which the last submission is made over again, under the same key.
         :raises ImageTaskError: the ledger cannot be written.
         """
         self._submitted_at = time.time()
         self.under_way += len(intents)
-        return self._submit(intents, run, repeated)
+        return self._submit(intents)
 
-    async def _submit(
-        self, intents: Sequence[Intent], run: RunFlow, repeated: AbstractSet[int]
-    ) -> AsyncGenerator[Submitted, None]:
+    async def _submit(self, intents: Sequence[Intent]) -> AsyncGenerator[Submitted, None]:
         try:
             name = await asyncio.to_thread(self._batch.ledger.intend, intents)
         except BaseException:
             self.under_way -= len(intents)
             raise
-        requests = [asyncio.ensure_future(self._submit_one(intent, run, repeated)) for intent in intents]
+        requests = [asyncio.ensure_future(self._submit_one(intent)) for intent in intents]
         try:
             for request in asyncio.as_completed(requests):
                 yield await request
@@ -172,19 +168,19 @@ class RowSubmissions:
                 if intent.submitted_at is not None:
                     metrics.submitted(self._service.name)
 
-    async def _submit_one(self, intent: Intent, run: RunFlow, repeated: AbstractSet[int]) -> Submitted:
+    async def _submit_one(self, intent: Intent) -> Submitted:
         try:
             async with self._places:
                 request = await self._prepared(intent.index)
                 flow = self._rate.within_rate(self._service.submit(request, key=self._batch.key_of(intent)))
-                task = await run(self._unless_stopped(flow))
+                task = await self._run(self._unless_stopped(flow))
         except _StoppedError:
             # One that is repeated may have been taken at first: a later start finds its intent again.
-            return Withheld(replace(intent, taken=intent.index in repeated))
+            return Withheld(replace(intent, taken=intent.is_repetition))
         except UnknownOutcomeError as error:
             return Unanswered(intent, error)
         except ImageTaskError as error:
-            if concerns_every_row(error):
+            if concerns_account(error):
                 # At once: others of the group wait for the place that becomes free.
                 self.stop()
             metrics.not_submitted(self._service.name, error)
@@ -211,7 +207,7 @@ class RowSubmissions:
     async def _prepared(self, row: int) -> ImageRequest:
         if self._is_stopped:
             raise _StoppedError
-        request = self._batch.requests.row(row).request
+        request = self._batch.requests.request(row)
         if request.is_edit:
             request = await asyncio.to_thread(with_files_read, request)
         return self._service.complete(request, self._account)
@@ -231,10 +227,12 @@ class UnansweredSubmissions:
 
     :param service: whether it can tell decides how they are looked for.
     :param grace: seconds that the service may take to write a submission down.
+    :param run: drives a flow.
     """
 
-    def __init__(self, service: Service, grace: float) -> None:
+    def __init__(self, service: Service, grace: float, run: RunFlow) -> None:
         self._service = service
+        self._run = run
         self._grace = grace
         self._searches: dict[int, _Search] = {}
         self._next_look = 0.0
@@ -245,17 +243,14 @@ class UnansweredSubmissions:
         return len(self._searches)
 
     def add(self, intent: Intent, key: str) -> None:
-        """Look for a submission from now on.
-
-        :param key: what it went out with.
-        """
+        """Look from now on for a submission that went out with a key."""
         self._searches[intent.index] = _Search(intent, key, time.time() + self._grace)
 
     def is_due(self) -> bool:
         """Whether it is time for the next search; never while one is being made."""
         return bool(self._searches) and self._next_look <= time.time()
 
-    async def look(self, run: RunFlow, known_key: str | None) -> list[Searched]:
+    async def look(self, known_key: str | None) -> list[Searched]:
         """Ask the service, where it can tell, and return what is known now. The rest is looked for again.
 
         :param known_key: the key of a submission that certainly was taken.
@@ -271,7 +266,7 @@ class UnansweredSubmissions:
         elif not self._service.finds_by_trace_id:
             ends = [self._unknown(search) for search in searches]
         else:
-            ends = await self._look_by_trace_id(searches, run, known_key, now)
+            ends = await self._look_by_trace_id(searches, known_key, now)
         for end in ends:
             self._searches.pop(end.intent.index, None)
         self._next_look = min(
@@ -279,14 +274,12 @@ class UnansweredSubmissions:
         )
         return ends
 
-    async def _look_by_trace_id(
-        self, searches: Sequence[_Search], run: RunFlow, known_key: str | None, now: float
-    ) -> list[Searched]:
+    async def _look_by_trace_id(self, searches: Sequence[_Search], known_key: str | None, now: float) -> list[Searched]:
         ends: list[Searched] = []
         absent: list[_Search] = []
         for start in range(0, len(searches), LARGEST_SEARCH):
             group = {search.key: search for search in searches[start : start + LARGEST_SEARCH]}
-            findings = await run(reconcile_group(self._service, list(group), known=known_key))
+            findings = await self._run(reconcile_group(self._service, list(group), known=known_key))
             self._keeps_trace_ids = self._keeps_trace_ids or findings.proven
             for key, search in group.items():
                 task = findings.found.get(key)

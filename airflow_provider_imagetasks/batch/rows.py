@@ -29,22 +29,18 @@ class Row:
     id: str | None = None
 
     def as_json(self, index: int) -> dict[str, Any]:
-        """Return the row as it is frozen.
-
-        :param index: its position in the batch, from 0.
-        """
+        """Return the row as it is frozen, with its position in the batch, from 0."""
         request = self.request
         asked = {"prompt": request.prompt, "model": request.model, "options": dict(request.options)}
         return {"index": index, "id": self.id, **asked, "images": list(request.images), "mask": request.mask}
 
 
-def frozen_row(value: Mapping[str, Any]) -> Row:
-    """Return the row that was frozen, which was checked then."""
+def frozen_request(value: Mapping[str, Any]) -> ImageRequest:
+    """Return the request of a row that was frozen, which was checked then."""
     images, options = tuple(value.get("images") or ()), value.get("options") or {}
-    request = ImageRequest(
+    return ImageRequest(
         prompt=value["prompt"], model=value.get("model"), options=options, images=images, mask=value.get("mask")
     )
-    return Row(request=request, id=value.get("id"))
 
 
 def read_row(value: Any, *, model: str | None, options: Mapping[str, Any], files_below: str | None) -> Row:

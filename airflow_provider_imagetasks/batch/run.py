@@ -18,6 +18,7 @@ from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError
 from airflow_provider_imagetasks.files.picture_store import PictureStore
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.batch_wait import Counts
+from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.tasks import ImageTask
 from airflow_provider_imagetasks.transports import open_async_transport
 
@@ -47,13 +48,11 @@ class BatchRun:
         self._news = asyncio.Event()
         self._api = open_async_transport(arguments.account)
         self._store = PictureStore(batch.folder.pictures, arguments.account)
-        self._submissions = row_submissions.RowSubmissions(arguments, batch)
-        self._unanswered = row_submissions.UnansweredSubmissions(arguments.service, self._limits.not_found_grace)
-        self._questions = row_questions.RowQuestions(arguments, self._api.run, news=self._news, log=log)
-        self._deliveries = row_deliveries.RowDeliveries(arguments, batch.requests, self._store, log)
+        run = self._api.run
+        self._submissions = row_submissions.RowSubmissions(arguments, batch, run)
+        self._unanswered = row_submissions.UnansweredSubmissions(arguments.service, self._limits.not_found_grace, run)
+        self._questions = row_questions.RowQuestions(arguments, run, news=self._news, log=log)
         self._delivering: set[int] = set()
-        self._repeated: set[int] = set()
-        """Rows to be submitted of which the last submission is made over again, under its key."""
         self._stopped: ImageTaskError | None = None
         """Why nothing more is submitted: no key, no balance or no budget, which holds for every further row too."""
         self._error: BaseException | None = None
@@ -123,8 +122,7 @@ class BatchRun:
                 self._end(row, self._stopped, image_task_id=None)
             return
         while most := self._submissions.next_group(self._places()):
-            wanted = self._state.next_intents(most, time.time(), repeated=self._repeated)
-            intents, problem = self._ledger.spending.affordable(wanted)
+            intents, problem = self._ledger.spending.affordable(self._state.next_intents(most, time.time()))
             if problem is not None and not (intents or self._state.open or self._delivering):
                 # Before, what is still open may turn out to cost nothing.
                 self._stop(problem)
@@ -132,9 +130,7 @@ class BatchRun:
                 return
             for intent in intents:
                 self._state.opened(intent)
-            rows = {intent.index for intent in intents}
-            repeated, self._repeated = self._repeated & rows, self._repeated - rows
-            self._spawn(self._submit(self._submissions.submit(intents, self._api.run, repeated=repeated)))
+            self._spawn(self._submit(self._submissions.submit(intents)))
 
     def _places(self) -> int:
         """Return how many more rows may run at the service, and still be carried by a trigger."""
@@ -190,12 +186,15 @@ class BatchRun:
 
     async def _look(self) -> None:
         known = self._ledger.known_taken
-        for outcome in await self._unanswered.look(self._api.run, self._batch.key_of(known) if known else None):
+        for outcome in await self._unanswered.look(self._batch.key_of(known) if known else None):
             self._act(outcome)
 
     async def _deliver(self, row: int, task: ImageTask) -> None:
+        arguments, requests, is_old = self._arguments, self._batch.requests, row not in self._state.fresh
         try:
-            outcome = await self._deliveries.deliver(row, task, may_be_there=row not in self._state.fresh)
+            outcome = await row_deliveries.deliver(
+                row, task, arguments, requests, self._store, may_be_there=is_old, log=self._log
+            )
         finally:
             self._delivering.discard(row)
         self._act(outcome)
@@ -216,7 +215,7 @@ class BatchRun:
                 self._state.fresh.add(intent.index)
                 self._follow(intent, task)
             case row_submissions.Refused(intent, error):
-                if row_decisions.concerns_every_row(error):
+                if concerns_account(error):
                     self._stop(error)
                 self._end_or_repeat(intent.index, error, image_task_id=intent.image_task_id)
             case row_submissions.Withheld(intent):
@@ -232,8 +231,8 @@ class BatchRun:
                 self._follow(intent, task)
             case row_submissions.NeverTaken(intent):
                 self._ledger.spending.not_billed(intent.index)
-                self._repeated.add(intent.index)
                 self._state.renewed(intent.index)
+                self._state.repeated.add(intent.index)
             case row_submissions.Unknown(intent, error) if self._arguments.resubmits_unknown:
                 text = "Row %s: %s It is submitted again (on_unknown_outcome)."
                 self._log.warning(text, intent.index, error.message)

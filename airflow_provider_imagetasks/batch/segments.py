@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from airflow_provider_imagetasks.services.account import Account
+
 SCHEMA = 1
 _NAME = re.compile(r"(intents|outcomes)-(\d{1,9})-(\d{1,9})\.jsonl")
-
-Kind = Literal["intents", "outcomes"]
 
 
 @dataclass(frozen=True, order=True)
@@ -26,7 +26,7 @@ class SegmentName:
 
     generation: int
     number: int
-    kind: Kind
+    kind: Literal["intents", "outcomes"]
 
     def __str__(self) -> str:
         return f"{self.kind}-{self.generation}-{self.number:06d}.jsonl"
@@ -50,6 +50,7 @@ class Intent:
     :param image_task_id: what the service answered; None while that is not known.
     :param submitted_at: Unix seconds of the answer.
     :param taken: False where the service definitely did not take it.
+    :param is_repetition: whether it is the last one over again, under the same key; not kept.
     """
 
     index: int
@@ -58,6 +59,7 @@ class Intent:
     image_task_id: str | None = None
     submitted_at: float | None = None
     taken: bool = True
+    is_repetition: bool = False
 
     @property
     def since(self) -> float:
@@ -65,12 +67,9 @@ class Intent:
         return self.submitted_at or self.at
 
 
-def intents_content(intents: Iterable[Intent], *, conn_id: str, base_url: str) -> bytes:
-    """Return the content of a segment of intents.
-
-    :param conn_id: the connection that they go out with; likewise ``base_url``.
-    """
-    lines: list[dict[str, Any]] = [{"schema": SCHEMA, "conn_id": conn_id, "base_url": base_url}]
+def intents_content(intents: Iterable[Intent], account: Account) -> bytes:
+    """Return the content of a segment of intents that go out with an account."""
+    lines: list[dict[str, Any]] = [{"schema": SCHEMA, "conn_id": account.conn_id, "base_url": account.base_url}]
     for intent in intents:
         line: dict[str, Any] = {"index": intent.index, "attempt": intent.attempt, "at": intent.at}
         if intent.image_task_id:

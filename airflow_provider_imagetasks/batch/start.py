@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,13 @@ from typing import Any
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger
 from airflow_provider_imagetasks.batch.costs import Spending, in_words, is_within
-from airflow_provider_imagetasks.batch.folder import REQUESTS_NAME, BatchFolder, Owner, require_owner
+from airflow_provider_imagetasks.batch.folder import NAMES, REQUESTS_NAME, BatchFolder, Owner, require_owner
 from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, error_of
 from airflow_provider_imagetasks.batch.requests_file import Frozen, FrozenRequests, RequestsSource, freeze
-from airflow_provider_imagetasks.batch.row_decisions import Checkpoint, FailureBudget, next_checkpoint
+from airflow_provider_imagetasks.batch.row_decisions import Checkpoint, allowed_failures, next_checkpoint
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.state import BatchState
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
-from airflow_provider_imagetasks.files.object_storage import uri_of
 from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, batch_identity
 
@@ -46,21 +45,20 @@ class OpenBatch:
         """Return what the service may recognise a submission by."""
         return replace(self.slot, item_index=intent.index).identity(self.generation, intent.attempt)
 
-    def finish(self, scratch: Path, budget: FailureBudget, log: Any) -> dict[str, Any]:
+    def finish(self, scratch: Path, max_failed: float, log: Any) -> dict[str, Any]:
         """Write the manifest, then that the batch is over; return the task's result.
 
         :param scratch: a local folder, where a copy of the manifest stays.
-        :param budget: how many rows may fail.
-        :param log: the task's.
+        :param max_failed: how many rows may fail.
         :returns: ``{manifest, total, succeeded, failed, usage, cost}``.
         :raises ImageTaskError: more rows failed than may.
         """
-        total, allowed = self.owner.total, budget.allowed(self.owner.total)
+        total, allowed = self.owner.total, allowed_failures(max_failed, self.owner.total)
         totals = self.ledger.write_manifest(scratch / MANIFEST_NAME)
         self.ledger.require_latest_start()
         self.folder.write(MANIFEST_NAME, scratch / MANIFEST_NAME)
         self.ledger.finished("success" if totals.failed <= allowed else "failed")
-        manifest = uri_of(self.folder.path_of(MANIFEST_NAME))
+        manifest = f"{self.folder.uri}/{MANIFEST_NAME}"
         log.info("%s of %s rows succeeded. Manifest: %s", totals.succeeded, total, manifest)
         error = error_of(totals, total, allowed, manifest=manifest)
         if error is not None:
@@ -84,13 +82,9 @@ class OpenBatch:
         self.requests.close()
 
 
-def check_rows(frozen: Frozen | Owner, arguments: BatchArguments, problems: list[str]) -> None:
-    """Refuse a batch that cannot come to a good end, before anything is billed.
-
-    :param problems: what is wrong with its first rows.
-    :raises InvalidRequestError: too many rows are invalid.
-    """
-    allowed = arguments.budget.allowed(frozen.total)
+def _check_rows(frozen: Frozen | Owner, arguments: BatchArguments, problems: Sequence[str] = ()) -> None:
+    """Refuse a batch that cannot come to a good end, before anything is billed."""
+    allowed = allowed_failures(arguments.max_failed, frozen.total)
     if frozen.invalid > allowed:
         named = "; ".join(problems)
         more = f"; and {frozen.invalid - len(problems)} more" if frozen.invalid > len(problems) else ""
@@ -100,12 +94,8 @@ def check_rows(frozen: Frozen | Owner, arguments: BatchArguments, problems: list
         )
 
 
-def check_cost(frozen: Frozen, arguments: BatchArguments, log: Any) -> None:
-    """Refuse a batch whose cost nobody knows though it is limited, before anything is billed.
-
-    :param log: told what becomes of a batch that would cost more than it may.
-    :raises InvalidRequestError: a price is missing.
-    """
+def _check_cost(frozen: Frozen, arguments: BatchArguments, log: Any) -> None:
+    """Refuse a batch whose cost nobody knows though it is limited, before anything is billed."""
     if arguments.max_cost is None:
         return
     if frozen.cost is None:
@@ -151,17 +141,18 @@ def open_batch(
         mark = str(kept.get("mark") or secrets.token_hex(16))
         frozen = freeze(source, scratch / REQUESTS_NAME, arguments)
         _say(frozen, log)
-        check_rows(frozen, arguments, frozen.problems)
-        check_cost(frozen, arguments, log)
+        _check_rows(frozen, arguments, frozen.problems)
+        _check_cost(frozen, arguments, log)
         keep(state_store, {"output_path": arguments.output_path, "folder": folder.uri, "mark": mark})
         owner = _freeze(frozen, folder, slot, mark, scratch)
         # From here on rows may be paid for: a later start must find this folder, or submit nothing.
         keep(state_store, {"generation": 0})
     else:
-        names = (slot.dag_id, slot.task_id, slot.run_id, slot.map_index)
-        require_owner(owner, names=names, mark=kept.get("mark"), keeps_state=state_store is not None, uri=folder.uri)
+        # Before Airflow 3.3 nothing is kept by which to tell.
+        known_mark = kept.get("mark") if state_store is not None else owner.mark
+        require_owner(owner, slot, mark=known_mark, uri=folder.uri)
         if not resumes:
-            check_rows(owner, arguments, [])
+            _check_rows(owner, arguments)
             _say_if_changed(owner, source, scratch, log)
         if not folder.fetch(REQUESTS_NAME, scratch / REQUESTS_NAME):
             raise ImageTaskError(
@@ -226,8 +217,8 @@ def dry_run(arguments: BatchArguments, source: RequestsSource, log: Any) -> dict
         cost,
         unpriced,
     )
-    check_rows(frozen, arguments, frozen.problems)
-    check_cost(frozen, arguments, log)
+    _check_rows(frozen, arguments, frozen.problems)
+    _check_cost(frozen, arguments, log)
     counts = {"total": frozen.total, "succeeded": 0, "failed": frozen.invalid}
     return {"manifest": None, **counts, "usage": None, "cost": frozen.cost, "dry_run": True}
 
@@ -245,7 +236,7 @@ def _kept(state_store: Any) -> Mapping[str, Any]:
 
 def _freeze(frozen: Frozen, folder: BatchFolder, slot: SubmissionSlot, mark: str, scratch: Path) -> Owner:
     owner = Owner(
-        **{name: getattr(slot, name) for name in ("dag_id", "task_id", "run_id", "map_index")},
+        **{name: getattr(slot, name) for name in NAMES},
         **{name: getattr(frozen, name) for name in ("total", "invalid", "repeated", "digest", "cost")},
         mark=mark,
         created_at=time.time(),

@@ -6,7 +6,6 @@ import time
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from enum import IntEnum
 from typing import Any
 
@@ -31,10 +30,7 @@ class Stage(IntEnum):
 
 
 class BatchState:
-    """Every row's stage. What is open is held in full; that is never more than the window.
-
-    :param total: rows of the batch.
-    """
+    """Stage of each of ``total`` rows. What is open is held in full; that is never more than the window."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -44,7 +40,8 @@ class BatchState:
         """The latest submission of each open row."""
         self.else_submit: set[int] = set()
         """Open rows of which a new picture is asked for where the image task cannot be had."""
-
+        self.repeated: set[int] = set()
+        """Rows to be submitted of which the last submission is made over again, under its key."""
         self.tries: Counter[int] = Counter()
         """How often each row has failed in this start, while it is not over."""
         self.fresh: set[int] = set()
@@ -70,7 +67,7 @@ class BatchState:
     @property
     def is_over(self) -> bool:
         """Whether no row is left to be submitted or waited for."""
-        return not self.open and self.stages.find(Stage.NEW) < 0
+        return not self.open and not self.has_new
 
     @property
     def has_new(self) -> bool:
@@ -86,20 +83,15 @@ class BatchState:
         return rows
 
     def attempt_of(self, row: int, *, same: bool) -> int:
-        """Return the number of the next submission of a row.
-
-        :param same: whether it is the last one over again, under the same key.
-        """
+        """Return the number of a row's next submission; the last one's where that is made over under the same key."""
         return max(0, self._attempts[row] - 1) if same else self._attempts[row]
 
-    def next_intents(self, most: int, now: float, *, repeated: AbstractSet[int]) -> list[Intent]:
-        """Return the next submissions of the first rows that are to be submitted.
-
-        :param now: Unix seconds.
-        :param repeated: rows of which the last one is made over again, under the same key.
-        """
-        attempts = ((row, self.attempt_of(row, same=row in repeated)) for row in self.next_new(most))
-        return [Intent(index=row, attempt=attempt, at=now) for row, attempt in attempts]
+    def next_intents(self, most: int, now: float) -> list[Intent]:
+        """Return the next submissions of the first rows that are to be submitted, as of ``now`` in Unix seconds."""
+        rows = [(row, row in self.repeated) for row in self.next_new(most)]
+        return [
+            Intent(index=row, attempt=self.attempt_of(row, same=same), at=now, is_repetition=same) for row, same in rows
+        ]
 
     def delivering(self, row: int) -> None:
         """Note that the service is done with a row; it is not over until its pictures are in place."""
@@ -107,6 +99,7 @@ class BatchState:
 
     def opened(self, intent: Intent) -> None:
         """Note a submission, or what is newly known of it."""
+        self.repeated.discard(intent.index)
         self._attempts[intent.index] = max(self._attempts[intent.index], intent.attempt + 1)
         if intent.taken:
             self.stages[intent.index] = Stage.OPEN
@@ -146,10 +139,7 @@ class ProgressReport:
         """Unix times of the latest reports, each with the rows that were over then."""
 
     def __call__(self, counts: Counts, *, last: bool = False) -> None:
-        """Say how far it is.
-
-        :param last: whether XCom must be told too.
-        """
+        """Say how far it is; XCom is told now and then, and the ``last`` time."""
         now = time.time()
         self._log.info("%s", self.line(counts, now))
         if self._push is not None and (last or now - self._pushed_at >= PUSH_SECONDS):
@@ -157,10 +147,7 @@ class ProgressReport:
             self._push(counts.as_xcom(now))
 
     def line(self, counts: Counts, now: float) -> str:
-        """Return how far it is, in words.
-
-        :param now: Unix seconds.
-        """
+        """Return how far it is at ``now`` in Unix seconds, in words."""
         self._seen.append((now, counts.done))
         while len(self._seen) > 2 and self._seen[1][0] < now - _RATE_SECONDS:
             self._seen.popleft()

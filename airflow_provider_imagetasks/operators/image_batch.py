@@ -19,7 +19,7 @@ from airflow_provider_imagetasks.batch.arguments import BatchArguments, BatchLim
 from airflow_provider_imagetasks.batch.costs import read_max_cost, read_prices
 from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, PictureSummary
 from airflow_provider_imagetasks.batch.requests_file import RequestsSource, file_of, rows_of
-from airflow_provider_imagetasks.batch.row_decisions import read_failure_budget
+from airflow_provider_imagetasks.batch.row_decisions import read_max_failed
 from airflow_provider_imagetasks.batch.run import BatchRun
 from airflow_provider_imagetasks.batch.start import OpenBatch, dry_run, open_batch
 from airflow_provider_imagetasks.batch.state import ProgressReport
@@ -227,7 +227,7 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
             filename=self.filename,
             prices=read_prices(self.prices),
             output_path=str(self.output_path),
-            budget=read_failure_budget(self.max_failed),
+            max_failed=read_max_failed(self.max_failed),
             max_cost=read_max_cost(self.max_cost),
             row_attempts=self.row_attempts,
             timeout=self.timeout,
@@ -253,9 +253,8 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
                 batch.keep_counts(state_store, counts, self.log)
                 if not is_over:
                     self._defer(arguments, batch, counts)
-                result = batch.finish(scratch, arguments.budget, self.log)
-                pictures = PictureSummary(arguments.service.name, batch.requests)
-                pictures.read(scratch / MANIFEST_NAME)
+                result = batch.finish(scratch, arguments.max_failed, self.log)
+                pictures = PictureSummary(arguments.service.name, batch.requests, scratch / MANIFEST_NAME)
                 announce_pictures(context, self.outlets, pictures.announcement(str(result["manifest"])))
                 self.lineage = pictures.lineage(arguments.output_path)
                 return result

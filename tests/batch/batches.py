@@ -10,7 +10,6 @@ from typing import Any
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.requests_file import RequestsSource
-from airflow_provider_imagetasks.batch.row_decisions import FailureBudget
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch, open_batch
 from airflow_provider_imagetasks.exceptions import AuthenticationError
@@ -96,7 +95,7 @@ def arguments(path: Path, **changes: Any) -> BatchArguments:
     """Return the arguments of a batch below a folder."""
     account = changes.get("account", ACCOUNT)
     where = {"account": account, "output_path": f"file://{path}/pictures", "filename": "{image_task_id}-{index}.{ext}"}
-    what = {"model": None, "options": {}, "prices": {}, "budget": FailureBudget(), "max_cost": None, "row_attempts": 2}
+    what = {"model": None, "options": {}, "prices": {}, "max_failed": 0, "max_cost": None, "row_attempts": 2}
     when = {"timeout": 3600.0, "poll_interval": 10.0, "resubmits_unknown": False, "defers": False}
     fields: dict[str, Any] = {**where, **what, **when}
     if "service" not in changes:
@@ -117,7 +116,7 @@ def opened(path: Path, given: BatchArguments, rows: Any, **how: Any) -> OpenBatc
 
 def intents(batch: OpenBatch, most: int = 50) -> list[Intent]:
     """Hold the next rows of a batch, as a run does before it submits them."""
-    held = batch.ledger.state.next_intents(most, 1000.0, repeated=frozenset())
+    held = batch.ledger.state.next_intents(most, 1000.0)
     for intent in held:
         batch.ledger.state.opened(intent)
     return held

@@ -67,7 +67,7 @@ def outcome(row: int, error: ImageTaskError | None = None, image_task_id: str | 
 
 
 def intended(ledger: BatchLedger, *rows: int) -> tuple[SegmentName, list[Intent]]:
-    intents = [one for one in ledger.state.next_intents(99, time.time(), repeated=frozenset()) if one.index in rows]
+    intents = [one for one in ledger.state.next_intents(99, time.time()) if one.index in rows]
     return ledger.intend(intents), intents
 
 

@@ -14,11 +14,12 @@ from airflow_provider_imagetasks.batch.row_decisions import (
     Failure,
     Occasion,
     after_failure,
+    allowed_failures,
     error_of_answer,
     is_submitted_again,
     next_action,
     next_checkpoint,
-    read_failure_budget,
+    read_max_failed,
     timeout_error,
 )
 from airflow_provider_imagetasks.exceptions import (
@@ -129,13 +130,13 @@ def test_what_becomes_of_a_failed_row(
     [(0, 0), (10, 10), ("10", 10), (0.05, 10), ("0.05", 10), (1.0, 200), (0.0, 0), (1, 1)],
 )
 def test_the_budget_is_a_count_or_a_share(max_failed: Any, allowed_of_200: int) -> None:
-    assert read_failure_budget(max_failed).allowed(200) == allowed_of_200
+    assert allowed_failures(read_max_failed(max_failed), 200) == allowed_of_200
 
 
 @pytest.mark.parametrize("max_failed", [-1, 1.5, -0.1, True, None, "many", "", "5%", float("nan"), [1]])
 def test_a_budget_that_makes_no_sense_is_refused(max_failed: Any) -> None:
     with pytest.raises(InvalidRequestError, match="max_failed"):
-        read_failure_budget(max_failed)
+        read_max_failed(max_failed)
 
 
 def test_a_failure_is_the_same_by_its_error_and_by_what_is_kept_of_it() -> None:

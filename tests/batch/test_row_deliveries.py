@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from airflow_provider_imagetasks.batch.row_deliveries import Delivered, RowDeliveries, Undelivered
+from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
+from airflow_provider_imagetasks.batch.row_deliveries import Delivered, Delivery, Undelivered, deliver
+from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile, PictureStore
 from airflow_provider_imagetasks.files.pictures import Picture
@@ -17,7 +19,6 @@ from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from tests.batch.batches import LOG, Easel, arguments, opened
 
 TASK = ImageTask(id="an-id", service="easel", state=TaskState.SUCCEEDED, model="easel-1", usage={"credits": 3})
-Deliveries = Callable[["Store"], RowDeliveries]
 
 
 class Store:
@@ -40,41 +41,46 @@ def stored(index: int) -> DownloadedFile:
 
 
 @pytest.fixture
-def deliveries(tmp_path: Path) -> Iterator[Deliveries]:
-    """Deliver the rows of a batch into a store."""
-    given = arguments(tmp_path, service=Easel(), filename="{row}-{id}-{index}.{ext}", prices={"easel-1": 0.5})
-    batch = opened(tmp_path, given, [{"prompt": "a kite", "id": "K1", "options": {"n": 2}}, "a boat"])
-    yield lambda store: RowDeliveries(given, batch.requests, cast(PictureStore, store), LOG)
+def batch(tmp_path: Path) -> Iterator[OpenBatch]:
+    row = {"prompt": "a kite", "id": "K1", "options": {"n": 2}}
+    batch = opened(tmp_path, arguments(tmp_path, service=Easel()), [row, "a boat"])
+    yield batch
     batch.close()
 
 
-async def test_a_row_whose_pictures_are_in_place_has_files_usage_and_cost(deliveries: Deliveries) -> None:
+async def delivered(path: Path, requests: FrozenRequests, store: Store, *, may_be_there: bool = True) -> Delivery:
+    given = arguments(path, service=Easel(), filename="{row}-{id}-{index}.{ext}", prices={"easel-1": 0.5})
+    pictures = cast(PictureStore, store)
+    return await deliver(0, TASK, given, requests, pictures, may_be_there=may_be_there, log=LOG)
+
+
+async def test_a_row_whose_pictures_are_in_place_has_files_usage_and_cost(tmp_path: Path, batch: OpenBatch) -> None:
     store = Store(stored(0), stored(1))
 
-    delivery = await deliveries(store).deliver(0, TASK, may_be_there=False)
+    delivery = await delivered(tmp_path, batch.requests, store, may_be_there=False)
 
     assert isinstance(delivery, Delivered)
-    assert (delivery.outcome["id"], delivery.outcome["status"], delivery.cost) == ("K1", "succeeded", 1.0)
+    assert (delivery.outcome["id"], delivery.outcome["status"], delivery.outcome["cost"]) == ("K1", "succeeded", 1.0)
     assert [file["index"] for file in delivery.outcome["files"]] == [0, 1]
     assert delivery.outcome["usage"] == {"credits": 3}
     assert store.asked == [("0-K1-{index}.{ext}", False)]
 
 
 async def test_fewer_pictures_than_asked_are_said_and_paid_for_as_many_as_there_are(
-    deliveries: Deliveries, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, batch: OpenBatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
 
-    delivery = await deliveries(Store(stored(0))).deliver(0, TASK, may_be_there=True)
+    delivery = await delivered(tmp_path, batch.requests, Store(stored(0)))
 
     assert isinstance(delivery, Delivered)
-    assert delivery.cost == 0.5
+    assert delivery.outcome["cost"] == 0.5
     assert "Row 0 has 1 of 2 pictures." in caplog.messages
 
 
-async def test_one_picture_that_cannot_be_stored_leaves_the_row_undelivered(deliveries: Deliveries) -> None:
+async def test_one_picture_that_cannot_be_stored_leaves_the_row_undelivered(tmp_path: Path, batch: OpenBatch) -> None:
     error = UnsafeResultError("not a picture")
 
-    delivery = await deliveries(Store(stored(0), error)).deliver(0, TASK, may_be_there=True)
+    delivery = await delivered(tmp_path, batch.requests, Store(stored(0), error))
 
     assert delivery == Undelivered(0, TASK, error)

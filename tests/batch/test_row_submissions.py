@@ -41,11 +41,11 @@ class Group:
         self.service = Easel()
         given: BatchArguments = arguments(path, service=self.service, **changes)
         self.batch: OpenBatch = opened(path, given, prompts)
-        self.submissions = RowSubmissions(given, self.batch)
+        self.submissions = RowSubmissions(given, self.batch, self.service.run)
         self.intents = intents(self.batch)
 
-    def submit(self, *repeated: int) -> Any:
-        return self.submissions.submit(self.intents, self.service.run, repeated=set(repeated))
+    def submit(self) -> Any:
+        return self.submissions.submit(self.intents)
 
     def on_record(self) -> list[Intent]:
         content = self.batch.folder.read("intents-0-000000.jsonl")
@@ -107,9 +107,10 @@ async def test_one_that_waits_for_the_rate_does_not_leave_once_the_group_is_stop
 
 async def test_one_that_is_made_over_again_and_withheld_may_have_been_taken_before(groups: Any) -> None:
     group = groups(["a", "b"])
+    group.intents[1] = replace(group.intents[1], is_repetition=True)
     group.submissions.stop()
 
-    assert [type(outcome) async for outcome in group.submit(1)] == [Withheld, Withheld]
+    assert [type(outcome) async for outcome in group.submit()] == [Withheld, Withheld]
     assert [one.taken for one in group.on_record()] == [False, True]
 
 
@@ -133,11 +134,11 @@ async def test_places_are_gathered_for_a_moment_and_a_full_group_never_waits(gro
 async def look(
     service: Easel, *, age: float = 100.0, known: str | None = None, rows: int = 2, grace: float = 0.0
 ) -> list[Searched]:
-    submissions = UnansweredSubmissions(service, grace)
+    submissions = UnansweredSubmissions(service, grace, service.run)
     now = time.time()
     for row in range(rows):
         submissions.add(Intent(index=row, attempt=0, at=now - age), f"key-{row}")
-    return await submissions.look(service.run, known)
+    return await submissions.look(known)
 
 
 async def test_what_carries_the_trace_id_was_taken() -> None:
@@ -174,10 +175,11 @@ async def test_what_was_not_answered_was_taken_or_never_or_nobody_knows(
 
 
 async def test_nothing_is_said_of_the_absent_before_the_service_had_time_to_write_it_down() -> None:
-    submissions = UnansweredSubmissions(Easel(["known"]), grace=60)
+    service = Easel(["known"])
+    submissions = UnansweredSubmissions(service, 60, service.run)
     submissions.add(Intent(index=0, attempt=0, at=time.time()), "key-0")
     assert submissions.is_due()
 
-    assert await submissions.look(Easel().run, "known") == []
+    assert await submissions.look("known") == []
     assert len(submissions) == 1
     assert not submissions.is_due()

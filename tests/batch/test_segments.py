@@ -13,6 +13,7 @@ from airflow_provider_imagetasks.batch.segments import (
     read_json_lines,
     read_name,
 )
+from tests.batch.batches import ACCOUNT
 
 INTENTS = [
     Intent(index=3, attempt=0, at=10.5),
@@ -22,7 +23,7 @@ INTENTS = [
 
 
 def test_a_segment_of_intents_comes_back_as_it_was_written() -> None:
-    head, intents = read_intents(intents_content(INTENTS, conn_id="c", base_url="https://easel.example"))
+    head, intents = read_intents(intents_content(INTENTS, ACCOUNT))
 
     assert (head["schema"], head["conn_id"], head["base_url"]) == (1, "c", "https://easel.example")
     assert intents == INTENTS

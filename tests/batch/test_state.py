@@ -11,7 +11,7 @@ from airflow_provider_imagetasks.polling.batch_wait import Counts
 
 
 def submitted(state: BatchState, row: int) -> Intent:
-    (intent,) = [one for one in state.next_intents(99, 5.0, repeated=frozenset()) if one.index == row]
+    (intent,) = [one for one in state.next_intents(99, 5.0) if one.index == row]
     state.opened(intent)
     return intent
 
@@ -29,8 +29,11 @@ def test_each_submission_of_a_row_is_another_attempt_unless_the_last_one_is_repe
     assert submitted(state, 0).attempt == 0
     state.renewed(0)
 
-    assert [one.attempt for one in state.next_intents(2, 5.0, repeated=frozenset())] == [1, 0]
-    assert [one.attempt for one in state.next_intents(2, 5.0, repeated={0})] == [0, 0]
+    assert [one.attempt for one in state.next_intents(2, 5.0)] == [1, 0]
+    state.repeated = {0}
+    assert [(one.attempt, one.is_repetition) for one in state.next_intents(2, 5.0)] == [(0, True), (0, False)]
+    submitted(state, 0)
+    assert not state.repeated
 
 
 def test_a_row_whose_pictures_are_fetched_runs_no_more_and_is_not_over() -> None:

@@ -87,8 +87,8 @@ def test_the_frozen_requests_are_read(folder: BatchFolder, tmp_path: Path) -> No
     assert folder.fetch("requests.jsonl", tmp_path / "copy")
     requests = FrozenRequests(tmp_path / "copy")
 
-    assert requests.row(0).id == "SKU-1"
-    assert requests.row(2).request.options == {"size": "1024x1024"}
+    assert requests.line(0)["id"] == "SKU-1"
+    assert requests.request(2).options == {"size": "1024x1024"}
     assert "promt" in requests.line(5)["error"]["message"]
     requests.close()
 
