@@ -87,7 +87,13 @@ class BatchLedger:
                 raise ImageTaskError(
                     f"{self.folder.uri}/{name} cannot be understood: {error}", code="batch_folder", billed="unknown"
                 ) from error
-        self._require_same_connection()
+        foreign = self._foreign & self.state.open.keys()
+        if foreign:
+            raise InvalidRequestError(
+                f"{len(foreign)} rows of this batch were submitted with another connection or Host, and are not over. "
+                f"Undo the change of connection {self._account.conn_id!r}, then Clear",
+                billed="unknown",
+            )
         self.recent.sort()
         self.known_taken = next(
             (intent for intent in self.state.open.values() if intent.image_task_id), self.known_taken
@@ -237,12 +243,3 @@ class BatchLedger:
         self._outcome_at[outcome["index"]] = self._outcomes.seek(0, 2)
         self._outcomes.write(line)
         return line
-
-    def _require_same_connection(self) -> None:
-        foreign = self._foreign & self.state.open.keys()
-        if foreign:
-            raise InvalidRequestError(
-                f"{len(foreign)} rows of this batch were submitted with another connection or Host, and are not over. "
-                f"Undo the change of connection {self._account.conn_id!r}, then Clear",
-                billed="unknown",
-            )

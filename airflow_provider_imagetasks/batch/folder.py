@@ -10,17 +10,14 @@ from typing import Any, TypeVar
 
 from airflow_provider_imagetasks.batch.row_decisions import Checkpoint
 from airflow_provider_imagetasks.batch.segments import SCHEMA, SegmentName, json_line, read_name
-from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, InvalidRequestError
+from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError
 from airflow_provider_imagetasks.files.object_storage import fetch_existing, open_folder, put_in_place, uri_of
-from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
 
 FOLDER = ".imagetasks"
 OWNER_NAME = "batch.json"
 REQUESTS_NAME = "requests.jsonl"
 CHECKPOINT_NAME = "life.json"
 """The name by which earlier versions stored it; likewise the field ``mark`` below."""
-NAMES = ("dag_id", "task_id", "run_id", "map_index")
-"""What names a batch among all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,25 +139,3 @@ class BatchFolder:
             retryable=True,
             retry_advice="Without it nobody can tell what was paid for already; a retry looks again.",
         )
-
-
-def require_owner(owner: Owner, slot: SubmissionSlot, *, mark: str | None, uri: str) -> None:
-    """Refuse a folder that another batch owns.
-
-    :param slot: of this batch.
-    :param mark: what Airflow keeps; None where it keeps nothing of this batch.
-    :param uri: of the folder, for the message.
-    :raises InvalidRequestError: it is another's.
-    """
-    same_names = all(getattr(owner, name) == getattr(slot, name) for name in NAMES)
-    if same_names and owner.mark == mark:
-        return
-    whose = (
-        f"of Dag {owner.dag_id}, task {owner.task_id}, run {owner.run_id}"
-        if not same_names
-        else "of the same names, but not of this Airflow (another deployment that writes to the same place?)"
-    )
-    raise InvalidRequestError(
-        f"The folder {uri} belongs to another batch: one {whose}. Give this one an output_path of its own; or, if this "
-        "Airflow has merely forgotten it and its pictures do not matter any more, remove the folder"
-    )

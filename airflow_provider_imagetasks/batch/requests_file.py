@@ -151,7 +151,10 @@ def freeze(source: RequestsSource, target: Path, arguments: BatchArguments) -> F
                 digest = hashlib.sha256(json_line({**line, "index": 0, "id": None})).digest()[:12]
                 frozen.repeated += digest in seen
                 seen.add(digest)
-                _add_cost(frozen, row, arguments)
+                cost = _cost(row.request, arguments)
+                if cost is None:
+                    frozen.unpriced.add(arguments.service.model_for(row.request, arguments.account))
+                frozen.cost = None if cost is None or frozen.cost is None else frozen.cost + cost
             file.write(json_line(line))
             frozen.total += 1
     if not frozen.total:
@@ -180,15 +183,6 @@ def _checked(value: Any, arguments: BatchArguments, files_below: str | None, nam
             raise InvalidRequestError(f"the id {row.id!r} occurs before, and filename tells pictures apart by it alone")
         names.add(row.id)
     return replace(row, request=request)
-
-
-def _add_cost(frozen: Frozen, row: Row, arguments: BatchArguments) -> None:
-    cost = _cost(row.request, arguments)
-    if cost is None:
-        frozen.unpriced.add(arguments.service.model_for(row.request, arguments.account))
-        frozen.cost = None
-    elif frozen.cost is not None:
-        frozen.cost += cost
 
 
 def _cost(request: ImageRequest, arguments: BatchArguments) -> float | None:

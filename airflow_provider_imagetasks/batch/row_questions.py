@@ -69,9 +69,7 @@ class RowQuestion(Question):
 class RowQuestions:
     """The open image tasks of a batch, asked for within the account's ``query_rate``.
 
-    :param run: drives a flow.
     :param news: set whenever there is something to hand over.
-    :param log: the task's.
     """
 
     def __init__(self, arguments: BatchArguments, run: RunFlow, *, news: asyncio.Event, log: Any) -> None:

@@ -97,7 +97,6 @@ class RowSubmissions:
     """Groups of rows that are submitted with one account: all intents first, then the requests, then the ids.
 
     :param batch: open; its ledger is told of every group.
-    :param run: drives a flow.
     """
 
     def __init__(self, arguments: BatchArguments, batch: OpenBatch, run: RunFlow) -> None:
@@ -227,7 +226,6 @@ class UnansweredSubmissions:
 
     :param service: whether it can tell decides how they are looked for.
     :param grace: seconds that the service may take to write a submission down.
-    :param run: drives a flow.
     """
 
     def __init__(self, service: Service, grace: float, run: RunFlow) -> None:

@@ -19,11 +19,7 @@ _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl", "a
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One request of a batch.
-
-    :param request: what is asked for.
-    :param id: what the user calls the row; None where it has no name.
-    """
+    """One request of a batch, by the id that the user gave it; None where it has none."""
 
     request: ImageRequest
     id: str | None = None

@@ -32,7 +32,6 @@ class BatchRun:
 
     :param batch: open.
     :param report: told every few seconds how far it is; may block for a moment.
-    :param log: the task's.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from typing import Any
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger
 from airflow_provider_imagetasks.batch.costs import Spending, in_words, is_within
-from airflow_provider_imagetasks.batch.folder import NAMES, REQUESTS_NAME, BatchFolder, Owner, require_owner
+from airflow_provider_imagetasks.batch.folder import REQUESTS_NAME, BatchFolder, Owner
 from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, error_of
 from airflow_provider_imagetasks.batch.requests_file import Frozen, FrozenRequests, RequestsSource, freeze
 from airflow_provider_imagetasks.batch.row_decisions import Checkpoint, allowed_failures, next_checkpoint
@@ -24,6 +24,8 @@ from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, batch_identity
 
 STATE_KEY = "imagetasks_batch"
+_NAMES = ("dag_id", "task_id", "run_id", "map_index")
+"""What names a batch among all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +152,7 @@ def open_batch(
     else:
         # Before Airflow 3.3 nothing is kept by which to tell.
         known_mark = kept.get("mark") if state_store is not None else owner.mark
-        require_owner(owner, slot, mark=known_mark, uri=folder.uri)
+        _require_owner(owner, slot, mark=known_mark, uri=folder.uri)
         if not resumes:
             _check_rows(owner, arguments)
             _say_if_changed(owner, source, scratch, log)
@@ -175,6 +177,22 @@ def open_batch(
         batch.close()
         raise
     return batch
+
+
+def _require_owner(owner: Owner, slot: SubmissionSlot, *, mark: str | None, uri: str) -> None:
+    """Refuse a folder that another batch owns, or a batch with another mark than Airflow keeps of this one."""
+    same_names = all(getattr(owner, name) == getattr(slot, name) for name in _NAMES)
+    if same_names and owner.mark == mark:
+        return
+    whose = (
+        f"of Dag {owner.dag_id}, task {owner.task_id}, run {owner.run_id}"
+        if not same_names
+        else "of the same names, but not of this Airflow (another deployment that writes to the same place?)"
+    )
+    raise InvalidRequestError(
+        f"The folder {uri} belongs to another batch: one {whose}. Give this one an output_path of its own; or, if this "
+        "Airflow has merely forgotten it and its pictures do not matter any more, remove the folder"
+    )
 
 
 def _require_first_start(folder: BatchFolder, *, began: bool) -> None:
@@ -236,7 +254,7 @@ def _kept(state_store: Any) -> Mapping[str, Any]:
 
 def _freeze(frozen: Frozen, folder: BatchFolder, slot: SubmissionSlot, mark: str, scratch: Path) -> Owner:
     owner = Owner(
-        **{name: getattr(slot, name) for name in NAMES},
+        **{name: getattr(slot, name) for name in _NAMES},
         **{name: getattr(frozen, name) for name in ("total", "invalid", "repeated", "digest", "cost")},
         mark=mark,
         created_at=time.time(),

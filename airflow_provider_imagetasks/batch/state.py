@@ -127,7 +127,6 @@ class BatchState:
 class ProgressReport:
     """Tells the log every time, with a rate and the time that is left, and XCom now and then.
 
-    :param log: the task's.
     :param push: pushes a value; None where nothing is to be pushed.
     """
 

@@ -168,8 +168,7 @@ def wait(watch: Watch, service: Service, pace: Pace, *, first_pause: float, log:
             continue
         now = yield from pause(0)
         requests.answered(group)
-        end = progress.saw(tasks, now)
-        if end:
+        if end := progress.saw(tasks, now):
             return end
         for question in group:
             if question.image_task_id in progress.pending:

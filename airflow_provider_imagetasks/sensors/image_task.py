@@ -167,9 +167,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
 
     def _defer(self, watch: Watch, question: _Question) -> None:
         remaining = max(0.0, watch.deadline - time.time())
-        poll_interval = watch.poll_interval
-        if question.is_called_back:
-            poll_interval = max(poll_interval, callback_urls.POLL_INTERVAL)
+        poll_interval = max(watch.poll_interval, callback_urls.POLL_INTERVAL if question.is_called_back else 0.0)
         self.log.info(
             "Not finished yet: the triggerer asks every %.0f s for up to %.0f s%s, and no worker is held.",
             poll_interval,
