@@ -10,6 +10,7 @@ from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.rates import active_limit, parse_rate
+from airflow_provider_imagetasks.submissions.departure import LOOK_SECONDS
 from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE
 
 
@@ -22,6 +23,7 @@ class BatchLimits:
     :param gather: how long free places are gathered for a group that is not full.
     :param report: between two reports of the progress.
     :param flush: between two writes of outcomes; after ``flush_rows`` of them they are written before that.
+    :param look: how old the look may be, whether this start is still the latest, when a submission leaves.
     :param not_found_grace: how long a service may take to write a submission down.
     """
 
@@ -31,6 +33,7 @@ class BatchLimits:
     report: float = 5.0
     flush: float = 5.0
     flush_rows: int = 50
+    look: float = LOOK_SECONDS
     not_found_grace: float = NOT_FOUND_GRACE
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_provider_imagetasks.batch.costs import Spending
 from airflow_provider_imagetasks.batch.folder import CHECKPOINT_NAME, BatchFolder
-from airflow_provider_imagetasks.batch.manifest import SUCCEEDED, Totals, manifest_row
+from airflow_provider_imagetasks.batch.manifest import SUCCEEDED, Totals, error_on_record, manifest_row
 from airflow_provider_imagetasks.batch.row_decisions import Action, Checkpoint, Failure, after_failure
 from airflow_provider_imagetasks.batch.segments import (
     Intent,
@@ -26,6 +26,7 @@ from airflow_provider_imagetasks.batch.segments import (
 )
 from airflow_provider_imagetasks.batch.state import BatchState
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
+from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.services.account import Account
 
 RECENT_SECONDS = 120.0
@@ -59,7 +60,9 @@ class BatchLedger:
         self.recent: list[float] = []
         """When earlier starts submitted lately, in Unix seconds."""
         self.known_taken: Intent | None = None
-        """A submission that the service certainly took."""
+        """A submission of this generation that the service certainly took, delivered or not."""
+        self.stopped: ImageTaskError | None = None
+        """Why an earlier start of this try submitted nothing more."""
         self._account = account
         self._lock = threading.Lock()
         self._next_number = 0
@@ -80,7 +83,7 @@ class BatchLedger:
             self._next_number = max(self._next_number, name.number + 1)
             try:
                 if name.kind == "intents":
-                    self._read_intents(content, now)
+                    self._read_intents(name, content, now)
                 else:
                     self._read_outcomes(name, content, now)
             except (ValueError, KeyError, IndexError) as error:
@@ -95,9 +98,6 @@ class BatchLedger:
                 billed="unknown",
             )
         self.recent.sort()
-        self.known_taken = next(
-            (intent for intent in self.state.open.values() if intent.image_task_id), self.known_taken
-        )
 
     def intend(self, intents: Sequence[Intent]) -> SegmentName:
         """Write down that rows are about to be submitted. When this returns, that outlives the process.
@@ -190,7 +190,7 @@ class BatchLedger:
         self._outcomes.close()
 
     def _new_name(self, kind: Any) -> SegmentName:
-        name = SegmentName(self.checkpoint.generation, self._next_number, kind)
+        name = SegmentName(self.checkpoint.generation, self._next_number, kind, self.checkpoint.start)
         self._next_number += 1
         return name
 
@@ -202,10 +202,11 @@ class BatchLedger:
                 contents = threads.map(lambda name: self.folder.read(str(name)), group)
                 yield from ((name, content or b"") for name, content in zip(group, contents, strict=True))
 
-    def _read_intents(self, content: bytes, now: float) -> None:
+    def _read_intents(self, name: SegmentName, content: bytes, now: float) -> None:
         head, intents = read_intents(content)
+        note = self.state.submitted if name.number >= self.checkpoint.try_from else self.state.opened
         for intent in intents:
-            self.state.opened(intent)
+            note(intent)
             self.spending.submitted(intent)
             if intent.submitted_at and intent.submitted_at > now - RECENT_SECONDS:
                 self.recent.append(intent.submitted_at)
@@ -220,20 +221,27 @@ class BatchLedger:
     def _read_outcomes(self, name: SegmentName, content: bytes, now: float) -> None:
         for outcome in read_json_lines(content):
             self._remember(outcome)
-            row, succeeded = outcome["index"], outcome["status"] == SUCCEEDED
-            self.state.over(row, succeeded=succeeded)
-            if succeeded:
+            row, image_task_id = outcome["index"], outcome.get("image_task_id")
+            self.state.over(row, succeeded=outcome["status"] == SUCCEEDED)
+            if image_task_id:
+                attempt = self.state.attempt_of(row, same=True)
+                self.known_taken = Intent(index=row, attempt=attempt, at=now, image_task_id=image_task_id)
+            if outcome["status"] == SUCCEEDED:
                 continue
-            error = outcome.get("error") or {}
-            # Without an id it speaks of no submission, or of one whose intent says that it was not taken.
-            if error.get("billed") == "no" and outcome.get("image_task_id"):
+            error = error_on_record(outcome)
+            # Otherwise it speaks of no submission, or of one whose intent says that it was not taken.
+            if error.billed == "no" and (image_task_id or outcome.get("never_taken")):
                 self.spending.not_billed(row)
+            if not image_task_id and concerns_account(error) and name.number >= self.checkpoint.try_from:
+                self.stopped = error
             action = after_failure(Failure.of_outcome(outcome), name.number, self.checkpoint)
             if action is Action.SUBMIT:
                 self.state.renewed(row)
             elif action is not Action.KEEP:
-                attempt, image_task_id = self.state.attempt_of(row, same=True), outcome.get("image_task_id")
-                intent = Intent(index=row, attempt=attempt, at=now, image_task_id=image_task_id, submitted_at=now)
+                # It has its time anew from the beginning of the try, and not from that of each start.
+                since = self.checkpoint.began_at or now
+                attempt = self.state.attempt_of(row, same=True)
+                intent = Intent(index=row, attempt=attempt, at=since, image_task_id=image_task_id, submitted_at=since)
                 self.state.opened(intent)
                 if action is Action.REATTACH_ELSE_SUBMIT:
                     self.state.else_submit.add(row)

@@ -136,6 +136,8 @@ class Spending:
         """Count a submission that is being made, or take back one that was not taken."""
         if self.max_cost is None:
             return
+        if intent.after_unbilled:
+            self._count(intent.index, False)
         if intent.attempt >= self._attempts[intent.index]:
             self._attempts[intent.index] = intent.attempt + 1
             self._counted[intent.index] = False

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from airflow_provider_imagetasks import exceptions
@@ -18,6 +19,8 @@ from airflow_provider_imagetasks.observability.lineage import MOST_DATASETS, Lin
 SUCCEEDED, FAILED = "succeeded", "failed"
 MANIFEST_NAME = "manifest.jsonl"
 MOST_MODELS = 20
+LONGEST_EXAMPLE = 300
+"""Characters of an error that the batch's own names as an example."""
 ROW_KEYS = ("id", "index", "prompt", "status", "image_task_id", "files", "error", "usage", "cost")
 
 
@@ -30,6 +33,7 @@ def outcome_row(
     usage: Mapping[str, Any] | None = None,
     cost: float | None = None,
     unread: bool = False,
+    never_taken: bool = False,
 ) -> dict[str, Any]:
     """Return what became of a row: the manifest's keys, and besides some for the starts to come.
 
@@ -37,6 +41,7 @@ def outcome_row(
     :param error: why it failed; None where it succeeded.
     :param cost: by the prices known; None where they are not.
     :param unread: whether the image task could not be read: later starts look for it before they pay for another.
+    :param never_taken: whether the service is known not to have taken its last submission, which so cost nothing.
     """
     row: dict[str, Any] = {
         "id": frozen.get("id"),
@@ -51,9 +56,25 @@ def outcome_row(
     }
     if error is not None:
         row["retryable"] = error.retryable
-        if unread:
-            row["unread"] = True
+        row |= {name: True for name, holds in (("unread", unread), ("never_taken", never_taken)) if holds}
     return row
+
+
+def error_on_record(outcome: Mapping[str, Any]) -> ImageTaskError:
+    """Return why a row failed, as far as its outcome says."""
+    error = outcome.get("error") or {}
+    return _error_class(str(error.get("class")))(
+        str(error.get("message")),
+        image_task_id=outcome.get("image_task_id"),
+        code=error.get("code"),
+        billed=error.get("billed"),
+        retryable=bool(outcome.get("retryable")),
+    )
+
+
+def _error_class(name: str) -> type[ImageTaskError]:
+    known = getattr(exceptions, name, None)
+    return known if isinstance(known, type) and issubclass(known, ImageTaskError) else ImageTaskFailedError
 
 
 def manifest_row(outcome: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,7 +121,8 @@ class Totals:
         self.mendable += next_action(Failure.of_outcome(outcome), Occasion.RETRY) is not Action.KEEP
         self.billed.add(str(error.get("billed")))
         if self.classes[name] == 1 and len(self.examples) < 5:
-            self.examples.append(f"row {outcome['index']}: {str(error.get('message')).rstrip('.')[:200]}")
+            message = shorten(str(error.get("message")), LONGEST_EXAMPLE, placeholder=" ...").rstrip(".")
+            self.examples.append(f"row {outcome['index']}: {message}")
 
 
 def error_of(totals: Totals, total: int, allowed: int, *, manifest: str) -> ImageTaskError | None:
@@ -112,8 +134,7 @@ def error_of(totals: Totals, total: int, allowed: int, *, manifest: str) -> Imag
     if totals.failed <= allowed:
         return None
     names = list(totals.classes)
-    known = getattr(exceptions, names[0], None) if len(names) == 1 else None
-    error_class = known if isinstance(known, type) and issubclass(known, ImageTaskError) else ImageTaskFailedError
+    error_class = _error_class(names[0]) if len(names) == 1 else ImageTaskFailedError
     classes = ", ".join(f"{count} x {name}" for name, count in totals.classes.items())
     billed: Billed = totals.billed.pop() if len(totals.billed) == 1 else "unknown"  # type: ignore[assignment]
     advice = (

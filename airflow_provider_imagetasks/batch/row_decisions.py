@@ -33,6 +33,8 @@ class Checkpoint:
     :param finished: how the batch ended last, ``"success"`` or ``"failed"``; None while it has not.
     :param cleared_at: failed rows in segments with lower numbers are all to be repeated.
     :param retried_at: of failed rows in segments with lower numbers, those are to be repeated that a retry may mend.
+    :param began_at: Unix seconds when the present try began, which may have had several starts; 0 in what an earlier
+        version wrote.
     """
 
     generation: int
@@ -41,10 +43,16 @@ class Checkpoint:
     finished: str | None = None
     cleared_at: int = 0
     retried_at: int = 0
+    began_at: float = 0.0
+
+    @property
+    def try_from(self) -> int:
+        """Number of the first segment of the present try."""
+        return max(self.cleared_at, self.retried_at)
 
 
 def next_checkpoint(
-    last: Checkpoint | None, *, max_tries: int, start: str, next_number: int, resumes: bool
+    last: Checkpoint | None, *, max_tries: int, start: str, next_number: int, resumes: bool, now: float
 ) -> Checkpoint:
     """Return what a start begins or goes on with.
 
@@ -53,24 +61,25 @@ def next_checkpoint(
     :param start: names this start.
     :param next_number: of the next segment of the generation.
     :param resumes: whether it comes back from the triggerer.
+    :param now: Unix seconds.
     """
     if last is None:
-        return Checkpoint(generation=0, max_tries=max_tries, start=start)
+        return Checkpoint(generation=0, max_tries=max_tries, start=start, began_at=now)
     if resumes:
-        return replace(last, start=start)
+        return replace(last, start=start, began_at=last.began_at or now)
     if last.max_tries == max_tries:
         if last.finished == "success":
             return replace(last, start=start)
-        return replace(last, start=start, finished=None, retried_at=next_number)
+        return replace(last, start=start, finished=None, retried_at=next_number, began_at=now)
     if last.finished == "success":
-        return Checkpoint(generation=last.generation + 1, max_tries=max_tries, start=start)
-    return replace(last, start=start, max_tries=max_tries, finished=None, cleared_at=next_number)
+        return Checkpoint(generation=last.generation + 1, max_tries=max_tries, start=start, began_at=now)
+    return replace(last, start=start, max_tries=max_tries, finished=None, cleared_at=next_number, began_at=now)
 
 
 class Occasion(StrEnum):
     """When a failed row is decided on."""
 
-    WITHIN_START = "within the start"
+    WITHIN_TRY = "within the try"
     RETRY = "retry"
     CLEAR = "clear"
 
@@ -125,7 +134,7 @@ class Failure:
 
 def next_action(failed: Failure, occasion: Occasion) -> Action:
     """Return what is done with a failed row: the one rule for whether it may be repeated, and whether that helps."""
-    if occasion is Occasion.WITHIN_START:
+    if occasion is Occasion.WITHIN_TRY:
         may_help = failed.retryable or failed.error_class == "ImageTaskFailedError"
         return Action.SUBMIT if failed.billed == "no" and may_help else Action.KEEP
     if failed.has_id and failed.is_unread:
@@ -148,16 +157,16 @@ def after_failure(failed: Failure, number: int, checkpoint: Checkpoint) -> Actio
     return Action.KEEP
 
 
-def is_submitted_again(failed: Failure, *, tries: int, row_attempts: int, may_pay_again: bool) -> bool:
-    """Whether a row is submitted again by the start in which it failed.
+def is_submitted_again(failed: Failure, *, submissions: int, row_attempts: int, may_pay_again: bool) -> bool:
+    """Whether a row is submitted again within the try in which it failed.
 
-    :param tries: how often it has failed in this start.
-    :param row_attempts: how often it may, where that costs nothing.
-    :param may_pay_again: whether somebody cleared it, so that a picture which cannot be had is asked for anew.
+    :param submissions: how often it was submitted in this try, over all its starts.
+    :param row_attempts: how often it may be, where that costs nothing.
+    :param may_pay_again: whether somebody cleared it, so that a picture which cannot be had is asked for anew, once.
     """
     if may_pay_again and failed.error_class in _UNUSABLE:
         return True
-    return tries < row_attempts and next_action(failed, Occasion.WITHIN_START) is Action.SUBMIT
+    return submissions < row_attempts and next_action(failed, Occasion.WITHIN_TRY) is Action.SUBMIT
 
 
 def error_of_answer(
@@ -173,11 +182,16 @@ def error_of_answer(
     return failure(task, service=service, conn_id=conn_id)
 
 
-def timeout_error(image_task_id: str | None, timeout: float, service: Service) -> ImageTaskTimeoutError:
-    """Return why a row fails that ran out of its ``timeout`` seconds."""
+def timeout_error(
+    image_task_id: str | None, timeout: float, service: Service, unread: ImageTaskError | None = None
+) -> ImageTaskTimeoutError:
+    """Return why a row fails that ran out of its ``timeout`` seconds.
+
+    :param unread: why the service could not be asked for it, where it could not.
+    """
+    what = f"It could not be read ({unread.message.rstrip('.')})" if unread else "It is not finished"
     return ImageTaskTimeoutError(
-        f"It is not finished {timeout:.0f} s after its submission. It goes on at the service: it may still finish, and "
-        "be billed",
+        f"{what} {timeout:.0f} s after its submission. It goes on at the service: it may still finish, and be billed",
         image_task_id=image_task_id,
         service=service.name,
         retry_advice="Clear waits for it again.",

@@ -33,15 +33,6 @@ class Answered:
     task: ImageTask
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A row whose image task the service refuses to speak of. The error says nothing about money."""
-
-    row: int
-    image_task_id: str
-    error: ImageTaskError
-
-
 class RowQuestion(Question):
     """The question for a row's image task.
 
@@ -49,14 +40,16 @@ class RowQuestion(Question):
     :param longest: seconds between two questions for one that has been running for long, and after a failed one.
     """
 
-    __slots__ = ("is_running", "row", "submitted_at")
+    __slots__ = ("row", "submitted_at", "unread", "was_asked")
 
     def __init__(self, row: int, image_task_id: str, submitted_at: float, longest: float) -> None:
         super().__init__(image_task_id, interval=longest)
         self.row = row
         self.submitted_at = submitted_at
-        self.is_running = False
-        """Whether the service said since this start that it is not finished."""
+        self.was_asked = False
+        """Whether it was asked for since this start, whatever came of it."""
+        self.unread: ImageTaskError | None = None
+        """Why it could not be read the last time; None where it could."""
 
     def interval_at(self, now: float) -> float:
         """Return the seconds until it is asked for again."""
@@ -107,16 +100,20 @@ class RowQuestions:
         due = self._requests.next_due()
         return not self._requests.under_way and (due is None or due > moment)
 
-    def overdue(self, timeout: float) -> list[int]:
-        """Return the rows that still run ``timeout`` seconds after their submission, as the service said.
+    def overdue(self, timeout: float, *, at_once: bool = False) -> list[RowQuestion]:
+        """Return the rows that are not over ``timeout`` seconds after their submission.
 
-        Nothing where it looked a moment ago.
+        Each was asked for once more, unless the service wants to be left alone.
+
+        Nothing where it looked a moment ago, unless ``at_once``.
         """
         now = time.time()
-        if now - self._looked_at < LOOK_SECONDS:
+        if now - self._looked_at < LOOK_SECONDS and not at_once:
             return []
         self._looked_at = now
-        return [row for row, one in self._questions.items() if one.is_running and one.submitted_at < now - timeout]
+        is_paused = self._requests.pace.paused_until > now
+        late = [one for one in self._questions.values() if one.submitted_at < now - timeout]
+        return [one for one in late if one.was_asked or is_paused]
 
     def start(self) -> None:
         """Make the requests that there are to make now."""
@@ -126,23 +123,28 @@ class RowQuestions:
         """Return the Unix time of the next request; None where nothing can be asked before there is news."""
         return self._requests.next_at()
 
-    def outcomes(self) -> Iterator[Answered | Unreadable]:
+    def outcomes(self) -> Iterator[Answered]:
         """Yield what came of requests since the last call. A row that is not dropped meanwhile is asked for again.
 
-        :raises ImageTaskError: the service cannot be asked: a refused key, no balance, or failures in a row.
+        A row that cannot be read is no reason to give it up: its image task is paid for. It is asked for until it runs
+        out of time.
+
+        :raises ImageTaskError: the service refuses the key, or any account without a balance, for every row.
         """
         for outcome in self._under_way.outcomes():
             error, failure = outcome.error, outcome.failure
             if error is None:
                 yield from self._answers(outcome)
                 continue
-            error.billed = "unknown"
-            if failure.given_up and (error.retryable or concerns_account(error)):
+            now, given_up, error.billed = time.time(), failure.given_up, "unknown"
+            for question in outcome.questions:
+                question.was_asked, question.unread = True, error
+            # Where the service answers for others, it is about this one and not about the account.
+            if given_up and concerns_account(error) and now - self._requests.answered_at > self._interval:
                 raise error
-            for question in failure.given_up:
-                if question.is_wanted:
-                    yield Unreadable(question.row, question.image_task_id, error)
-            if failure.put_off:
+            for question in given_up:
+                self._requests.ask_again(question, now)
+            if given_up or failure.put_off:
                 self._log.failed(error)
 
     async def stop(self) -> None:
@@ -151,8 +153,8 @@ class RowQuestions:
 
     def _answers(self, outcome: Outcome[RowQuestion]) -> Iterator[Answered]:
         for question in outcome.questions:
+            question.was_asked, question.unread = True, None
             if question.is_wanted:
-                question.is_running = True
                 yield Answered(question.row, outcome.tasks[question.image_task_id])
                 if question.is_wanted:
                     self._requests.ask_again(question, time.time())

@@ -15,13 +15,14 @@ from typing import Any, TypeAlias
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch
-from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError
+from airflow_provider_imagetasks.exceptions import ImageTaskError, ServiceUnavailableError, UnknownOutcomeError
 from airflow_provider_imagetasks.files.input_images import with_files_read
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
-from airflow_provider_imagetasks.services.wire import Flow, Sleep
+from airflow_provider_imagetasks.services.wire import Flow, Sleep, pause
+from airflow_provider_imagetasks.submissions.departure import Departure, HeldBackError
 from airflow_provider_imagetasks.submissions.reconciling import is_recognised, reconcile_group
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, utc_moment
 
@@ -30,6 +31,9 @@ AT_ONCE = 8
 LARGEST_GROUP = 50
 GROUP_SECONDS = 20.0
 """A group is no larger than what the rate lets out in this time, so that what a kill leaves unclear stays recent."""
+LONGEST_INTENT = 300.0
+"""Seconds after which a row that has not left is not submitted by what was written of it, but written down anew: by
+that time one goes by what may still be found at the service."""
 LARGEST_SEARCH = 49
 """Submissions that are looked for at once; with one that certainly was taken that makes a page."""
 LOOK_AGAIN = 10.0
@@ -42,13 +46,6 @@ RunFlow: TypeAlias = Callable[[Flow[Any]], Awaitable[Any]]
 @dataclass(frozen=True, slots=True)
 class Withheld:
     """A submission that was not made any more."""
-
-    intent: Intent
-
-
-@dataclass(frozen=True, slots=True)
-class NeverTaken:
-    """A submission that the service never took, or recognises when it is made again: free to repeat."""
 
     intent: Intent
 
@@ -85,8 +82,14 @@ class Unknown(_Failed):
     """A submission of which nobody can tell, with the error that says so."""
 
 
-class _StoppedError(Exception):
-    """A submission must not be made any more."""
+class NeverTaken(_Failed):
+    """A submission that the service never took, or recognises when it is made again: free to repeat.
+
+    Its error is the row's where it is not repeated.
+    """
+
+
+_STOPPED = ImageTaskError("Nothing more is submitted", billed="no")
 
 
 Submitted: TypeAlias = Taken | Refused | Withheld | Unanswered
@@ -108,6 +111,7 @@ class RowSubmissions:
         self._places = asyncio.Semaphore(AT_ONCE)
         self._rate = SubmissionLimits(account)
         self._rate.submitted_before(batch.ledger.recent)
+        self._departure = Departure(batch.ledger.require_latest_start, look_seconds=arguments.limits.look)
         self._is_stopped = False
         self._submitted_at = 0.0
         self.under_way = 0
@@ -160,6 +164,8 @@ class RowSubmissions:
             known = [
                 intent if isinstance(end, BaseException) else end.intent
                 for intent, end in zip(intents, ends, strict=True)
+                # What never left is no submission; one that is made over again is on record from its first time.
+                if not isinstance(end, Withheld)
             ]
             await asyncio.to_thread(self._batch.ledger.settle, name, known)
             for intent in known:
@@ -172,10 +178,11 @@ class RowSubmissions:
             async with self._places:
                 request = await self._prepared(intent.index)
                 flow = self._rate.within_rate(self._service.submit(request, key=self._batch.key_of(intent)))
-                task = await self._run(self._unless_stopped(flow))
-        except _StoppedError:
-            # One that is repeated may have been taken at first: a later start finds its intent again.
-            return Withheld(replace(intent, taken=intent.is_repetition))
+                flow = self._unless_stopped(flow, intent)
+                task = await self._run(self._departure.watched(flow, intended_at=intent.at))
+        except HeldBackError as held:
+            # What left before it, as under a key that may be given again, may have been taken.
+            return Unanswered(intent, held.why) if held.has_left else Withheld(intent)
         except UnknownOutcomeError as error:
             return Unanswered(intent, error)
         except ImageTaskError as error:
@@ -188,13 +195,13 @@ class RowSubmissions:
             self.under_way -= 1
         return Taken(replace(intent, image_task_id=task.id, submitted_at=task.created_at or intent.at), task)
 
-    def _unless_stopped(self, flow: Flow[ImageTask]) -> Flow[ImageTask]:
-        """Run a submission to its end, unless all are stopped before its first request leaves."""
+    def _unless_stopped(self, flow: Flow[ImageTask], intent: Intent) -> Flow[ImageTask]:
+        """Run a submission to its end, unless all are stopped, or too long passes, before its first request leaves."""
         step, has_left = next(flow), False
         while True:
             if not isinstance(step, Sleep):
-                if self._is_stopped and not has_left:
-                    raise _StoppedError
+                if not has_left and (self._is_stopped or (yield from pause(0)) - intent.at > LONGEST_INTENT):
+                    raise HeldBackError(_STOPPED, has_left=False)
                 has_left = True
             answer = yield step
             try:
@@ -205,7 +212,7 @@ class RowSubmissions:
 
     async def _prepared(self, row: int) -> ImageRequest:
         if self._is_stopped:
-            raise _StoppedError
+            raise HeldBackError(_STOPPED, has_left=False)
         request = self._batch.requests.request(row)
         if request.is_edit:
             request = await asyncio.to_thread(with_files_read, request)
@@ -240,9 +247,12 @@ class UnansweredSubmissions:
     def __len__(self) -> int:
         return len(self._searches)
 
-    def add(self, intent: Intent, key: str) -> None:
-        """Look from now on for a submission that went out with a key."""
-        self._searches[intent.index] = _Search(intent, key, time.time() + self._grace)
+    def add(self, intent: Intent, key: str, leaves_by: float) -> None:
+        """Look from now on for a submission that went out with a key.
+
+        :param leaves_by: Unix seconds after which it has left, if it did.
+        """
+        self._searches[intent.index] = _Search(intent, key, leaves_by + self._grace)
 
     def is_due(self) -> bool:
         """Whether it is time for the next search; never while one is being made."""
@@ -258,7 +268,9 @@ class UnansweredSubmissions:
         searches = list(self._searches.values())
         if self._service.repeats_submit_by_key:
             ends: list[Searched] = [
-                NeverTaken(search.intent) if is_recognised(search.intent.at, now) else self._unknown(search)
+                NeverTaken(search.intent, self._unknown(search).error)
+                if is_recognised(search.intent.at, now)
+                else self._unknown(search)
                 for search in searches
             ]
         elif not self._service.finds_by_trace_id:
@@ -288,8 +300,20 @@ class UnansweredSubmissions:
                     ends.append(self._unknown(search))
                 elif now >= search.until:
                     absent.append(search)
-        ends += [NeverTaken(search.intent) if self._keeps_trace_ids else self._unknown(search) for search in absent]
+        ends += [
+            NeverTaken(search.intent, self._never_taken()) if self._keeps_trace_ids else self._unknown(search)
+            for search in absent
+        ]
         return ends
+
+    def _never_taken(self) -> ServiceUnavailableError:
+        return ServiceUnavailableError(
+            f"No submission of it was answered, and {self._service.title}, which shows others of this batch, has taken "
+            "none",
+            service=self._service.name,
+            billed="no",
+            retry_advice="A retry submits it again.",
+        )
 
     def _unknown(self, search: _Search) -> Unknown:
         moment = utc_moment(search.intent.at)

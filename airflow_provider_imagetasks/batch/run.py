@@ -90,11 +90,15 @@ class BatchRun:
 
     def _begin(self) -> None:
         """Go on with what earlier starts left open."""
+        if self._ledger.stopped is not None:
+            self._stop(self._ledger.stopped)
+        # The start that this one replaced may still look, and let go what it was about to submit.
+        leaves_by = time.time() + self._limits.look
         for row, intent in self._state.open.items():
             if intent.image_task_id:
                 self._questions.add(row, intent.image_task_id, intent.since)
             else:
-                self._unanswered.add(intent, self._batch.key_of(intent))
+                self._unanswered.add(intent, self._batch.key_of(intent), leaves_by)
         self._questions.ask_all_now()
         self._asked_all_at = None if self._state.has_new else time.time()
 
@@ -113,12 +117,18 @@ class BatchRun:
             self._questions.ask_all_now()
             self._asked_all_at = time.time()
             return False
-        return self._questions.is_answered_since(self._asked_all_at)
+        if not self._questions.is_answered_since(self._asked_all_at):
+            return False
+        # A trigger would call the next start for these at once.
+        self._end_overdue(at_once=True)
+        return bool(self._state.open)
 
     def _submit_what_fits(self) -> None:
         if self._stopped is not None:
             for row in self._state.next_new(STOPPED_ROWS):
-                self._end(row, self._stopped, image_task_id=None)
+                repeated = self._state.repeated.get(row)
+                never_taken = repeated is not None and repeated.billed == "no"
+                self._end(row, repeated or self._stopped, image_task_id=None, never_taken=never_taken)
             return
         while most := self._submissions.next_group(self._places()):
             intents, problem = self._ledger.spending.affordable(self._state.next_intents(most, time.time()))
@@ -128,7 +138,7 @@ class BatchRun:
             if not intents:
                 return
             for intent in intents:
-                self._state.opened(intent)
+                self._state.submitted(intent)
             self._spawn(self._submit(self._submissions.submit(intents)))
 
     def _places(self) -> int:
@@ -140,11 +150,15 @@ class BatchRun:
         self._questions.start()
         for outcome in self._questions.outcomes():
             self._act(outcome)
-        # Only those that the service still calls running since this start.
-        for row in self._questions.overdue(self._arguments.timeout):
-            image_task_id = self._state.open[row].image_task_id
-            error = row_decisions.timeout_error(image_task_id, self._arguments.timeout, self._arguments.service)
-            self._end(row, error, image_task_id=image_task_id)
+        self._end_overdue()
+
+    def _end_overdue(self, *, at_once: bool = False) -> None:
+        for late in self._questions.overdue(self._arguments.timeout, at_once=at_once):
+            error = row_decisions.timeout_error(
+                late.image_task_id, self._arguments.timeout, self._arguments.service, late.unread
+            )
+            is_unread = late.unread is not None or not late.was_asked
+            self._end(late.row, error, image_task_id=late.image_task_id, unread=is_unread)
 
     async def _keep_up(self) -> None:
         """Write outcomes down and say how far it is, now and then."""
@@ -203,7 +217,6 @@ class BatchRun:
         outcome: row_submissions.Submitted
         | row_submissions.Searched
         | row_questions.Answered
-        | row_questions.Unreadable
         | row_deliveries.Delivery,
     ) -> None:
         """Move a row on by what became of it."""
@@ -218,21 +231,20 @@ class BatchRun:
                     self._stop(error)
                 self._end_or_repeat(intent.index, error, image_task_id=intent.image_task_id)
             case row_submissions.Withheld(intent):
-                if not intent.taken:
+                if not intent.is_repetition:
                     self._ledger.spending.not_billed(intent.index)
-                self._state.renewed(intent.index)
+                self._state.withheld(intent)
             case row_submissions.Unanswered(intent, error):
-                self._log.warning("Row %s: %s Looking for it at the service.", intent.index, error.message)
-                self._unanswered.add(intent, self._batch.key_of(intent))
+                looks = " Looking for it at the service." if self._arguments.service.finds_by_trace_id else ""
+                self._log.warning("Row %s: %s%s", intent.index, error.message, looks)
+                self._unanswered.add(intent, self._batch.key_of(intent), time.time())
             case row_submissions.Found(intent, task):
                 self._log.info("Row %s: the service has it as image task %s.", intent.index, task.id)
                 metrics.submitted(self._arguments.service.name)
                 self._follow(intent, task)
-            case row_submissions.NeverTaken(intent):
-                self._ledger.spending.not_billed(intent.index)
-                self._state.renewed(intent.index)
-                self._state.repeated.add(intent.index)
-            case row_submissions.Unknown(intent, error) if self._arguments.resubmits_unknown:
+            case row_submissions.NeverTaken(intent, error):
+                self._repeat_or_end(intent, error)
+            case row_submissions.Unknown(intent, error) if self._resubmits(intent):
                 text = "Row %s: %s It is submitted again (on_unknown_outcome)."
                 self._log.warning(text, intent.index, error.message)
                 self._state.renewed(intent.index)
@@ -241,8 +253,6 @@ class BatchRun:
                 self._end(intent.index, error, image_task_id=None)
             case row_questions.Answered(row, task):
                 self._answered(row, task)
-            case row_questions.Unreadable(row, image_task_id, error):
-                self._end(row, error, image_task_id=image_task_id, unread=True)
             case row_deliveries.Delivered():
                 self._note(outcome.outcome, outcome.count)
             case row_deliveries.Undelivered(row, task, error):
@@ -275,22 +285,45 @@ class BatchRun:
     def _end_or_repeat(self, row: int, error: ImageTaskError, *, image_task_id: str | None) -> None:
         if error.billed == "no":
             self._ledger.spending.not_billed(row)
-        self._state.tries[row] += 1
         if self._stopped is None and row_decisions.is_submitted_again(
             row_decisions.Failure.of_error(error, image_task_id),
-            tries=self._state.tries[row],
+            submissions=self._state.submissions[row],
             row_attempts=self._arguments.row_attempts,
             may_pay_again=row in self._state.else_submit,
         ):
             self._log.info("Row %s is submitted again: %s", row, error.message)
             self._questions.drop(row)
-            self._state.renewed(row)
+            self._state.renewed(row, is_unbilled=error.billed == "no")
         else:
             self._end(row, error, image_task_id=image_task_id)
 
-    def _end(self, row: int, error: ImageTaskError, *, image_task_id: str | None, unread: bool = False) -> None:
+    def _resubmits(self, intent: Intent) -> bool:
+        return self._arguments.resubmits_unknown and self._may_repeat(intent.index)
+
+    def _may_repeat(self, row: int) -> bool:
+        return self._stopped is None and self._state.submissions[row] < self._arguments.row_attempts
+
+    def _repeat_or_end(self, intent: Intent, error: ImageTaskError) -> None:
+        """Make a submission over again, under its key, or fail the row with ``error`` where it may not be."""
+        if error.billed == "no":
+            self._ledger.spending.not_billed(intent.index)
+        if self._may_repeat(intent.index):
+            self._log.info("Row %s is submitted again, under the same key.", intent.index)
+            self._state.renewed(intent.index, repeated=error)
+        else:
+            self._end(intent.index, error, image_task_id=None, never_taken=error.billed == "no")
+
+    def _end(
+        self,
+        row: int,
+        error: ImageTaskError,
+        *,
+        image_task_id: str | None,
+        unread: bool = False,
+        never_taken: bool = False,
+    ) -> None:
         line = self._batch.requests.line(row)
-        outcome = outcome_row(line, image_task_id=image_task_id, error=error, unread=unread)
+        outcome = outcome_row(line, image_task_id=image_task_id, error=error, unread=unread, never_taken=never_taken)
         # One that was never submitted was counted as refused; one that cannot be stored has not failed.
         has_failed = image_task_id is not None and not isinstance(error, DownloadError)
         self._note(outcome, partial(metrics.failed, self._arguments.service.name, error) if has_failed else None)

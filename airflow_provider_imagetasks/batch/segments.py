@@ -1,35 +1,40 @@
 """Segments of a batch's ledger: what it meant to submit, what was taken, and what came of it. Pure.
 
-``intents-<generation>-<number>.jsonl`` begins with a line about the group; then comes a line for each submission, at
-first without an id. ``outcomes-<generation>-<number>.jsonl`` has a line for each row that is over, in the form of the
-manifest's rows. Numbers rise over both kinds, so that the latest word on a row is the one in the highest number. Later
-versions must read these: fields are only ever added.
+``intents-<generation>-<number>-<start>.jsonl`` begins with a line about the group; then comes a line for each
+submission, at first without an id. ``outcomes-<generation>-<number>-<start>.jsonl`` has a line for each row that is
+over, in the form of the manifest's rows. Numbers rise over both kinds, so that the latest word on a row is the one in
+the highest number; the start keeps one that was replaced, and does not know it yet, from writing over its successor's.
+Later versions must read these: fields are only ever added.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from airflow_provider_imagetasks.services.account import Account
 
 SCHEMA = 1
-_NAME = re.compile(r"(intents|outcomes)-(\d{1,9})-(\d{1,9})\.jsonl")
+_NAME = re.compile(r"(intents|outcomes)-(\d{1,9})-(\d{1,9})(?:-([\w-]{1,40}))?\.jsonl")
 
 
 @dataclass(frozen=True, order=True)
 class SegmentName:
-    """Which segment it is; they sort by generation and number."""
+    """Which segment it is; they sort by generation and number.
+
+    :param start: that wrote it; empty for one of an earlier version.
+    """
 
     generation: int
     number: int
     kind: Literal["intents", "outcomes"]
+    start: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind}-{self.generation}-{self.number:06d}.jsonl"
+        return "-".join((self.kind, str(self.generation), f"{self.number:06d}", *filter(None, [self.start]))) + ".jsonl"
 
 
 def read_name(name: str) -> SegmentName | None:
@@ -37,7 +42,7 @@ def read_name(name: str) -> SegmentName | None:
     match = _NAME.fullmatch(name)
     if match is None:
         return None
-    return SegmentName(int(match[2]), int(match[3]), "intents" if match[1] == "intents" else "outcomes")
+    return SegmentName(int(match[2]), int(match[3]), "intents" if match[1] == "intents" else "outcomes", match[4] or "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +56,7 @@ class Intent:
     :param submitted_at: Unix seconds of the answer.
     :param taken: False where the service definitely did not take it.
     :param is_repetition: whether it is the last one over again, under the same key; not kept.
+    :param after_unbilled: whether the submission before it turned out to cost nothing.
     """
 
     index: int
@@ -60,6 +66,7 @@ class Intent:
     submitted_at: float | None = None
     taken: bool = True
     is_repetition: bool = False
+    after_unbilled: bool = False
 
     @property
     def since(self) -> float:
@@ -67,15 +74,18 @@ class Intent:
         return self.submitted_at or self.at
 
 
-def intents_content(intents: Iterable[Intent], account: Account) -> bytes:
+def intents_content(intents: Sequence[Intent], account: Account) -> bytes:
     """Return the content of a segment of intents that go out with an account."""
-    lines: list[dict[str, Any]] = [{"schema": SCHEMA, "conn_id": account.conn_id, "base_url": account.base_url}]
+    head = {"schema": SCHEMA, "conn_id": account.conn_id, "base_url": account.base_url, "rows": len(intents)}
+    lines: list[dict[str, Any]] = [head]
     for intent in intents:
         line: dict[str, Any] = {"index": intent.index, "attempt": intent.attempt, "at": intent.at}
         if intent.image_task_id:
             line |= {"image_task_id": intent.image_task_id, "submitted_at": intent.submitted_at}
         elif not intent.taken:
             line["taken"] = False
+        if intent.after_unbilled:
+            line["after_unbilled"] = True
         lines.append(line)
     return b"".join(map(json_line, lines))
 
@@ -92,7 +102,7 @@ def read_intents(content: bytes) -> tuple[Mapping[str, Any], list[Intent]]:
     if head["schema"] > SCHEMA:
         raise ValueError(f"its schema is {head['schema']}, and this version knows {SCHEMA}; use the newer version")
     try:
-        return head, [
+        intents = [
             Intent(
                 index=int(line["index"]),
                 attempt=int(line["attempt"]),
@@ -100,11 +110,15 @@ def read_intents(content: bytes) -> tuple[Mapping[str, Any], list[Intent]]:
                 image_task_id=line.get("image_task_id"),
                 submitted_at=line.get("submitted_at"),
                 taken=line.get("taken", True),
+                after_unbilled=line.get("after_unbilled", False),
             )
             for line in lines
         ]
     except (KeyError, TypeError) as error:
         raise ValueError(f"a line of it is incomplete ({error})") from error
+    if len(intents) != head.get("rows", len(intents)):
+        raise ValueError(f"it holds {len(intents)} of its {head['rows']} submissions; the others may be paid for")
+    return head, intents
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:

@@ -274,6 +274,7 @@ def _begin(folder: BatchFolder, slot: SubmissionSlot, resumes: bool) -> Checkpoi
         start=secrets.token_hex(8),
         next_number=segments[-1].number + 1 if segments else 0,
         resumes=resumes,
+        now=time.time(),
     )
     if last is not None and checkpoint.generation != last.generation:
         old = folder.read(MANIFEST_NAME)

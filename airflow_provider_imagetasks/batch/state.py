@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
 from airflow_provider_imagetasks.batch.segments import Intent
+from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.polling.batch_wait import Counts
 
 PUSH_SECONDS = 10.0
@@ -40,10 +41,12 @@ class BatchState:
         """The latest submission of each open row."""
         self.else_submit: set[int] = set()
         """Open rows of which a new picture is asked for where the image task cannot be had."""
-        self.repeated: set[int] = set()
-        """Rows to be submitted of which the last submission is made over again, under its key."""
-        self.tries: Counter[int] = Counter()
-        """How often each row has failed in this start, while it is not over."""
+        self.repeated: dict[int, ImageTaskError] = {}
+        """Rows of which the last submission is made over again, under its key, or which else fail so."""
+        self.submissions = array("H", bytes(2 * total))
+        """How often each row was submitted in the present try, over all its starts."""
+        self.unbilled: set[int] = set()
+        """Rows to be submitted whose last submission turned out to cost nothing."""
         self.fresh: set[int] = set()
         """Open rows that this start submitted: nothing of them can lie in the folder of pictures."""
 
@@ -88,38 +91,69 @@ class BatchState:
 
     def next_intents(self, most: int, now: float) -> list[Intent]:
         """Return the next submissions of the first rows that are to be submitted, as of ``now`` in Unix seconds."""
-        rows = [(row, row in self.repeated) for row in self.next_new(most)]
         return [
-            Intent(index=row, attempt=self.attempt_of(row, same=same), at=now, is_repetition=same) for row, same in rows
+            Intent(
+                index=row,
+                attempt=self.attempt_of(row, same=row in self.repeated),
+                at=now,
+                is_repetition=row in self.repeated,
+                after_unbilled=row in self.unbilled,
+            )
+            for row in self.next_new(most)
         ]
 
     def delivering(self, row: int) -> None:
         """Note that the service is done with a row; it is not over until its pictures are in place."""
         self.open.pop(row, None)
 
+    def submitted(self, intent: Intent) -> None:
+        """Note a submission of the present try."""
+        self.submissions[intent.index] += 1
+        self.opened(intent)
+
+    def withheld(self, intent: Intent) -> None:
+        """Take back a submission that never left."""
+        row = intent.index
+        self.submissions[row] -= 1
+        self.renewed(row, is_unbilled=intent.after_unbilled, repeated=self.repeated.get(row))
+
     def opened(self, intent: Intent) -> None:
         """Note a submission, or what is newly known of it."""
-        self.repeated.discard(intent.index)
-        self._attempts[intent.index] = max(self._attempts[intent.index], intent.attempt + 1)
+        row, known = intent.index, self.open.get(intent.index)
+        self._attempts[row] = max(self._attempts[row], intent.attempt + 1)
+        if known is not None and known.attempt == intent.attempt and known.image_task_id and not intent.image_task_id:
+            # Two starts wrote of the same submission; what one of them was answered holds.
+            return
         if intent.taken:
-            self.stages[intent.index] = Stage.OPEN
-            self.open[intent.index] = intent
+            self.stages[row] = Stage.OPEN
+            self.unbilled.discard(row)
+            self.else_submit.discard(row)
+            self.open[row] = intent
         else:
-            self.renewed(intent.index)
+            self.renewed(row)
 
-    def renewed(self, row: int) -> None:
-        """Note that a row is to be submitted, whatever it was before."""
+    def renewed(self, row: int, *, is_unbilled: bool = False, repeated: ImageTaskError | None = None) -> None:
+        """Note that a row is to be submitted, whatever it was before.
+
+        :param is_unbilled: whether its last submission turned out to cost nothing.
+        :param repeated: why it fails where its last submission is not made over again; None for a new one.
+        """
         self.stages[row] = Stage.NEW
         self._closed(row)
+        if is_unbilled:
+            self.unbilled.add(row)
+        if repeated is not None:
+            self.repeated[row] = repeated
 
     def over(self, row: int, *, succeeded: bool) -> None:
         """Note the end of a row."""
         self.stages[row] = Stage.SUCCEEDED if succeeded else Stage.FAILED
-        self.tries.pop(row, None)
         self._closed(row)
 
     def _closed(self, row: int) -> None:
         self.open.pop(row, None)
+        self.repeated.pop(row, None)
+        self.unbilled.discard(row)
         self.else_submit.discard(row)
         self.fresh.discard(row)
 

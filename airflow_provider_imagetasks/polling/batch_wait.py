@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState, iso_time
 
@@ -85,6 +87,13 @@ class BatchProgress(Progress):
         if over and self.first_ready_at is None:
             self.first_ready_at = now
         return end or ("done" if over >= self._wake_at else None)
+
+    def gave_up(self, error: ImageTaskError) -> str | None:
+        """Go on unless the account is refused: what cannot be read is paid for, and no reason to hold up the others."""
+        if concerns_account(error):
+            return "error"
+        self.log.failed(error)
+        return None
 
     def has_old_result(self, now: float) -> bool:
         """Whether a result has been lying at the service for too long."""

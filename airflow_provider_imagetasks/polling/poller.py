@@ -220,7 +220,10 @@ class StatusPoller:
         if isinstance(error, AuthenticationError):
             self._session.read_anew()
         for wait in _waits_of(outcome.failure.given_up):
-            wait.finish("error")
+            wait.finish(wait.run(wait.progress.gave_up, error))
+        for question in outcome.failure.given_up:
+            if question.is_wanted:
+                self._requests.ask_again(question, time.time())
         for wait in _waits_of(outcome.failure.put_off):
             wait.run(wait.progress.log.failed, error)
 

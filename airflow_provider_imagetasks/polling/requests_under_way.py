@@ -86,7 +86,7 @@ class RequestsUnderWay(Generic[Asked]):
             _log.warning("A status request failed in a way that nobody foresaw", exc_info=error)
             self._note_failure(questions, ImageTaskError(f"{type(error).__name__}: {error}", retryable=True))
         else:
-            self._requests.answered(questions)
+            self._requests.answered(questions, time.time())
             self._outcomes.append(Outcome(questions, tasks))
         self._news.set()
 

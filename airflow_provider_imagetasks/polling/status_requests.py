@@ -98,8 +98,9 @@ class StatusRequests(Generic[Asked]):
 
     - 429 leaves the account alone for as long as the service wants, and counts against nobody who waits.
     - A refused key is tried once more with the connection read anew.
-    - A group that is refused is asked for one by one, within the pace, to find the one that the service does not like.
     - Any other failure may happen ``FAILED_READS`` times in a row to one image task, where a retry may help.
+    - A group that is given up is asked for one by one instead, within the pace, to find the one that the service does
+      not like.
 
     :param pace: the account's, shared by everybody who asks with it.
     :param most_at_once: requests that may be under way at the same time.
@@ -109,6 +110,8 @@ class StatusRequests(Generic[Asked]):
     def __init__(self, pace: Pace, *, most_at_once: int = MOST_AT_ONCE, rereads_key: bool = False) -> None:
         self.pace = pace
         self.under_way = 0
+        self.answered_at = 0.0
+        """Unix seconds of the latest answer."""
         self._most_at_once = most_at_once
         self._rereads_key = rereads_key
         self._queue: list[tuple[float, int, float, Asked]] = []
@@ -170,9 +173,10 @@ class StatusRequests(Generic[Asked]):
         self._queue.clear()
         return taken
 
-    def answered(self, questions: Iterable[Asked]) -> None:
+    def answered(self, questions: Iterable[Asked], now: float) -> None:
         """Note that a request was answered; whoever asked says which of its questions are asked again."""
         self.under_way -= 1
+        self.answered_at = now
         for question in questions:
             question.failures, question.refused = 0, False
             # Whoever made the service refuse its company is found; without it the others go together again.
@@ -185,25 +189,23 @@ class StatusRequests(Generic[Asked]):
             self.pace.pause_until(now + seconds_to_pause(error))
         if isinstance(error, AuthenticationError) and self._rereads_key:
             return self._refused(questions, now)
-        if len(questions) > 1 and not error.retryable and not concerns_account(error):
+        given_up = [question for question in questions if question.is_wanted and _is_given_up(question, error)]
+        can_be_one = not (concerns_account(error) or isinstance(error, RateLimitError))
+        if len(questions) > 1 and given_up and can_be_one:
             for question in questions:
                 question.alone = True
                 self.ask(question, due=now)
             return Failure()
-        given_up: list[Asked] = []
-        put_off: list[Asked] = []
+        if len(questions) == 1:
+            # Alone it is known which one the service speaks of.
+            error.image_task_id = error.image_task_id or questions[0].image_task_id or None
+            if now - self.answered_at > (questions[0].interval or 0.0):
+                # Where nothing else is answered either, it is not about this one.
+                questions[0].alone = not questions[0].image_task_id
+        put_off = [question for question in questions if question.is_wanted and question not in given_up]
         # The same for all of them, so that they go together again.
         jitter = random.uniform(0, 1)
-        for question in questions:
-            if not question.is_wanted:
-                continue
-            if _is_given_up(question, error):
-                given_up.append(question)
-                if len(questions) == 1:
-                    # Alone it is known which one the service speaks of.
-                    error.image_task_id = error.image_task_id or question.image_task_id or None
-                continue
-            put_off.append(question)
+        for question in put_off:
             if isinstance(error, RateLimitError):
                 self.ask(question, due=now)
             elif question.interval is None:
@@ -305,7 +307,7 @@ def read_all(
                 raise
         else:
             now = yield from pause(0)
-            requests.answered(group)
+            requests.answered(group, now)
             found.update(tasks)
             if any(enough(task) for task in tasks.values()):
                 break

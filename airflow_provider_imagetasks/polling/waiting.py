@@ -138,6 +138,10 @@ class Progress:
             self.log.read(list(self._standings.values()))
         return None if self.pending else "done"
 
+    def gave_up(self, _error: ImageTaskError) -> str | None:
+        """Return the end of the wait where asking on for an image task is of no use; None where it is asked for on."""
+        return "error"
+
 
 def wait(watch: Watch, service: Service, pace: Pace, *, first_pause: float, log: WaitLog | None = None) -> Flow[str]:
     """Ask until everything is over, and return why the wait ended: ``"done"``, ``"deadline"`` or ``"error"``.
@@ -167,7 +171,7 @@ def wait(watch: Watch, service: Service, pace: Pace, *, first_pause: float, log:
                 progress.log.failed(error)
             continue
         now = yield from pause(0)
-        requests.answered(group)
+        requests.answered(group, now)
         if end := progress.saw(tasks, now):
             return end
         for question in group:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -84,6 +84,16 @@ class Sleep:
     for_account: bool = False
 
 
+@dataclass(frozen=True)
+class Blocking:
+    """Ask the transport to call something that blocks, off its event loop where it has one; answered with the time.
+
+    :param function: what it raises goes through the flow, where it is an ``ImageTaskError``.
+    """
+
+    function: Callable[[], None]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Response:
     """An answer that came back whole.
@@ -152,7 +162,7 @@ class NoResponse:
 
 Call: TypeAlias = Request | ToolCall | ToolListing
 Answer: TypeAlias = Response | NoResponse
-Flow: TypeAlias = Generator[Call | Sleep, Answer | float, Result]
+Flow: TypeAlias = Generator[Call | Sleep | Blocking, Answer | float, Result]
 
 
 def ask(request: Call) -> Flow[Answer]:

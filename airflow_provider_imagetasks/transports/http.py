@@ -21,7 +21,17 @@ from typing import TYPE_CHECKING, Any, Self
 from airflow_provider_imagetasks import __version__
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.services.wire import Answer, Call, Flow, NoResponse, Request, Response, Result, Sleep
+from airflow_provider_imagetasks.services.wire import (
+    Answer,
+    Blocking,
+    Call,
+    Flow,
+    NoResponse,
+    Request,
+    Response,
+    Result,
+    Sleep,
+)
 from airflow_provider_imagetasks.transports.environment import Proxies, ca_bundle, tls_context
 from airflow_provider_imagetasks.transports.redaction import hidden_forms, without_secrets
 
@@ -62,6 +72,9 @@ class Transport(AbstractContextManager["Transport"]):
                     if isinstance(step, Sleep):
                         time.sleep(max(0.0, step.seconds))
                         reply: Answer | float = time.time()
+                    elif isinstance(step, Blocking):
+                        step.function()
+                        reply = time.time()
                     else:
                         reply = self._answer(step)
                 except ImageTaskError as error:
@@ -99,6 +112,9 @@ class AsyncTransport(AbstractAsyncContextManager["AsyncTransport"]):
                     if isinstance(step, Sleep):
                         await asyncio.sleep(max(0.0, step.seconds))
                         reply: Answer | float = time.time()
+                    elif isinstance(step, Blocking):
+                        await asyncio.to_thread(step.function)
+                        reply = time.time()
                     else:
                         reply = await self._answer(step)
                 except ImageTaskError as error:

@@ -52,7 +52,8 @@ def _files(batch: Mapping[str, Any], summary: Mapping[str, Any] | None, roots: S
     if summary is not None:
         return [place]
     generation = batch.get("generation")
-    segment = re.compile(rf"outcomes-{generation if isinstance(generation, int) else '[0-9]+'}-([0-9]+)\.jsonl")
+    number = generation if isinstance(generation, int) else "[0-9]+"
+    segment = re.compile(rf"outcomes-{number}-([0-9]+)(?:-[\w-]+)?\.jsonl")
     numbered = [(int(match[1]), name) for name in names_in(place) if (match := segment.fullmatch(name))]
     return [replace(place, path=f"{place.path}/{name}") for _, name in sorted(numbered)]
 

@@ -12,11 +12,11 @@ from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.requests_file import RequestsSource
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch, open_batch
-from airflow_provider_imagetasks.exceptions import AuthenticationError
+from airflow_provider_imagetasks.exceptions import AuthenticationError, ImageTaskError
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.wire import Flow, Request
+from airflow_provider_imagetasks.services.wire import Blocking, Flow, Request
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 
@@ -78,6 +78,12 @@ class Easel(Service):
         try:
             step = next(flow)
             while True:
+                if isinstance(step, Blocking):
+                    try:
+                        step.function()
+                    except ImageTaskError as error:
+                        step = flow.throw(error)
+                        continue
                 if not isinstance(step, Request):
                     await asyncio.sleep(getattr(step, "seconds", 0))
                     step = flow.send(time.time())
@@ -116,7 +122,7 @@ def opened(path: Path, given: BatchArguments, rows: Any, **how: Any) -> OpenBatc
 
 def intents(batch: OpenBatch, most: int = 50) -> list[Intent]:
     """Hold the next rows of a batch, as a run does before it submits them."""
-    held = batch.ledger.state.next_intents(most, 1000.0)
+    held = batch.ledger.state.next_intents(most, time.time())
     for intent in held:
-        batch.ledger.state.opened(intent)
+        batch.ledger.state.submitted(intent)
     return held

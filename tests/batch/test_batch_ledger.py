@@ -16,7 +16,7 @@ from airflow_provider_imagetasks.batch.costs import Spending
 from airflow_provider_imagetasks.batch.folder import BatchFolder
 from airflow_provider_imagetasks.batch.manifest import manifest_row, outcome_row
 from airflow_provider_imagetasks.batch.row_decisions import Checkpoint
-from airflow_provider_imagetasks.batch.segments import Intent, SegmentName
+from airflow_provider_imagetasks.batch.segments import Intent, SegmentName, intents_content
 from airflow_provider_imagetasks.batch.state import BatchState, Stage
 from airflow_provider_imagetasks.exceptions import (
     ContentPolicyError,
@@ -205,3 +205,81 @@ def test_the_manifest_has_every_row_that_is_over_in_their_order(batches: Batches
     assert [line["index"] for line in lines] == [2, 5, 7]
     assert list(lines[0]) == list(manifest_row({}))
     assert (totals.succeeded, totals.failed, totals.classes) == (2, 1, {"ContentPolicyError": 1})
+
+
+def test_a_delivered_row_shows_that_the_service_keeps_the_ids_of_this_batch(batches: Batches) -> None:
+    first = batches.start()
+    intended(first, 4)
+    first.note(outcome(4, image_task_id="id-4"))
+    first.flush()
+
+    known = batches.start().known_taken
+    assert known is not None
+    assert (known.index, known.attempt, known.image_task_id) == (4, 0, "id-4")
+
+
+def test_submissions_of_earlier_starts_of_the_try_count_and_those_of_earlier_tries_do_not(batches: Batches) -> None:
+    for _ in range(2):
+        start = batches.start()
+        start.state.renewed(1)
+        submitted(start, 1)
+
+    assert batches.start().state.submissions[1] == 2
+    assert batches.start(retried_at=1).state.submissions[1] == 1
+
+
+def test_why_nothing_more_is_submitted_is_known_to_the_next_start_of_the_try_only(batches: Batches) -> None:
+    first = batches.start()
+    first.note(outcome(0, QuotaExceededError("no balance", code="used_up"), image_task_id=None))
+    first.note(outcome(1, QuotaExceededError("that was a read", billed="unknown")))
+    first.flush()
+
+    stopped = batches.start().stopped
+    assert isinstance(stopped, QuotaExceededError)
+    assert (stopped.message, stopped.code) == ("no balance", "used_up")
+    assert batches.start(retried_at=9).stopped is None
+
+
+def test_a_row_taken_up_again_has_its_time_from_the_beginning_of_the_try(batches: Batches) -> None:
+    first = batches.start()
+    submitted(first, 3)
+    first.note(outcome(3, DownloadError("not there")))
+    first.flush()
+
+    for _ in range(2):
+        assert batches.start(retried_at=9, began_at=1000.0).state.open[3].since == 1000.0
+
+
+def test_a_segment_that_lost_lines_is_not_taken_for_whole(batches: Batches) -> None:
+    first = batches.start()
+    submitted(first, 1, 2, 3)
+    (name,) = first.folder.segments(0)
+    content = first.folder.read(str(name))
+    assert content is not None
+    first.folder.write(str(name), b"".join(content.splitlines(keepends=True)[:2]))
+
+    with pytest.raises(ImageTaskError, match="1 of its 3 submissions") as unreadable:
+        batches.start()
+    assert (unreadable.value.code, unreadable.value.billed) == ("batch_folder", "unknown")
+
+
+def test_a_start_that_was_replaced_writes_over_no_segment_of_its_successor(batches: Batches) -> None:
+    old = batches.start()
+    name, intents = intended(old, 1)
+    new = batches.start()
+    submitted(new, 1, 2)
+    old.settle(name, [replace(one, image_task_id="by-the-old") for one in intents])
+    # Frozen after its look, it wakes up and writes the segment that would have come next.
+    late = SegmentName(0, 1, "intents", old.checkpoint.start)
+    old.folder.write(str(late), intents_content(intents, ACCOUNT))
+
+    assert {row: one.image_task_id for row, one in batches.start().state.open.items()} == {1: "id-1", 2: "id-2"}
+
+
+def test_an_attempt_that_cost_nothing_is_not_spent_in_later_starts_either(batches: Batches) -> None:
+    first = batches.start()
+    submitted(first, 1)
+    first.state.renewed(1, is_unbilled=True)
+    submitted(first, 1)
+
+    assert batches.start().spending.amount == 1.0

@@ -35,7 +35,7 @@ from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 
 
 def checkpoint(**fields: Any) -> Checkpoint:
-    return Checkpoint(**{"generation": 0, "max_tries": 2, "start": "old", **fields})
+    return Checkpoint(**{"generation": 0, "max_tries": 2, "start": "old", "began_at": 50.0, **fields})
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,14 @@ def test_what_a_start_is_about(
     last: dict[str, Any] | None, max_tries: int, resumes: bool, changed: dict[str, Any]
 ) -> None:
     before = None if last is None else checkpoint(**last)
-    expected = checkpoint(**{**(last or {}), "start": "new", "max_tries": max_tries, **changed})
+    # What resumes, or was over, belongs to the try that it began with.
+    begins = last is None or (not resumes and (last.get("finished") != "success" or max_tries != 2))
+    began = {"began_at": 99.0 if begins else 50.0}
+    expected = checkpoint(**{**(last or {}), "start": "new", "max_tries": max_tries, **began, **changed})
 
-    assert next_checkpoint(before, max_tries=max_tries, start="new", next_number=7, resumes=resumes) == expected
+    after = next_checkpoint(before, max_tries=max_tries, start="new", next_number=7, resumes=resumes, now=99.0)
+
+    assert after == expected
 
 
 def failure(error_class: str, billed: str, *, retryable: bool, has_id: bool = True) -> Failure:
@@ -119,10 +124,10 @@ def test_what_becomes_of_a_failed_row(
     assert after_failure(row, 3, checkpoint(cleared_at=4)) is on_a_clear
     # What failed in this start is repeated by it only where that may help and costs nothing,
     assert after_failure(row, 3, checkpoint(retried_at=3, cleared_at=3)) is KEEP
-    assert is_submitted_again(row, tries=1, row_attempts=2, may_pay_again=False) is again
-    assert not is_submitted_again(row, tries=2, row_attempts=2, may_pay_again=False)
+    assert is_submitted_again(row, submissions=1, row_attempts=2, may_pay_again=False) is again
+    assert not is_submitted_again(row, submissions=2, row_attempts=2, may_pay_again=False)
     # or where somebody cleared it, and its picture cannot be had.
-    assert is_submitted_again(row, tries=9, row_attempts=1, may_pay_again=True) is anew
+    assert is_submitted_again(row, submissions=9, row_attempts=1, may_pay_again=True) is anew
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_imagetasks.batch.row_questions import Answered, RowQuestion, RowQuestions, Unreadable
-from airflow_provider_imagetasks.exceptions import ImageTaskError, QuotaExceededError, ServiceUnavailableError
+from airflow_provider_imagetasks.batch.row_questions import Answered, RowQuestion, RowQuestions
+from airflow_provider_imagetasks.exceptions import QuotaExceededError
 from airflow_provider_imagetasks.polling.status_requests import FAILED_READS
 from airflow_provider_imagetasks.services.inline_ids import inline_id
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
@@ -32,14 +32,13 @@ class Asking:
 
     def __init__(self, server: ScriptedServer, path: Path) -> None:
         self.read: dict[int, ImageTask] = {}
-        self.failed: dict[int, ImageTaskError] = {}
         self._news = asyncio.Event()
         given = arguments(path, account=account(server.url), poll_interval=INTERVAL)
         self._transport = open_async_transport(given.account)
         self.questions = RowQuestions(given, self._transport.run, news=self._news, log=logging.getLogger(__name__))
 
     async def run(self, *ids: str) -> None:
-        """Ask for these, one row each, until every row was read to its end or failed."""
+        """Ask for these, one row each, until every row was read to its end."""
         for row, image_task_id in enumerate(ids):
             self.questions.add(row, image_task_id, time.time())
         async with self._transport:
@@ -48,17 +47,14 @@ class Asking:
                     self.questions.start()
                     for outcome in self.questions.outcomes():
                         self._note(outcome)
-                    if len(self.read) + len(self.failed) >= len(ids):
+                    if len(self.read) >= len(ids):
                         break
                     await self._wait()
             finally:
                 await self.questions.stop()
 
-    def _note(self, outcome: Answered | Unreadable) -> None:
-        if isinstance(outcome, Unreadable):
-            self.failed[outcome.row] = outcome.error
-            self.questions.drop(outcome.row)
-        elif outcome.task.state.is_final:
+    def _note(self, outcome: Answered) -> None:
+        if outcome.task.state.is_final:
             self.read[outcome.row] = outcome.task
             self.questions.drop(outcome.row)
 
@@ -95,12 +91,12 @@ async def test_rows_are_asked_for_together_and_again_until_they_are_over(
     assert len(records.groups) <= 8
 
 
-@pytest.mark.parametrize("server", [[DOWN] * FAILED_READS], indirect=True)
-async def test_a_service_that_stays_away_ends_the_start(asking: Asking, server: ScriptedServer) -> None:
-    with pytest.raises(ServiceUnavailableError):
-        await asking.run("a", "b")
+@pytest.mark.parametrize("server", [[DOWN] * (FAILED_READS + 3)], indirect=True)
+async def test_a_service_that_stays_away_is_asked_until_it_is_back(asking: Asking, server: ScriptedServer) -> None:
+    await asking.run("a", "b")
 
-    assert len(server.requests) == FAILED_READS
+    assert sorted(asking.read) == [0, 1]
+    assert len(server.requests) >= FAILED_READS + 4
 
 
 @pytest.mark.parametrize("server", [[Reply({"error": {"code": "used_up"}}, status=403)]], indirect=True)
@@ -110,7 +106,7 @@ async def test_a_balance_that_is_used_up_ends_the_start_and_not_the_rows(
     with pytest.raises(QuotaExceededError) as refused:
         await asking.run("a", "b")
 
-    assert asking.failed == {}
+    assert asking.read == {}
     assert refused.value.billed == "unknown"
 
 
@@ -136,7 +132,8 @@ def test_young_image_tasks_are_asked_for_often_and_after_a_failure_none_is(
     assert question.interval_at(1000.0 + age) == seconds
 
 
-async def test_only_rows_that_the_service_calls_running_are_overdue(
+@pytest.mark.parametrize("server", [[], [DOWN] * 9999], indirect=True, ids=["read", "never read"])
+async def test_only_rows_that_were_asked_for_are_overdue(
     asking: Asking, records: Records, server: ScriptedServer
 ) -> None:
     records.finished_after = 10**6
@@ -144,11 +141,12 @@ async def test_only_rows_that_the_service_calls_running_are_overdue(
     assert asking.questions.overdue(-9999) == []
 
     running = asyncio.create_task(asking.run("never"))
-    found: list[int] = []
+    found: list[RowQuestion] = []
     await until(lambda: found.extend(asking.questions.overdue(-1)) or found)
     running.cancel()
 
-    assert found == [0]
+    assert [one.row for one in found] == [0]
+    assert (found[0].unread is not None) is bool(server.requests and not records.groups)
 
 
 async def test_all_that_is_open_is_asked_for_once_more_before_it_counts_as_asked(

@@ -14,6 +14,7 @@ import pytest
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments, BatchLimits
 from airflow_provider_imagetasks.batch.row_submissions import (
+    LONGEST_INTENT,
     Found,
     NeverTaken,
     Refused,
@@ -48,7 +49,8 @@ class Group:
         return self.submissions.submit(self.intents)
 
     def on_record(self) -> list[Intent]:
-        content = self.batch.folder.read("intents-0-000000.jsonl")
+        (name,) = self.batch.folder.segments(0)
+        content = self.batch.folder.read(str(name))
         assert content is not None
         return read_intents(content)[1]
 
@@ -102,16 +104,27 @@ async def test_one_that_waits_for_the_rate_does_not_leave_once_the_group_is_stop
 
     assert [type(outcome) async for outcome in told] == [Withheld]
     assert group.service.submitted == ["first"]
-    assert [one.taken for one in group.on_record()] == [True, False]
+    # What never left is no submission.
+    assert [(one.index, one.image_task_id) for one in group.on_record()] == [(0, "id-first")]
 
 
-async def test_one_that_is_made_over_again_and_withheld_may_have_been_taken_before(groups: Any) -> None:
-    group = groups(["a", "b"])
-    group.intents[1] = replace(group.intents[1], is_repetition=True)
-    group.submissions.stop()
+async def test_a_start_that_was_replaced_while_it_waited_for_the_rate_submits_nothing_more(groups: Any) -> None:
+    account = replace(ACCOUNT, submit_rate=Rate((Window(1, 0.2),)))
+    group = groups(["first", "second"], account=account, limits=BatchLimits(look=0))
+    told = group.submit()
+    await anext(told)
+    group.batch.folder.write_checkpoint(replace(group.batch.ledger.checkpoint, start="another"))
 
-    assert [type(outcome) async for outcome in group.submit()] == [Withheld, Withheld]
-    assert [one.taken for one in group.on_record()] == [False, True]
+    assert [type(outcome) async for outcome in told] == [Withheld]
+    assert group.service.submitted == ["first"]
+
+
+async def test_one_that_could_not_leave_for_long_is_written_down_anew_before_it_does(groups: Any) -> None:
+    group = groups(["late"])
+    group.intents = [replace(intent, at=intent.at - LONGEST_INTENT - 1) for intent in group.intents]
+
+    assert [type(outcome) async for outcome in group.submit()] == [Withheld]
+    assert group.service.submitted == []
 
 
 async def test_trouble_with_one_row_keeps_no_other_id_from_the_record(groups: Any) -> None:
@@ -137,7 +150,7 @@ async def look(
     submissions = UnansweredSubmissions(service, grace, service.run)
     now = time.time()
     for row in range(rows):
-        submissions.add(Intent(index=row, attempt=0, at=now - age), f"key-{row}")
+        submissions.add(Intent(index=row, attempt=0, at=now - age), f"key-{row}", now)
     return await submissions.look(known)
 
 
@@ -172,12 +185,15 @@ async def test_what_was_not_answered_was_taken_or_never_or_nobody_knows(
     assert Counter(type(end) for end in found) == expected
     assert all((end.intent.index < len(service.known)) is isinstance(end, Found) for end in found if Found in expected)
     assert {end.error.billed for end in found if isinstance(end, Unknown)} <= {"unknown"}
+    # One whose key is given again may have been taken the first time.
+    billed = "unknown" if service.repeats_submit_by_key else "no"
+    assert {end.error.billed for end in found if isinstance(end, NeverTaken)} <= {billed}
 
 
 async def test_nothing_is_said_of_the_absent_before_the_service_had_time_to_write_it_down() -> None:
     service = Easel(["known"])
     submissions = UnansweredSubmissions(service, 60, service.run)
-    submissions.add(Intent(index=0, attempt=0, at=time.time()), "key-0")
+    submissions.add(Intent(index=0, attempt=0, at=time.time()), "key-0", time.time())
     assert submissions.is_due()
 
     assert await submissions.look("known") == []

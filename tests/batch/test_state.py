@@ -7,12 +7,13 @@ import sys
 
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.state import BatchState, ProgressReport, Stage
+from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.polling.batch_wait import Counts
 
 
 def submitted(state: BatchState, row: int) -> Intent:
     (intent,) = [one for one in state.next_intents(99, 5.0) if one.index == row]
-    state.opened(intent)
+    state.submitted(intent)
     return intent
 
 
@@ -30,10 +31,13 @@ def test_each_submission_of_a_row_is_another_attempt_unless_the_last_one_is_repe
     state.renewed(0)
 
     assert [one.attempt for one in state.next_intents(2, 5.0)] == [1, 0]
-    state.repeated = {0}
+    state.renewed(0, repeated=ImageTaskError("none was answered"))
     assert [(one.attempt, one.is_repetition) for one in state.next_intents(2, 5.0)] == [(0, True), (0, False)]
+    state.withheld(submitted(state, 0))
+    assert state.next_intents(1, 5.0)[0].is_repetition
     submitted(state, 0)
-    assert not state.repeated
+    state.renewed(0)
+    assert not state.next_intents(1, 5.0)[0].is_repetition
 
 
 def test_a_row_whose_pictures_are_fetched_runs_no_more_and_is_not_over() -> None:
@@ -48,14 +52,35 @@ def test_a_row_whose_pictures_are_fetched_runs_no_more_and_is_not_over() -> None
 def test_what_a_start_remembers_of_a_row_ends_with_it() -> None:
     state = BatchState(1)
     submitted(state, 0)
-    state.tries[0], state.fresh = 1, {0}
-    state.renewed(0)
-    assert (state.tries[0], state.fresh) == (1, set())
+    state.fresh, state.else_submit = {0}, {0}
+    state.renewed(0, is_unbilled=True)
+    assert (state.fresh, state.else_submit, state.unbilled) == (set(), set(), {0})
 
     state.over(0, succeeded=False)
 
-    assert (dict(state.tries), Stage(state.stages[0])) == ({}, Stage.FAILED)
+    assert (state.unbilled, Stage(state.stages[0])) == (set(), Stage.FAILED)
     assert state.is_over
+
+
+def test_submissions_of_a_try_are_counted_unless_they_never_left() -> None:
+    state = BatchState(1)
+    for _ in range(2):
+        (intent,) = state.next_intents(1, 5.0)
+        state.submitted(intent)
+        state.renewed(0)
+    (intent,) = state.next_intents(1, 5.0)
+    state.submitted(intent)
+    state.withheld(intent)
+
+    assert (state.submissions[0], state.next_new(1)) == (2, [0])
+
+
+def test_of_two_words_on_a_submission_the_one_with_its_id_holds() -> None:
+    state = BatchState(1)
+    state.opened(Intent(index=0, attempt=0, at=5.0, image_task_id="an-id"))
+    state.opened(Intent(index=0, attempt=0, at=9.0))
+
+    assert state.open_ids == ["an-id"]
 
 
 def test_what_is_waited_for_is_told_with_its_latest_submission() -> None:

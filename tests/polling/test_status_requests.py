@@ -61,7 +61,7 @@ class Asking:
     def answer(self, after: float = 0.0) -> list[str]:
         """Answer what is due, ask for it again, and return what it was."""
         taken = self.taken(after)
-        self.requests.answered(taken)
+        self.requests.answered(taken, NOW + after)
         for question in taken:
             self.requests.ask_again(question, NOW + after)
         return [question.image_task_id for question in taken]
@@ -97,7 +97,7 @@ def test_no_more_requests_are_under_way_than_may_be() -> None:
     first, _second = asking.taken(most=1), asking.taken(most=1)
 
     assert asking.requests.next_at() is None
-    asking.requests.answered(first)
+    asking.requests.answered(first, NOW)
     assert asking.take(most=1) == ["2"]
 
 
@@ -138,7 +138,8 @@ def test_the_next_question_comes_after_nine_tenths_of_the_interval_to_all_of_it(
     moments = []
     while (moment := requests.next_due()) is not None:
         moments.append(moment)
-        requests.answered(question for question, _ in requests.take(moment, ScriptedService(1)))
+        taken = [question for question, _ in requests.take(moment, ScriptedService(1))]
+        requests.answered(taken, moment)
     assert NOW + interval * 0.9 <= min(moments) <= max(moments) <= NOW + interval
     assert len(set(moments)) > 100
 
@@ -199,7 +200,7 @@ def test_nobody_starves_although_the_rate_does_not_reach(waits: int, most: int, 
     for _ in range(300):
         taken = [question for question, _ in requests.take(now, ScriptedService(most))]
         if taken:
-            requests.answered(taken)
+            requests.answered(taken, now)
         for question in taken:
             name = question.image_task_id
             assert now - last[name] <= interval + round_of_all + every + 1e-6
@@ -225,7 +226,7 @@ def test_waits_that_begin_within_seconds_of_each_other_are_asked_in_full_groups(
             break
         now = max(now, moment)
         taken = [question for question, _ in requests.take(now, service)]
-        requests.answered(taken)
+        requests.answered(taken, now)
         groups.append(len(taken))
 
     assert groups == [50] * 10
@@ -235,11 +236,32 @@ def test_waits_that_begin_within_seconds_of_each_other_are_asked_in_full_groups(
 
 
 def test_a_failed_request_is_made_again_until_it_has_failed_five_times_in_a_row() -> None:
-    asking = Asking(0, 0)
+    asking = Asking(0)
 
     failures = [asking.fail(down(), after=20 * number) for number in range(FAILED_READS)]
 
-    assert failures == [([], ["0", "1"])] * (FAILED_READS - 1) + [(["0", "1"], [])]
+    assert failures == [([], ["0"])] * (FAILED_READS - 1) + [(["0"], [])]
+
+
+def test_a_group_that_would_be_given_up_is_asked_for_one_by_one() -> None:
+    asking = Asking(0, 0)
+    for number in range(FAILED_READS - 1):
+        assert asking.fail(down(), after=20 * number) == ([], ["0", "1"])
+
+    assert asking.fail(down(), after=100) == ([], [])
+
+    (given_up,), put_off = asking.fail(down(), after=100)
+    assert [given_up, *asking.answer(after=100)] in (["0", "1"], ["1", "0"])
+    assert put_off == []
+
+
+def test_one_that_fails_alone_goes_with_others_again_where_nothing_else_is_answered_either() -> None:
+    asking = Asking(0, 0)
+    asking.fail(InvalidRequestError("what?"))
+    alone = [asking.fail(down(), after=number) for number in range(2)]
+
+    assert alone == [([], ["0"]), ([], ["1"])]
+    assert sorted(asking.take(after=50)) == ["0", "1"]
 
 
 def test_an_answer_forgives_what_failed_before() -> None:

@@ -1,0 +1,72 @@
+"""The last look before a request of a submission leaves: a start that was replaced meanwhile pays for nothing. Pure.
+
+A process that was frozen, or that waited long for its rate, may wake up when another start has taken over and has
+submitted the same. So whoever submits looks at the ledger right before each request, unless it did so a moment ago.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.services.wire import Blocking, Flow, Sleep, pause
+from airflow_provider_imagetasks.tasks import ImageTask
+
+LOOK_SECONDS = 5.0
+"""How old a look may be when a request leaves: a start that takes over finds all that left after so much more than the
+time that the service takes to write a submission down."""
+
+
+class HeldBackError(Exception):
+    """A request of a submission must not leave any more.
+
+    :param why: what the look found.
+    :param has_left: whether an earlier request of the same submission left, so that the service may have taken it.
+    """
+
+    def __init__(self, why: ImageTaskError, *, has_left: bool) -> None:
+        super().__init__(str(why))
+        self.why = why
+        self.has_left = has_left
+
+
+class Departure:
+    """Looks of one start, shared by its submissions.
+
+    :param look: blocks; raises ``ImageTaskError`` where another start has taken over, or nobody can tell.
+    :param look_seconds: how old a look may be.
+    """
+
+    def __init__(self, look: Callable[[], None], *, look_seconds: float = LOOK_SECONDS) -> None:
+        self._look = look
+        self._look_seconds = look_seconds
+        self._looked_at = 0.0
+
+    def watched(self, submission: Flow[ImageTask], *, intended_at: float) -> Flow[ImageTask]:
+        """Run a submission, and look before each of its requests where the last look is not of this moment.
+
+        :param submission: not begun.
+        :param intended_at: Unix seconds since which it is on record; that was a look too.
+        :raises HeldBackError: it must not leave any more.
+        """
+        step, has_left = next(submission), False
+        while True:
+            if not isinstance(step, Sleep):
+                yield from self._look_again(intended_at, has_left)
+                has_left = True
+            answer = yield step
+            try:
+                step = submission.send(answer)
+            except StopIteration as end:
+                task: ImageTask = end.value
+                return task
+
+    def _look_again(self, intended_at: float, has_left: bool) -> Flow[None]:
+        now = yield from pause(0)
+        if abs(now - max(self._looked_at, intended_at)) <= self._look_seconds:
+            return
+        try:
+            yield Blocking(self._look)
+        except ImageTaskError as error:
+            raise HeldBackError(error, has_left=has_left) from error
+        self._looked_at = now

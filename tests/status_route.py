@@ -1,0 +1,64 @@
+"""A proxy before the local image service whose status route can be broken, as a firewall or an outage does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import requests
+
+from tests.scripted_server import ReceivedRequest, Reply, ScriptedServer
+
+PAGE_404 = Reply(b"<html><h1>404 Not Found</h1></html>", status=404, headers={"Content-Type": "text/html"})
+
+
+class StatusRoute:
+    """Hands every request on, but answers status questions itself while it is broken.
+
+    :param url: of the dialect.
+    :param broken: what it answers; None hands the question on. It is told the ids that are asked for.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.broken: Callable[[list[str]], Reply | None] = lambda _ids: None
+        self.server = ScriptedServer(otherwise=self._answer)
+
+    def breaks(self, reply: Reply, *, times: int | None = None, only: str | None = None) -> None:
+        """Break it.
+
+        :param times: how often; None for good.
+        :param only: an id that must be among those asked for.
+        """
+        left = float("inf") if times is None else times
+
+        def broken(ids: list[str]) -> Reply | None:
+            nonlocal left
+            if left <= 0 or (only is not None and only not in ids):
+                return None
+            left -= 1
+            return reply
+
+        self.broken = broken
+
+    def mend(self) -> None:
+        self.broken = lambda _ids: None
+
+    def _answer(self, request: ReceivedRequest) -> Reply:
+        ids = _asked_for(request)
+        reply = self.broken(ids) if ids else None
+        if reply is not None:
+            return reply
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in ("host", "connection")}
+        answer = requests.request(
+            request.method, self._url + request.target, data=request.content, headers=headers, timeout=30
+        )
+        return Reply(answer.content, status=answer.status_code, headers={"Content-Type": "application/json"})
+
+
+def _asked_for(request: ReceivedRequest) -> list[str]:
+    if request.method == "GET":
+        return request.query.get("taskId", [])
+    body = request.body
+    if not isinstance(body, dict) or "action" not in body:
+        return []
+    return [*body.get("ids", []), *([body["id"]] if body.get("id") else [])]
