@@ -267,13 +267,16 @@ def test_a_start_that_was_replaced_writes_over_no_segment_of_its_successor(batch
     old = batches.start()
     name, intents = intended(old, 1)
     new = batches.start()
-    submitted(new, 1, 2)
+    submitted(new, 2)
     old.settle(name, [replace(one, image_task_id="by-the-old") for one in intents])
     # Frozen after its look, it wakes up and writes the segment that would have come next.
     late = SegmentName(0, 1, "intents", old.checkpoint.start)
     old.folder.write(str(late), intents_content(intents, ACCOUNT))
 
-    assert {row: one.image_task_id for row, one in batches.start().state.open.items()} == {1: "id-1", 2: "id-2"}
+    assert {row: one.image_task_id for row, one in batches.start().state.open.items()} == {
+        1: "by-the-old",
+        2: "id-2",
+    }
 
 
 def test_an_attempt_that_cost_nothing_is_not_spent_in_later_starts_either(batches: Batches) -> None:
