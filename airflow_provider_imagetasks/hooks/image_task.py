@@ -17,6 +17,7 @@ from airflow_provider_imagetasks.files.object_storage import open_folder
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile, download_images
 from airflow_provider_imagetasks.hooks import connection_form
 from airflow_provider_imagetasks.hooks.connection import CONNECTION_TYPE, aread_connection, read_connection
+from airflow_provider_imagetasks.hooks.errors import errors_of_reading
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.poller import StatusPoller, status_poller
 from airflow_provider_imagetasks.polling.status_requests import pace_of, read_all
@@ -215,7 +216,8 @@ class ImageTaskHook(BaseHook):
         :param patience: seconds that the service may want to be left alone for.
         :raises RateLimitError: it wants more than that.
         """
-        pace = pace_of(self.account, self.service)
+        with errors_of_reading():
+            pace = pace_of(self.account, self.service)
         seconds = pace.seconds_for(len(ids) / self.service.batch_size)
         if seconds > LONG_READ_SECONDS:
             self.log.info("To read %s image tasks may take %.0f s: query_rate is %s.", len(ids), seconds, pace.rate)
@@ -243,8 +245,9 @@ class ImageTaskHook(BaseHook):
         :raises ImageTaskTimeoutError: it is not finished in time; it goes on at the service.
         :raises ImageTaskError: why it failed.
         """
-        watch = self._watch(image_task_id, timeout, poll_interval)
-        pace = pace_of(self.account, self.service)
+        with errors_of_reading():
+            watch = self._watch(image_task_id, timeout, poll_interval)
+            pace = pace_of(self.account, self.service)
 
         def wait_and_read(service: Service) -> Flow[ImageTask]:
             end = yield from wait(watch, service, pace, first_pause=0, log=WaitLog(self.log))
@@ -302,7 +305,7 @@ class ImageTaskHook(BaseHook):
         return status_poller(self.conn_id, lambda fresh: aread_connection(self.conn_id, fresh=fresh))
 
     def _read(self, flow_of: Callable[[Service], Flow[Result]]) -> Result:
-        with self._transport() as transport:
+        with errors_of_reading(), self._transport() as transport:
             before = transport.requests_made
             try:
                 return transport.run(flow_of(self.service))
@@ -310,13 +313,14 @@ class ImageTaskHook(BaseHook):
                 metrics.polled(self.service.name, transport.requests_made - before)
 
     async def _arun(self, flow_of: Callable[[Service, Pace], Flow[Result]]) -> Result:
-        account = self._account = await aread_connection(self.conn_id)
-        self.require_lasting_server()
-        async with open_async_transport(account) as transport:
-            try:
-                return await transport.run(flow_of(self.service, pace_of(account, self.service)))
-            finally:
-                metrics.polled(account.service, transport.requests_made)
+        with errors_of_reading():
+            account = self._account = await aread_connection(self.conn_id)
+            self.require_lasting_server()
+            async with open_async_transport(account) as transport:
+                try:
+                    return await transport.run(flow_of(self.service, pace_of(account, self.service)))
+                finally:
+                    metrics.polled(account.service, transport.requests_made)
 
     def _watch(self, image_task_id: str, timeout: float, poll_interval: float | None) -> Watch:
         now = time.time()

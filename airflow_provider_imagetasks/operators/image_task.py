@@ -12,7 +12,7 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidReques
 from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME, check_filename
 from airflow_provider_imagetasks.files.object_storage import open_folder, require_known_scheme
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile, download_images
-from airflow_provider_imagetasks.hooks.errors import errors_for_airflow
+from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.hooks.references import read_references
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
@@ -213,12 +213,13 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
         return {"files": stored}
 
     def _download(self) -> tuple[list[DownloadedFile], list[ImageTask]]:
-        check_filename(self.filename)
-        references = read_references(self.image_task_id)
-        hook = ImageTaskHook(references.conn_id(self.conn_id))
-        references.require_service(hook.account.service, hook.conn_id)
-        folder = open_folder(str(self.output_path))
-        tasks = list(hook.get_tasks(references.ids).values())
+        with errors_of_reading():
+            check_filename(self.filename)
+            references = read_references(self.image_task_id)
+            hook = ImageTaskHook(references.conn_id(self.conn_id))
+            references.require_service(hook.account.service, hook.conn_id)
+            folder = open_folder(str(self.output_path))
+            tasks = list(hook.get_tasks(references.ids).values())
         files, failures = download_images(
             tasks, folder, filename=self.filename, overwrite=self.overwrite, account=hook.account
         )
@@ -235,7 +236,9 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
     def _unready(self, task: ImageTask, hook: ImageTaskHook) -> ImageTaskError:
         error = failure(task, service=hook.service, conn_id=hook.conn_id)
         if task.state.is_final or error is None:
-            return error or InvalidRequestError("The image task has no pictures", image_task_id=task.id)
+            return error or InvalidRequestError(
+                "The image task has no pictures", image_task_id=task.id, billed="unknown"
+            )
         return ImageTaskError(
             f"There is nothing to download yet: the service reports {task.raw_state or task.state!s}",
             image_task_id=task.id,

@@ -17,7 +17,7 @@ from airflow_provider_imagetasks.exceptions import (
     ProtocolError,
     RateLimitError,
 )
-from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, for_airflow
+from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading, for_airflow
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.hooks.references import ImageTaskReferences, read_references
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
@@ -225,6 +225,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
 class _Question:
     """What a sensor's rendered arguments ask for, checked, and how it is asked."""
 
+    @errors_of_reading()
     def __init__(self, sensor: ImageTaskSensor) -> None:
         self._trace_id = sensor.trace_id
         references = ImageTaskReferences(items=(), is_sequence=False)
