@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_imagetasks.exceptions import ContentPolicyError, UnknownOutcomeError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.observability import metrics
-from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
+from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 from tests.conftest import SERVICES
 from tests.image_dag import ImageDag
@@ -103,7 +103,7 @@ def test_a_retry_that_hands_on_what_was_submitted_before_counts_nothing(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__IMAGETASKS__LEDGER_PATH", f"file://{tmp_path}/ledger")
     with monkeypatch.context() as patch:
-        patch.setattr(ImageTaskSubmitOperator, "_pushed", broken)
+        patch.setattr(SubmissionLedger, "finish", broken)
         assert dag.submit(try_number=1).state != "success"
     assert dag.submit(try_number=2).state == "success"
 

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from airflow_provider_imagetasks.batch.arguments import BatchLimits
 from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger
 from airflow_provider_imagetasks.batch.row_submissions import RowSubmissions
 from airflow_provider_imagetasks.exceptions import ContentPolicyError, QuotaExceededError, UnknownOutcomeError
@@ -234,17 +233,6 @@ def test_without_the_word_on_what_was_frozen_nothing_is_submitted(batch: ImageBa
 
     assert "batch.json" in str(batch.start("another", try_number=2).error)
     assert batch.created == ["a kite"]
-
-
-@ONE_SERVICE
-def test_places_that_become_free_one_by_one_are_filled_in_groups(batch: ImageBatch) -> None:
-    batch.limits = BatchLimits(window=20, gather=0.5)
-    # A place counts as taken until the pictures are stored, and they are stored one after the other.
-    batch.start(*[f"kite {number}" for number in range(80)])
-
-    assert len(batch.created) == 80
-    # Each takes two writes.
-    assert len(list(batch.folder.glob("intents-*"))) <= 20
 
 
 @ONE_SERVICE
