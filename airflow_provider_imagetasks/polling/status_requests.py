@@ -304,6 +304,8 @@ def read_all(
         except ImageTaskError as error:
             now = yield from pause(0)
             if requests.failed(group, error, now).given_up:
+                # Asking costs nothing, and by the time of Airflow's retry a proxy's page may be gone.
+                error.retryable = error.retryable or not concerns_account(error)
                 raise
         else:
             now = yield from pause(0)
