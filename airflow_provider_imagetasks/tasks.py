@@ -16,6 +16,8 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidReques
 PROMPT_EXCERPT = 300
 NOT_FOUND_GRACE = 60.0
 """Seconds after the submission (else after the first question) in which "not found" means "not yet"."""
+MOST_IMAGES = 64
+"""The most pictures that one image task may be asked for, and that are kept of one."""
 _RESERVED_OPTIONS = frozenset({"prompt", "model", "callback_url", "callBackUrl", "trace_id", "async", "stream"})
 
 
@@ -109,12 +111,6 @@ class ImageRequest:
         """Whether the request changes given pictures rather than making one from text."""
         return bool(self.images)
 
-    @property
-    def image_count(self) -> int:
-        """How many pictures are asked for: the option ``n``, else one."""
-        count = self.options.get("n", 1)
-        return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 1
-
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedImage:
@@ -201,7 +197,7 @@ class ImageTask:
             "state": str(self.state),
             "model": self.model,
             "prompt": prompt_excerpt(self.prompt),
-            "images": [image.as_xcom() for image in self.images],
+            "images": [image.as_xcom() for image in self.images[:MOST_IMAGES]],
             "image_count_requested": self.image_count_requested,
             "created_at": iso_time(self.created_at),
             "finished_at": iso_time(self.finished_at),

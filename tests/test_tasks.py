@@ -64,12 +64,6 @@ def test_reference_pictures_make_an_edit() -> None:
     assert ImageRequest(prompt="a red kite", images=["s3://bucket/a.png"], mask="s3://bucket/mask.png").is_edit
 
 
-@pytest.mark.parametrize(("n", "count"), [(3, 3), (1, 1), (0, 1), (-2, 1), ("3", 1), (None, 1), (True, 1)])
-def test_one_picture_is_expected_unless_n_says_otherwise(n: Any, count: int) -> None:
-    assert ImageRequest(prompt="a red kite", options={"n": n}).image_count == count
-    assert ImageRequest(prompt="a red kite").image_count == 1
-
-
 @pytest.mark.parametrize(
     ("state", "final"), [("running", False), ("succeeded", True), ("failed", True), ("not_found", False)]
 )

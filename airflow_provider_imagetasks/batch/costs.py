@@ -1,6 +1,6 @@
 """Costs of a batch: what its pictures cost, as far as services publish it, and what ``max_cost`` still allows. Pure.
 
-The consoles of the services are the truth; these are their published prices in US dollars, which users override by
+The consoles of the services are the truth; what they publish (``Service.price_of``, in US dollars) users override by
 model with ``prices={"gpt-image-2": 0.04}``.
 """
 
@@ -12,23 +12,11 @@ from typing import Any
 
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, QuotaExceededError
+from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.tasks import ImageRequest
 
 CODE = "max_cost"
 """The error code of a row that was not submitted for its cost."""
-_CREDIT_AT_ACEDATACLOUD = 0.095215
-"""US dollars."""
-_SIZES_AT_KIE = {"1K": 0.03, "2K": 0.05, "4K": 0.08}
-_AT_ACEDATACLOUD = {
-    "gpt-image-1": 0.019,
-    "gpt-image-1.5": 0.052,
-    "nano-banana": 0.14 * _CREDIT_AT_ACEDATACLOUD,
-    "nano-banana-2-lite": 0.14 * _CREDIT_AT_ACEDATACLOUD,
-    "nano-banana-2": 0.28 * _CREDIT_AT_ACEDATACLOUD,
-    "nano-banana-pro": 0.35 * _CREDIT_AT_ACEDATACLOUD,
-}
-"""By model, per picture: its published list and guides; models whose price they give in several ways or not at all are
-left out."""
 
 
 def read_prices(value: Any) -> dict[str, float]:
@@ -56,27 +44,20 @@ def read_max_cost(value: Any) -> float | None:
     return amount
 
 
-def price_of(service: str, request: ImageRequest, prices: Mapping[str, float]) -> float | None:
+def price_of(service: Service, request: ImageRequest, prices: Mapping[str, float]) -> float | None:
     """Return what one picture of a request costs, None where nobody published it.
 
-    :param service: name of the service.
     :param request: its model filled in.
     :param prices: the user's own, by model; they win.
     """
-    model = request.model or ""
-    if model in prices:
-        return prices[model]
-    if service == "local":
-        return 0.0
-    if service == "kie" and model.startswith("gpt-image-2-"):
-        return _SIZES_AT_KIE.get(str(request.options.get("resolution", "1K")))
-    return _AT_ACEDATACLOUD.get(model) if service == "acedatacloud" else None
+    price = prices.get(request.model or "")
+    return price if price is not None else service.price_of(request)
 
 
-def cost_of(service: str, request: ImageRequest, prices: Mapping[str, float]) -> float | None:
+def cost_of(service: Service, request: ImageRequest, prices: Mapping[str, float]) -> float | None:
     """Return what all pictures of a request cost, None where nobody published it."""
     price = price_of(service, request, prices)
-    return None if price is None else price * request.image_count
+    return None if price is None else price * service.image_count(request.options)
 
 
 class Spending:

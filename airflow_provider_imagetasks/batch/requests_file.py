@@ -15,7 +15,7 @@ from airflow_provider_imagetasks.batch.costs import cost_of
 from airflow_provider_imagetasks.batch.rows import Row, frozen_request, read_row
 from airflow_provider_imagetasks.batch.segments import json_line
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
-from airflow_provider_imagetasks.files.filenames import holds
+from airflow_provider_imagetasks.files.filenames import holds, longest_name, pattern_for_row
 from airflow_provider_imagetasks.files.object_storage import fetch_existing, open_folder, uri_of
 from airflow_provider_imagetasks.tasks import ImageRequest
 
@@ -136,10 +136,12 @@ def freeze(source: RequestsSource, target: Path, arguments: BatchArguments) -> F
     seen: set[bytes] = set()
     named_by = {name for name in ("image_task_id", "row", "id") if holds(arguments.filename, name)}
     names: set[str] | None = set() if named_by == {"id"} else None
+    line: dict[str, Any]
     with target.open("wb") as file:
         for place, value in source.values(target.parent, frozen):
             try:
-                row = _checked(value, arguments, below, names)
+                row = _checked(value, arguments, below)
+                pattern = _pattern(row, frozen.total, arguments, names)
             except InvalidRequestError as error:
                 frozen.invalid += 1
                 if len(frozen.problems) < NAMED_PROBLEMS:
@@ -149,6 +151,7 @@ def freeze(source: RequestsSource, target: Path, arguments: BatchArguments) -> F
             else:
                 line = row.as_json(frozen.total)
                 digest = hashlib.sha256(json_line({**line, "index": 0, "id": None})).digest()[:12]
+                line["filename"] = pattern
                 frozen.repeated += digest in seen
                 seen.add(digest)
                 cost = _cost(row.request, arguments)
@@ -166,28 +169,43 @@ def freeze(source: RequestsSource, target: Path, arguments: BatchArguments) -> F
     return frozen
 
 
-def _checked(value: Any, arguments: BatchArguments, files_below: str | None, names: set[str] | None) -> Row:
+def _checked(value: Any, arguments: BatchArguments, files_below: str | None) -> Row:
     if isinstance(value, InvalidRequestError):
         raise value
     row = read_row(value, model=arguments.model, options=arguments.options, files_below=files_below)
     request = row.request
-    if request.image_count > 1 and not holds(arguments.filename, "index"):
-        raise InvalidRequestError(f"it asks for {request.image_count} pictures, and filename has no {{index}}")
+    arguments.service.check_image_count(request)
     if all(str(image).startswith(("http://", "https://")) for image in request.images) and request.mask is None:
         completed = arguments.service.complete(request, arguments.account)
         request = replace(completed, callback_url=None)
-    if names is not None:
-        if row.id is None:
-            raise InvalidRequestError("it has no id, and filename needs one")
-        if row.id in names:
-            raise InvalidRequestError(f"the id {row.id!r} occurs before, and filename tells pictures apart by it alone")
-        names.add(row.id)
     return replace(row, request=request)
+
+
+def _pattern(row: Row, index: int, arguments: BatchArguments, names: set[str] | None) -> str:
+    """Return the pattern of the names of a row's pictures, which are all of a sane length, and no other row's.
+
+    :param names: those of earlier rows; None where names always differ.
+    """
+    count = arguments.service.image_count(row.request.options)
+    if count > 1 and not holds(arguments.filename, "index"):
+        raise InvalidRequestError(f"it asks for {count} pictures, and filename has no {{index}}")
+    if names is not None and row.id is None:
+        raise InvalidRequestError("it has no id, and filename needs one")
+    pattern = pattern_for_row(arguments.filename, row=index, row_id=row.id)
+    name = longest_name(pattern).lower()
+    if names is not None:
+        if name in names:
+            raise InvalidRequestError(
+                f"the id {row.id!r} gives its pictures the names of an earlier row's (some stores ignore case), and "
+                "filename tells pictures apart by it alone; add {row}"
+            )
+        names.add(name)
+    return pattern
 
 
 def _cost(request: ImageRequest, arguments: BatchArguments) -> float | None:
     model = arguments.service.model_for(request, arguments.account)
-    return cost_of(arguments.service.name, replace(request, model=model), arguments.prices)
+    return cost_of(arguments.service, replace(request, model=model), arguments.prices)
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[str, Any]]:

@@ -58,16 +58,20 @@ async def deliver(
     :param may_be_there: False spares the look for pictures that an earlier start stored.
     """
     line = requests.line(row)
-    pattern = pattern_for_row(arguments.filename, row=row, row_id=line.get("id"))
+    # What was frozen before names were has none.
+    pattern = line.get("filename") or pattern_for_row(arguments.filename, row=row, row_id=line.get("id"))
     stored = await store.store(task, pattern, may_be_there=may_be_there)
     problem = next((result for result in stored if isinstance(result, DownloadError)), None)
     if problem is not None:
         return Undelivered(row, task, problem)
     files = [result.as_xcom() for result in stored if isinstance(result, DownloadedFile)]
     request = frozen_request(line)
-    if len(files) < request.image_count:
-        log.warning("Row %s has %s of %s pictures.", row, len(files), request.image_count)
+    asked = arguments.service.image_count(request.options)
+    if len(files) < asked:
+        log.warning("Row %s has %s of %s pictures.", row, len(files), asked)
+    if len(files) > asked:
+        log.warning("Row %s has %s pictures, and %s was asked for; all are kept.", row, len(files), asked)
     request = replace(request, model=request.model or task.model)
-    price = price_of(arguments.service.name, request, arguments.prices)
+    price = price_of(arguments.service, request, arguments.prices)
     cost = price * len(files) if price is not None else None
     return Delivered(task, outcome_row(line, image_task_id=task.id, files=files, usage=task.usage, cost=cost))

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, UnsafeResultError
-from airflow_provider_imagetasks.files.filenames import check_filename, file_name, holds
+from airflow_provider_imagetasks.files.filenames import check_filename, file_name, holds, pattern_for_picture
 from airflow_provider_imagetasks.files.object_storage import fetch_those_there, is_missing, put_in_place, uri_of
 from airflow_provider_imagetasks.files.pictures import EXTENSIONS, Picture, UnusablePictureError, inspect_picture
 from airflow_provider_imagetasks.files.shared_folder import fetch_shared
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask
+from airflow_provider_imagetasks.tasks import MOST_IMAGES, GeneratedImage, ImageTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
+_log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 AT_THE_SAME_TIME = 16
 """Pictures that are fetched at the same time."""
@@ -83,16 +85,21 @@ async def _download_all(
 
 
 def _require_distinct_names(tasks: Sequence[ImageTask], filename: str) -> None:
-    owners: dict[str, str] = {}
+    """Refuse names that several pictures share, also where a store ignores case; say which are more than asked for."""
+    names: set[str] = set()
     for task in tasks:
-        for image in task.images:
-            name = file_name(filename, image_task_id=task.id, index=image.index, extension="x")
-            if name in owners:
-                missing = "{index}" if owners[name] == task.id else "{image_task_id}"
-                raise InvalidRequestError(
-                    f"filename {filename!r} gives several pictures one name; add {missing}", image_task_id=task.id
-                )
-            owners[name] = task.id
+        asked = task.image_count_requested or 1
+        if len(task.images) > asked:
+            text = "Image task %s has %s pictures, and %s was asked for; those to spare are kept too."
+            _log.warning(text, task.id[:80], len(task.images), asked)
+        wanted = [one.name("x").lower() for one in _wanted(task, filename)]
+        misses_index = len(wanted) > 1 < asked and not holds(filename, "index")
+        if misses_index or names.intersection(wanted):
+            missing = "{index}" if misses_index else "{image_task_id}, or save the image tasks in folders of their own"
+            raise InvalidRequestError(
+                f"filename {filename!r} gives several pictures one name; add {missing}", image_task_id=task.id
+            )
+        names.update(wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,17 @@ class _Wanted:
         return DownloadedFile(
             uri=uri_of(path), image_task_id=self.task.id, index=self.image.index, picture=picture, fetched=fetched
         )
+
+
+def _wanted(task: ImageTask, filename: str, may_be_there: bool = False) -> list[_Wanted]:
+    """Return the pictures of an image task that are kept, each of which has a name of its own."""
+    images = task.images[:MOST_IMAGES]
+    if len({image.index for image in images}) < len(images):
+        images = tuple(replace(image, index=position) for position, image in enumerate(images))
+    return [
+        _Wanted(task, image, pattern_for_picture(filename, is_first=image is images[0]), may_be_there)
+        for image in images
+    ]
 
 
 class PictureStore:
@@ -162,10 +180,16 @@ class PictureStore:
         """
         # Names that hold the id tell image tasks apart, so that an existing file is the same picture.
         look = may_be_there and holds(filename, "image_task_id") and not (self._overwrite or self._is_new)
-        wanted = [_Wanted(task, image, filename, look) for image in task.images]
-        if len(wanted) == 1:
-            return [await self._one(wanted[0])]
-        return await asyncio.gather(*(self._one(one) for one in wanted))
+        stored = await asyncio.gather(*(self._one(one) for one in _wanted(task, filename, look)))
+        if len(task.images) <= MOST_IMAGES:
+            return stored
+        error = UnsafeResultError(
+            f"The image task has {len(task.images)} pictures; the first {MOST_IMAGES} are stored, the most that is "
+            "kept of one",
+            image_task_id=task.id,
+            service=task.service,
+        )
+        return [*stored, error]
 
     async def _one(self, wanted: _Wanted) -> DownloadedFile | DownloadError:
         task, image = wanted.task, wanted.image
@@ -182,6 +206,10 @@ class PictureStore:
             except DownloadError as error:
                 error.image_task_id, error.service = task.id, task.service
                 return error
+            except InvalidRequestError as error:
+                return DownloadError(
+                    f"Picture {image.index} has no name: {error.message}", image_task_id=task.id, service=task.service
+                )
             except OSError as error:
                 return DownloadError(
                     f"Picture {image.index} could not be stored for a while on the worker's disk: {error}",

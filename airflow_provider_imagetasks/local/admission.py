@@ -223,6 +223,8 @@ class Admission:
         record.latency = math.inf if behaviours.asks("never") else latency
         if behaviours.asks("n-less"):
             record.image_count = max(1, record.image_count - int(behaviours.number("n-less", 1)))
+        if behaviours.asks("n-more"):
+            record.image_count += min(100, int(behaviours.number("n-more", 1)))
         if behaviours.asks("no-images") or record.failure is not None:
             record.image_count = 0
         record.in_base64 = record.in_base64 or behaviours.asks("b64")

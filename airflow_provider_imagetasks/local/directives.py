@@ -46,7 +46,7 @@ DIRECTIVES: Mapping[str, Directive] = {
     **dict.fromkeys(("poll-garbage", "file-404", "file-html", "file-truncated"), Directive("times")),
     **dict.fromkeys(("500", "500-after", "poll-500", "poll-html", "file-500"), Directive("times", option="status")),
     **dict.fromkeys(("429", "poll-429"), Directive("times", option="retry-after")),
-    "n-less": Directive("count"),
+    **dict.fromkeys(("n-less", "n-more"), Directive("count")),
     "result-url": Directive("address", needs_value=True),
     "html": Directive("status", option="times"),
     "error-in-200": Directive("word", option="times"),

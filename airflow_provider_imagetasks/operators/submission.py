@@ -140,7 +140,7 @@ class Submission:
             raw_state="submitted before",
             model=self._request.model,
             prompt=self._request.prompt,
-            image_count_requested=self._request.image_count,
+            image_count_requested=self._service.image_count(self._request.options),
             trace_id=record.trace_id if self._service.finds_by_trace_id else None,
             created_at=record.submitted_at,
         )

@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from airflow_provider_imagetasks.services.tasks_api import TasksApiService
+from airflow_provider_imagetasks.tasks import ImageRequest
+
+CREDIT = 0.095215
+"""US dollars."""
+PRICES = {
+    "gpt-image-1": 0.019,
+    "gpt-image-1.5": 0.052,
+    "nano-banana": 0.14 * CREDIT,
+    "nano-banana-2-lite": 0.14 * CREDIT,
+    "nano-banana-2": 0.28 * CREDIT,
+    "nano-banana-pro": 0.35 * CREDIT,
+}
+"""By model, from the published list and guides, which give those of other models in several ways, or not at all."""
 
 
 class AceDataCloud(TasksApiService):
@@ -12,3 +25,7 @@ class AceDataCloud(TasksApiService):
     title = "AceDataCloud"
     default_base_url = "https://api.acedata.cloud"
     console_url = "https://platform.acedata.cloud"
+
+    def price_of(self, request: ImageRequest) -> float | None:
+        """Return the published price of one picture in US dollars."""
+        return PRICES.get(request.model or "")

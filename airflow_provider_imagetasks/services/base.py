@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,10 +12,11 @@ from typing import Any, ClassVar
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.fields import whole_number
 from airflow_provider_imagetasks.services.inline_ids import INLINE_PREFIX, task_from_inline_id
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.wire import Flow
-from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, ImageTask, TaskState
+from airflow_provider_imagetasks.tasks import MOST_IMAGES, ImageFile, ImageRequest, ImageTask, TaskState
 
 
 class Service(ABC):
@@ -51,6 +54,8 @@ class Service(ABC):
     takes_files: ClassVar[bool] = False
     """Whether edits may upload files, rather than only name URLs."""
     most_edit_images: ClassVar[int] = 16
+    image_count_options: ClassVar[tuple[str, ...]] = ("n", "num_images", "max_images", "num_outputs")
+    """The options that say how many pictures are asked for; where a request has several, they multiply."""
     takes_callback_url: ClassVar[bool] = False
     unfinished_note: ClassVar[str] = "It goes on there: it may still finish, and be billed"
     """The fate of an image task that nobody waits for any longer."""
@@ -62,6 +67,7 @@ class Service(ABC):
 
         :raises InvalidRequestError: it asks for what the service cannot do.
         """
+        self.check_image_count(request)
         callback_url = request.callback_url or account.callback_url
         if request.callback_url and not self.takes_callback_url:
             raise InvalidRequestError(f"{self.title} has no callbacks: remove callback_url")
@@ -79,6 +85,35 @@ class Service(ABC):
         """Return the model that a request is sent with: its own, or the connection's, or the service's."""
         default_model = self.default_edit_model if request.is_edit else self.default_model
         return request.model or account.default_model or default_model
+
+    def image_count(self, asked: Mapping[str, Any]) -> int:
+        """Return how many pictures a request asks for; one where it does not say.
+
+        :param asked: its options, or what a record repeats of it.
+        """
+        counts = (whole_number(asked.get(name)) for name in self.image_count_options)
+        return math.prod(count for count in counts if count is not None and 0 < count <= MOST_IMAGES)
+
+    def check_image_count(self, request: ImageRequest) -> None:
+        """Refuse a request that does not say in whole numbers how many pictures it asks for: each is paid for."""
+        values = {name: request.options.get(name) for name in self.image_count_options}
+        given = {name: value for name, value in values.items() if value is not None}
+        are_numbers = all(
+            re.fullmatch(r"[0-9]{1,3}(\.0{1,3})?", str(value)) and 0 < float(value) <= MOST_IMAGES
+            for value in given.values()
+        )
+        if not are_numbers or self.image_count(request.options) > MOST_IMAGES:
+            said = ", ".join(f"{name}={value!r}" for name, value in given.items())
+            raise InvalidRequestError(
+                f"options holds {said}; the number of pictures must be a whole number from 1 to {MOST_IMAGES}"
+            )
+
+    def price_of(self, request: ImageRequest) -> float | None:
+        """Return the published price of one picture in US dollars; None where there is none, or more than one.
+
+        :param request: its model filled in.
+        """
+        return None
 
     def _check_edit(self, request: ImageRequest) -> None:
         if not self.makes_edits:
@@ -203,7 +238,7 @@ class Service(ABC):
             raw_state="submitted",
             model=request.model,
             prompt=request.prompt,
-            image_count_requested=request.image_count,
+            image_count_requested=self.image_count(request.options),
             created_at=at,
             raw=raw,
         )

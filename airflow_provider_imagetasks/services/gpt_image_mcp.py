@@ -60,6 +60,7 @@ class GptImageMcp(Service):
     makes_edits = True
     takes_files = True
     most_edit_images = 1
+    image_count_options = ("n", "sample_count")
     unfinished_note = (
         "It may still finish there, and be billed. Or the server was restarted meanwhile: what it had begun then stays "
         "like this for ever, and nobody knows whether it was billed"

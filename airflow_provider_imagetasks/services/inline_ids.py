@@ -6,7 +6,7 @@ import base64
 import json
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
-from airflow_provider_imagetasks.services.fields import number, text
+from airflow_provider_imagetasks.services.fields import number, text, whole_number
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState, prompt_excerpt
 
 INLINE_PREFIX = "inline:"
@@ -56,7 +56,7 @@ def task_from_inline_id(image_task_id: str, service: str) -> ImageTask:
         model=text(record.get("model")),
         prompt=text(record.get("prompt")),
         images=tuple(GeneratedImage(index=index, url=url) for index, url in enumerate(urls)),
-        image_count_requested=record.get("count"),
+        image_count_requested=whole_number(record.get("count")),
         finished_at=number(record.get("finished_at")),
     )
 

@@ -169,7 +169,7 @@ class JobsApiService(Service):
             model=text(record.get("model")) or text(asked.get("model")),
             prompt=text(asked_input.get("prompt")) or text(asked.get("prompt")),
             images=tuple(images),
-            image_count_requested=whole_number(asked_input.get("n")) or 1,
+            image_count_requested=self.image_count(asked_input),
             created_at=_seconds(record.get("createTime")),
             finished_at=_seconds(record.get("completeTime")),
             duration=_seconds(record.get("costTime")),

@@ -19,8 +19,11 @@ from airflow_provider_imagetasks.services.jobs_api import JobsApiService
 from airflow_provider_imagetasks.services.rates import TIERS
 from airflow_provider_imagetasks.services.refusals import STATUSES
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
+from airflow_provider_imagetasks.tasks import ImageRequest
 
 CREDIT_PATH = "/api/v1/chat/credit"
+PRICES = {"1K": 0.03, "2K": 0.05, "4K": 0.08}
+"""By the resolution of a GPT Image 2 picture, in US dollars."""
 
 
 class Kie(JobsApiService):
@@ -43,6 +46,11 @@ class Kie(JobsApiService):
         **dict.fromkeys((501, 531, 550), ImageTaskFailedError),
     }
     refusing_codes = frozenset({455, 501, 531, 550})
+
+    def price_of(self, request: ImageRequest) -> float | None:
+        """Return the published price of one picture in US dollars."""
+        is_known = (request.model or "").startswith("gpt-image-2-")
+        return PRICES.get(str(request.options.get("resolution", "1K"))) if is_known else None
 
     def check_connection(self) -> Flow[str]:
         """Ask for the account's credits."""

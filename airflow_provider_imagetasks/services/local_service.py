@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.tasks_api import TasksApiService
+from airflow_provider_imagetasks.tasks import ImageRequest
 
 
 class LocalService(TasksApiService):
@@ -15,3 +16,7 @@ class LocalService(TasksApiService):
     console_url = "http://127.0.0.1:8750"
     default_query_rate = Rate((Window(100, 1),))
     requires_key = False
+
+    def price_of(self, request: ImageRequest) -> float | None:
+        """Return 0: its pictures cost nothing."""
+        return 0.0

@@ -25,7 +25,7 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.fields import mapping, number, sequence, text, whole_number
+from airflow_provider_imagetasks.services.fields import mapping, number, sequence, text
 from airflow_provider_imagetasks.services.inline_ids import inline_id
 from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, unexplained
 from airflow_provider_imagetasks.services.wire import Call, Flow, Part, Request, Response
@@ -204,7 +204,7 @@ class TasksApiService(Service):
             model=text(request.get("model")),
             prompt=text(request.get("prompt")),
             images=() if error else images,
-            image_count_requested=whole_number(request.get("n")) or 1,
+            image_count_requested=self.image_count(request),
             created_at=number(record.get("created_at")),
             finished_at=finished_at,
             duration=next((seconds for seconds in durations if seconds is not None), None),

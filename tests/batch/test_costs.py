@@ -7,6 +7,7 @@ import pytest
 from airflow_provider_imagetasks.batch.costs import Spending, cost_of, in_words, price_of, read_max_cost, read_prices
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, QuotaExceededError
+from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.tasks import ImageRequest
 
 COSTS = {0: 0.1, 1: 0.1, 2: 0.1, 3: 5.0, 4: None}
@@ -89,12 +90,14 @@ def test_amounts_are_read_by_people(amount: float, words: str) -> None:
 def test_published_prices_are_known_and_others_are_not_made_up(
     service: str, model: str, options: dict[str, object], price: float | None
 ) -> None:
-    assert price_of(service, ImageRequest(prompt="a kite", model=model, options=options), {}) == price
+    assert price_of(get_service(service), ImageRequest(prompt="a kite", model=model, options=options), {}) == price
 
 
 def test_the_user_s_price_wins_and_counts_for_each_picture() -> None:
     model = "gpt-image-2-text-to-image"
-    assert cost_of("kie", ImageRequest(prompt="a kite", model=model, options={"n": 3}), {model: 0.5}) == 1.5
+    assert (
+        cost_of(get_service("kie"), ImageRequest(prompt="a kite", model=model, options={"n": 3}), {model: 0.5}) == 1.5
+    )
 
 
 @pytest.mark.parametrize("prices", [[], "0.04", {"m": "cheap"}, {"m": -1}, {"m": True}, {"m": float("inf")}])

@@ -137,6 +137,7 @@ def code(response):
         ("[no-images]", lambda response: response["data"], []),
         ("[n-less]", lambda response: len(response["data"]), 3),
         ("[n-less=9]", lambda response: len(response["data"]), 1),
+        ("[n-more=3]", lambda response: len(response["data"]), 7),
         ("[b64]", lambda response: sorted(response["data"][0]), ["b64_json", "revised_prompt"]),
         ("[nested]", lambda response: len(response["data"]["data"]), 4),
         ("[never] [unknown-state]", lambda response: response["state"], "dreaming"),

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
-from airflow_provider_imagetasks.files import fetching
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, UnsafeResultError
+from airflow_provider_imagetasks.files import fetching, picture_store
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator
 from tests.conftest import BY_URL
 from tests.image_dag import ImageDag
@@ -130,7 +130,10 @@ def test_the_good_pictures_of_a_sequence_are_stored_before_the_failed_are_named(
     [
         ({"output_path": ""}, "output_path"),
         ({"output_path": "pictures"}, "absolute"),
-        *(({"filename": name}, "filename") for name in ("../{index}.png", "{prompt}.png", "{index.__class__}")),
+        *(
+            ({"filename": name}, "filename")
+            for name in ("../{index}.png", "{prompt}.png", "{index.__class__}", "{index:x}")
+        ),
         ({"filename": ".hidden-{index}"}, "filename"),
         ({"image_task_id": ""}, "image_task_id"),
     ],
@@ -148,6 +151,30 @@ def test_bad_input_fails_before_anything_is_fetched(dag: ImageDag, arguments: di
 def test_a_storage_that_this_airflow_does_not_know_fails_when_the_dag_is_read() -> None:
     with pytest.raises(InvalidRequestError, match="s3"):
         ImageTaskDownloadOperator(task_id="save", image_task_id="some-id", output_path="s3://bucket/pictures")
+
+
+@ACEDATACLOUD
+@pytest.mark.parametrize("filename", ["{image_task_id}.{ext}", "cover.{ext}", "{index}"])
+def test_more_pictures_than_asked_for_are_kept_under_names_of_their_own_and_said(
+    dag: ImageDag, filename: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert dag.save(dag.submitted("a kite [n-more=3]"), filename=filename).state == "success"
+
+    assert len(dag.stored) == len({file["uri"] for file in dag.files}) == 4
+    assert "has 4 pictures, and 1 was asked for" in caplog.text
+
+
+@ACEDATACLOUD
+def test_pictures_beyond_a_most_are_an_error_and_the_others_are_in_place(
+    dag: ImageDag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture_store, "MOST_IMAGES", 2)
+    outcome = dag.save(dag.submitted("a kite [n-more=3]"), retries=2)
+
+    assert outcome.state == "failed"
+    assert isinstance(outcome.error, UnsafeResultError)
+    assert "4 pictures; the first 2 are stored" in str(outcome.error)
+    assert len(dag.stored) == 2
 
 
 @ACEDATACLOUD

@@ -49,6 +49,27 @@ def test_the_model_is_the_request_s_else_the_connection_s_else_the_service_s(ser
         assert completed(service, images=images, model="own", of=connection).model == "own"
 
 
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        ({}, 1),
+        ({"n": None}, 1),
+        ({"n": "3"}, 3),
+        ({"n": 3.0, "size": "auto"}, 3),
+        ({"num_images": 2, "max_images": "3"}, 6),
+        *(({"n": garbage}, 1) for garbage in (0, -2, True, "x", 1.5, [2], 10**30)),
+    ],
+)
+def test_one_picture_is_expected_unless_a_request_or_what_a_record_repeats_of_it_says_otherwise(asked, count) -> None:
+    assert get_service("kie").image_count(asked) == count
+
+
+def test_each_service_has_its_own_names_for_the_number_of_pictures() -> None:
+    counts = [get_service(name).image_count({"sample_count": 4}) for name in ("gpt_image_mcp", "acedatacloud")]
+
+    assert counts == [4, 1]
+
+
 def test_the_callback_url_is_the_request_s_else_the_connection_s_and_none_where_there_are_none() -> None:
     of, own = account(callback_url="https://me.example"), "https://own.example"
 
