@@ -20,6 +20,8 @@ from tests.batch.batches import LOG, Easel, arguments, opened
 
 TASK = ImageTask(id="an-id", service="easel", state=TaskState.SUCCEEDED, model="easel-1", usage={"credits": 3})
 
+FILENAME = "{row}-{id}-{index}.{ext}"
+
 
 class Store:
     """Brings what it was told to bring, and remembers how it was asked."""
@@ -43,13 +45,14 @@ def stored(index: int) -> DownloadedFile:
 @pytest.fixture
 def batch(tmp_path: Path) -> Iterator[OpenBatch]:
     row = {"prompt": "a kite", "id": "K1", "options": {"n": 2}}
-    batch = opened(tmp_path, arguments(tmp_path, service=Easel()), [row, "a boat"])
+    batch = opened(tmp_path, arguments(tmp_path, service=Easel(), filename=FILENAME), [row, "a boat"])
     yield batch
     batch.close()
 
 
 async def delivered(path: Path, requests: FrozenRequests, store: Store, *, may_be_there: bool = True) -> Delivery:
-    given = arguments(path, service=Easel(), filename="{row}-{id}-{index}.{ext}", prices={"easel-1": 0.5})
+    # By a start of another filename: the names are those that were frozen.
+    given = arguments(path, service=Easel(), prices={"easel-1": 0.5})
     pictures = cast(PictureStore, store)
     return await deliver(0, TASK, given, requests, pictures, may_be_there=may_be_there, log=LOG)
 
