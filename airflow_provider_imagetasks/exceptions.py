@@ -77,7 +77,9 @@ class ImageTaskError(Exception):
 
     def __str__(self) -> str:
         """Message, then the facts that identify the image task, then the money, then the advice."""
-        data = {"image task": self.image_task_id, "service": self.service, "code": self.code, "trace id": self.trace_id}
+        # Not the whole of an id that is the record itself, which holds the addresses of the pictures.
+        image_task_id = self.image_task_id[:80] if self.image_task_id else None
+        data = {"image task": image_task_id, "service": self.service, "code": self.code, "trace id": self.trace_id}
         facts = ", ".join(f"{name} {value}" for name, value in data.items() if value)
         message = self.message if self.message.endswith((".", "!", "?")) else f"{self.message}."
         parts = [message, f"[{facts}]" if facts else "", _BILLED_WORDS[self.billed], self.retry_advice]

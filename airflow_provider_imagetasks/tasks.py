@@ -18,6 +18,10 @@ NOT_FOUND_GRACE = 60.0
 """Seconds after the submission (else after the first question) in which "not found" means "not yet"."""
 MOST_IMAGES = 64
 """The most pictures that one image task may be asked for, and that are kept of one."""
+LARGEST_CLOCK_ERROR = 86_400.0
+"""Seconds between a service's moment of a submission and our own, beyond which it cannot be meant."""
+DEEPEST = 100
+"""Levels of nesting, far below what the JSON libraries on the way can take."""
 _RESERVED_OPTIONS = frozenset({"prompt", "model", "callback_url", "callBackUrl", "trace_id", "async", "stream"})
 
 
@@ -75,6 +79,8 @@ class ImageRequest:
             raise InvalidRequestError(
                 f"prompt is {self.prompt!r}; give the text of what to draw. Did its template render nothing?"
             )
+        for name in ("prompt", "model", "options", "images", "mask", "callback_url", "trace_id"):
+            require_sendable(name, getattr(self, name))
         for name in ("model", "callback_url", "trace_id"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not value.strip()):
@@ -206,14 +212,53 @@ class ImageTask:
         }
 
 
+def require_sendable(name: str, value: Any, *, levels: int = DEEPEST) -> None:
+    """Refuse what JSON, an API or Airflow's database cannot hold, wherever in a value it stands.
+
+    :param name: what the message calls the value.
+    :param levels: of nesting that it may have.
+    :raises InvalidRequestError: it holds U+0000 or half of a surrogate pair, or is nested more deeply.
+    """
+    if isinstance(value, str):
+        position = value.find("\0")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            position = error.start
+        if position >= 0:
+            raise InvalidRequestError(
+                f"{name} holds U+{ord(value[position]):04X} (character {position + 1} of a text), which can "
+                "neither be sent nor stored; remove it"
+            )
+        return
+    if not isinstance(value, Mapping | list | tuple):
+        return
+    if not levels:
+        raise InvalidRequestError(
+            f"{name} is nested more than {DEEPEST} levels deep, more than JSON can be trusted with"
+        )
+    for entry in (*value, *value.values()) if isinstance(value, Mapping) else value:
+        require_sendable(name, entry, levels=levels - 1)
+
+
+def moment_of_submission(told: float | None, intent_at: float) -> float:
+    """Return when something was submitted: the service's moment where it can be that, else our own.
+
+    :param told: Unix seconds, as the service says; None where it says nothing.
+    :param intent_at: Unix seconds before the request left, by our own clock.
+    """
+    return told if told is not None and abs(told - intent_at) <= LARGEST_CLOCK_ERROR else intent_at
+
+
 def prompt_excerpt(prompt: str | None) -> str | None:
     """Return at most the first 300 characters of a prompt."""
     return prompt[:PROMPT_EXCERPT] if prompt is not None else None
 
 
 def utc_moment(seconds: float) -> str:
-    """Return Unix ``seconds`` as people read a moment in a log, in UTC."""
-    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    """Return Unix ``seconds`` as people read a moment in a log, in UTC; words for a moment outside the calendar."""
+    iso = iso_time(seconds)
+    return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M:%S UTC}" if iso else "an unknown moment"
 
 
 def iso_time(seconds: float | None) -> str | None:
@@ -222,5 +267,5 @@ def iso_time(seconds: float | None) -> str | None:
         return None
     try:
         return datetime.fromtimestamp(seconds, tz=UTC).isoformat()
-    except (OverflowError, OSError, ValueError):
+    except (OverflowError, OSError, ValueError, TypeError):
         return None

@@ -19,6 +19,7 @@ from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor, run_t
 
 DAG_ID, RUN_ID = "a_dag", "a_run"
 _MOMENT = "2026-03-01T00:00:00Z"
+_REFUSED_BY_JSONB = re.compile(r"(?<!\\)(?:\\\\)*\\u0000|[\ud800-\udfff]")
 
 
 @dataclass
@@ -124,7 +125,10 @@ class TaskRunner:
 
     def _xcom(self, request: httpx.Request, key: tuple[str, str]) -> httpx.Response:
         if request.method == "POST":
-            self.xcoms[key] = json.loads(request.content)
+            value = json.loads(request.content)
+            if _REFUSED_BY_JSONB.search(json.dumps(value, ensure_ascii=False)):
+                return httpx.Response(422, json={"detail": "PostgreSQL cannot store this"})
+            self.xcoms[key] = value
             return httpx.Response(201, json={"message": "stored"})
         if key not in self.xcoms:
             return httpx.Response(404, json={"detail": {"reason": "not_found", "message": f"no {key}"}})

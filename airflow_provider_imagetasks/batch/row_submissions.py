@@ -24,7 +24,7 @@ from airflow_provider_imagetasks.services.submission_limits import SubmissionLim
 from airflow_provider_imagetasks.services.wire import Flow, Sleep, pause
 from airflow_provider_imagetasks.submissions.departure import Departure, HeldBackError
 from airflow_provider_imagetasks.submissions.reconciling import is_recognised, reconcile_group
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, utc_moment
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, moment_of_submission, utc_moment
 
 AT_ONCE = 8
 """Submissions that are under way at the same time; a service takes a second or so for each."""
@@ -193,7 +193,8 @@ class RowSubmissions:
             return Refused(replace(intent, image_task_id=error.image_task_id, taken=error.billed != "no"), error)
         finally:
             self.under_way -= 1
-        return Taken(replace(intent, image_task_id=task.id, submitted_at=task.created_at or intent.at), task)
+        moment = moment_of_submission(task.created_at, intent.at)
+        return Taken(replace(intent, image_task_id=task.id, submitted_at=moment), task)
 
     def _unless_stopped(self, flow: Flow[ImageTask], intent: Intent) -> Flow[ImageTask]:
         """Run a submission to its end, unless all are stopped, or too long passes, before its first request leaves."""
@@ -294,7 +295,7 @@ class UnansweredSubmissions:
             for key, search in group.items():
                 task = findings.found.get(key)
                 if task is not None:
-                    moment = task.created_at or search.intent.at
+                    moment = moment_of_submission(task.created_at, search.intent.at)
                     ends.append(Found(replace(search.intent, image_task_id=task.id, submitted_at=moment), task))
                 elif key in findings.unclear:
                     ends.append(self._unknown(search))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
-from airflow_provider_imagetasks.tasks import ImageRequest
+from airflow_provider_imagetasks.tasks import ImageRequest, require_sendable
 
 FIELDS = ("prompt", "model", "options", "images", "mask", "id")
 LONGEST_ID = 200
@@ -52,10 +52,10 @@ def read_row(value: Any, *, model: str | None, options: Mapping[str, Any], files
         value = {"prompt": value}
     if not isinstance(value, Mapping):
         raise InvalidRequestError(f"a request is an object with a prompt, not {type(value).__name__}")
-    unknown = sorted(str(name) for name in value if name not in FIELDS)
+    unknown = sorted(ascii(name)[:80] for name in value if name not in FIELDS)
     if unknown:
         raise InvalidRequestError(
-            f"it holds {', '.join(unknown)}; a request may hold {', '.join(FIELDS)}, and further fields for the "
+            f"it holds {', '.join(unknown[:10])}; a request may hold {', '.join(FIELDS)}, and further fields for the "
             "service inside options"
         )
     own = value.get("options")
@@ -80,6 +80,7 @@ def _row_id(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InvalidRequestError(f"id is {value!r}; it must be text or a whole number")
     text = str(value).strip()
+    require_sendable("id", text)
     if not text or len(text) > LONGEST_ID:
         raise InvalidRequestError(f"id must have 1 to {LONGEST_ID} characters")
     return text
@@ -97,7 +98,7 @@ def _check_reference(reference: Any, files_below: str | None) -> None:
         return
     if scheme not in _LOCAL_SCHEMES:
         raise InvalidRequestError(
-            f"images and mask of a row may be http(s) URLs, paths on object storage, or files; not {scheme}:"
+            f"images and mask of a row may be http(s) URLs, paths on object storage, or files; not {scheme[:40]!r}"
         )
     if files_below is None or not rest.startswith("/") or not _is_below(rest, files_below):
         allowed = f"below {files_below}, where requests_path is" if files_below else "where requests_path is local"

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.tasks import moment_of_submission
+
+_OTHER_LINE_ENDS = {ord(each): f"\\u{ord(each):04x}" for each in "\x85\u2028\u2029"}
 
 SCHEMA = 1
 _NAME = re.compile(r"(intents|outcomes)-(\d{1,9})-(\d{1,9})(?:-([\w-]{1,40}))?\.jsonl")
@@ -71,7 +74,7 @@ class Intent:
     @property
     def since(self) -> float:
         """Unix seconds since which the service has it, as far as that is known."""
-        return self.submitted_at or self.at
+        return moment_of_submission(self.submitted_at, self.at)
 
 
 def intents_content(intents: Sequence[Intent], account: Account) -> bytes:
@@ -122,8 +125,9 @@ def read_intents(content: bytes) -> tuple[Mapping[str, Any], list[Intent]]:
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:
-    """Return a value as one line of JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
+    """Return a value as one line of JSON, whatever a reader takes for the end of a line."""
+    line = json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_OTHER_LINE_ENDS)
+    return line.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def read_json_lines(content: bytes) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ from string import Formatter
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.inline_ids import INLINE_PREFIX
+from airflow_provider_imagetasks.tasks import require_sendable
 
 DEFAULT_FILENAME = "{image_task_id}-{index}.{ext}"
 LONGEST_NAME = 200
@@ -31,6 +32,7 @@ def check_filename(pattern: str, more: tuple[str, ...] = ()) -> None:
     """
     if not isinstance(pattern, str) or not pattern.strip():
         raise InvalidRequestError(f"filename is {pattern!r}; write it like {DEFAULT_FILENAME!r}")
+    require_sendable("filename", pattern)
     try:
         fields = [field for field in Formatter().parse(pattern) if field[1] is not None]
         unknown = [name for _, name, _, conversion in fields if name not in (*_PLACEHOLDERS, *more) or conversion]

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow.sdk.io.fs import has_fs
 
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError
+from airflow_provider_imagetasks.tasks import require_sendable
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -31,6 +32,7 @@ def open_folder(output_path: str) -> ObjectStoragePath:
         raise InvalidRequestError(
             "output_path is empty; give a folder, like s3://bucket/pictures/ or file:///data/pictures"
         )
+    require_sendable("output_path", given)
     scheme = given.partition("://")[0] if "://" in given else ""
     if scheme in _LOCAL_SCHEMES and not given.removeprefix(f"{scheme}://").startswith("/"):
         raise InvalidRequestError(

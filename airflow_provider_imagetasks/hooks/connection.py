@@ -100,7 +100,7 @@ def _extra(connection: Connection, conn_id: str) -> Mapping[str, Any]:
         )
     try:
         extra = json.loads(connection.extra or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidRequestError(f"Extra of connection {conn_id!r} is not JSON: {error}") from error
     if not isinstance(extra, dict):
         raise InvalidRequestError(f"Extra of connection {conn_id!r} must be a JSON object")

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
+from airflow_provider_imagetasks.tasks import require_sendable
 
 LONGEST_ID = 16_384
 
@@ -110,6 +111,7 @@ def _reference(value: Any) -> ImageTaskReference:
 
 def _checked_id(value: str) -> str:
     stripped = value.strip()
+    require_sendable("image_task_id", stripped)
     if not stripped or stripped in ("None", "null"):
         raise InvalidRequestError(
             f"image_task_id is {value!r}: the task that should have submitted pushed no id. Was it skipped, or is "

@@ -35,6 +35,7 @@ from airflow_provider_imagetasks.operators.submission import OnUnknownOutcome
 from airflow_provider_imagetasks.polling.batch_wait import Counts, wake_at
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
 from airflow_provider_imagetasks.submissions.identity import slot_of
+from airflow_provider_imagetasks.tasks import require_sendable
 from airflow_provider_imagetasks.triggers.image_batch import EVENT_STATUSES, PROGRESS_KEY, ImageBatchTrigger
 
 if TYPE_CHECKING:
@@ -219,6 +220,8 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
             hook.require_lasting_server()
         if self.options is not None and not isinstance(self.options, Mapping):
             raise InvalidRequestError(f"options must be a dict, not {type(self.options).__name__}")
+        for name in ("model", "options"):
+            require_sendable(name, getattr(self, name))
         return BatchArguments(
             account=with_limits(hook.account, submit_rate=self.submit_rate, max_active_tasks=self.max_active_tasks),
             service=hook.service,

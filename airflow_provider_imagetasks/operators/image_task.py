@@ -21,11 +21,12 @@ from airflow_provider_imagetasks.observability.lineage import Lineage, Made, Rep
 from airflow_provider_imagetasks.operators.submission import OnUnknownOutcome, Submission
 from airflow_provider_imagetasks.polling.waiting import combine, failure
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
+from airflow_provider_imagetasks.services.fields import text
 from airflow_provider_imagetasks.submissions import callback_urls
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, slot_of
 from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger
 from airflow_provider_imagetasks.submissions.stores import store_for
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, iso_time, prompt_excerpt
+from airflow_provider_imagetasks.tasks import PROMPT_EXCERPT, ImageRequest, ImageTask, iso_time, prompt_excerpt
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -147,8 +148,8 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
             value = {
                 "conn_id": hook.conn_id,
                 "service": error.service,
-                "model": self.model,
-                "prompt": prompt_excerpt(str(self.prompt)),
+                "model": text(self.model),
+                "prompt": text(str(self.prompt), most=PROMPT_EXCERPT),
                 "error": error.as_xcom(),
             }
             context["ti"].xcom_push(key="image_task_refused", value=value)

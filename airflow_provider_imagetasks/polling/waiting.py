@@ -210,7 +210,7 @@ def combine(failures: Sequence[ImageTaskError], total: int, *, rest: str, retrya
     if total == 1:
         return failures[0]
     classes, billed = {type(error) for error in failures}, {error.billed for error in failures}
-    named = "; ".join(f"{error.image_task_id}: {error.message.rstrip('.')}" for error in failures[:_NAMED])
+    named = "; ".join(f"{str(error.image_task_id)[:80]}: {error.message.rstrip('.')}" for error in failures[:_NAMED])
     more = f"; and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
     error_class = classes.pop() if len(classes) == 1 else ImageTaskFailedError
     return error_class(

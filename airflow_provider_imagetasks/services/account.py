@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from airflow_provider_imagetasks.exceptions import AuthenticationError, InvalidRequestError
 from airflow_provider_imagetasks.services.account_fields import ConnectionFields
 from airflow_provider_imagetasks.services.rates import Rate, active_limit, parse_rate
+from airflow_provider_imagetasks.tasks import require_sendable
 
 DEFAULT_CONN_ID = "imagetasks_default"
 DEFAULT_REQUEST_TIMEOUT = 60.0
@@ -25,7 +26,7 @@ class ServerCommand:
     """
 
     command: str
-    args: tuple[str, ...] = ()
+    args: tuple[str, ...] = field(default=(), repr=False)
     env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
@@ -58,7 +59,7 @@ class Account:
     service: str
     base_url: str
     key: str | None = field(default=None, repr=False)
-    callback_url: str | None = None
+    callback_url: str | None = field(default=None, repr=False)
     webhook_secret: str | None = field(default=None, repr=False)
     default_model: str | None = None
     poll_interval: float | None = None
@@ -174,6 +175,7 @@ def _base_url(conn_id: str, host: str | None, default: str, allow_plain: bool, *
     given = (host or "").strip()
     if not given:
         return default.rstrip("/")
+    require_sendable(f"Host (Base URL) of connection {conn_id!r}", given)
     problem = None
     try:
         parts = urlsplit(given if "://" in given else f"https://{given}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.fields import number
+from airflow_provider_imagetasks.tasks import require_sendable
 
 
 class ConnectionFields:
@@ -31,14 +32,18 @@ class ConnectionFields:
         value = self._extra.get(key)
         return None if value is None or (isinstance(value, str) and not value.strip()) else value
 
-    def _wrong(self, key: str, wanted: str) -> InvalidRequestError:
-        return InvalidRequestError(f"{self.name(key)} is {self._extra[key]!r}; it must be {wanted}")
+    def _wrong(self, key: str, wanted: str, *, is_shown: bool = False) -> InvalidRequestError:
+        """Return the error of a wrong value, which is only shown where nobody would put a secret."""
+        value = self._extra[key]
+        shown = repr(value) if is_shown and isinstance(value, str | int | float) else type(value).__name__
+        return InvalidRequestError(f"{self.name(key)} is {shown[:80]}; it must be {wanted}")
 
     def text(self, key: str) -> str | None:
         """Return a text without blanks around it."""
         value = self._value(key)
         if value is not None and not isinstance(value, str):
             raise self._wrong(key, "text")
+        require_sendable(self.name(key), value)
         return value.strip() if value is not None else None
 
     def web_address(self, key: str) -> str | None:
@@ -53,14 +58,14 @@ class ConnectionFields:
         value = self._value(key)
         found = number(value)
         if value is not None and (found is None or found < minimum):
-            raise self._wrong(key, f"a number of at least {minimum:g}")
+            raise self._wrong(key, f"a number of at least {minimum:g}", is_shown=True)
         return found
 
     def whole_number(self, key: str, *, minimum: int) -> int | None:
         """Return a whole number."""
         found = self.number(key, minimum=minimum)
         if found is not None and found != int(found):
-            raise self._wrong(key, "a whole number")
+            raise self._wrong(key, "a whole number", is_shown=True)
         return int(found) if found is not None else None
 
     def flag(self, key: str, *, default: bool, wanted: str = "true or false") -> bool:
@@ -69,7 +74,7 @@ class ConnectionFields:
         if value is None:
             return default
         if str(value).strip().lower() not in ("true", "false"):
-            raise self._wrong(key, wanted)
+            raise self._wrong(key, wanted, is_shown=True)
         return str(value).strip().lower() == "true"
 
     def flag_or_path(self, key: str) -> bool | str:
@@ -125,5 +130,5 @@ class ConnectionFields:
             return value
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value

@@ -7,9 +7,10 @@ money: it is repeated only where the service certainly did not take it, or where
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
@@ -20,8 +21,20 @@ from airflow_provider_imagetasks.exceptions import (
     ServiceUnavailableError,
     UnknownOutcomeError,
 )
-from airflow_provider_imagetasks.services.wire import Answer, Call, Flow, NoResponse, Response, Result, ask, pause
-from airflow_provider_imagetasks.tasks import ImageTask, TaskState, utc_moment
+from airflow_provider_imagetasks.services.bounds import bounded, bounded_error
+from airflow_provider_imagetasks.services.wire import (
+    Answer,
+    Call,
+    Flow,
+    NoResponse,
+    Request,
+    Response,
+    Result,
+    ToolCall,
+    ask,
+    pause,
+)
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState, require_sendable, utc_moment
 
 ATTEMPTS = 5
 LONGEST_PAUSE = 60.0
@@ -62,8 +75,9 @@ def read(request: Call, interpret: Interpretation[Result], *, service: str) -> F
         ``ServiceUnavailableError`` where no answer came. ``billed`` is always ``"unknown"``.
     """
     try:
+        require_sendable(f"what is asked of {service}", _content(request))
         answer = yield from ask(request)
-        return _interpreted(answer, interpret, service)
+        return _interpreted(answer, request, interpret, service)
     except ImageTaskError as error:
         error.billed = "unknown"
         if not error.retryable:
@@ -115,17 +129,18 @@ def submit(
     """
 
     def accepted(response: Response) -> ImageTask:
-        task = interpret(response)
+        task: ImageTask = bounded(interpret(response))
         if not task.id or task.state is TaskState.NOT_FOUND:
             said = response.excerpt() or "an empty body"
             raise ProtocolError(f"The answer to the submission names no image task: {said}", service=service)
         return task
 
+    require_sendable(f"what is asked of {service}", _content(request))
     first_unknown: UnknownOutcomeError | None = None
     for attempt in range(1, attempts + 1):
         answer = yield from ask(request)
         try:
-            return _interpreted(answer, accepted, service)
+            return _interpreted(answer, request, accepted, service)
         except ImageTaskError as error:
             refused_again = error if first_unknown else None
             if error.billed == "unknown" and first_unknown is None:
@@ -145,7 +160,13 @@ def submit(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _interpreted(answer: Answer, interpret: Interpretation[Result], service: str) -> Result:
+def _content(request: Call) -> Sequence[Any]:
+    if isinstance(request, Request):
+        return request.path, request.parameters, request.body
+    return (request.arguments,) if isinstance(request, ToolCall) else ()
+
+
+def _interpreted(answer: Answer, request: Call, interpret: Interpretation[Result], service: str) -> Result:
     if isinstance(answer, NoResponse):
         raise ServiceUnavailableError(
             f"No answer from {service}: {answer.reason}",
@@ -153,13 +174,16 @@ def _interpreted(answer: Answer, interpret: Interpretation[Result], service: str
             billed="unknown" if answer.may_have_left else "no",
         )
     try:
-        return interpret(answer)
-    except ImageTaskError:
+        result: Result = bounded(interpret(answer))
+        return result
+    except ImageTaskError as error:
+        bounded_error(error, request)
         raise
     except Exception as error:
         # What comes from outside does not decide the class of an exception.
         what = f"The answer is not understood ({type(error).__name__}: {error})"[:200]
-        raise ProtocolError(f"{what}: {answer.excerpt() or 'an empty body'}", service=service) from error
+        told = ProtocolError(f"{what}: {answer.excerpt() or 'an empty body'}", service=service)
+        raise bounded_error(told, request) from error
 
 
 def _pause_before_next(error: ImageTaskError, attempt: int, attempts: int) -> float | None:

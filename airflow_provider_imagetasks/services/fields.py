@@ -1,19 +1,88 @@
-"""Reads single values out of answers whose shape nobody vouches for."""
+"""Reads single values out of answers whose shape nobody vouches for: cleaned, bounded, within sense."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
+LONGEST_TEXT = 2_000
+"""Characters of a message, a word or a name; beyond them nobody reads on."""
+LONGEST_PROMPT = 32_000
+LONGEST_ADDRESS = 16_384
+"""Characters of a URL or a path, which mean nothing once they are cut; likewise of an id, which may hold URLs."""
+LONGEST_ID = 4 * LONGEST_ADDRESS
+_BREAKS = re.compile("[\t-\r\x85\u2028\u2029]+")
+_UNWANTED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CALENDAR = (946_684_800, 4_102_444_800)
+"""Unix seconds of the years 2000 and 2100: no image task is older, or later."""
+_DEEPEST, _MOST_ENTRIES, _LONGEST_ENTRY, _LARGEST_NUMBER = 4, 32, 100, 1e15
 
-def text(value: Any) -> str | None:
-    """Return non-empty text, or a number as text; None for anything else."""
-    if isinstance(value, str):
-        return value or None
+
+def cleaned(value: str, *, most: int = LONGEST_TEXT) -> str:
+    """Return a text as it may be logged, stored and shown anywhere: on one line, and no longer than it may be.
+
+    Line breaks become blanks; NUL, halves of surrogate pairs, other control characters and those that turn the
+    direction of writing are left out.
+
+    :param most: characters.
+    """
+    return _UNWANTED.sub("", _BREAKS.sub(" ", value[: 2 * most]))[:most]
+
+
+def text(value: Any, *, most: int = LONGEST_TEXT) -> str | None:
+    """Return non-empty text, cleaned, or a number as text; None for anything else.
+
+    :param most: characters.
+    """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    return None
+        value = str(value)
+    return (cleaned(value, most=most) or None) if isinstance(value, str) else None
+
+
+def address(value: Any) -> str | None:
+    """Return a URL or a path, cleaned; None for anything else."""
+    return text(value, most=LONGEST_ADDRESS)
+
+
+def moment(value: Any) -> float | None:
+    """Return a moment in Unix seconds, also of one in milliseconds or finer; None for what is none of this century."""
+    seconds = number(value)
+    if seconds is None:
+        return None
+    units = (seconds / per_second for per_second in (1, 1e3, 1e6, 1e9))
+    return next((each for each in units if _CALENDAR[0] <= each < _CALENDAR[1]), None)
+
+
+def structure(value: Any) -> dict[str, Any] | None:
+    """Return an object as plain JSON of a few kilobytes, without what is too long, too deep or too much of it.
+
+    :returns: None for anything else, and for one of which nothing is left.
+    """
+    return _kept(value, _DEEPEST, [_MOST_ENTRIES]) or None if isinstance(value, Mapping) else None
+
+
+def _kept(value: Any, depth: int, room: list[int]) -> Any:
+    """Return what is kept of a value; None where that is nothing.
+
+    :param room: how many more entries there may be in all.
+    """
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return value if abs(value) < _LARGEST_NUMBER else None
+    if isinstance(value, str):
+        return text(value, most=_LONGEST_ENTRY)
+    if not depth or not isinstance(value, Mapping | list | tuple):
+        return None
+    kept: list[tuple[Any, Any]] = []
+    for name, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
+        if room[0] <= 0:
+            break
+        room[0] -= 1
+        kept.append((text(name, most=_LONGEST_ENTRY) or "", _kept(entry, depth - 1, room)))
+    return dict(kept) if isinstance(value, Mapping) else [entry for _, entry in kept]
 
 
 def number(value: Any) -> float | None:

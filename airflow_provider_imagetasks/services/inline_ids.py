@@ -6,7 +6,9 @@ import base64
 import json
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
-from airflow_provider_imagetasks.services.fields import number, text, whole_number
+from airflow_provider_imagetasks.services.bounds import bounded
+from airflow_provider_imagetasks.services.fields import whole_number
+from airflow_provider_imagetasks.services.wire import excerpt
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState, prompt_excerpt
 
 INLINE_PREFIX = "inline:"
@@ -45,20 +47,23 @@ def task_from_inline_id(image_task_id: str, service: str) -> ImageTask:
         raise _unreadable("image_task_id starts with 'inline:' but does not hold a record", service) from error
     if origin != service:
         raise _unreadable(
-            f"image_task_id comes from the service {origin}, but the connection is for {service}", service
+            f"image_task_id comes from the service {excerpt(str(origin), 80)}, but the connection is for {service}",
+            service,
         )
-    return ImageTask(
+    task = ImageTask(
         id=image_task_id,
         service=service,
         state=TaskState.SUCCEEDED,
         raw_state="inline",
-        trace_id=text(record.get("trace_id")),
-        model=text(record.get("model")),
-        prompt=text(record.get("prompt")),
+        trace_id=record.get("trace_id"),
+        model=record.get("model"),
+        prompt=record.get("prompt"),
         images=tuple(GeneratedImage(index=index, url=url) for index, url in enumerate(urls)),
         image_count_requested=whole_number(record.get("count")),
-        finished_at=number(record.get("finished_at")),
+        finished_at=record.get("finished_at"),
     )
+    found: ImageTask = bounded(task)
+    return found
 
 
 def _unreadable(message: str, service: str) -> InvalidRequestError:

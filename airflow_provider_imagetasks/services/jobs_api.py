@@ -23,7 +23,16 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.fields import mapping, number, sequence, text, whole_number
+from airflow_provider_imagetasks.services.fields import (
+    LONGEST_PROMPT,
+    address,
+    mapping,
+    moment,
+    number,
+    sequence,
+    text,
+    whole_number,
+)
 from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, unexplained
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState
@@ -153,7 +162,7 @@ class JobsApiService(Service):
         if word.lower() in FAILURE_WORDS:
             state, error = TaskState.FAILED, self._failure(record, image_task_id)
         elif word.lower() in SUCCESS_WORDS:
-            urls = [text(url) for url in sequence(_object(record.get("resultJson")).get("resultUrls"))]
+            urls = [address(url) for url in sequence(_object(record.get("resultJson")).get("resultUrls"))]
             images = [GeneratedImage(index=index, url=url) for index, url in enumerate(urls) if url]
             state = TaskState.SUCCEEDED
             if not images:
@@ -167,11 +176,11 @@ class JobsApiService(Service):
             state=state,
             raw_state=word,
             model=text(record.get("model")) or text(asked.get("model")),
-            prompt=text(asked_input.get("prompt")) or text(asked.get("prompt")),
+            prompt=text(asked_input.get("prompt") or asked.get("prompt"), most=LONGEST_PROMPT),
             images=tuple(images),
             image_count_requested=self.image_count(asked_input),
-            created_at=_seconds(record.get("createTime")),
-            finished_at=_seconds(record.get("completeTime")),
+            created_at=moment(record.get("createTime")),
+            finished_at=moment(record.get("completeTime")),
             duration=_seconds(record.get("costTime")),
             usage={"credits": credits_used} if credits_used is not None else None,
             error=error,

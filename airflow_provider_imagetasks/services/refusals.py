@@ -12,7 +12,7 @@ from airflow_provider_imagetasks.exceptions import (
     ServiceUnavailableError,
 )
 from airflow_provider_imagetasks.services import exchange
-from airflow_provider_imagetasks.services.wire import Response
+from airflow_provider_imagetasks.services.wire import Response, excerpt
 
 CONTENT_POLICY_CODES = frozenset({"content_policy_violation", "moderation_blocked"})
 """OpenAI's own codes, which gateways pass on."""
@@ -34,9 +34,9 @@ def unexplained(response: Response, *, service: str) -> ImageTaskError:
     if response.status >= 500 or STATUSES.get(response.status) is ServiceUnavailableError:
         return ServiceUnavailableError(seen, service=service)
     if 300 <= response.status < 400:
-        target = response.headers.get("location", "nowhere")
+        target = excerpt(response.headers.get("location", "nowhere").partition("?")[0])
         return ProtocolError(
-            f"HTTP {response.status} from {service} points to {target.partition('?')[0]}. Redirects are not followed, "
+            f"HTTP {response.status} from {service} points to {target}. Redirects are not followed, "
             "since the key must not go elsewhere; set the connection's Host to the right base URL",
             service=service,
             # "See Other" may answer a request that was carried out.

@@ -43,7 +43,7 @@ class SubmissionLimits:
             raise
         task = yield from self.within_rate(submission, say=say)
         if not task.state.is_final:
-            self._active[task.id] = task.created_at or (yield from pause(0))
+            self._active[task.id] = yield from pause(0)
         return task
 
     def within_rate(self, submission: Flow[ImageTask], *, say: Say = lambda _text: None) -> Flow[ImageTask]:

@@ -25,7 +25,15 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.fields import mapping, number, sequence, text
+from airflow_provider_imagetasks.services.fields import (
+    LONGEST_PROMPT,
+    address,
+    mapping,
+    moment,
+    number,
+    sequence,
+    text,
+)
 from airflow_provider_imagetasks.services.inline_ids import inline_id
 from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, unexplained
 from airflow_provider_imagetasks.services.wire import Call, Flow, Part, Request, Response
@@ -180,7 +188,7 @@ class TasksApiService(Service):
         if not found_id:
             return self.not_found(image_task_id, record)
         request, response = mapping(record.get("request")), mapping(record.get("response"))
-        started_at, finished_at = number(record.get("started_at")), number(record.get("finished_at"))
+        started_at, finished_at = moment(record.get("started_at")), moment(record.get("finished_at"))
         took = finished_at - started_at if started_at is not None and finished_at is not None else None
         durations = (number(record.get("elapsed")), number(record.get("duration")), took)
         trace_id = text(record.get("trace_id"))
@@ -202,10 +210,10 @@ class TasksApiService(Service):
             raw_state="finished" if record.get("finished_at") else "started" if started_at else "created",
             trace_id=trace_id,
             model=text(request.get("model")),
-            prompt=text(request.get("prompt")),
+            prompt=text(request.get("prompt"), most=LONGEST_PROMPT),
             images=() if error else images,
             image_count_requested=self.image_count(request),
-            created_at=number(record.get("created_at")),
+            created_at=moment(record.get("created_at")),
             finished_at=finished_at,
             duration=next((seconds for seconds in durations if seconds is not None), None),
             usage=mapping(response.get("usage")) or mapping(record.get("cost")) or None,
@@ -301,9 +309,10 @@ def _images(response: Mapping[str, Any]) -> tuple[GeneratedImage, ...]:
         data = data.get("data")
     images = []
     for index, entry in enumerate(sequence(data)):
-        url, encoded = text(mapping(entry).get("url")), text(mapping(entry).get("b64_json"))
-        if url and url.startswith("data:"):
+        url, encoded = mapping(entry).get("url"), mapping(entry).get("b64_json")
+        if isinstance(url, str) and url.startswith("data:"):
             url, encoded = None, url
-        if url or encoded:
+        url = address(url)
+        if url or (isinstance(encoded, str) and encoded):
             images.append(GeneratedImage(index=index, url=url, data=None if url else encoded))
     return tuple(images)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from airflow_provider_imagetasks.services.fields import cleaned
 from airflow_provider_imagetasks.tasks import ImageFile
 
 Result = TypeVar("Result")
@@ -17,7 +18,7 @@ def excerpt(text: str, length: int = 300) -> str:
 
     :param length: the most characters.
     """
-    return " ".join(text.split())[:length]
+    return " ".join(cleaned(text, most=4 * length).split())[:length]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from airflow_provider_imagetasks.submissions.decisions import Decision, Submit, 
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
 from airflow_provider_imagetasks.submissions.stores import LedgerStore
 from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord, fingerprint
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, moment_of_submission
 
 
 class SubmissionLedger:
@@ -69,7 +69,7 @@ class SubmissionLedger:
 
     def note_taken(self, task: ImageTask) -> None:
         """Write down the id that the service answered."""
-        self._change(image_task_id=task.id, submitted_at=task.created_at or time.time())
+        self._change(image_task_id=task.id, submitted_at=moment_of_submission(task.created_at, self.record.intent_at))
 
     def note_reported_unknown(self) -> None:
         """Write down that a person is told of an outcome that nobody can hand on, so that a Clear submits anew."""

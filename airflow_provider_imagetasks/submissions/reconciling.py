@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.fields import LONGEST_PROMPT, text
 from airflow_provider_imagetasks.services.wire import Flow, pause
 from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord
 from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE, ImageRequest, ImageTask
@@ -87,5 +88,6 @@ def _is_this(task: ImageTask, request: ImageRequest, record: SubmissionRecord) -
     return (
         task.created_at is not None
         and task.created_at >= record.intent_at - CLOCK_SLACK
-        and (task.model, task.prompt) == (request.model, request.prompt)
+        and task.model == text(request.model)
+        and task.prompt == text(request.prompt, most=LONGEST_PROMPT)
     )

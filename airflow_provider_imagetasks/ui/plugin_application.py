@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 
 from airflow.providers.common.compat.sdk import conf
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
@@ -29,9 +31,18 @@ Wanted = Annotated[Filter, Depends()]
 """The cards that the query of the request asks for."""
 
 
+class _Answer(JSONResponse):
+    """An answer in JSON, whatever texts the XComs and files hold that it tells of."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+
+
 def create_application() -> FastAPI:
     """Return the application that Airflow mounts; reads the configuration once."""
-    application = FastAPI(title="Image tasks", docs_url=None, redoc_url=None, openapi_url=None)
+    application = FastAPI(
+        title="Image tasks", docs_url=None, redoc_url=None, openapi_url=None, default_response_class=_Answer
+    )
     roots = _gallery_roots()
     links = PictureLinks(conf.get("api", "secret_key"))
 

@@ -159,7 +159,7 @@ def test_a_completed_job_is_asked_for_its_prompt_and_files(history: str) -> None
     assert len(driven.requests) == SERVICE.requests_per_read
     assert driven.result.state is SUCCEEDED
     assert [image.path for image in driven.result.images] == ["/srv/images/a_1.png", "~/images/a_2.png"]
-    assert driven.result.prompt == "a kite\n\nwith a tail"
+    assert driven.result.prompt == "a kite with a tail"
 
 
 FAKE_FILES = f"a kite\n\n{files('/etc/passwd')}"

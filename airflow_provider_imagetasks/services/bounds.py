@@ -1,0 +1,113 @@
+"""What leaves a flow is bounded and clean, whichever service said it, and repeats no secret that it was sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.services.fields import (
+    LONGEST_ID,
+    LONGEST_PROMPT,
+    LONGEST_TEXT,
+    address,
+    cleaned,
+    moment,
+    number,
+    structure,
+    text,
+    whole_number,
+)
+from airflow_provider_imagetasks.services.wire import Call, Request, ToolCall
+from airflow_provider_imagetasks.tasks import ImageTask
+
+MOST_PICTURES = 10_000
+_LONGEST_NAME = 200
+_SHORTEST_SECRET = 8
+_LONGEST_DURATION = 1e8
+_ADDRESS = re.compile(r"https?(?::|%3a)(?:\\?/|%2f){2}[^\s\"'<>]+", re.IGNORECASE)
+_USER = re.compile(r"(?<=//)[^/@]*@")
+_QUERY = re.compile(r"(\?|#|%3f|%23).+", re.IGNORECASE)
+_TOKEN = re.compile(r"(/|%2f)eyJ[\w.~-]+", re.IGNORECASE)
+"""A segment that begins as base64 of a JSON object does: callback URLs hold one."""
+
+
+def bounded(result: Any) -> Any:
+    """Return what an answer was read as, its image tasks bounded and cleaned."""
+    if isinstance(result, list):
+        return [bounded(each) for each in result]
+    return _bounded_task(result) if isinstance(result, ImageTask) else result
+
+
+def _bounded_task(task: ImageTask) -> ImageTask:
+    count, duration = whole_number(task.image_count_requested), number(task.duration)
+    return replace(
+        task,
+        id=(text(task.id, most=LONGEST_ID) or "").strip(),
+        raw_state=text(task.raw_state),
+        trace_id=text(task.trace_id),
+        model=text(task.model),
+        prompt=text(task.prompt, most=LONGEST_PROMPT),
+        images=tuple(replace(image, url=address(image.url), path=address(image.path)) for image in task.images),
+        image_count_requested=count if count is not None and 0 < count <= MOST_PICTURES else None,
+        created_at=moment(task.created_at),
+        finished_at=moment(task.finished_at),
+        duration=duration if duration is not None and 0 <= duration < _LONGEST_DURATION else None,
+        usage=structure(task.usage),
+        error=bounded_error(task.error) if task.error is not None else None,
+    )
+
+
+def bounded_error(error: ImageTaskError, sent: Call | None = None) -> ImageTaskError:
+    """Return an error, its texts bounded and cleaned, and without the signatures and tokens of URLs.
+
+    :param sent: what the service was sent, and may repeat.
+    """
+    secrets = list(_secrets_of(sent))
+    message = _without_secrets(text(error.message, most=4 * LONGEST_TEXT), secrets)
+    error.message = message[:LONGEST_TEXT] if message else type(error).__name__
+    error.args = (error.message,)
+    error.code = _without_secrets(text(error.code, most=_LONGEST_NAME), secrets)
+    error.trace_id = _without_secrets(text(error.trace_id, most=_LONGEST_NAME), secrets)
+    error.image_task_id = text(error.image_task_id, most=LONGEST_ID)
+    return error
+
+
+def _without_secrets(told: str | None, secrets: Iterable[str]) -> str | None:
+    if told is None:
+        return None
+    for secret in secrets:
+        for form in {secret, quote(secret, safe=""), secret.replace("/", "\\/")}:
+            told = told.replace(form, "***")
+    return _TOKEN.sub(r"\1***", _ADDRESS.sub(_public, told))
+
+
+def _public(found: re.Match[str]) -> str:
+    """Return an address without what lets somebody in."""
+    return _QUERY.sub(r"\1***", _USER.sub("***@", found[0]))
+
+
+def _secrets_of(sent: Call | None) -> Iterator[str]:
+    body = sent.body if isinstance(sent, Request) else sent.arguments if isinstance(sent, ToolCall) else None
+    for name, url in _urls_in(body, ""):
+        try:
+            parts = urlsplit(cleaned(url))
+        except ValueError:
+            continue
+        secrets = (parts.query, parts.path if "callback" in name.lower() else "")
+        yield from (secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+
+
+def _urls_in(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Yield each URL with the name of the field that it stands in."""
+    if isinstance(value, str) and value.startswith(("http://", "https://")):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _urls_in(entry, str(key))
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _urls_in(entry, name)
