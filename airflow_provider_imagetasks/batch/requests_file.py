@@ -269,12 +269,16 @@ class FrozenRequests:
         return frozen_request(line)
 
     def cost(self, index: int, arguments: BatchArguments) -> float | None:
-        """Return what the pictures of a row cost, None where nobody published it; a row that is wrong costs nothing.
+        """Return what the pictures of a row cost, None where nobody can tell; a row that was wrong costs nothing.
 
         :param arguments: its prices count, not those of the start that froze the row.
         """
         line = self.line(index)
-        return 0.0 if line.get("error") else _cost(frozen_request(line), arguments)
+        try:
+            return 0.0 if line.get("error") else _cost(frozen_request(line), arguments)
+        except InvalidRequestError:
+            # An earlier version froze, and perhaps submitted, what is refused by now.
+            return None
 
     def close(self) -> None:
         """Close the file."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
+from airflow_provider_imagetasks.services.fields import structure
 from airflow_provider_imagetasks.tasks import prompt_excerpt
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ MOST_EVENTS = 1_000
 """Pictures that one task announces one by one: each is an asset and an event in Airflow's database."""
 MOST_LISTED = 20
 """Pictures that one event lists."""
-LARGEST_USAGE = 1_000
-"""Characters of JSON; what a service reports beyond that is left out."""
 
 
 def stable_uri(uri: str) -> str:
@@ -54,16 +52,8 @@ def picture_extra(
         "service": service,
         "model": model,
         "prompt": prompt_excerpt(prompt),
-        "usage": _bounded(usage),
+        "usage": structure(usage),
     }
-
-
-def _bounded(usage: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    try:
-        size = len(json.dumps(dict(usage or {}), allow_nan=False))
-    except (TypeError, ValueError):
-        return None
-    return dict(usage) if usage is not None and size <= LARGEST_USAGE else None
 
 
 @dataclass(frozen=True, kw_only=True)

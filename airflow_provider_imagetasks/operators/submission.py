@@ -124,13 +124,13 @@ class Submission:
         record, key = self._ledger.record, self._ledger.key
         task = self._hook.run(find_submission(self._service, self._request, record, key=key, sent_by=sent_by))
         if task is not None:
-            self._log.info("%s has it: image task %s is handed on.", self._service.title, task.id)
+            self._log.info("%s has it: image task %s is handed on.", self._service.title, task.id[:80])
         return task
 
     def _submitted_before(self, record: SubmissionRecord) -> ImageTask:
         self._log.info(
             "Image task %s was submitted by an earlier try, at %s; it is handed on, and nothing is submitted.",
-            record.image_task_id,
+            str(record.image_task_id)[:80],
             utc_moment(record.submitted_at or record.intent_at),
         )
         return ImageTask(

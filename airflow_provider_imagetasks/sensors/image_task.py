@@ -264,10 +264,12 @@ class _Question:
     def watch(self, *, deadline: float, asked_at: float | None = None) -> Watch:
         """Return what to wait for; ``asked_at`` is the Unix time of the first question, where that was earlier."""
         submitted = [item.submitted_at for item in self._references.items if item.submitted_at is not None]
+        now = time.time()
         return Watch(
             image_task_ids=self._references.ids,
             trace_id=self._trace_id,
-            asked_at=max(submitted, default=None) or asked_at or time.time(),
+            # A moment to come would put off the end of the wait for what nobody knows.
+            asked_at=min(max(submitted, default=None) or asked_at or now, now),
             deadline=deadline,
             poll_interval=self.poll_interval,
         )

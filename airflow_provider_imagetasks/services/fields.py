@@ -81,7 +81,9 @@ def _kept(value: Any, depth: int, room: list[int]) -> Any:
         if room[0] <= 0:
             break
         room[0] -= 1
-        kept.append((text(name, most=_LONGEST_ENTRY) or "", _kept(entry, depth - 1, room)))
+        found = _kept(entry, depth - 1, room)
+        if found is not None:
+            kept.append((text(name, most=_LONGEST_ENTRY) or "", found))
     return dict(kept) if isinstance(value, Mapping) else [entry for _, entry in kept]
 
 

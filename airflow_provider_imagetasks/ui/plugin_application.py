@@ -46,7 +46,7 @@ def create_application() -> FastAPI:
     roots = _gallery_roots()
     links = PictureLinks(conf.get("api", "secret_key"))
 
-    @application.get("/api/pictures")
+    @application.get("/api/pictures", response_model=None)
     def newest(user: User, wanted: Wanted, dag_id: str | None = None, cursor: str | None = None) -> dict[str, Any]:
         """Return cards of every Dag that the user may read, newest first."""
         with records.reading() as session:
@@ -57,14 +57,14 @@ def create_application() -> FastAPI:
             page = Gallery(session, roots, links).newest({dag_id} if dag_id else readable, wanted, cursor)
         return {**page, "dags": sorted(readable), "services": list(known_services()), "has_roots": bool(roots)}
 
-    @application.get(RUN + "/pictures")
+    @application.get(RUN + "/pictures", response_model=None)
     def of_run(_: MayReadDag, dag_id: str, run_id: str, wanted: Wanted, cursor: str | None = None) -> dict[str, Any]:
         """Return cards of a run."""
         with records.reading() as session:
             page = Gallery(session, roots, links).of_run(_run(session, dag_id, run_id), wanted, cursor)
         return {**page, "has_roots": bool(roots)}
 
-    @application.get(TASK + "/pictures")
+    @application.get(TASK + "/pictures", response_model=None)
     def of_task(
         _: MayReadDag, dag_id: str, run_id: str, task_id: str, map_index: int, cursor: str | None = None
     ) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def create_application() -> FastAPI:
             page = Gallery(session, roots, links).of_task(run, task_id, map_index, instance, cursor)
         return {**page, "has_roots": bool(roots)}
 
-    @application.get(TASK + "/batch")
+    @application.get(TASK + "/batch", response_model=None)
     def of_batch(
         _: MayReadDag, dag_id: str, run_id: str, task_id: str, map_index: int, wanted: Wanted, cursor: str | None = None
     ) -> dict[str, Any]:

@@ -104,6 +104,42 @@ def test_a_wrong_field_is_named_with_its_fix(field: str, fix: str) -> None:
         assert KEY not in message
 
 
+SECRET = "t0ken-that-lets-somebody-in"
+WRONG_SECRETS: dict[str, list[Any]] = {
+    "webhook_secret": [{"key": SECRET}, [SECRET], f"{SECRET}\0"],
+    "callback_url": [[f"https://me.example/{SECRET}"], f"me.example/{SECRET}", f"https://me.example/{SECRET}\ud800"],
+    "args": [{"--key": SECRET}, [SECRET, None], f"--key {SECRET}"],
+    "env": [[SECRET], {"KEY": [SECRET]}],
+    "download_hosts": [{"hosts": SECRET}],
+    "default_model": [{"model": SECRET}],
+    "output_dir": [[SECRET]],
+}
+
+
+@pytest.mark.parametrize("field", WRONG_SECRETS)
+def test_a_field_that_may_hold_a_secret_is_named_and_not_shown(field: str) -> None:
+    for value in WRONG_SECRETS[field]:
+        with pytest.raises(InvalidRequestError, match=field) as caught:
+            read_account(
+                conn_id="mine",
+                service="gpt_image_mcp",
+                default_base_url=DEFAULT_URL,
+                requires_key=False,
+                host=None,
+                key=None,
+                extra={"command": "node", field: value},
+                is_tool_server=True,
+                allow_commands=True,
+            )
+        assert SECRET not in str(caught.value)
+
+
+def test_an_account_in_a_log_shows_no_secret() -> None:
+    url = f"https://me.example/{SECRET}"
+
+    assert SECRET not in repr(read(webhook_secret=SECRET, callback_url=url))
+
+
 def test_a_missing_key_is_named_with_its_place_unless_none_is_needed_and_blanks_around_one_do_not_count() -> None:
     for missing in (None, "", "   ", "\n"):
         with pytest.raises(AuthenticationError, match=r"'mine' has no API key.*Password"):

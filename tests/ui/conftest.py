@@ -68,7 +68,8 @@ def place(root: Path, name: str) -> Location:
 @pytest.fixture
 def database() -> Iterator[MetadataDatabase]:
     """Airflow's tables of runs, task instances, triggers and XComs."""
-    engine = create_engine("sqlite://")
+    # The routes of the plugin read on threads of their own.
+    engine = create_engine("sqlite://", connect_args={"check_same_thread": False})
     for model in (DagRun, TaskInstance, Trigger, XComModel):
         model.__table__.create(engine)
     with Session(engine) as session:

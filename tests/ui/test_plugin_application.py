@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
 import pytest
 from fastapi.testclient import TestClient
 
 from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace, sign
+from airflow_provider_imagetasks.ui import plugin_application
+from airflow_provider_imagetasks.ui.permissions import MayReadDag
 from airflow_provider_imagetasks.ui.plugin_application import create_application
+from tests.ui.conftest import MetadataDatabase
+
+ODD = ("a \ud800kite", "\0\udfff\u202e")
 
 
 def get_callback(secret: str) -> int:
     place = CallbackPlace(conn_id="kie", dag_id="kites", run_id="a_run", task_id="submit", map_index=-1)
     return TestClient(create_application()).get(f"/callback/{sign(place, secret)}").status_code
+
+
+def test_a_page_is_shown_whatever_texts_its_cards_hold(
+    monkeypatch: pytest.MonkeyPatch, database: MetadataDatabase, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__GALLERY_ROOTS", f"file://{tmp_path}")
+    monkeypatch.setattr(plugin_application.records, "reading", lambda: nullcontext(database.session))
+    rows = [{"index": n, "id": f"a{each}", "prompt": each, "usage": {each: 1}} for n, each in enumerate(ODD)]
+    files = [{"uri": f"file://{tmp_path}/{each}", "media_type": each, "sha256": each} for each in ODD]
+    lines = [json.dumps({**row, "status": "succeeded", "image_task_id": row["id"], "files": files}) for row in rows]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(lines))
+    database.add_run()
+    database.add_task("make")
+    database.push("make", {"folder": f"file://{tmp_path}", "total": 2, "model": ODD[0]}, "image_batch")
+    database.push("make", {"manifest": f"file://{tmp_path}/manifest.jsonl", "total": 2})
+    database.push("submit", {"id": ODD[0], "service": "kie", "prompt": ODD[0]}, "image_task")
+    application = create_application()
+    # Who may read which Dag is the subject of the tests of permissions.
+    application.dependency_overrides[MayReadDag.__metadata__[0].dependency] = lambda: None
+    client = TestClient(application)
+
+    run = client.get("/api/dags/kites/runs/a_run/pictures")
+    batch = client.get("/api/dags/kites/runs/a_run/tasks/make/-1/batch")
+
+    assert (run.status_code, len(run.json()["items"])) == (200, 2)
+    assert (batch.status_code, len(batch.json()["items"])) == (200, 2)
+    assert "\\ud" not in (run.text + batch.text).lower()
 
 
 def test_roots_that_cannot_be_read_show_nothing(
