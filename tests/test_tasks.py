@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.exceptions import ImageTaskFailedError, InvalidRequestError
 from airflow_provider_imagetasks.tasks import (
     GeneratedImage,
@@ -13,8 +14,12 @@ from airflow_provider_imagetasks.tasks import (
     ImageTask,
     TaskState,
     iso_time,
+    moment_of_submission,
     prompt_excerpt,
+    utc_moment,
 )
+
+NOON = 1_790_000_000.0
 
 
 @pytest.mark.parametrize(
@@ -114,6 +119,19 @@ def test_a_record_for_xcom_is_plain_json_with_a_cut_prompt() -> None:
 @pytest.mark.parametrize("seconds", [None, float("nan"), float("inf"), 1e300, -1e300])
 def test_a_moment_outside_the_calendar_has_no_name(seconds: float | None) -> None:
     assert iso_time(seconds) is None
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1e300, 1.79e12, 10**400, "soon", None])
+def test_a_moment_that_is_none_is_still_told_in_words(seconds: Any) -> None:
+    assert utc_moment(seconds) == "an unknown moment"
+    assert utc_moment(1_790_000_000) == "2026-09-21 14:13:20 UTC"
+
+
+@pytest.mark.parametrize("told", [None, float("nan"), -1.0, 0.0, NOON * 1e3, NOON + 90_000, NOON - 90_000])
+def test_a_service_s_moment_counts_only_where_it_can_be_that_of_the_submission(told: float | None) -> None:
+    assert moment_of_submission(told, NOON) == NOON
+    assert moment_of_submission(NOON + 3_600, NOON) == NOON + 3_600
+    assert Intent(index=0, attempt=0, at=NOON, submitted_at=told).since == NOON
 
 
 def test_a_short_prompt_is_kept_whole() -> None:
