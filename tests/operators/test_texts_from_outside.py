@@ -175,7 +175,7 @@ def test_what_a_service_says_is_stored_without_what_no_database_takes(dag: Image
     assert (dag.record["trace_id"], dag.record["model"], dag.record["prompt"]) == (CLEAN, CLEAN, CLEAN)
     assert dag.record["images"][0]["url"] == "https://pictures.example/a.png"
     assert (dag.record["usage"]["tokens"], dag.record["usage"][CLEAN]) == (7, CLEAN)
-    assert (dag.record["image_count_requested"], dag.record["duration"]) == (None, None)
+    assert (dag.record["image_count_requested"], dag.record["duration"]) == (1, None)
     assert len(json.dumps(dag.record)) < 10_000
 
 
