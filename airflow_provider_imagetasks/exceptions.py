@@ -52,6 +52,8 @@ class ImageTaskError(Exception):
     default_billed: ClassVar[Billed] = "unknown"
     default_retryable: ClassVar[bool] = False
     default_advice: ClassVar[str] = "A retry would fail in the same way."
+    concerns_account: bool = False
+    """Whether it holds for all that the connection is asked from now on, whichever image task it was noticed with."""
 
     def __init__(
         self,
@@ -94,6 +96,7 @@ class ImageTaskError(Exception):
 class AuthenticationError(ImageTaskError):
     """The service does not accept the key, or there is none. Nothing was billed; a retry needs another key."""
 
+    concerns_account = True
     default_billed = "no"
     default_advice = "Correct the API key (the connection's password), then Clear the task."
 
@@ -101,6 +104,7 @@ class AuthenticationError(ImageTaskError):
 class QuotaExceededError(ImageTaskError):
     """The account has no balance or credits left. Nothing was billed; a retry needs a top-up."""
 
+    concerns_account = True
     default_billed = "no"
     default_advice = "Top up the account at the service, then Clear the task."
 

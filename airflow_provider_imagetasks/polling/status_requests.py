@@ -16,7 +16,6 @@ from typing import Generic, TypeVar
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
     ImageTaskError,
-    QuotaExceededError,
     RateLimitError,
 )
 from airflow_provider_imagetasks.services.account import Account
@@ -228,8 +227,8 @@ class StatusRequests(Generic[Asked]):
 
 
 def concerns_account(error: ImageTaskError) -> bool:
-    """Whether an error holds for all that an account is asked: its key is refused, or its balance used up."""
-    return isinstance(error, AuthenticationError | QuotaExceededError)
+    """Whether an error holds for all that an account is asked: a refused key, an empty balance, a server that ended."""
+    return error.concerns_account
 
 
 def seconds_to_pause(error: RateLimitError) -> float:
@@ -239,7 +238,7 @@ def seconds_to_pause(error: RateLimitError) -> float:
 
 def _is_given_up(question: Question, error: ImageTaskError) -> bool:
     """Count a failure, and return whether asking on is of no use."""
-    if not error.retryable:
+    if not error.retryable or error.concerns_account:
         return True
     if isinstance(error, RateLimitError):
         if question.interval is not None:

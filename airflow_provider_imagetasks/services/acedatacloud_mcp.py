@@ -1,7 +1,8 @@
 """AceDataCloud's MCP server: the Tasks API as tools. Follows the repository AceDataCloud/OpenAIMCP.
 
-The tools answer with the Tasks API's records as JSON. What the API says by HTTP status and code arrives as an ordinary
-result with one of a few titles, so that much of the difference between errors is lost on the way.
+The tools answer with the Tasks API's records as JSON. An error of the API arrives as an ordinary result with a title,
+since the package ``mcp-openai-pro`` also with the API's status and some of its codes. An older server has no more than
+the title and the API's message.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Any
 
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
+    ContentPolicyError,
     ImageTaskError,
     InvalidRequestError,
     ProtocolError,
+    QuotaExceededError,
     ServiceUnavailableError,
 )
-from airflow_provider_imagetasks.services.fields import mapping, text
+from airflow_provider_imagetasks.services.fields import text, whole_number
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.tasks_api import TasksApiService, is_only_an_error
 from airflow_provider_imagetasks.services.tool_answers import require_tools, tool_answer
@@ -37,7 +40,10 @@ FAILED_CALLS = (
     *("API Error", "Error generating image", "Error editing image", "Error retrieving task", "Error listing tasks"),
     "No response received.",
 )
-"""The server asked the API in vain, or does not say what the API answered: a 400, a 429, a 500 or nothing at all."""
+"""An older server asked the API in vain, or does not say what the API answered: a 400, a 429, a 500 or nothing."""
+_OWN_SERVER = " (a server of one's own takes the connection's key only where its environment has MCP_SERVER_URL)"
+_OF_CONTENT = re.compile(r"content|moderation|safety|polic(?:y|ies)\b|sensitive|prohibited", re.IGNORECASE)
+_OF_BALANCE = re.compile(r"balance|\bused up\b|insufficient|quota|credits?\b|recharge|top.?up", re.IGNORECASE)
 _WRONG_ARGUMENTS = re.compile(r"\AInput validation error|validation errors? for \w*Arguments")
 """The words of the SDK on the server's side before it calls a tool. (An *output* validation error comes after that.)"""
 
@@ -94,19 +100,45 @@ class AceDataCloudMcp(TasksApiService):
 
     def _error_in(self, body: Mapping[str, Any], answer: ToolAnswer) -> ImageTaskError:
         """Return the error of a result that is one by its words only."""
-        title = text(body["error"]) or text(mapping(body["error"]).get("code")) or "error"
-        message = text(body.get("message")) or "no reason given"
-        what = f"{answer.tool} at {answer.server}: {title}: {excerpt(message)}"
+        where = f"{answer.tool} at {answer.server}"
+        if isinstance(body["error"], Mapping):
+            # The API's own, inside HTTP 200, which the server passes on as it is.
+            return self._refused(body, 200, where)
+        title, message = text(body["error"]) or "error", text(body.get("message")) or "no reason given"
+        said = f"{title}: {excerpt(message).rstrip('.')}"
+        if "status_code" in body:
+            status, code = whole_number(body["status_code"]), text(body.get("code"))
+            if status == 403 and code == "http_403":
+                return QuotaExceededError(
+                    f"{where}: {said}. The server keeps to itself whether the balance is used up or the account "
+                    "is disabled",
+                    service=self.name,
+                    code=code,
+                    retry_advice=f"Look at the account at {self.console_url}, then Clear the task.",
+                )
+            if status is None and code == "auth_error":
+                said += _OWN_SERVER
+            # Without a status no answer of the API came.
+            return self._refused({"error": {"code": code, "message": said}}, status or 500, where)
         if title == AUTHENTICATION:
-            return AuthenticationError(
-                f"{what}. The server says the same of a refused key, an empty balance and a prompt that the content "
-                "policy forbids; service acedatacloud tells them apart",
-                service=self.name,
-                code=title,
-                retry_advice="Correct what it names (key, balance or prompt), then Clear the task.",
-            )
+            return self._older_refusal(f"{where}: {said}", message)
         error_class = ServiceUnavailableError if title in FAILED_CALLS else ProtocolError
-        return error_class(what, service=self.name, code=title)
+        return error_class(f"{where}: {said}", service=self.name, code=title)
+
+    def _older_refusal(self, what: str, message: str) -> ImageTaskError:
+        """Return what a 401 or 403 is at a server that hides which: by the API's message, else of the key."""
+        facts: dict[str, Any] = {"service": self.name, "code": AUTHENTICATION}
+        if _OF_CONTENT.search(message):
+            return ContentPolicyError(what, **facts)
+        if _OF_BALANCE.search(message):
+            return QuotaExceededError(what, **facts)
+        return AuthenticationError(
+            f"{what}{_OWN_SERVER if 'not configured' in message else ''}. This version of the server says the same of "
+            "a refused key, an empty balance and a prompt that the content policy forbids; its package mcp-openai-pro "
+            "and service acedatacloud tell them apart",
+            retry_advice="Correct what it names (key, balance or prompt), then Clear the task.",
+            **facts,
+        )
 
 
 def _unwrapped(answer: ToolAnswer) -> Any:

@@ -168,11 +168,14 @@ def _content(request: Call) -> Sequence[Any]:
 
 def _interpreted(answer: Answer, request: Call, interpret: Interpretation[Result], service: str) -> Result:
     if isinstance(answer, NoResponse):
-        raise ServiceUnavailableError(
+        silence = ServiceUnavailableError(
             f"No answer from {service}: {answer.reason}",
             service=service,
             billed="unknown" if answer.may_have_left else "no",
         )
+        if answer.ended:
+            silence.concerns_account, silence.retry_advice = True, "A retry starts it again."
+        raise silence
     try:
         result: Result = bounded(interpret(answer))
         return result
@@ -188,7 +191,7 @@ def _interpreted(answer: Answer, request: Call, interpret: Interpretation[Result
 
 def _pause_before_next(error: ImageTaskError, attempt: int, attempts: int) -> float | None:
     """Return how long to wait before asking again, None where asking again is not for this flow to do."""
-    if not error.retryable or attempt >= attempts:
+    if not error.retryable or error.concerns_account or attempt >= attempts:
         return None
     wanted = error.retry_after if isinstance(error, RateLimitError) else None
     if wanted is not None:

@@ -14,11 +14,14 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    Billed,
     ContentPolicyError,
     ImageTaskError,
     ImageTaskFailedError,
     InvalidRequestError,
     ProtocolError,
+    QuotaExceededError,
     ServiceUnavailableError,
 )
 from airflow_provider_imagetasks.services import exchange, gpt_image_texts
@@ -26,7 +29,7 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.gpt_image_texts import JobError
 from airflow_provider_imagetasks.services.rates import Rate, Window
-from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES
+from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, quota_code
 from airflow_provider_imagetasks.services.tool_answers import REFUSING_CODES, require_tools, tool_answer
 from airflow_provider_imagetasks.services.wire import Flow, Response, Result, ToolAnswer, ToolCall, excerpt
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageFile, ImageRequest, ImageTask, TaskState
@@ -39,6 +42,8 @@ _REFERENCES = ("reference_image_path", "reference_image_base64")
 _EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 _NOT_FOUND = "Job not found"
 _STATES = {"pending": TaskState.RUNNING, "running": TaskState.RUNNING, "completed": TaskState.SUCCEEDED}
+_OF_CONTENT = re.compile(rf"\b({'|'.join(CONTENT_POLICY_CODES)})\b|\bsafety system\b|\bcontent policy\b", re.IGNORECASE)
+"""How OpenAI's refusals of a prompt read; their codes do not arrive."""
 _CANCELLED = (
     "The job was marked as cancelled. Its request at OpenAI went on all the same and is billed, and its pictures may "
     "still arrive: a Clear of the sensor looks again"
@@ -220,11 +225,31 @@ class GptImageMcp(Service):
         )
 
     def _failure(self, reason: str, image_task_id: str) -> ImageTaskError:
-        code = next((code for code in CONTENT_POLICY_CODES if re.search(rf"\b{code}\b", reason)), None)
-        facts: dict[str, Any] = {"service": self.name, "image_task_id": image_task_id, "code": code}
-        if code:
-            return ContentPolicyError(f"OpenAI refused it by its content policy: {excerpt(reason)}", **facts)
-        return ImageTaskFailedError(f"The server reports that the job failed: {excerpt(reason)}", **facts)
+        """Return why a job failed: the server passes on OpenAI's status and message, and not the code."""
+        refusal, said = gpt_image_texts.read_refusal(reason), excerpt(reason)
+        facts: dict[str, Any] = {"service": self.name, "image_task_id": image_task_id}
+        if refusal is None:
+            return ImageTaskFailedError(f"The server reports that the job failed: {said}", **facts)
+        status, message = refusal
+        facts["code"] = str(status)
+        of_content = _OF_CONTENT.search(message)
+        if of_content and status in (400, 403):
+            facts["code"] = of_content[1] or facts["code"]
+            return ContentPolicyError(f"OpenAI refused it by its content policy: {said}", **facts)
+        if quota_code(message, status) or message.startswith("Billing hard limit"):
+            return QuotaExceededError(
+                f"OpenAI refused it, since the account of the server's key has nothing left: {said}", **facts
+            )
+        if status in (401, 403):
+            return AuthenticationError(
+                f"OpenAI refused the server's key or what its organization may do: {said}",
+                retry_advice="Correct the OPENAI_API_KEY of the MCP server, then Clear the submit task.",
+                **facts,
+            )
+        if STATUSES.get(status) is InvalidRequestError:
+            return InvalidRequestError(f"The job was refused before anything was drawn: {said}", **facts)
+        billed: Billed = "unknown" if status == 408 else "no"
+        return ImageTaskFailedError(f"The server reports that the job failed: {said}", billed=billed, **facts)
 
     def _error(self, answer: ToolAnswer) -> ImageTaskError:
         """Return the error of an answer that is none of those that were hoped for."""

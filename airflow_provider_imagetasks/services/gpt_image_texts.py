@@ -24,6 +24,10 @@ _LISTED = re.compile(r"\AFound (\d+) job\(s\):\n\n")
 _LISTED_JOB = re.compile(
     rf"^\S+ ({_ID})\n   Status: (\w+) \(\d+%\)\n   Tool: \S+\n   Created: [^\n]*\n   Prompt: ", re.M
 )
+_REFUSED_BY_OPENAI = re.compile(
+    r"\AMCP error -32603: Failed to (?:generate|edit|transform) image: (4\d\d) (.*)\Z", re.DOTALL
+)
+_NEVER_SENT = re.compile(r"\A(?:MCP error -3260[02]: |Security error: )")
 _ERROR = re.compile(r"\A(?:Error: )?MCP error (-?\d+): (.*)\Z", re.DOTALL)
 NO_JOBS = "No jobs found."
 
@@ -68,6 +72,19 @@ def read_status(text: str) -> tuple[str, str, str] | None:
     # The text before it holds nothing that somebody else wrote.
     failure = _FAILED.search(text)
     return (found[1], found[2].lower(), failure[1].strip() if failure else "no reason given") if found else None
+
+
+def read_refusal(failure: str) -> tuple[int, str] | None:
+    """Return HTTP status and message with which OpenAI refused a job; None where it did not, or nobody knows.
+
+    What the server refused itself, before it asked OpenAI, is a 400.
+
+    :param failure: why the job failed.
+    """
+    found = _REFUSED_BY_OPENAI.match(failure)
+    if found:
+        return int(found[1]), found[2]
+    return (400, failure) if _NEVER_SENT.match(failure) else None
 
 
 def read_result(text: str) -> JobResult | None:

@@ -18,6 +18,7 @@ from airflow_provider_imagetasks.exceptions import (
     ImageTaskFailedError,
     InvalidRequestError,
     ProtocolError,
+    QuotaExceededError,
     RateLimitError,
     ServiceUnavailableError,
 )
@@ -33,7 +34,7 @@ from airflow_provider_imagetasks.services.fields import (
     text,
     whole_number,
 )
-from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, unexplained
+from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, quota_code, unexplained
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState
 
@@ -128,6 +129,8 @@ class JobsApiService(Service):
             raise unexplained(response, service=self.name)
         own = whole_number(envelope.get("code"))
         if own is None and 200 <= response.status < 300:
+            if self._quota_code(envelope, response.status):
+                raise self._refusal(response, envelope, response.status)
             raise ProtocolError(f"The answer has no code: {response.excerpt()}", service=self.name)
         code = response.status if own in (None, 200) and not 200 <= response.status < 300 else own
         return envelope, code if code is not None else response.status
@@ -137,7 +140,10 @@ class JobsApiService(Service):
         what = f"{self.name} answered code {code}: {message}"
         facts: dict[str, Any] = {"service": self.name, "code": str(code)}
         error_class = self.error_codes.get(code)
-        if code >= 500 and whole_number(envelope.get("code")) != code:
+        empty = self._quota_code(envelope, code)
+        if empty:
+            return QuotaExceededError(what, **{**facts, "code": empty})
+        if (code >= 500 or code == 408) and whole_number(envelope.get("code")) != code:
             # A status alone may be a gateway's, which does not know what became of an image task.
             return ServiceUnavailableError(what, **facts)
         if error_class is RateLimitError:
@@ -150,6 +156,12 @@ class JobsApiService(Service):
         if code >= 500 or code == 408:
             return ServiceUnavailableError(what, **facts)
         return ProtocolError(what, billed="no" if 400 <= code < 500 else None, retryable=False, **facts)
+
+    @staticmethod
+    def _quota_code(envelope: Mapping[str, Any], code: int) -> str | None:
+        """Return by which code an envelope that is no success says that the balance is empty."""
+        said = {name: envelope.get(name) for name in ("code", "msg", "message")}
+        return quota_code(envelope.get("error") or said, code)
 
     def _task_in(self, record: Mapping[str, Any], image_task_id: str) -> ImageTask:
         """Return the image task that ``data`` of a recordInfo answer tells of; an unknown word means running."""

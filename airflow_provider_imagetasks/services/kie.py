@@ -43,7 +43,8 @@ class Kie(JobsApiService):
         433: QuotaExceededError,
         455: ServiceUnavailableError,
         **dict.fromkeys((451, 505), InvalidRequestError),
-        **dict.fromkeys((501, 531, 550), ImageTaskFailedError),
+        # 408 is the service's word that nothing came of it in ten minutes, which may have been charged.
+        **dict.fromkeys((408, 501, 531, 550), ImageTaskFailedError),
     }
     refusing_codes = frozenset({455, 501, 531, 550})
 

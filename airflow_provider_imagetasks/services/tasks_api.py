@@ -35,7 +35,13 @@ from airflow_provider_imagetasks.services.fields import (
     text,
 )
 from airflow_provider_imagetasks.services.inline_ids import inline_id
-from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, unexplained
+from airflow_provider_imagetasks.services.refusals import (
+    CONTENT_POLICY_CODES,
+    QUOTA_CODES,
+    STATUSES,
+    quota_code,
+    unexplained,
+)
 from airflow_provider_imagetasks.services.wire import Call, Flow, Part, Request, Response
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageFile, ImageRequest, ImageTask, TaskState
 
@@ -48,12 +54,12 @@ FILTERS = (
     *("offset", "limit", "created_at_min", "created_at_max"),
 )
 ERROR_CODES: dict[str, type[ImageTaskError]] = {
-    **dict.fromkeys(("bad_request", "api_not_implemented", "no_api"), InvalidRequestError),
+    **dict.fromkeys(("bad_request", "api_not_implemented", "no_api", "validation_error"), InvalidRequestError),
     **dict.fromkeys(("no_token", "invalid_token", "token_expired", "token_mismatched"), AuthenticationError),
-    "disabled": AuthenticationError,
-    "used_up": QuotaExceededError,
-    **dict.fromkeys(("forbidden", *CONTENT_POLICY_CODES), ContentPolicyError),
-    **dict.fromkeys(("too_many_requests", "rate_limited"), RateLimitError),
+    **dict.fromkeys(("disabled", "invalid_api_key", "auth_error", "access_denied"), AuthenticationError),
+    **dict.fromkeys(("used_up", *QUOTA_CODES), QuotaExceededError),
+    **dict.fromkeys(("forbidden", "content_filter", *CONTENT_POLICY_CODES), ContentPolicyError),
+    **dict.fromkeys(("too_many_requests", "rate_limited", "rate_limit_exceeded"), RateLimitError),
     **dict.fromkeys(("api_error", "timeout"), ServiceUnavailableError),
 }
 
@@ -235,14 +241,27 @@ class TasksApiService(Service):
         """Return the error of an answer that is no result; its body is None where it is not JSON."""
         if not (isinstance(body, Mapping) and body.get("error")):
             return unexplained(response, service=self.name)
+        who = f"{self.name} answered HTTP {response.status}"
+        return self._refused(body, response.status, who, retry_after=exchange.retry_after(response))
+
+    def _refused(
+        self, body: Mapping[str, Any], status: int, who: str, *, retry_after: float | None = None
+    ) -> ImageTaskError:
+        """Return the error that ``{"error": {"code", "message"} | "text", "trace_id"}`` is with a status.
+
+        :param who: who said it, for the message.
+        """
         error_class, message, facts = self._explained(body)
-        what = f"{self.name} answered HTTP {response.status}: {message}"
-        error_class = error_class or STATUSES.get(response.status)
+        what = f"{who}: {message}"
+        if error_class is None:
+            empty = quota_code(body["error"], status)
+            facts["code"] = empty or facts["code"]
+            error_class = QuotaExceededError if empty else STATUSES.get(status)
         if error_class is RateLimitError:
-            return RateLimitError(what, retry_after=exchange.retry_after(response), **facts)
+            return RateLimitError(what, retry_after=retry_after, **facts)
         if error_class is not None:
             return error_class(what, **facts)
-        if response.status >= 500:
+        if status >= 500:
             return ServiceUnavailableError(what, **facts)
         # A definite 4xx, or an error of an unknown kind inside HTTP 200: the service said no to this request.
         return ProtocolError(what, billed="no", retryable=False, **facts)

@@ -154,11 +154,13 @@ class NoResponse:
     :param reason: what happened, for messages.
     :param may_have_left: False only where the request certainly did not reach the service.
     :param at: Unix seconds when that was clear.
+    :param ended: whether whoever would answer has ended for good, so that asking again in this session is in vain.
     """
 
     reason: str
     may_have_left: bool
     at: float
+    ended: bool = False
 
 
 Call: TypeAlias = Request | ToolCall | ToolListing

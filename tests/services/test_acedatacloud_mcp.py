@@ -9,8 +9,12 @@ import pytest
 
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
+    ContentPolicyError,
+    ImageTaskError,
     InvalidRequestError,
     ProtocolError,
+    QuotaExceededError,
+    RateLimitError,
     ServiceUnavailableError,
     UnknownOutcomeError,
 )
@@ -147,9 +151,84 @@ def test_several_are_asked_for_in_one_call_with_a_limit() -> None:
     assert [task.state for task in driven.result.values()] == [SUCCEEDED, NOT_FOUND]
 
 
-def test_an_authentication_error_may_be_three_refusals_of_which_a_submission_pays_none() -> None:
-    said = {"error": "Authentication Error", "message": "no luck"}
+def said_of(status: int | None, code: str, title: str = "API Error") -> dict[str, Any]:
+    """Return an error as ``mcp-openai-pro`` 2026.10 says it, whose message tells nothing that the status does not."""
+    facts = {"status_code": status, "code": code, "request_id": None}
+    return {"error": title, "message": "no luck.", **facts}
+
+
+OF_KEY = "Authentication Error"
+NEWER: list[tuple[dict[str, Any], type[ImageTaskError], type[ImageTaskError]]] = [
+    (said_of(400, "bad_request"), InvalidRequestError, InvalidRequestError),
+    (said_of(400, "http_400"), InvalidRequestError, InvalidRequestError),
+    (said_of(401, "invalid_token", OF_KEY), AuthenticationError, AuthenticationError),
+    (said_of(401, "http_401", OF_KEY), AuthenticationError, AuthenticationError),
+    (said_of(403, "forbidden", OF_KEY), ContentPolicyError, ContentPolicyError),
+    (said_of(403, "http_403", OF_KEY), QuotaExceededError, QuotaExceededError),
+    (said_of(403, "insufficient_balance", OF_KEY), QuotaExceededError, QuotaExceededError),
+    (said_of(404, "http_404"), InvalidRequestError, InvalidRequestError),
+    (said_of(429, "http_429"), RateLimitError, RateLimitError),
+    (said_of(429, "rate_limit_exceeded"), RateLimitError, RateLimitError),
+    (said_of(429, "insufficient_quota"), QuotaExceededError, QuotaExceededError),
+    (said_of(500, "api_error"), UnknownOutcomeError, ServiceUnavailableError),
+    (said_of(502, "http_502"), UnknownOutcomeError, ServiceUnavailableError),
+    (said_of(504, "timeout"), UnknownOutcomeError, ServiceUnavailableError),
+    (said_of(None, "network_error"), UnknownOutcomeError, ServiceUnavailableError),
+    (said_of(None, "timeout_error"), UnknownOutcomeError, ServiceUnavailableError),
+    (said_of(None, "invalid_response"), UnknownOutcomeError, ServiceUnavailableError),
+    (said_of(None, "internal_error", "Error generating image"), UnknownOutcomeError, ServiceUnavailableError),
+    (said_of(None, "auth_error", OF_KEY), AuthenticationError, AuthenticationError),
+]
+REPEATED = (RateLimitError, ServiceUnavailableError)
+
+
+@pytest.mark.parametrize(("said", "on_submit", "on_read"), NEWER, ids=lambda value: str(value)[:60])
+def test_the_status_and_the_code_that_a_newer_server_passes_on_are_what_they_are_at_the_api(
+    said, on_submit, on_read
+) -> None:
+    times = ATTEMPTS if on_submit in REPEATED else 1
+    submission = drive(SERVICE.submit(completed(SERVICE, prompt="a red kite")), *[tool_answer(said)] * times).error
+    question = asked(said, times=ATTEMPTS if on_read in REPEATED else 1).error
+
+    for error, expected in ((submission, on_submit), (question, on_read)):
+        assert (type(error), error and error.code) == (expected, said["code"])
+        assert "no luck" in str(error)
+        assert ".." not in str(error)
+    assert submission is not None
+    assert submission.billed == ("unknown" if on_submit is UnknownOutcomeError else "no")
+
+
+def test_a_server_without_a_key_says_how_it_is_told_to_take_the_connection_s() -> None:
+    older = {"error": OF_KEY, "message": "API token not configured"}
+
+    for said in (said_of(None, "auth_error", OF_KEY), older):
+        assert "MCP_SERVER_URL" in str(submitted(said).error)
+
+
+def test_an_error_of_the_api_inside_http_200_keeps_its_words_and_its_trace_id() -> None:
+    said = {"error": {"code": "api_error", "message": "no luck today"}, "trace_id": "t-9"}
+    error = submitted(said).error
+
+    assert (type(error), error and error.code, error and error.trace_id) == (UnknownOutcomeError, "api_error", "t-9")
+    assert "no luck today" in str(error)
+    used_up = {"error": {"code": "used_up", "message": "no balance"}, "trace_id": "t-9"}
+    assert type(submitted(used_up).error) is QuotaExceededError
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("The content was refused by the moderation.", ContentPolicyError),
+        ("Balance insufficient", QuotaExceededError),
+        ("Your balance is not sufficient", QuotaExceededError),
+        ("invalid token", AuthenticationError),
+        ("no luck", AuthenticationError),
+    ],
+)
+def test_an_older_server_s_authentication_error_is_what_the_api_s_message_makes_of_it(message, expected) -> None:
+    said = {"error": OF_KEY, "message": message}
+
     for error, billed in ((submitted(said).error, "no"), (asked(said).error, "unknown")):
-        assert isinstance(error, AuthenticationError)
-        assert (error.billed, error.code) == (billed, "Authentication Error")
-        assert all(words in error.message for words in ("no luck", "key", "balance", "content policy"))
+        assert (type(error), error and error.billed, error and error.code) == (expected, billed, OF_KEY)
+        assert message.rstrip(".") in str(error)
+        assert expected is not AuthenticationError or "mcp-openai-pro" in str(error)

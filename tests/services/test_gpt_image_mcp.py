@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
     ContentPolicyError,
     ImageTaskError,
     ImageTaskFailedError,
     InvalidRequestError,
     ProtocolError,
+    QuotaExceededError,
     ServiceUnavailableError,
     UnknownOutcomeError,
 )
@@ -135,9 +137,57 @@ def test_a_job_that_has_not_ended_runs_also_by_a_word_that_nobody_knows(word: st
     assert isinstance(asked(status(word).replace(JOB, OTHER), times=ATTEMPTS).error, ProtocolError)
 
 
+SAFETY = (
+    "400 Your request was rejected by the safety system. If you believe this is an error, contact us at "
+    "help.openai.com and include the request ID req_1. safety_violations=[violence]."
+)
+QUOTA = "429 You exceeded your current quota, please check your plan and billing details."
+VERIFY = "403 Your organization must be verified to use the model `gpt-image-2`."
+SIZE = "MCP error -32602: Invalid size for gpt-image-2: 12x12. Allowed presets: auto, 1024x1024."
+REFUSED: list[tuple[str, type[ImageTaskError], str | None]] = [
+    (SAFETY, ContentPolicyError, "no"),
+    ("400 moderation_blocked: no", ContentPolicyError, "no"),
+    (QUOTA, QuotaExceededError, "no"),
+    ("400 Billing hard limit has been reached", QuotaExceededError, "no"),
+    ("401 Incorrect API key provided: sk-no***ey.", AuthenticationError, "no"),
+    (VERIFY, AuthenticationError, "no"),
+    ("404 The model `gpt-image-9` does not exist", InvalidRequestError, "no"),
+    ("400 Invalid value: 'huge'.", InvalidRequestError, "no"),
+    (SIZE, InvalidRequestError, "no"),
+    (
+        "MCP error -32602: Either reference_image_base64 or reference_image_path must be provided",
+        InvalidRequestError,
+        "no",
+    ),
+    ("Security error: Access denied. All paths must be within ...", InvalidRequestError, "no"),
+    ("429 Rate limit reached for gpt-image-2", ImageTaskFailedError, "no"),
+    ("408 Request timeout", ImageTaskFailedError, "unknown"),
+    ("500 The server had an error while processing your request.", ImageTaskFailedError, "unknown"),
+    ("Connection error.", ImageTaskFailedError, "unknown"),
+    ("MCP error -32603: No image data (b64_json) in response for image 1", ImageTaskFailedError, "unknown"),
+    # A prompt that is quoted decides nothing.
+    ("500 while drawing '401 Incorrect API key, content policy, insufficient_quota'", ImageTaskFailedError, "unknown"),
+]
+
+
+@pytest.mark.parametrize("tool", ["generate", "edit", "transform"])
+@pytest.mark.parametrize(("reason", "error_class", "billed"), REFUSED)
+def test_what_openai_refused_is_known_by_status_and_message_in_a_status_and_in_a_result(
+    reason, error_class, billed, tool
+) -> None:
+    own = reason.startswith(("MCP error -32602", "Security"))
+    failure = reason if own else f"MCP error -32603: Failed to {tool} image: {reason}"
+    by_status = error_of(asked(status("FAILED", f"❌ Job failed: {failure}", "❌")).result)
+    by_result = error_of(asked(DONE, mcp_error(-32600, f"Job failed: {failure}"), is_error=True).result)
+
+    for error in (by_status, by_result):
+        assert (type(error), error.billed, error.retryable) == (error_class, billed, False)
+        assert " ".join(reason.split())[:100] in str(error)
+        assert error_class is not AuthenticationError or "OPENAI_API_KEY" in str(error)
+
+
 FAILURES: list[tuple[str, type[ImageTaskError], str | None, str, str]] = [
     ("❌ Job failed: MCP error -32603: no luck\nat all", ImageTaskFailedError, None, "unknown", "no luck at all"),
-    ("❌ Job failed: 400 moderation_blocked: no luck", ContentPolicyError, "moderation_blocked", "no", "no luck"),
     ("🚫 Job was cancelled.", ImageTaskFailedError, "cancelled", "yes", "cancelled"),
 ]
 
@@ -186,7 +236,7 @@ def test_the_result_of_a_job_that_ended_otherwise_is_its_failure_and_one_not_the
     cancelled = error_of(asked(DONE, words, is_error=True).result)
     early = mcp_error(-32600, "Job is still running. Please wait for completion.")
 
-    assert (failed.code, "401 Incorrect API key" in failed.message) == (None, True)
+    assert (failed.code, "401 Incorrect API key" in failed.message) == ("401", True)
     assert (cancelled.code, "401" in cancelled.message) == ("cancelled", False)
     assert asked(DONE, early, is_error=True).result.state is RUNNING
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from airflow_provider_imagetasks.exceptions import (
@@ -39,7 +41,7 @@ def check_refusal(
         assert read.result == service.not_found(TASK_ID)
     elif on_read is ImageTaskFailedError:
         check_meaning(read.result, (on_read, code))
-        assert read.result.error.billed == "no"
+        assert read.result.error.billed == ("unknown" if on_submit is UnknownOutcomeError else "no")
         check_error(read.result.error, on_read, code, service)
     else:
         check_error(read.error, on_read, code, service)
@@ -100,6 +102,50 @@ def test_a_refusal_of_the_tasks_api_inside_http_200_is_that_refusal() -> None:
     assert type(drive(SERVICES[0].get_task(TASK_ID), bad_key).error) is AuthenticationError
 
 
+EMPTY = "You exceeded your current quota, please check your plan and billing details."
+QUOTA_AS_OPENAI_SAYS_IT = {"message": EMPTY, "type": "insufficient_quota", "param": None, "code": "insufficient_quota"}
+OF_GATEWAY = {"message": "no luck", "code": "insufficient_user_quota"}
+HARD_LIMIT = {"message": "Billing hard limit has been reached", "code": "billing_hard_limit_reached"}
+EMPTY_BALANCES: list[tuple[dict[str, Any], str, tuple[int, ...]]] = [
+    ({"error": QUOTA_AS_OPENAI_SAYS_IT}, "insufficient_quota", (200, 400, 403, 429)),
+    ({"error": {**QUOTA_AS_OPENAI_SAYS_IT, "code": None}}, "insufficient_quota", (200, 400, 403, 429)),
+    ({"error": OF_GATEWAY, "trace_id": "t-9"}, "insufficient_user_quota", (200, 400, 403, 429)),
+    ({"error": HARD_LIMIT}, "billing_hard_limit_reached", (200, 400, 429)),
+    ({"error": EMPTY}, "insufficient_quota", (429,)),
+    ({"code": 429, "msg": "insufficient_quota: no luck", "data": None}, "insufficient_quota", (429,)),
+    ({"code": "insufficient_quota", "message": EMPTY}, "insufficient_quota", (429,)),
+]
+BY_STATUS = [(said, code, status) for said, code, statuses in EMPTY_BALANCES for status in statuses]
+IN_ENVELOPES = [({"code": "insufficient_quota", "msg": EMPTY}, "insufficient_quota", status) for status in (200, 400)]
+IN_ENVELOPES += [({"code": 429, "msg": EMPTY, "data": None}, "insufficient_quota", 200)]
+
+
+@pytest.mark.parametrize(
+    ("service", "body", "code", "status"),
+    [
+        *((service, *said) for service in SERVICES for said in BY_STATUS),
+        *((service, *said) for service in SERVICES[1:] for said in IN_ENVELOPES),
+    ],
+)
+def test_an_empty_balance_is_no_rate_however_it_is_said_and_nothing_is_asked_again(service, body, code, status) -> None:
+    answer = response(body, status=status, headers={"retry-after": "1"})
+
+    submitted, read = drive(service.submit(REQUEST), answer), drive(service.get_task(TASK_ID), answer)
+
+    for driven, billed in ((submitted, "no"), (read, "unknown")):
+        assert type(driven.error) is QuotaExceededError
+        assert (driven.error.billed, driven.error.retryable, driven.error.code) == (billed, False, code)
+        assert driven.pauses == []
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+def test_a_rate_stays_a_rate(service: Service) -> None:
+    said = {"message": "Rate limit reached for gpt-image-2", "type": "tokens", "code": "rate_limit_exceeded"}
+    for body in ({"error": said}, {"code": 429, "msg": "no more than 20 in 10 seconds"}, b"slow down"):
+        error = drive(service.submit(REQUEST), *[response(body, status=429)] * ATTEMPTS).error
+        assert type(error) is RateLimitError
+
+
 JOBS_API: list[tuple[int, ErrorClass | None, ErrorClass]] = [
     (400, InvalidRequestError, InvalidRequestError),
     (401, AuthenticationError, AuthenticationError),
@@ -109,7 +155,8 @@ JOBS_API: list[tuple[int, ErrorClass | None, ErrorClass]] = [
     (500, ServiceUnavailableError, UnknownOutcomeError),
 ]
 KIE: list[tuple[int, ErrorClass | None, ErrorClass]] = [
-    (408, ServiceUnavailableError, UnknownOutcomeError),
+    # "No result has been returned for over 10 minutes": it is over, and may have been charged.
+    (408, ImageTaskFailedError, UnknownOutcomeError),
     # "recordInfo is null": kie.ai has no such record yet.
     (422, None, InvalidRequestError),
     (433, QuotaExceededError, QuotaExceededError),
@@ -129,7 +176,7 @@ JOBS_SERVICES = {"aigptimage": [*JOBS_API, (422, InvalidRequestError, InvalidReq
 def test_a_code_of_the_jobs_api(service, code, on_read, on_submit, way) -> None:
     body = {"message": "no luck"} if way == "HTTP status only" else envelope(None, code, "no luck")
     answer = response(body, status=200 if way == "in HTTP 200" else code)
-    if code > 500 and way == "HTTP status only":
+    if (code > 500 or code == 408) and way == "HTTP status only":
         # It may be a gateway's, for which the number means something else.
         on_read, on_submit = ServiceUnavailableError, UnknownOutcomeError
 

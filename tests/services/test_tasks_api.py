@@ -185,7 +185,7 @@ def test_items_and_not_the_count_say_which_records_there_are() -> None:
         driven = drive(read_all(SERVICE, Pace(None), ["a", "b"]), otherwise=response(answer))
         # No answer to a question for several; to one for a single record it means that there is none.
         assert [request.body["action"] for request in driven.requests] == ["retrieve_batch"] * 5 + ["retrieve"] * 2
-        assert states(driven) == {"a": TaskState.NOT_FOUND, "b": TaskState.NOT_FOUND}
+        assert states(driven) == {"a": NOT_FOUND, "b": NOT_FOUND}
 
 
 def test_one_alone_is_not_asked_for_as_a_batch_and_an_inline_id_not_at_all() -> None:

@@ -1,4 +1,4 @@
-"""The dialect of AceDataCloud's MCP server: the Tasks API behind four tools."""
+"""The dialect of AceDataCloud's MCP server, as its package ``mcp-openai-pro``: the Tasks API behind four tools."""
 
 from __future__ import annotations
 
@@ -14,7 +14,23 @@ from airflow_provider_imagetasks.local.dialects.tasks_api_dialect import TasksAp
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 
 GENERATE, EDIT, GET, LIST = "openai_generate_image", "openai_edit_image", "openai_get_task", "openai_list_tasks"
-_FAILURES = {GENERATE: "generating image", EDIT: "editing image", GET: "retrieving task", LIST: "listing tasks"}
+_PASSED_ON = frozenset(
+    {
+        *("api_error", "bad_request", "content_policy_violation", "forbidden", "insufficient_balance"),
+        *("insufficient_quota", "invalid_token", "moderation_blocked", "rate_limit_exceeded", "timeout"),
+    }
+)
+"""The codes that the server hands on. Others could name a supplier, so that only the status is left of them."""
+_MESSAGES = {
+    400: "Invalid API request.",
+    401: "API authentication failed. Check the application API key.",
+    403: "API access denied. Check permissions and content restrictions.",
+    404: "The requested API resource was not found.",
+    408: "The API request timed out.",
+    422: "The API request could not be processed. Check its parameters.",
+    429: "API rate or usage limit exceeded. Check limits before retrying.",
+}
+"""All that the server says of an error by its status: the API's own message does not arrive."""
 _POLLING = {"poll_tool": GET, "batch_poll_tool": LIST, "polling_interval_seconds": 15, "max_poll_attempts": 40}
 
 
@@ -30,20 +46,22 @@ def _optional(schema: dict[str, Any]) -> dict[str, Any]:
 _TEXTS = {"type": "array", "items": TEXT}
 _WHOLE, _NUMBER = {"type": "integer"}, {"type": "number"}
 _MODELS = (
-    "dall-e-2 dall-e-3 gpt-image-1 gpt-image-1.5 gpt-image-2 gpt-image-2:reverse gpt-image-2:official nano-banana "
-    "nano-banana-2-lite nano-banana-2 nano-banana-pro"
+    "dall-e-2 dall-e-3 gpt-image-1 gpt-image-1.5 gpt-image-2 gpt-image-2.5-flare gpt-image-2.5-flare:official "
+    "gpt-image-2.5-sunburst gpt-image-2.5-sunburst:official gpt-image-2:reverse gpt-image-2:official nano-banana "
+    "nano-banana-2-lite nano-banana-2 nano-banana-2.1 nano-banana-pro"
 )
 _RESULT = {"type": "object", "properties": {"result": TEXT}, "required": ["result"]}
 _PICTURES = {
     "prompt": TEXT,
     "model": choice(*_MODELS.split(), default="gpt-image-1"),
-    "size": {"type": "string", "pattern": r"^(auto|\d+x\d+)$", "default": "auto"},
+    "size": {**TEXT, "default": "auto"},
     "n": _optional(_WHOLE),
     "response_format": choice("url", "b64_json", default="url"),
     "background": _optional(choice("transparent", "opaque", "auto")),
     "output_format": choice("png", "jpeg", "webp", default="png"),
     "output_compression": _optional(_WHOLE),
     "callback_url": _optional(TEXT),
+    "async": _optional({"type": "boolean"}),
 }
 _NEW = {
     **_PICTURES,
@@ -55,6 +73,7 @@ _NEW = {
 _EDITED = {
     "image": {"anyOf": [TEXT, {**_TEXTS, "minItems": 1, "maxItems": 16}]},
     **_PICTURES,
+    "model": choice(*_MODELS.split(), default="dall-e-3"),
     "quality": choice("auto", "high", "medium", "low", "standard", default="auto"),
     "input_fidelity": _optional(choice("high", "low")),
 }
@@ -96,15 +115,20 @@ class AceDataCloudMcpDialect(TasksApiDialect, ToolServer):
         except RefusedError as refused:
             if refused.is_below_any_dialect:
                 raise
-            found = self._words_of(refused, tool.name)
+            found = self._words_of(refused)
         words = json.dumps(found, ensure_ascii=False, indent=2)
         return ToolResult(words, structured={"result": words})
 
     async def _submit(self, tool: str, arguments: dict[str, Any], request: web.Request) -> dict[str, Any]:
-        defaults = {"model": "gpt-image-1", "size": "auto", "quality": "auto", "output_format": "png"}
+        defaults = {
+            "model": "dall-e-3" if tool == EDIT else "gpt-image-1",
+            "size": "auto",
+            "quality": "auto",
+            "output_format": "png",
+        }
         body = Body({**defaults, "response_format": "url", **arguments})
         if "callback_url" not in body:
-            body["async"] = True
+            body.setdefault("async", True)
 
         async def read(request: web.Request) -> TaskRecord:
             bearer = bearer_of(request)
@@ -132,12 +156,17 @@ class AceDataCloudMcpDialect(TasksApiDialect, ToolServer):
         ends = {"is_complete": finished and not failed, "is_failed": failed}
         return {**found, "mcp_task_polling": {**advice, **ends}}
 
-    def _words_of(self, refused: RefusedError, tool: str) -> dict[str, Any]:
-        """Return the words of an error of the Tasks API: they do not tell its status or code."""
-        status = self.error(refused)[0].status
+    def _words_of(self, refused: RefusedError) -> dict[str, Any]:
+        """Return the words of an error of the Tasks API: its status, and its code where the server knows that."""
         if refused.reason is Reason.MISSING_KEY:
-            return {"error": "Authentication Error", "message": "API token not configured"}
-        if status == 504:
-            return {"error": f"Error {_FAILURES[tool]}", "message": "the request timed out"}
-        title = "Authentication Error" if status in (401, 403) else "API Error"
-        return {"error": title, "message": refused.message}
+            return _error("Authentication Error", _MESSAGES[401], None, "auth_error")
+        answer, code = self.error(refused)
+        if answer.status == 200:
+            return dict(json.loads(answer.text or "{}"))
+        title = "Authentication Error" if answer.status in (401, 403) else "API Error"
+        message = _MESSAGES.get(answer.status, "The API service is temporarily unavailable.")
+        return _error(title, message, answer.status, code if code in _PASSED_ON else f"http_{answer.status}")
+
+
+def _error(title: str, message: str, status: int | None, code: str) -> dict[str, Any]:
+    return {"error": title, "message": message, "status_code": status, "code": code, "request_id": None}

@@ -17,12 +17,22 @@ from airflow_provider_imagetasks.local.dialects.gpt_image_jobs import DEFAULT_PA
 from airflow_provider_imagetasks.local.dialects.mcp_server import TEXT, Tool, ToolResult, ToolServer, choice
 from airflow_provider_imagetasks.local.drawing import MEDIA_TYPES
 from airflow_provider_imagetasks.local.service_state import DialectStatistics, ServiceState
-from airflow_provider_imagetasks.local.task_table import NO_REFERENCES, Failure, References, TaskRecord
+from airflow_provider_imagetasks.local.task_table import NO_REFERENCES, References, TaskRecord
 
 INVALID_REQUEST, INVALID_PARAMS, INTERNAL_ERROR = -32600, -32602, -32603
-_FAILED = f"MCP error {INTERNAL_ERROR}: Failed to generate image: "
 START, STATUS, RESULT = "start_generation_job", "check_job_status", "get_job_result"
 CANCEL, LIST = "cancel_job", "list_jobs"
+CONTENT_CODES = ("content_policy_violation", "moderation_blocked")
+_REFUSED_PROMPT = (
+    "400 Your request was rejected by the safety system. If you believe this is an error, contact us at "
+    "help.openai.com and include the request ID req_local. safety_violations=[violence]."
+)
+_REFUSALS = {
+    Reason.CONTENT: _REFUSED_PROMPT,
+    Reason.NO_CREDIT: "429 You exceeded your current quota, please check your plan and billing details.",
+    Reason.RATE_LIMITED: "429 Rate limit reached for gpt-image-2 on images per min.",
+    Reason.EXPIRED_KEY: "401 Incorrect API key provided: sk-lo***cal. You can find your API key at OpenAI.",
+}
 _INNER_TOOLS = tuple(DEFAULT_PATHS)
 _SMALL_SIZES = ("1024x1024", "1024x1536", "1536x1024")
 _LARGE_SIZES = ("2048x2048", "2048x1152", "1152x2048", "3840x2160", "2160x3840")
@@ -65,6 +75,7 @@ class GptImageMcpServer(ToolServer):
     """Answers the tools as the server does, which starts nearly everything and fails it later."""
 
     server_name = "openai-gpt-image-mcp-server"
+    unknown_tool = "Error: MCP error -32601: Unknown tool: {}"
     # As behind a bridge that keeps one server for all its clients.
     stateless = False
     answers_json = False
@@ -125,40 +136,34 @@ class GptImageMcpServer(ToolServer):
         try:
             job.record, _ = self._state.admit(await self._asked(job, arguments))
             job.id = job.record.id
+        except (_ServerError, ValueError) as problem:
+            job.failure = str(problem)
         except RefusedError as refused:
             self.counts.refused[refused.reason.value] += 1
             if refused.is_below_any_dialect:
                 raise
             # What OpenAI refuses is only asked for once the job has begun.
-            job.failure = _inner_error(refused)
+            job.failure = _inner_error(refused, job)
         self._table.keep(job)
         if job.record is not None:
             self._state.admission.check_answer(job.record)
         return job.started_text()
 
     async def _asked(self, job: Job, arguments: dict[str, Any]) -> TaskRecord:
-        """Return the image task that a job stands for; what is wrong with it makes that fail."""
-        failure, references = None, NO_REFERENCES
-        try:
-            self._table.place(job.output_path, 0, job.sample_count)
-            references = await self._references(job.tool, arguments)
-        except ValueError as error:
-            failure = Failure(str(error))
-        notation = str(arguments.get("size") or "auto")
-        size = re.fullmatch(r"(\d{1,4})x(\d{1,4})", notation)
-        if size is None and notation != "auto":
-            failure = Failure(f"Invalid size: {notation}")
+        """Return the image task that a job stands for; raise what the server fails it with before it asks OpenAI."""
+        self._table.place(job.output_path, 0, job.sample_count)
+        references = await self._references(job.tool, arguments)
+        model = str(arguments.get("model") or "gpt-image-1")
         return TaskRecord(
             dialect=self.name,
             prompt=job.prompt,
-            model=str(arguments.get("model") or "gpt-image-1"),
+            model=model,
             kind=job.tool,
             request={name: value for name, value in arguments.items() if not name.endswith("_base64")},
             bearer=None,
-            size=(int(size[1]), int(size[2])) if size and int(size[1]) and int(size[2]) else (1024, 1024),
+            size=_size(str(arguments.get("size") or "auto"), model),
             image_count=max(1, min(10, job.sample_count)),
             media_format=arguments["output_format"] if arguments.get("output_format") in MEDIA_TYPES else "png",
-            failure=failure,
             references=references,
         )
 
@@ -169,7 +174,7 @@ class GptImageMcpServer(ToolServer):
         if arguments.get("reference_image_path"):
             return References(names=(str(arguments["reference_image_path"]),))
         if not encoded:
-            raise ValueError("Either reference_image_base64 or reference_image_path must be provided")
+            raise _ServerError(INVALID_PARAMS, "Either reference_image_base64 or reference_image_path must be provided")
         return await self._state.uploaded([base64.b64decode(encoded)], base64.b64decode(mask) if mask else None)
 
     async def _job(self, arguments: dict[str, Any]) -> Job:
@@ -194,8 +199,8 @@ class GptImageMcpServer(ToolServer):
             if record is None or not record.finished or job.files or job.failure is not None:
                 return
             if record.failure is not None:
-                code = record.failure.code or ("moderation_blocked" if record.failure.content else "")
-                job.failure = _FAILED + (f"{code}: " if code else "") + record.failure.message
+                is_content = record.failure.content or record.failure.code in CONTENT_CODES
+                job.failure = _failed(job, _REFUSED_PROMPT if is_content else f"500 {record.failure.message}")
             else:
                 files = [await self._written(job, record, index) for index in range(record.image_count)]
                 job.files = tuple(files) or ("",)
@@ -245,12 +250,26 @@ class GptImageMcpServer(ToolServer):
         return list_text(matching[offset : offset + limit], offset=offset, total=len(of_status))
 
 
-def _inner_error(refused: RefusedError) -> str:
-    """Return how OpenAI's refusal arrives, nested in the server's own words."""
-    status, code = {
-        Reason.CONTENT: (400, refused.code or "moderation_blocked"),
-        Reason.NO_CREDIT: (429, "insufficient_quota"),
-        Reason.RATE_LIMITED: (429, "rate_limit_exceeded"),
-        Reason.EXPIRED_KEY: (401, "invalid_api_key"),
-    }.get(refused.reason, (500, "server_error"))
-    return f"{_FAILED}{status} {code}: {refused.message}"
+def _size(notation: str, model: str) -> tuple[int, int]:
+    """Return width and height; refuse what the server refuses, except for sizes that are only too small.
+
+    Small pictures are drawn, although the server wants 655,360 pixels, so that tests are fast.
+    """
+    if notation == "auto":
+        return 1024, 1024
+    size = re.fullmatch(r"(\d{1,4})x(\d{1,4})", notation)
+    width, height = (int(size[1]), int(size[2])) if size else (0, 0)
+    fits = width % 16 == height % 16 == 0 and 0 < max(width, height) <= 3840
+    if not fits or max(width, height) > 3 * min(width, height) or width * height > 8_294_400:
+        words = f"Invalid size for {model}: {notation}. Allowed presets: {', '.join(('auto', *_SMALL_SIZES))}."
+        raise _ServerError(INVALID_PARAMS, words)
+    return width, height
+
+
+def _inner_error(refused: RefusedError, job: Job) -> str:
+    """Return how OpenAI's refusal arrives, nested in the server's own words: status and message, without a code."""
+    return _failed(job, _REFUSALS.get(refused.reason, "500 The server had an error while processing your request."))
+
+
+def _failed(job: Job, said: str) -> str:
+    return f"MCP error {INTERNAL_ERROR}: Failed to {job.tool.removesuffix('_image')} image: {said}"

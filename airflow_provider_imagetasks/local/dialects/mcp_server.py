@@ -86,12 +86,14 @@ class ToolServer(ABC):
     :param stateless: whether it keeps no sessions.
     :param answers_json: whether it answers in JSON, rather than as a stream of events.
     :param tools: what can be called.
+    :param unknown_tool: what it says of another, with a place for its name.
     """
 
     server_name: str
     stateless: bool
     answers_json: bool
     tools: tuple[Tool, ...]
+    unknown_tool = "Unknown tool: {}"
     prefix: str
     _sessions: _HttpSessions | None = None
 
@@ -141,10 +143,11 @@ def _make_server(tool_server: ToolServer) -> Server[Any]:
     async def call_tool(context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
         answer: _Answer | None = context.request.scope[_REQUEST] if context.request is not None else None
         tool = next((one for one in tool_server.tools if one.name == params.name), None)
-        if tool is None:
-            raise MCPError(types.METHOD_NOT_FOUND, f"Unknown tool: {params.name}")
         try:
-            result = await tool_server.call(tool, params.arguments or {}, answer.request if answer else None)
+            if tool is None:
+                result = ToolResult(tool_server.unknown_tool.format(params.name), is_error=True)
+            else:
+                result = await tool_server.call(tool, params.arguments or {}, answer.request if answer else None)
         except RefusedError as refused:
             if answer is None:
                 raise MCPError(types.INTERNAL_ERROR, refused.message) from refused

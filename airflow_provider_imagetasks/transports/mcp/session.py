@@ -165,7 +165,7 @@ class ToolServerSession:
                 # Whoever queued behind a vain attempt shares what came of it.
                 raise self._not_opened_at[1]
             if self._process is not None and self._process.was_started:
-                raise _NotOpenedError(self._none("it was started for one session, and has ended"))
+                raise _NotOpenedError(self._ended())
             opened: asyncio.Future[_Open] = asyncio.get_running_loop().create_future()
             # In a context of its own: it outlives whoever calls first, and logs for all of them.
             owner = asyncio.create_task(self._own(opened), context=contextvars.Context())
@@ -234,6 +234,12 @@ class ToolServerSession:
         """Return the answer where there is no session, and where asking again does not help."""
         words = self._process.last_words() if self._process else ""
         return self._answer(None, f"{reason}{words}", code=code)
+
+    def _ended(self) -> NoResponse:
+        """Return the answer to a call after a server that was started for one session has ended."""
+        words = self._process.last_words() if self._process else ""
+        lost = "it was started for one session, and has ended; what it had begun is lost, and may be billed"
+        return replace(self._no_response(f"{lost}{words}"), ended=True)
 
     def _refused(self, failure: Mapping[str, Any]) -> Answer:
         """Return the answer to the opening of a session: whatever it was, no call has been made."""

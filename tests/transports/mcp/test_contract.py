@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from airflow_provider_imagetasks.exceptions import ContentPolicyError, ImageTaskFailedError, UnknownOutcomeError
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    ContentPolicyError,
+    ImageTaskFailedError,
+    InvalidRequestError,
+    QuotaExceededError,
+    UnknownOutcomeError,
+)
 from airflow_provider_imagetasks.local import LocalImageService
 from tests.image_dag import ImageDag
 from tests.task_runner import Outcome
@@ -33,7 +40,9 @@ def check_failed(outcome: Outcome, error: type[Exception], said: str = "") -> No
     [
         *((name, "refuse-late=content_policy_violation", ContentPolicyError, "") for name in SERVICES),
         ("gpt_image_mcp", "refuse", ContentPolicyError, "It was not billed"),
-        *(("gpt_image_mcp", directive, ImageTaskFailedError, "") for directive in ("no-credit", "429=9")),
+        ("gpt_image_mcp", "no-credit", QuotaExceededError, "It was not billed"),
+        ("gpt_image_mcp", "expired-key", AuthenticationError, "OPENAI_API_KEY"),
+        ("gpt_image_mcp", "429=9", ImageTaskFailedError, "It was not billed"),
         ("gpt_image_mcp", "no-images", ImageTaskFailedError, "It was billed"),
     ],
     indirect=["service_name"],
@@ -44,6 +53,34 @@ def test_an_image_task_that_was_refused_late_fails_the_sensor_without_retries(
     assert dag.submit(f"a kite [{directive}]", options=SMALL).state == "success"
     check_failed(dag.wait(), error, said)
     assert dag.runner.xcoms["wait", "image_task_error"]["class"] == error.__name__
+
+
+@pytest.mark.parametrize("service_name", SERVICES[1:], indirect=True)
+def test_a_size_that_the_server_has_not_fails_the_sensor_and_was_not_billed(dag: ImageDag) -> None:
+    assert dag.submit("a kite", options={"size": "12x12"}).state == "success"
+    check_failed(dag.wait(), InvalidRequestError, "Invalid size for gpt-image-2: 12x12")
+    assert dag.runner.xcoms["wait", "image_task_error"]["billed"] == "no"
+
+
+@pytest.mark.parametrize("service_name", SERVICES[:1], indirect=True)
+@pytest.mark.parametrize(
+    ("directive", "error"),
+    [
+        ("refuse", ContentPolicyError),
+        ("no-credit", QuotaExceededError),
+        ("expired-key", AuthenticationError),
+        ("error-in-200=insufficient_quota", QuotaExceededError),
+    ],
+)
+def test_what_the_api_refuses_behind_the_server_fails_the_submission_at_once(
+    dag: ImageDag, directive: str, error: type[Exception]
+) -> None:
+    check_failed(dag.submit(f"a kite [{directive}]"), error, "It was not billed")
+
+
+@pytest.mark.parametrize("service_name", SERVICES[:1], indirect=True)
+def test_a_rate_limit_behind_the_server_is_waited_for(dag: ImageDag) -> None:
+    assert dag.submit("a kite [429=1]", options=SMALL).state == "success"
 
 
 @OF_SERVICE
