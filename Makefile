@@ -8,6 +8,8 @@ VENV_BENCH ?= .venv-bench
 VENV_DOCS ?= .venv-docs
 VENV_CLUSTER ?= .venv-cluster
 VENV_UI ?= .venv-ui
+# MCP servers of other people, which must not share an environment with Airflow.
+TOOL_SERVERS ?= .venv-tool-servers
 # Every Airflow and every Python once, the oldest with the oldest. All nine pairs: see .github/workflows.
 MATRIX ?= 3.1-py3.11 3.2-py3.12 3.3-py3.13
 SERVICE ?= local
@@ -104,6 +106,10 @@ docs: $(VENV_DOCS)/.installed ## Build the documentation into docs-output/; a wa
 	@$(VENV_DOCS)/bin/python -m sphinx --builder html --fail-on-warning --keep-going --nitpicky --quiet docs docs-output
 	@echo "docs-output/index.html"
 
+.PHONY: test-mcp-servers
+test-mcp-servers: $(VENV)/.installed $(TOOL_SERVERS)/.installed ## Run the real MCP servers beside their doubles (GPT-Image: with node and npm; GPT_IMAGE_SERVER=checkout); two minutes
+	@TOOL_SERVERS=$(TOOL_SERVERS) GPT_IMAGE_SERVER="$(GPT_IMAGE_SERVER)" $(VENV)/bin/python -m pytest -m long tests/system/test_real_tool_servers.py $(ARGUMENTS)
+
 .PHONY: test-callbacks
 test-callbacks: $(VENV)/.installed ## Call a real Airflow back for fifty waiting tasks at once, and with forged, early and late calls; five minutes
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_callbacks_wake_tasks.py $(ARGUMENTS)
@@ -138,7 +144,7 @@ constraints: ## Resolve the constraints files anew; needs uv (UV=/path/to/uv)
 
 .PHONY: clean
 clean: ## Remove the environments, the caches and the demo's pictures
-	@rm -rf $(VENV) $(VENV_BENCH) $(VENV_CLUSTER) $(VENV_DOCS) $(VENV_UI) $(wildcard .venv-3.*) build dist demo-output docs-output test-ui-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(VENV_BENCH) $(VENV_CLUSTER) $(VENV_DOCS) $(VENV_UI) $(TOOL_SERVERS) $(wildcard .venv-3.*) build dist demo-output docs-output test-ui-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find airflow_provider_imagetasks benchmarks dev example_dags tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A version under which the constraints are tested comes first; a newer one is better than none.
@@ -225,6 +231,11 @@ $(VENV_DOCS)/.installed: pyproject.toml constraints-docs.txt
 
 $(VENV_CLUSTER)/.installed: pyproject.toml constraints-cluster.txt
 	@$(call build_environment,$(VENV_CLUSTER),constraints-cluster.txt,$(cluster_extras))
+
+$(TOOL_SERVERS)/.installed:
+	@$(find_python); $$python -m venv $(TOOL_SERVERS)
+	@$(TOOL_SERVERS)/bin/python -m pip install --quiet mcp-openai-pro==2026.10.24.0 mcp-proxy==0.13.0
+	@touch "$@"
 
 $(VENV_UI)/.installed: pyproject.toml constraints.txt
 	@$(call build_environment,$(VENV_UI),constraints.txt,$(ui_extras))

@@ -39,8 +39,8 @@ class Directive:
 
 
 DIRECTIVES: Mapping[str, Directive] = {
-    **dict.fromkeys(("never", "no-images", "b64", "nested", "no-credit", "expired-key"), Directive("none")),
-    **dict.fromkeys(("fail", "refuse-late", "unknown-state", "refuse", "sync"), Directive("word")),
+    **dict.fromkeys(("never", "no-images", "b64", "nested", "expired-key"), Directive("none")),
+    **dict.fromkeys(("fail", "refuse-late", "unknown-state", "refuse", "no-credit", "sync"), Directive("word")),
     **dict.fromkeys(("latency", "late-record"), Directive("seconds", needs_value=True)),
     **dict.fromkeys(("cut", "cut-after", "hang-after", "garbage", "poll-cut", "poll-hang"), Directive("times")),
     **dict.fromkeys(("poll-garbage", "file-404", "file-html", "file-truncated"), Directive("times")),

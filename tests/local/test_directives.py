@@ -53,6 +53,7 @@ REFUSALS = [
     ("[refuse=451]", (403, "451"), (451, 451)),
     ("[refuse=7]", (403, "7"), (400, 7)),
     ("[no-credit]", (403, "used_up"), (402, 402)),
+    ("[no-credit=insufficient_quota]", (429, "insufficient_quota"), (402, 402)),
     ("[expired-key]", (401, "token_expired"), (401, 401)),
     ("[429]", (429, "too_many_requests"), (429, 429)),
     ("[500]", (500, "api_error"), (500, 500)),

@@ -33,7 +33,7 @@ _ERRORS = {
     Reason.SERVER_ERROR: (500, "api_error"),
     Reason.ERROR_IN_200: (200, "api_error"),
 }
-_STATUS_OF_CODE = {code: status for status, code in _ERRORS.values() if status != 200}
+_STATUS_OF_CODE = {code: status for status, code in _ERRORS.values() if status != 200} | {"insufficient_quota": 429}
 
 
 class TasksApiDialect(TasksApiRequests):
