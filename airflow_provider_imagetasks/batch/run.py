@@ -227,8 +227,6 @@ class BatchRun:
                 self._state.fresh.add(intent.index)
                 self._follow(intent, task)
             case row_submissions.Refused(intent, error):
-                if concerns_account(error):
-                    self._stop(error)
                 self._end_or_repeat(intent.index, error, image_task_id=intent.image_task_id)
             case row_submissions.Withheld(intent):
                 if not intent.is_repetition:
@@ -283,6 +281,9 @@ class BatchRun:
             self._spawn(self._deliver(row, task))
 
     def _end_or_repeat(self, row: int, error: ImageTaskError, *, image_task_id: str | None) -> None:
+        if concerns_account(error):
+            # Also where only the image task's record tells of it.
+            self._stop(error)
         if error.billed == "no":
             self._ledger.spending.not_billed(row)
         if self._stopped is None and row_decisions.is_submitted_again(
