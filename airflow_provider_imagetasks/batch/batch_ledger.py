@@ -232,7 +232,7 @@ class BatchLedger:
             # Otherwise it speaks of no submission, or of one whose intent says that it was not taken.
             if error.billed == "no" and (image_task_id or outcome.get("never_taken")):
                 self.spending.not_billed(row)
-            if not outcome.get("unread") and concerns_account(error) and name.number >= self.checkpoint.try_from:
+            if error.billed == "no" and concerns_account(error) and name.number >= self.checkpoint.try_from:
                 self.stopped = error
             action = after_failure(Failure.of_outcome(outcome), name.number, self.checkpoint)
             if action is Action.SUBMIT:
