@@ -13,6 +13,7 @@ from unittest import mock
 from urllib.parse import unquote
 
 import httpx
+import uuid6
 from airflow.sdk import DAG
 from airflow.sdk.api.datamodels._generated import DagRun, TaskInstance
 from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor, run_task_in_process
@@ -66,7 +67,8 @@ class TaskRunner:
             **({"next_method": next_method, "next_kwargs": _serialized(next_kwargs or {})} if next_method else {}),
         }
         instance = TaskInstance(
-            id=uuid.uuid4(),
+            # As Airflow's own: a later try has a greater one.
+            id=uuid6.uuid7(),
             task_id=task.task_id,
             dag_id=DAG_ID,
             run_id=RUN_ID,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Iterable, Iterator
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow.sdk.io.fs import has_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError
 from airflow_provider_imagetasks.tasks import require_sendable
@@ -70,28 +72,61 @@ def uri_of(path: ObjectStoragePath) -> str:
     return f"file://{path.path}" if (path.protocol or "") in _LOCAL_SCHEMES else str(path)
 
 
-def put_in_place(source: bytes | Path, target: ObjectStoragePath) -> None:
+def put_in_place(source: bytes | Path, target: ObjectStoragePath, *, replaces: bool = True) -> None:
     """Write content, or a copy of a local file, to ``target``, which appears complete or not at all.
 
+    :param replaces: whether it replaces what is there; False only as far as the filesystem can see to that in one step.
+    :raises FileExistsError: it does not.
     :raises DownloadError: it could not be written; nothing incomplete stays under the final name.
     """
     filesystem = target.fs
     try:
         if (target.protocol or "") in _APPEAR_WHEN_COMPLETE:
-            _write(filesystem, source, target.path)
+            if replaces or not _created(filesystem, source, target.path):
+                _write(filesystem, source, target.path)
             return
         folder, _, name = target.path.rpartition("/")
         partial = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
         filesystem.makedirs(folder, exist_ok=True)
         try:
             _write(filesystem, source, partial)
-            filesystem.mv(partial, target.path)
+            if replaces or not _linked(filesystem, partial, target.path):
+                filesystem.mv(partial, target.path)
         except BaseException:
             with contextlib.suppress(Exception):
                 filesystem.rm_file(partial)
             raise
     except Exception as error:
+        if isinstance(error, FileExistsError) and not replaces:
+            raise
         raise DownloadError(f"The picture could not be written to {uri_of(target)}: {error}") from error
+
+
+def _created(filesystem: AbstractFileSystem, source: bytes | Path, path: str) -> bool:
+    """Write an object unless there is one; return False where the object store does not offer that."""
+    offers = "mode" in signature(getattr(filesystem, "_pipe_file", filesystem.pipe_file)).parameters
+    try:
+        if offers:
+            filesystem.pipe_file(path, source if isinstance(source, bytes) else source.read_bytes(), mode="create")
+    except FileExistsError:
+        raise
+    except Exception:  # noqa: BLE001 - its server knows no conditions; anything else fails without one as well
+        return False
+    return offers
+
+
+def _linked(filesystem: AbstractFileSystem, partial: str, path: str) -> bool:
+    """Give a complete local file its name unless one has it; return False where there are no such links."""
+    if not isinstance(filesystem, LocalFileSystem):
+        return False
+    try:
+        filesystem.link(partial, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    filesystem.rm_file(partial)
+    return True
 
 
 def _write(filesystem: AbstractFileSystem, source: bytes | Path, path: str) -> None:

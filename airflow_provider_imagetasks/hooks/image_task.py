@@ -27,7 +27,7 @@ from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID, Accoun
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE
 from airflow_provider_imagetasks.services.rates import Pace
-from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
+from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits, Watched
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
 from airflow_provider_imagetasks.transports import open_async_transport, open_transport
@@ -170,10 +170,11 @@ class ImageTaskHook(BaseHook):
         metrics.submitted(self.service.name)
         return task
 
-    def submit_completed(self, request: ImageRequest, *, key: str | None = None) -> ImageTask:
+    def submit_completed(self, request: ImageRequest, *, key: str | None = None, watched: Watched = None) -> ImageTask:
         """Do what :meth:`submit` does, for a caller that completed the request and counts what became of it.
 
         :param request: as :meth:`complete` returns it.
+        :param watched: wraps the submission with what is due right before each of its requests.
         """
         if key is not None and not (key.isascii() and key.isprintable() and 0 < len(key) <= LONGEST_KEY):
             raise InvalidRequestError(f"key is {key!r}; it must be 1 to {LONGEST_KEY} printable ASCII characters")
@@ -182,10 +183,10 @@ class ImageTaskHook(BaseHook):
         poll_interval = self.account.poll_interval or service.poll_interval
         read = partial(read_all, service, pace_of(self.account, service))
         submission = service.submit(request, key=key)
-        task = self.run(limits.within_all(submission, read, poll_interval=poll_interval, say=self.log.info))
+        say = self.log.info
+        task = self.run(limits.within_all(submission, read, poll_interval=poll_interval, say=say, watched=watched))
         # Whatever happens to the caller next, the id of what is being paid for stands in the log.
-        trace = f", trace id {task.trace_id}" if task.trace_id else ""
-        about = f"connection {self.conn_id}, model {task.model}{trace}"
+        about = f"connection {self.conn_id}, model {task.model}{f', trace id {task.trace_id}' if task.trace_id else ''}"
         self.log.info("Submitted image task %s to %s (%s).", task.id[:80], service.title, about)
         return task
 

@@ -108,7 +108,9 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
                 ledger = SubmissionLedger(store, slot, request, hook.account)
                 task = Submission(hook, ledger, request, resubmits=self.on_unknown_outcome == "resubmit").carry_out()
             except ImageTaskError as error:
-                self._push_refusal(context, error, hook)
+                # What a start pushes that was replaced would stand for what the other comes to.
+                if error.code != "replaced":
+                    self._push_refusal(context, error, hook)
                 raise
             if self.do_xcom_push:
                 value = {

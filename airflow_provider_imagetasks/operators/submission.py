@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Literal
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, UnknownOutcomeError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.submissions.decisions import Reattach, Reconcile, Refuse, Submit
+from airflow_provider_imagetasks.submissions.departure import Departure, HeldBackError
 from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger
 from airflow_provider_imagetasks.submissions.reconciling import find_submission, is_recognised
 from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord
@@ -42,6 +44,7 @@ class Submission:
         :raises UnknownOutcomeError: an earlier submission or this one may have been taken; nothing was sent again.
         :raises InvalidRequestError: the request is not the one that was submitted before.
         :raises ImageTaskError: a definite refusal, or the record cannot be read or kept; a retry looks at it again.
+            With the code ``"replaced"``: another start took over, and nothing leaves any more.
         """
         decision = self._ledger.decide()
         if isinstance(decision, Refuse):
@@ -68,11 +71,27 @@ class Submission:
             return task
         return self._submit_intended()
 
-    def _submit_intended(self) -> ImageTask:
-        """Submit what is on record as an intent; keep the id, or forget the intent where the service refused."""
+    def _submit_intended(self, *, again: bool = False) -> ImageTask:
+        """Submit what is on record as an intent; keep the id, or that the service refused.
+
+        :param again: whether it may have left before, under the same key.
+        """
+        departure = Departure(self._ledger.require_latest_start, look_seconds=0)
+        watched = partial(departure.watched, intended_at=0)
         try:
-            task = self._hook.submit_completed(self._request, key=self._ledger.key)
+            task = self._hook.submit_completed(self._request, key=self._ledger.key, watched=watched)
+        except HeldBackError as held:
+            has_left = held.has_left or again
+            if held.why.code != "replaced":
+                held.why.billed = "unknown" if has_left else "no"
+                raise held.why from held
+            raise self._ledger.replaced(has_left=has_left) from held
         except ImageTaskError as error:
+            if again and error.billed == "no":
+                # It says nothing of the first time: what is on record stays an intent, for the next start to find out.
+                error.billed = "unknown"
+                error.message += ". Whether the submission of an earlier try was taken is not known yet"
+                raise
             can_tell = isinstance(error, UnknownOutcomeError) and self._service.finds_by_trace_id
             found = self._look_up() if can_tell else None
             if found is None:
@@ -85,7 +104,7 @@ class Submission:
         """Note what an error leaves behind, and say in it what ``on_unknown_outcome`` makes of it."""
         metrics.not_submitted(self._service.name, error)
         if error.billed == "no":
-            self._ledger.forget()
+            self._ledger.note_refused()
             return
         # Unknown, or paid for and impossible to hand on: the error says so, and a Clear submits anew.
         self._ledger.note_reported_unknown()
@@ -157,7 +176,7 @@ class Submission:
                 why = "and the request was changed since"
             elif is_recognised(record.intent_at, time.time()):
                 self._log.info("%s charges once for the same key: submitting under it again.", title)
-                return self._submit_intended()
+                return self._submit_intended(again=True)
         elif (task := self._find(sent_by=record.intent_at)) is not None:
             self._taken(task)
             if not decision.is_same:

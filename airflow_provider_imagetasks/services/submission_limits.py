@@ -12,6 +12,7 @@ from airflow_provider_imagetasks.tasks import ImageTask
 
 Read = Callable[[Sequence[str]], Flow[dict[str, ImageTask]]]
 Say = Callable[[str], None]
+Watched = Callable[[Flow[ImageTask]], Flow[ImageTask]] | None
 
 
 class SubmissionLimits:
@@ -26,13 +27,22 @@ class SubmissionLimits:
         self._active: dict[str, float] = {}
         """When each image task that may still be running was submitted, in Unix seconds."""
 
-    def within_all(self, submission: Flow[ImageTask], read: Read, *, poll_interval: float, say: Say) -> Flow[ImageTask]:
+    def within_all(
+        self,
+        submission: Flow[ImageTask],
+        read: Read,
+        *,
+        poll_interval: float,
+        say: Say,
+        watched: Watched = None,
+    ) -> Flow[ImageTask]:
         """Run a submission once the account allows another image task.
 
         :param submission: what ``Service.submit`` returned, not begun.
         :param read: asks for image tasks by id, to see which are over.
         :param poll_interval: seconds between two such questions.
         :param say: told why it waits.
+        :param watched: wraps the submission with what is due right before each of its requests.
         :raises ImageTaskError: as the submission does, or as ``read`` does; then nothing was submitted.
         """
         try:
@@ -41,7 +51,8 @@ class SubmissionLimits:
             # That was a question about others: nothing has been submitted yet.
             error.billed = "no"
             raise
-        task = yield from self.within_rate(submission, say=say)
+        paced = self.within_rate(submission, say=say)
+        task = yield from watched(paced) if watched else paced
         if not task.state.is_final:
             self._active[task.id] = yield from pause(0)
         return task

@@ -47,7 +47,9 @@ class Refuse:
 Decision = Submit | Reattach | Reconcile | Refuse
 
 
-def decide(record: SubmissionRecord | None, *, fingerprint: str, max_tries: int) -> Decision:
+def decide(
+    record: SubmissionRecord | None, *, fingerprint: str, max_tries: int, is_left_over: bool = False
+) -> Decision:
     """Return what to do.
 
     A Clear is told from a retry by ``max_tries``, which only a Clear of a finished task instance raises. A Clear of a
@@ -56,11 +58,17 @@ def decide(record: SubmissionRecord | None, *, fingerprint: str, max_tries: int)
     :param record: what the ledger holds; None where it holds nothing.
     :param fingerprint: of what is asked for now.
     :param max_tries: the task instance's today.
+    :param is_left_over: whether the record is of another Dag run of the same run id, which was deleted.
     """
     if record is None:
         return Submit(generation=0)
     is_retry = record.max_tries == max_tries
     is_same = record.fingerprint == fingerprint
+    if is_left_over:
+        return Submit(generation=record.generation + 1)
+    if record.refused:
+        # A key goes out with one request only, so that no service takes a new one for the old.
+        return Submit(generation=record.generation if is_same else record.generation + 1)
     if record.image_task_id:
         if is_retry:
             return Reattach(record) if is_same else Refuse(record)

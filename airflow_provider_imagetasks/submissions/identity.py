@@ -15,6 +15,7 @@ class SubmissionSlot:
     :param item_index: position in a batch.
     :param max_tries: the task instance's today; tells a Clear from a retry.
     :param try_number: the task instance's today.
+    :param try_id: Airflow's own id of this try.
     """
 
     dag_id: str
@@ -24,6 +25,7 @@ class SubmissionSlot:
     max_tries: int
     try_number: int
     item_index: int = 0
+    try_id: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -49,6 +51,7 @@ def slot_of(context: Any) -> SubmissionSlot:
         map_index=instance.map_index if instance.map_index is not None else -1,
         max_tries=instance.max_tries,
         try_number=instance.try_number,
+        try_id=str(getattr(instance, "id", "")),
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import time
+import uuid
 from dataclasses import replace
 from typing import Any
 
+from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.submissions.decisions import Decision, Submit, decide
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
@@ -16,6 +19,11 @@ from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, moment_of
 
 class SubmissionLedger:
     """Record of one submission in its store. Every method that writes raises ``ImageTaskError`` where it cannot.
+
+    A start announces itself, reads the record, writes its intent, and looks right before the request leaves that no
+    other start has announced itself since. So of two starts at once, whichever store they share, one at most submits:
+    the one that announced itself later either finds the other's intent, or is what the other finds. From then on the
+    other writes nothing either.
 
     :param store: where the record is kept.
     :param slot: which submission it is.
@@ -28,6 +36,7 @@ class SubmissionLedger:
         self._slot = slot
         self._trace_id = request.trace_id
         self._fingerprint = fingerprint(request, account)
+        self._start = f"{slot.try_id} {secrets.token_hex(8)}"
         self._record: SubmissionRecord | None = None
 
     @property
@@ -43,42 +52,92 @@ class SubmissionLedger:
         return self._slot.identity(self.record.generation)
 
     def decide(self) -> Decision:
-        """Read the store, and return what is to be done.
+        """Announce this start, read the store, and return what is to be done.
 
-        :raises ImageTaskError: the store cannot be read; nothing may be submitted.
+        :raises ImageTaskError: the store cannot be read, or a later start was here; nothing may be submitted.
         """
-        self._record = self._store.read()
-        if self._record is None and not self._store.keeps_records:
+        if is_earlier(self._start, self._store.latest_start()):
+            raise self.replaced()
+        self._store.announce(self._start)
+        record = self._record = self._store.read()
+        if record is None and not self._store.keeps_records:
             # Only a Clear changes max_tries, so that a retry goes out under the same key and a Clear under another.
             is_repetition = self._slot.try_number > 1
             # A trace id of the user's own may also be that of an older run.
             return Submit(generation=self._slot.max_tries, asks_first=is_repetition and not self._trace_id)
-        return decide(self._record, fingerprint=self._fingerprint, max_tries=self._slot.max_tries)
+        # Tries of one Dag run are counted up: what this one or a later one wrote is of a run that was deleted.
+        is_left_over = record is not None and record.try_number >= self._slot.try_number
+        return decide(record, fingerprint=self._fingerprint, max_tries=self._slot.max_tries, is_left_over=is_left_over)
 
-    def intend(self, generation: int) -> None:
-        """Write down that the request is about to leave, as which of the submissions of this task instance."""
-        self._write(
-            SubmissionRecord(
-                fingerprint=self._fingerprint,
-                generation=generation,
-                max_tries=self._slot.max_tries,
-                intent_at=time.time(),
-                trace_id=self._trace_id or self._slot.identity(generation),
-            )
+    def require_latest_start(self) -> None:
+        """Refuse to go on once another start of the task has begun, which may have submitted the same.
+
+        :raises ImageTaskError: one has, or the store cannot be read.
+        """
+        if not self._is_latest():
+            raise self.replaced()
+
+    def replaced(self, *, image_task_id: str | None = None, has_left: bool = False) -> ImageTaskError:
+        """Return what to raise where another start has taken over.
+
+        :param image_task_id: what came of the request of this one.
+        :param has_left: whether a request of this one left.
+        """
+        when = "after a request of this one had left" if has_left else "before a request of this one left"
+        return ImageTaskError(
+            f"Another start of this task took over {when}, so this one stops. Airflow took this one for dead, or the "
+            "task was cleared while it ran",
+            image_task_id=image_task_id,
+            billed="unknown" if has_left else "no",
+            code="replaced",
+            retryable=True,
+            retry_advice="The other start goes on from what is on record.",
         )
 
+    def intend(self, generation: int) -> None:
+        """Write down that the request is about to leave, as which of the submissions of this task instance.
+
+        :raises ImageTaskError: another start has taken over, or it cannot be written; nothing may be submitted.
+        """
+        self.require_latest_start()
+        record = SubmissionRecord(
+            fingerprint=self._fingerprint,
+            generation=generation,
+            max_tries=self._slot.max_tries,
+            intent_at=time.time(),
+            trace_id=self._trace_id or self._slot.identity(generation),
+            try_number=self._slot.try_number,
+        )
+        try:
+            self._store.write(record, is_first=self._record is None)
+        except FileExistsError:
+            # A store that is asked twice for one write finds what it wrote itself.
+            if self._store.read() != record:
+                raise self.replaced() from None
+        self._record = record
+
     def note_taken(self, task: ImageTask) -> None:
-        """Write down the id that the service answered."""
-        self._change(image_task_id=task.id, submitted_at=moment_of_submission(task.created_at, self.record.intent_at))
+        """Write down the id that the service answered.
+
+        :raises ImageTaskError: another start has taken over; the id is on record where that start knows of none.
+        """
+        submitted_at = moment_of_submission(task.created_at, self.record.intent_at)
+        taken: dict[str, Any] = {"image_task_id": task.id, "submitted_at": submitted_at}
+        if self._is_latest():
+            self._change(**taken)
+            return
+        record = self._store.read()
+        if record is not None and record.generation == self.record.generation and not record.image_task_id:
+            self._store.write(replace(record, **taken))
+        raise self.replaced(image_task_id=task.id, has_left=True)
 
     def note_reported_unknown(self) -> None:
         """Write down that a person is told of an outcome that nobody can hand on, so that a Clear submits anew."""
         self._change(reported_unknown=True, max_tries=self._slot.max_tries)
 
-    def forget(self) -> None:
-        """Remove the record, since the service definitely refused the request."""
-        self._store.delete()
-        self._record = None
+    def note_refused(self) -> None:
+        """Write down that the service took nothing of this generation, whose key has gone out with this request."""
+        self._change(refused=True)
 
     def finish(self) -> None:
         """Write down that the id was handed on, so that a Clear means a new picture."""
@@ -86,8 +145,26 @@ class SubmissionLedger:
             self._change(finished=True, max_tries=self._slot.max_tries)
 
     def _change(self, **fields: Any) -> None:
-        self._write(replace(self.record, **fields))
-
-    def _write(self, record: SubmissionRecord) -> None:
+        """Write the record with these fields, unless it is another start's by now."""
+        if not self._is_latest():
+            return
+        record = replace(self.record, try_number=self._slot.try_number, **fields)
         self._store.write(record)
         self._record = record
+
+    def _is_latest(self) -> bool:
+        return not self._store.keeps_records or self._store.latest_start() == self._start
+
+
+def is_earlier(start: str, latest: str | None) -> bool:
+    """Whether a start is certainly of an earlier try than the latest that announced itself.
+
+    Airflow gives each try an id that begins with the moment, so that later ones are greater, also in a Dag run that is
+    made again; ids of another kind have no order.
+    """
+    ids = [text.partition(" ")[0] for text in (start, latest or "")]
+    try:
+        has_order = all(uuid.UUID(text).version == 7 for text in ids)
+    except ValueError:
+        return False
+    return has_order and ids[0] < ids[1]

@@ -12,7 +12,7 @@ from airflow_provider_imagetasks.submissions.submission_record import Submission
 from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE, ImageRequest, ImageTask
 
 CLOCK_SLACK = 60.0
-"""Seconds by which the service's clock may be behind ours."""
+"""Seconds by which the clock of the service, or of another worker, may differ from ours."""
 LOOK_PAUSES = (1.0, 4.0, 10.0)
 """Seconds before each further look for a submission that the service may still be writing down."""
 KEY_MEMORY = 3600.0
@@ -46,8 +46,11 @@ def find_submission(
 
 
 def is_recognised(intent_at: float, now: float) -> bool:
-    """Whether a service that ``repeats_submit_by_key`` is trusted to recognise a key that went out at ``intent_at``."""
-    return now - intent_at < KEY_MEMORY
+    """Whether a service that ``repeats_submit_by_key`` is trusted to recognise a key that went out at ``intent_at``.
+
+    An intent in the future shows that the clocks of two workers differ, so that nobody knows how old it is.
+    """
+    return -CLOCK_SLACK <= now - intent_at < KEY_MEMORY
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from airflow.providers.common.compat.sdk import conf
+from airflow.providers.common.compat.sdk import ObjectStoragePath, conf
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.files.object_storage import fetch_existing, open_folder, put_in_place
@@ -18,6 +18,7 @@ from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
 from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord, read_record
 
 STATE_KEY = "imagetasks_submission"
+START_KEY = "imagetasks_submission_start"
 _AIRFLOW = "Airflow's task state store"
 
 
@@ -33,11 +34,18 @@ class LedgerStore(Protocol):
     def read(self) -> SubmissionRecord | None:
         """Return the record, None where there certainly is none."""
 
-    def write(self, record: SubmissionRecord) -> None:
-        """Keep the record; when this returns, it outlives the process."""
+    def write(self, record: SubmissionRecord, *, is_first: bool = False) -> None:
+        """Keep the record; when this returns, it outlives the process.
 
-    def delete(self) -> None:
-        """Forget the record; one that is not there is forgotten already."""
+        :param is_first: whether none was there before.
+        :raises FileExistsError: one is there by now; only where the store can see to that in one step.
+        """
+
+    def latest_start(self) -> str | None:
+        """Return which start of the task announced itself last, None where none did."""
+
+    def announce(self, start: str) -> None:
+        """Keep that a start begins."""
 
 
 class TaskStateStore:
@@ -54,17 +62,23 @@ class TaskStateStore:
             value = self._state.get(STATE_KEY)
             return read_record(value) if value is not None else None
 
-    def write(self, record: SubmissionRecord) -> None:
+    def write(self, record: SubmissionRecord, *, is_first: bool = False) -> None:
         """Keep the record, and see that it is there."""
         with _explained("written", _AIRFLOW):
             self._state.set(STATE_KEY, record.as_json())
             if read_record(self._state.get(STATE_KEY)) != record:
                 raise ValueError("another record is there than was written")
 
-    def delete(self) -> None:
-        """Forget the record."""
-        with _explained("deleted", _AIRFLOW):
-            self._state.delete(STATE_KEY)
+    def latest_start(self) -> str | None:
+        """Return the start that announced itself last."""
+        with _explained("read", _AIRFLOW):
+            start = self._state.get(START_KEY)
+            return str(start) if start is not None else None
+
+    def announce(self, start: str) -> None:
+        """Keep that a start begins."""
+        with _explained("written", _AIRFLOW):
+            self._state.set(START_KEY, start)
 
 
 class FileStore:
@@ -79,22 +93,29 @@ class FileStore:
     def __init__(self, folder: str, names: tuple[str, ...]) -> None:
         name = hashlib.sha256("\0".join(names).encode()).hexdigest()
         self._path = open_folder(folder) / name[:2] / f"{name}.json"
+        self._start_path = self._path.parent / f"{name}.start"
 
     def read(self) -> SubmissionRecord | None:
         """Return the record; None where there is no file."""
-        with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch, _explained("read", self._path):
-            copy = Path(scratch) / "record"
-            return read_record(json.loads(copy.read_bytes())) if fetch_existing(self._path, copy) else None
+        with _explained("read", self._path):
+            content = _content(self._path)
+            return read_record(json.loads(content)) if content is not None else None
 
-    def write(self, record: SubmissionRecord) -> None:
+    def write(self, record: SubmissionRecord, *, is_first: bool = False) -> None:
         """Put the record in place in one step."""
         with _explained("written", self._path):
-            put_in_place(json.dumps(record.as_json()).encode(), self._path)
+            put_in_place(json.dumps(record.as_json()).encode(), self._path, replaces=not is_first)
 
-    def delete(self) -> None:
-        """Remove the file."""
-        with _explained("deleted", self._path), suppress(FileNotFoundError):
-            self._path.fs.rm_file(self._path.path)
+    def latest_start(self) -> str | None:
+        """Return the start that announced itself last."""
+        with _explained("read", self._start_path):
+            content = _content(self._start_path)
+            return content.decode() if content is not None else None
+
+    def announce(self, start: str) -> None:
+        """Put a small file beside the record that names the start."""
+        with _explained("written", self._start_path):
+            put_in_place(start.encode(), self._start_path)
 
 
 class NoStore:
@@ -106,11 +127,15 @@ class NoStore:
         """Return None: nothing is known, which is not the same as that nothing was done."""
         return None
 
-    def write(self, record: SubmissionRecord) -> None:
+    def write(self, record: SubmissionRecord, *, is_first: bool = False) -> None:
         """Keep nothing."""
 
-    def delete(self) -> None:
-        """Forget nothing."""
+    def latest_start(self) -> str | None:
+        """Return None: no start knows of another."""
+        return None
+
+    def announce(self, start: str) -> None:
+        """Tell nobody."""
 
 
 def store_for(context: Mapping[str, Any], slot: SubmissionSlot) -> LedgerStore:
@@ -126,11 +151,19 @@ def store_for(context: Mapping[str, Any], slot: SubmissionSlot) -> LedgerStore:
     return FileStore(folder, slot.names) if folder else NoStore()
 
 
+def _content(path: ObjectStoragePath) -> bytes | None:
+    with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
+        copy = Path(scratch) / "copy"
+        return copy.read_bytes() if fetch_existing(path, copy) else None
+
+
 @contextmanager
 def _explained(what: str, place: object) -> Iterator[None]:
     """Raise whatever goes wrong in the block as an error that says what it means for money."""
     try:
         yield
+    except FileExistsError:
+        raise
     except Exception as error:
         raise ImageTaskError(
             f"The record of this submission cannot be {what} ({place}: {error})",

@@ -28,6 +28,8 @@ class SubmissionRecord:
     :param trace_id: what it can be found by at the service.
     :param reported_unknown: whether a person has been told that the outcome is unknown.
     :param finished: whether the Airflow task got as far as to hand the id on.
+    :param refused: whether the service definitely took nothing of this generation.
+    :param try_number: of the try that wrote it last; earlier versions did not keep it.
     """
 
     fingerprint: str
@@ -39,6 +41,8 @@ class SubmissionRecord:
     trace_id: str | None = None
     reported_unknown: bool = False
     finished: bool = False
+    refused: bool = False
+    try_number: int = 1
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON, with the version of its form."""

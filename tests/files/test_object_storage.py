@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError
 from airflow_provider_imagetasks.files import object_storage as storage
@@ -49,6 +50,48 @@ def test_where_writing_fails_the_old_file_stays_and_nothing_incomplete_appears(
         storage.put_in_place(source, storage.open_folder(str(folder)) / "picture.png")
     assert raised.value.retryable is True
     assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [("picture.png", b"the old one")]
+
+
+class ObjectStore(MemoryFileSystem):
+    """Objects in memory, which can be created only where there is none."""
+
+    protocol = "s3"
+
+
+class RefusesConditions(ObjectStore):
+    """An object store whose client knows how to ask for that, and whose server does not."""
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_options: Any) -> None:
+        if mode == "create":
+            raise OSError("A header you provided implies functionality that is not implemented")
+        super().pipe_file(path, value)
+
+
+class KnowsNoConditions(ObjectStore):
+    """An object store whose client does not know how to ask for that."""
+
+    def pipe_file(self, path: str, value: bytes) -> None:
+        super().pipe_file(path, value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_kept"), [(ObjectStore, True), (RefusesConditions, False), (KnowsNoConditions, False)]
+)
+def test_what_is_there_is_kept_where_the_object_store_can_see_to_that(
+    kind: type[ObjectStore], is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryFileSystem, "store", {})
+    monkeypatch.setattr(ObjectStoragePath, "fs", kind())
+    target = ObjectStoragePath("s3://bucket/record.json")
+    storage.put_in_place(b"one", target, replaces=False)
+
+    if is_kept:
+        with pytest.raises(FileExistsError):
+            storage.put_in_place(b"two", target, replaces=False)
+    else:
+        storage.put_in_place(b"two", target, replaces=False)
+
+    assert target.fs.cat_file(target.path) == (b"one" if is_kept else b"two")
 
 
 def test_what_is_not_there_is_told_from_what_is(source: Path, tmp_path: Path) -> None:

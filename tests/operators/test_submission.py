@@ -17,7 +17,6 @@ from airflow_provider_imagetasks.operators import image_task as operators
 from airflow_provider_imagetasks.operators import submission
 from airflow_provider_imagetasks.submissions import reconciling
 from airflow_provider_imagetasks.submissions.stores import FileStore, store_for
-from tests.conftest import BY_URL
 from tests.image_batch import Killed
 from tests.image_dag import ImageDag
 
@@ -209,14 +208,6 @@ def test_a_service_that_cannot_be_asked_leaves_the_outcome_unknown(submit: Submi
 
     assert outcome.state == "failed"
     assert isinstance(outcome.error, UnknownOutcomeError)
-
-
-@BY_URL
-def test_a_definite_refusal_leaves_no_record_behind(submit: SubmitTask, files_as_ledger: Path) -> None:
-    submit.dag.submit("a kite [no-credit]")
-
-    assert list(files_as_ledger.rglob("*.json")) == []
-    assert submit.created == []
 
 
 def test_a_prompt_that_changed_under_a_retry_is_refused_and_a_clear_submits_it(submit: SubmitTask) -> None:

@@ -14,6 +14,7 @@ INTENT = SubmissionRecord(fingerprint=ASKED, generation=3, max_tries=2, intent_a
 TAKEN = replace(INTENT, image_task_id="task-7", submitted_at=1_001.0)
 HANDED_ON = replace(TAKEN, finished=True)
 REPORTED = replace(INTENT, reported_unknown=True)
+REFUSED = replace(INTENT, refused=True)
 RETRY, CLEAR = 2, 5
 
 
@@ -43,3 +44,16 @@ def test_what_is_on_record_decides(
 
 def test_nothing_recorded_is_submitted() -> None:
     assert decide(None, fingerprint=ASKED, max_tries=RETRY) == Submit(0)
+
+
+@pytest.mark.parametrize("max_tries", [RETRY, CLEAR], ids=["retry", "Clear"])
+@pytest.mark.parametrize(("asked", "generation"), [(ASKED, 3), (ANOTHER, 4)], ids=["unchanged", "changed"])
+def test_what_was_refused_is_submitted_and_another_request_never_under_its_key(
+    max_tries: int, asked: str, generation: int
+) -> None:
+    assert decide(REFUSED, fingerprint=asked, max_tries=max_tries) == Submit(generation)
+
+
+@pytest.mark.parametrize("record", [INTENT, TAKEN, HANDED_ON, REPORTED, REFUSED])
+def test_what_a_deleted_run_left_is_no_business_of_the_run_that_was_made_again(record: SubmissionRecord) -> None:
+    assert decide(record, fingerprint=ASKED, max_tries=RETRY, is_left_over=True) == Submit(4)

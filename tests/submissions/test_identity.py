@@ -38,9 +38,9 @@ def test_every_generation_and_every_attempt_has_an_identity_of_its_own() -> None
 @pytest.mark.parametrize(("map_index", "expected"), [(3, 3), (-1, -1), (None, -1)])
 def test_a_running_task_instance_is_a_slot(map_index: int | None, expected: int) -> None:
     names = ("dag_id", "task_id", "run_id", "max_tries", "try_number")
-    instance = SimpleNamespace(**{name: getattr(SLOT, name) for name in names}, map_index=map_index)
+    instance = SimpleNamespace(**{name: getattr(SLOT, name) for name in names}, map_index=map_index, id="a-try")
 
-    assert slot_of({"ti": instance}) == replace(SLOT, map_index=expected)
+    assert slot_of({"ti": instance}) == replace(SLOT, map_index=expected, try_id="a-try")
 
 
 def test_the_identity_of_a_batch_is_the_same_on_every_start() -> None:

@@ -18,6 +18,7 @@ from tests.submissions.test_stores import AirflowsState
 ACCOUNT = Account(conn_id="c", service="acedatacloud", base_url="https://api.example.com", key="k")
 REQUEST = ImageRequest(prompt="a kite", model="m")
 SLOT = SubmissionSlot(dag_id="d", task_id="t", run_id="r", map_index=-1, max_tries=2, try_number=1)
+RETRIED = replace(SLOT, try_number=2)
 CLEARED = replace(SLOT, max_tries=3, try_number=2)
 TASK = ImageTask(id="task-7", service="acedatacloud", state=TaskState.RUNNING, created_at=1_000.0)
 
@@ -53,7 +54,7 @@ def test_an_intent_carries_the_key_and_what_it_can_be_found_by(start: Start, own
         (lambda ledger: ledger.note_taken(TASK), Reattach, Reattach),
         (lambda ledger: [ledger.note_taken(TASK), ledger.finish()], Reattach, Submit),
         (lambda ledger: ledger.note_reported_unknown(), Reconcile, Submit),
-        (lambda ledger: [ledger.forget(), ledger.finish()], Submit, Submit),
+        (lambda ledger: [ledger.note_refused(), ledger.finish()], Submit, Submit),
     ],
     ids=["cut off", "taken", "handed on", "outcome unknown", "refused"],
 )
@@ -62,7 +63,7 @@ def test_what_a_later_start_does(
 ) -> None:
     step(begin(start()))
 
-    assert isinstance(start().decide(), on_a_retry)
+    assert isinstance(start(RETRIED).decide(), on_a_retry)
     assert isinstance(start(CLEARED).decide(), on_a_clear)
 
 

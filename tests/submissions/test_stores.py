@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -21,9 +23,6 @@ class AirflowsState(dict[str, Any]):
     def set(self, key: str, value: Any) -> None:
         self[key] = value
 
-    def delete(self, key: str) -> None:
-        self.pop(key, None)
-
 
 @pytest.fixture(params=["state", "file"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> LedgerStore:
@@ -41,12 +40,34 @@ def test_what_is_written_is_read_again(store: LedgerStore) -> None:
     assert store.read() == replace(RECORD, image_task_id="a")
 
 
-def test_what_is_deleted_is_gone_and_may_be_deleted_again(store: LedgerStore) -> None:
+def test_the_start_that_announced_itself_last_is_the_latest(store: LedgerStore) -> None:
+    assert store.latest_start() is None
+    store.announce("one")
+    store.announce("another")
     store.write(RECORD)
-    store.delete()
-    store.delete()
 
-    assert store.read() is None
+    assert store.latest_start() == "another"
+    assert store.read() == RECORD
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_first_record_never_takes_the_place_of_another_where_the_disk_can_see_to_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", Mock(side_effect=PermissionError(1, "no links here")))
+    store = FileStore(str(tmp_path), SLOT.names)
+    store.write(RECORD, is_first=True)
+    second = replace(RECORD, generation=1)
+
+    if links:
+        with pytest.raises(FileExistsError):
+            store.write(second, is_first=True)
+    else:
+        store.write(second, is_first=True)
+
+    assert store.read() == (RECORD if links else second)
+    assert [path.suffix for path in tmp_path.rglob("*.*")] == [".json"]
 
 
 def test_submissions_have_files_of_their_own(tmp_path: Path) -> None:
@@ -94,7 +115,7 @@ def test_airflows_own_store_comes_first_then_the_configured_folder_then_none(
 def test_without_a_store_nothing_is_known() -> None:
     store = NoStore()
     store.write(RECORD)
-    store.delete()
+    store.announce("a start")
 
-    assert store.read() is None
+    assert store.read() is store.latest_start() is None
     assert store.keeps_records is False
