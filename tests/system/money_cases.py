@@ -69,6 +69,8 @@ INTERRUPTED = (
     ),
     Event("cleared_while_running", "Clear while the answer is awaited", directives="[hang-after=1]"),
 )
+REFUSED = Event("refused", "refused after a Clear; then Clear with another prompt", clears=2)
+"""The first try is accepted, the second refused, and the third asks for something else."""
 CHANGED = (
     Event(
         "retries_lowered",
@@ -98,9 +100,12 @@ WAITS = (
     ),
     Event("triggerer_killed", "triggerer killed and started again in the wait", directives="[latency=180]", waits=True),
 )
-NEVER_SEEN = {("gpt_image_mcp", "rate_limited"): "the server itself asks OpenAI again"}
+NEVER_SEEN = {
+    ("gpt_image_mcp", "rate_limited"): "the server itself asks OpenAI again",
+    ("gpt_image_mcp", "refused"): "the server refuses only once the job runs",
+}
 """What cannot happen between us and a service, by service and event, and why."""
-SUBMISSIONS = (*KILLED_AND_CUT, *INTERRUPTED)
+SUBMISSIONS = (*KILLED_AND_CUT, REFUSED, *INTERRUPTED)
 EVENTS = (*SUBMISSIONS, *CHANGED, *WAITS)
 
 _DAG = """
@@ -146,6 +151,11 @@ def changed_prompt_of(dag_id: str, event: Event) -> str:
     return f"{prompt_of(dag_id, event)} changed"
 
 
+def _prompt_by_try(dag_id: str, event: Event) -> str:
+    first, last = prompt_of(dag_id, event), changed_prompt_of(dag_id, event)
+    return f"{{{{ {{1: {first!r}, 2: {f'{first} [no-credit]'!r}}}.get(ti.try_number, {last!r}) }}}}"
+
+
 def dag_source(
     dag_id: str, service: str, events: Sequence[Event], *, marks: str, ledger_path: str | None, changed: bool = False
 ) -> str:
@@ -160,6 +170,8 @@ def dag_source(
             "task_id": event.name,
             "prompt": changed_prompt_of(dag_id, event)
             if changed and event.name == "prompt_changed"
+            else _prompt_by_try(dag_id, event)
+            if event is REFUSED
             else prompt_of(dag_id, event),
             "conn_id": f"imagetasks_{service}{event.connection}",
             "killed": event.killed,

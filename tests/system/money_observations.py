@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-ERRORS = ("UnknownOutcomeError", "InvalidRequestError")
+ERRORS = ("UnknownOutcomeError", "InvalidRequestError", "QuotaExceededError", "AuthenticationError")
 WORDS = {
     "UnknownOutcomeError": "fails: outcome unknown",
     "InvalidRequestError": "fails: request changed",
+    "QuotaExceededError": "fails: refused",
+    "AuthenticationError": "fails: refused",
     "marked": "marked failed",
 }
 
@@ -74,6 +76,8 @@ def _faults(life: Life, before: tuple[Life, ...]) -> list[str]:
         told = ("Look at the ", "around that time", "Clear submits anew", "It may have been billed")
     elif life.error == "InvalidRequestError":
         told = ("The request changed since it was submitted", "Clear submits the new request")
+    elif WORDS.get(life.error or "") == "fails: refused":
+        told = ("It was not billed",)
     else:
         told = ()
     if life.error not in WORDS:
