@@ -33,10 +33,13 @@ class ImageBatch:
     output_folder: str
     arguments: dict[str, Any] = field(default_factory=dict)
     limits: BatchLimits = field(default_factory=lambda: BatchLimits(idle=0.5, not_found_grace=1))
+    was_started: bool = False
 
     def start(self, *prompts: Any, resume: Outcome | None = None, event: Any = DONE, **arguments: Any) -> Outcome:
         """Start the batch of these prompts, or take it up where it was deferred."""
-        how = {name: arguments.pop(name) for name in ("try_number", "max_tries") if name in arguments}
+        # A second start is a retry, unless a test says otherwise.
+        how: dict[str, Any] = {"try_number": 2 if self.was_started else 1}
+        how |= {name: arguments.pop(name) for name in ("try_number", "max_tries") if name in arguments}
         usual = {"output_path": self.output_folder, "retries": 2, "deferrable": False, "options": {"size": "256x256"}}
         given = {**usual, **self.arguments, **({"prompts": list(prompts)} if prompts else {}), **arguments}
 
@@ -48,6 +51,7 @@ class ImageBatch:
         if resume is not None:
             return self.runner.resume(make, resume, event)
         self.runner.xcoms.clear()
+        self.was_started = True
         return self.runner.run(make, **how)
 
     def pushed(self, key: str = "return_value") -> dict[str, Any]:

@@ -153,6 +153,12 @@ def open_batch(
         # Before Airflow 3.3 nothing is kept by which to tell.
         known_mark = kept.get("mark") if state_store is not None else owner.mark
         _require_owner(owner, slot, mark=known_mark, uri=folder.uri)
+        if state_store is None and slot.try_number == 1 and not resumes:
+            raise InvalidRequestError(
+                f"The folder {folder.uri} was there before the first try of this task, so it belongs to an earlier Dag "
+                "run of the same run id, which was deleted. Nothing was submitted. For new pictures remove the folder "
+                "or give another output_path; cleared as it is, the task takes up the batch of that run"
+            )
         if not resumes:
             _check_rows(owner, arguments)
             _say_if_changed(owner, source, scratch, log)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,12 +113,13 @@ def arguments(path: Path, **changes: Any) -> BatchArguments:
 def opened(path: Path, given: BatchArguments, rows: Any, **how: Any) -> OpenBatch:
     """Open a batch of these rows; close it.
 
-    :param how: ``slot``, ``state_store`` and ``resumes``, where they matter.
+    :param how: ``slot``, ``state_store`` and ``resumes``, where they matter; a later start is another try.
     """
-    scratch = path / f"scratch-{len(list(path.glob('scratch-*')))}"
+    starts = len(list(path.glob("scratch-*")))
+    scratch = path / f"scratch-{starts}"
     scratch.mkdir(parents=True)
-    how = {"state_store": None, "resumes": False, **how}
-    return open_batch(given, RequestsSource(rows, None), how.pop("slot", SLOT), scratch, log=LOG, **how)
+    how = {"slot": replace(SLOT, try_number=starts + 1), "state_store": None, "resumes": False, **how}
+    return open_batch(given, RequestsSource(rows, None), how.pop("slot"), scratch, log=LOG, **how)
 
 
 def intents(batch: OpenBatch, most: int = 50) -> list[Intent]:

@@ -15,7 +15,7 @@ class Instance:
     """Stands for the task instance: a retry each time."""
 
     dag_id, task_id, run_id, map_index = "killed", "batch", "run", -1
-    max_tries, try_number = 9, 1
+    id, max_tries, try_number = "a-try", 9, 2
 
     def xcom_push(self, key: str, value: Any) -> None:
         """Keep nothing."""

@@ -10,8 +10,8 @@ import pytest
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.start import STATE_KEY, keep
-from airflow_provider_imagetasks.exceptions import ImageTaskError
-from tests.batch.batches import Easel, arguments, opened
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
+from tests.batch.batches import SLOT, Easel, arguments, opened
 from tests.submissions.test_stores import AirflowsState
 
 
@@ -58,3 +58,16 @@ def test_a_batch_stays_where_it_was_begun_whatever_its_path_renders_to(tmp_path:
 
     assert again.folder.output_path == given.output_path
     again.close()
+
+
+def test_the_folder_of_a_run_that_was_deleted_is_not_taken_up_by_the_run_that_was_made_again(
+    tmp_path: Path, given: BatchArguments
+) -> None:
+    opened(tmp_path, given, ["a kite"]).close()
+
+    with pytest.raises(InvalidRequestError, match="earlier Dag run") as refused:
+        opened(tmp_path, given, ["a kite"], slot=SLOT)
+    assert "remove the folder" in str(refused.value)
+    # As a person wants it: a Clear, and what comes back from the triggerer, go on.
+    opened(tmp_path, given, ["a kite"], slot=replace(SLOT, try_number=2, max_tries=3)).close()
+    opened(tmp_path, given, ["a kite"], slot=SLOT, resumes=True).close()
