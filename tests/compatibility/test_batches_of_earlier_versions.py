@@ -23,13 +23,13 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, batch_identity
 from airflow_provider_imagetasks.triggers.image_batch import EVENT_STATUSES
 
-FOLDERS = sorted(Path(__file__).parent.glob("written_by_*/batch"))
+FOLDERS = sorted(Path(__file__).parent.glob("written_by_*/batch*"))
 ACCOUNT = Account(
     conn_id="imagetasks_default", service="acedatacloud", base_url=get_service("acedatacloud").default_base_url
 )
 
 
-@pytest.fixture(params=FOLDERS, ids=lambda folder: folder.parent.name)
+@pytest.fixture(params=FOLDERS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
 def written(request: pytest.FixtureRequest) -> Path:
     """The folder of a batch as each version left it."""
     return Path(request.param)
@@ -111,7 +111,7 @@ def test_its_wait_is_taken_over_by_the_trigger_of_its_name(around: dict[str, Any
 
 def test_all_that_this_version_writes_is_kept_for_later_ones() -> None:
     newest = FOLDERS[-1]
-    due = f"this version writes more than {newest.parent.name} holds: keep what it writes in a folder of its own"
+    due = f"this version writes more than {newest.parent.name} holds: keep what it writes in a folder beside it"
 
     owner, life = (json.loads((newest / name).read_text()) for name in ("batch.json", "life.json"))
     assert {"schema", *(field.name for field in fields(Owner))} == owner.keys(), due
