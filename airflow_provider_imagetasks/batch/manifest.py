@@ -89,6 +89,7 @@ class Totals:
     :param usage: the services' own numbers, added up by name.
     :param cost: added up where it is known; None where it is known of no row.
     :param mendable: failed rows that a retry takes up again, at no risk of paying twice.
+    :param sought: failed rows whose image task a Clear looks for before it asks for a new picture, if it does.
     """
 
     succeeded: int = 0
@@ -97,6 +98,7 @@ class Totals:
     cost: float | None = None
     classes: dict[str, int] = field(default_factory=dict)
     mendable: int = 0
+    sought: int = 0
     billed: set[str] = field(default_factory=set)
     examples: list[str] = field(default_factory=list)
 
@@ -118,7 +120,9 @@ class Totals:
         error = outcome.get("error") or {}
         name = str(error.get("class"))
         self.classes[name] = self.classes.get(name, 0) + 1
-        self.mendable += next_action(Failure.of_outcome(outcome), Occasion.RETRY) is not Action.KEEP
+        failure = Failure.of_outcome(outcome)
+        self.mendable += next_action(failure, Occasion.RETRY) is not Action.KEEP
+        self.sought += next_action(failure, Occasion.CLEAR) is not Action.SUBMIT
         self.billed.add(str(error.get("billed")))
         if self.classes[name] == 1 and len(self.examples) < 5:
             message = shorten(str(error.get("message")), LONGEST_EXAMPLE, placeholder=" ...").rstrip(".")
@@ -137,15 +141,21 @@ def error_of(totals: Totals, total: int, allowed: int, *, manifest: str) -> Imag
     error_class = _error_class(names[0]) if len(names) == 1 else ImageTaskFailedError
     classes = ", ".join(f"{count} x {name}" for name, count in totals.classes.items())
     billed: Billed = totals.billed.pop() if len(totals.billed) == 1 else "unknown"  # type: ignore[assignment]
-    advice = (
-        f"A retry repeats the {totals.mendable} rows that it may mend, at no risk of paying twice; Clear repeats all "
-        "failed rows."
-        if totals.mendable
-        else "A retry would not mend them; Clear repeats all failed rows and keeps the others."
+    retry = (
+        f"takes up {totals.mendable} of them, at no risk of paying twice" if totals.mendable else "would not mend them"
     )
+    clear = "submits them again"
+    if totals.sought:
+        are_all = totals.sought == totals.failed
+        clear = (
+            "looks for what was submitted" if are_all else f"looks for what was submitted of {totals.sought} of them"
+        )
+        clear += " before it pays for anything" if are_all else ", and submits the others again"
+    advice = f"A retry {retry}; Clear {clear}."
+    kept = f" The {totals.succeeded} others are in place, and stay." if totals.succeeded else ""
     return error_class(
-        f"{totals.failed} of {total} rows failed ({classes}), more than max_failed allows ({allowed}). The others are "
-        f"in place. {'; '.join(totals.examples)}. All rows: {manifest}",
+        f"{totals.failed} of {total} rows failed ({classes}), more than max_failed allows ({allowed}).{kept} "
+        f"{'; '.join(totals.examples)}. All rows: {manifest}",
         billed=billed,
         retryable=totals.mendable > 0,
         retry_advice=advice,

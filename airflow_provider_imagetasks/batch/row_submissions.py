@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -222,11 +222,15 @@ class RowSubmissions:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """A submission that is looked for: its key, and the Unix time until which the service may still write it down."""
+    """A submission that is looked for: its key, and the Unix time until which the service may still write it down.
+
+    :param error: why this start has no answer; None where an earlier one was cut off.
+    """
 
     intent: Intent
     key: str
     until: float
+    error: ImageTaskError | None = None
 
 
 class UnansweredSubmissions:
@@ -248,24 +252,30 @@ class UnansweredSubmissions:
     def __len__(self) -> int:
         return len(self._searches)
 
-    def add(self, intent: Intent, key: str, leaves_by: float) -> None:
+    def add(self, intent: Intent, key: str, leaves_by: float, error: ImageTaskError | None = None) -> None:
         """Look from now on for a submission that went out with a key.
 
         :param leaves_by: Unix seconds after which it has left, if it did.
+        :param error: why this start has no answer.
         """
-        self._searches[intent.index] = _Search(intent, key, leaves_by + self._grace)
+        self._searches[intent.index] = _Search(intent, key, leaves_by + self._grace, error)
 
     def is_due(self) -> bool:
         """Whether it is time for the next search; never while one is being made."""
         return bool(self._searches) and self._next_look <= time.time()
 
-    async def look(self, known_key: str | None) -> list[Searched]:
+    def look(self, known_key: str | None) -> Coroutine[Any, Any, list[Searched]]:
         """Ask the service, where it can tell, and return what is known now. The rest is looked for again.
 
         :param known_key: the key of a submission that certainly was taken.
         :raises ImageTaskError: the service cannot be asked now.
         """
-        now, self._next_look = time.time(), math.inf
+        # Not when its turn comes: two searches for one submission would both act on what they find.
+        self._next_look = math.inf
+        return self._look(known_key)
+
+    async def _look(self, known_key: str | None) -> list[Searched]:
+        now = time.time()
         searches = list(self._searches.values())
         if self._service.repeats_submit_by_key:
             ends: list[Searched] = [
@@ -302,21 +312,24 @@ class UnansweredSubmissions:
                 elif now >= search.until:
                     absent.append(search)
         ends += [
-            NeverTaken(search.intent, self._never_taken()) if self._keeps_trace_ids else self._unknown(search)
+            NeverTaken(search.intent, self._never_taken(search)) if self._keeps_trace_ids else self._unknown(search)
             for search in absent
         ]
         return ends
 
-    def _never_taken(self) -> ServiceUnavailableError:
+    def _never_taken(self, search: _Search) -> ServiceUnavailableError:
+        reason = getattr(search.error, "reason", None)
         return ServiceUnavailableError(
-            f"No submission of it was answered, and {self._service.title}, which shows others of this batch, has taken "
-            "none",
+            f"It was not taken: {self._service.title} shows others of this batch, and not this one"
+            + (f". To its last submission, {reason}" if reason else ""),
             service=self._service.name,
             billed="no",
             retry_advice="A retry submits it again.",
         )
 
     def _unknown(self, search: _Search) -> Unknown:
+        if isinstance(search.error, UnknownOutcomeError):
+            return Unknown(search.intent, search.error)
         moment = utc_moment(search.intent.at)
         error = UnknownOutcomeError(
             f"The outcome of the submission at about {moment} is unknown: no answer came, and {self._service.title} "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any
@@ -71,7 +71,8 @@ class BatchRun:
                 while self._error is None and not self._is_over():
                     self._submit_what_fits()
                     if self._unanswered.is_due():
-                        self._spawn(self._look())
+                        known = self._ledger.known_taken
+                        self._spawn(self._look(self._unanswered.look(self._batch.key_of(known) if known else None)))
                     self._ask()
                     await self._keep_up()
                     if self._is_idle():
@@ -197,9 +198,8 @@ class BatchRun:
             async for outcome in outcomes:
                 self._act(outcome)
 
-    async def _look(self) -> None:
-        known = self._ledger.known_taken
-        for outcome in await self._unanswered.look(self._batch.key_of(known) if known else None):
+    async def _look(self, search: Awaitable[list[row_submissions.Searched]]) -> None:
+        for outcome in await search:
             self._act(outcome)
 
     async def _deliver(self, row: int, task: ImageTask) -> None:
@@ -233,9 +233,10 @@ class BatchRun:
                     self._ledger.spending.not_billed(intent.index)
                 self._state.withheld(intent)
             case row_submissions.Unanswered(intent, error):
-                looks = " Looking for it at the service." if self._arguments.service.finds_by_trace_id else ""
-                self._log.warning("Row %s: %s%s", intent.index, error.message, looks)
-                self._unanswered.add(intent, self._batch.key_of(intent), time.time())
+                looks = " Whether it was taken is looked up there." if self._arguments.service.finds_by_trace_id else ""
+                reason = getattr(error, "reason", None) or error.message.rstrip(".")
+                self._log.warning("Row %s: %s.%s", intent.index, reason, looks)
+                self._unanswered.add(intent, self._batch.key_of(intent), time.time(), error)
             case row_submissions.Found(intent, task):
                 self._log.info("Row %s: the service has it as image task %s.", intent.index, task.id)
                 metrics.submitted(self._arguments.service.name)
@@ -247,6 +248,7 @@ class BatchRun:
                 self._log.warning(text, intent.index, error.message)
                 self._state.renewed(intent.index)
             case row_submissions.Unknown(intent, error):
+                self._log.warning("Row %s: %s", intent.index, error.message)
                 metrics.not_submitted(self._arguments.service.name, error)
                 self._end(intent.index, error, image_task_id=None)
             case row_questions.Answered(row, task):
@@ -309,7 +311,8 @@ class BatchRun:
         if error.billed == "no":
             self._ledger.spending.not_billed(intent.index)
         if self._may_repeat(intent.index):
-            self._log.info("Row %s is submitted again, under the same key.", intent.index)
+            is_free = "was not taken" if error.billed == "no" else "has a key, by which the service charges it once"
+            self._log.info("Row %s %s: it is submitted again.", intent.index, is_free)
             self._state.renewed(intent.index, repeated=error)
         else:
             self._end(intent.index, error, image_task_id=None, never_taken=error.billed == "no")

@@ -215,7 +215,7 @@ def _require_first_start(folder: BatchFolder, *, began: bool) -> None:
             "a disk that this worker shares? Nothing is submitted anew, and what runs at the service goes on",
             code="batch_folder",
             retryable=True,
-            retry_advice="A retry looks for the folder again. If it is gone for good, only a new Dag run begins anew.",
+            retry_advice="A retry or Clear looks for it again. If it is gone for good, only a new Dag run begins anew.",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 
 _NAMED = 10
 _NAMED_IN_LOG = 3
+_SAID_AGAIN = 60.0
+"""Seconds after which it is said again that status requests fail, for the same reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,12 +70,14 @@ class _Standing(NamedTuple):
 class WaitLog:
     """Remembers what was said last, so that only news are logged, to a standard or Airflow logger."""
 
-    __slots__ = ("_log", "_seen", "_stretched")
+    __slots__ = ("_failure", "_failure_said_at", "_log", "_seen", "_stretched")
 
     def __init__(self, log: Any = None) -> None:
         self._log = log or logging.getLogger(__name__)
         self._seen: tuple[tuple[str, str | None], ...] = ()
         self._stretched = False
+        self._failure = ""
+        self._failure_said_at = 0.0
 
     def read(self, tasks: Sequence[ImageTask | _Standing]) -> None:
         """Say how the image tasks stand, if that changed."""
@@ -90,7 +95,11 @@ class WaitLog:
             self._log.info("Image task %s: %s%s", task.id[:80] or task.trace_id, str(task.state), word)
 
     def failed(self, error: ImageTaskError) -> None:
-        """Say that a status request failed; the wait goes on."""
+        """Say that a status request failed; the wait goes on. Once a minute for the same reason."""
+        now = time.monotonic()
+        if error.message == self._failure and now - self._failure_said_at < _SAID_AGAIN:
+            return
+        self._failure, self._failure_said_at = error.message, now
         self._log.warning("A status request failed, the wait goes on: %s", error.message)
 
     def stretched(self, rate: str, wanted: float, seconds: float) -> None:

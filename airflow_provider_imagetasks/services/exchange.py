@@ -145,9 +145,10 @@ def submit(
             refused_again = error if first_unknown else None
             if error.billed == "unknown" and first_unknown is None:
                 what = f"The outcome of the submission at {utc_moment(answer.at)} is unknown"
-                message = f"{what} ({error.message.rstrip('.')}). {how_to_look}"
+                reason = error.message.rstrip(".")
+                message = f"{what} ({reason}). {how_to_look}"
                 first_unknown = UnknownOutcomeError(
-                    message, service=service, code=error.code, trace_id=error.trace_id or trace_id
+                    message, service=service, code=error.code, trace_id=error.trace_id or trace_id, reason=reason
                 )
             for_account = isinstance(error, RateLimitError)
             seconds = _pause_before_next(error, attempt, attempts) if repeatable or not first_unknown else None

@@ -25,6 +25,6 @@ if __name__ == "__main__":
     arguments = json.loads(sys.argv[1])
     operator = ImageBatchOperator(task_id="batch", deferrable=False, **arguments)
     # What is absent at the service now will be absent in a minute: it writes an image task down at once.
-    operator.limits = BatchLimits(not_found_grace=2.0)
+    operator.limits = BatchLimits(look=1.0, not_found_grace=2.0)
     result = operator.execute({"ti": Instance()})  # type: ignore[typeddict-item]
     sys.stdout.write(json.dumps(result) + "\n")

@@ -1,9 +1,10 @@
-"""SIGKILL at any moment: the next start goes on, and every row is submitted once."""
+"""SIGKILL and SIGSTOP at any moment: the next start goes on, and every row is submitted once."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -36,6 +37,41 @@ def started(arguments: dict[str, Any], connection: dict[str, Any], output: Path)
         finally:
             process.kill()
             process.wait()
+
+
+@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+@pytest.mark.parametrize("thawed_after", [5, 12], ids=["while the other submits", "after its end"])
+def test_a_start_that_was_frozen_submits_nothing_of_what_another_took_over(
+    image_service: LocalImageService, connection: dict[str, Any], thawed_after: int, tmp_path: Path
+) -> None:
+    prompts = [f"kite {number}" for number in range(12)]
+    where = {"output_path": f"file://{tmp_path}", "submit_rate": "1/s"}
+    arguments = {"prompts": prompts, "options": {"size": "64x64"}, **where}
+    old_output, output = tmp_path / "old-output", tmp_path / "output"
+
+    def created() -> int:
+        return int(image_service.stats()["dialects"]["acedatacloud"]["created"])
+
+    with started(arguments, connection, old_output) as old:
+        while created() < 3:
+            assert old.poll() is None, old_output.read_text()[-2000:]
+            time.sleep(0.005)
+        old.send_signal(signal.SIGSTOP)
+        with started(arguments, connection, output) as other:
+            while created() < thawed_after:
+                assert other.poll() is None, output.read_text()[-2000:]
+                time.sleep(0.005)
+            if thawed_after == len(prompts):
+                other.wait(60)
+            old.send_signal(signal.SIGCONT)
+            old.wait(60)
+            other.wait(60)
+
+    result = json.loads(output.read_text().splitlines()[-1])
+    assert (result["total"], result["succeeded"]) == (12, 12), output.read_text()[-2000:]
+    assert sorted(entry["prompt"] for entry in image_service.stats()["created"]) == sorted(prompts)
+    assert "Another start of this task works on the batch" in old_output.read_text()
+    require_intact(manifest_rows(result["manifest"]))
 
 
 @pytest.mark.parametrize("service_name", ["acedatacloud", "aigptimage"], indirect=True)

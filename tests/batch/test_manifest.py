@@ -57,6 +57,26 @@ def test_a_retry_is_worth_it_where_it_mends_a_row_for_nothing(error: ImageTaskEr
     assert whole.retryable is mends
 
 
+@pytest.mark.parametrize(
+    ("errors", "unread", "said"),
+    [
+        ([DownloadError("cut")], False, ["takes up 1 of them", "looks for what was submitted before it pays"]),
+        ([ContentPolicyError("no")], False, ["would not mend them", "Clear submits them again"]),
+        ([ContentPolicyError("no")], True, ["takes up 1 of them", "looks for what was submitted before it pays"]),
+        ([ContentPolicyError("no"), DownloadError("cut")], False, ["of 1 of them, and submits the others again"]),
+    ],
+)
+def test_the_error_says_what_a_retry_and_a_clear_do(
+    errors: list[ImageTaskError], unread: bool, said: list[str]
+) -> None:
+    whole = error_of(failed(*errors, unread=unread), 9, 0, manifest="m")
+
+    assert whole is not None
+    assert [words for words in said if words not in str(whole)] == []
+    # None of its rows succeeded.
+    assert "in place" not in str(whole)
+
+
 def test_the_task_fails_by_the_class_of_its_rows_where_that_is_one() -> None:
     assert error_of(failed(ContentPolicyError("no")), 2, 1, manifest="m") is None
     assert type(error_of(failed(ContentPolicyError("no")), 2, 0, manifest="m")) is ContentPolicyError

@@ -199,3 +199,14 @@ async def test_nothing_is_said_of_the_absent_before_the_service_had_time_to_writ
     assert await submissions.look("known") == []
     assert len(submissions) == 1
     assert not submissions.is_due()
+
+
+async def test_what_is_looked_for_is_not_looked_for_again_before_the_search_has_its_turn() -> None:
+    # Two searches would both act on it: one makes the submission over again, and the other ends its row.
+    service = Easel(["known"])
+    submissions = UnansweredSubmissions(service, 0, service.run)
+    submissions.add(Intent(index=0, attempt=0, at=time.time()), "key-0", time.time() - 1)
+    search = submissions.look("known")
+
+    assert not submissions.is_due()
+    assert [type(end) for end in await search] == [NeverTaken]

@@ -202,8 +202,11 @@ def test_many_are_counted(said: pytest.LogCaptureFixture) -> None:
     assert said.messages == ["Of 40 image tasks: 1 succeeded, 39 running"]
 
 
-def test_a_failed_question_is_a_warning(said: pytest.LogCaptureFixture) -> None:
-    WaitLog().failed(down())
+def test_failed_questions_are_one_warning_for_each_reason(said: pytest.LogCaptureFixture) -> None:
+    log = WaitLog()
+    for error in (down(), down(), down(), ImageTaskError("another reason")):
+        log.failed(error)
 
-    assert [record.levelname for record in said.records] == ["WARNING"]
-    assert "no luck" in said.text
+    assert [record.levelname for record in said.records] == ["WARNING", "WARNING"]
+    assert "no luck" in said.messages[0]
+    assert "another reason" in said.messages[1]
