@@ -152,7 +152,7 @@ def error_of(totals: Totals, total: int, allowed: int, *, manifest: str) -> Imag
         )
         clear += " before it pays for anything" if are_all else ", and submits the others again"
     advice = f"A retry {retry}; Clear {clear}."
-    kept = f" The {totals.succeeded} others are in place, and stay." if totals.succeeded else ""
+    kept = f" Those that succeeded ({totals.succeeded}) are in place, and stay." if totals.succeeded else ""
     return error_class(
         f"{totals.failed} of {total} rows failed ({classes}), more than max_failed allows ({allowed}).{kept} "
         f"{'; '.join(totals.examples)}. All rows: {manifest}",

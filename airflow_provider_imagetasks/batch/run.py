@@ -294,7 +294,8 @@ class BatchRun:
             row_attempts=self._arguments.row_attempts,
             may_pay_again=row in self._state.else_submit,
         ):
-            self._log.info("Row %s is submitted again: %s", row, error.message)
+            money = "was not billed" if error.billed == "no" else "may have been billed"
+            self._log.info("Row %s is submitted again; its last submission %s: %s", row, money, error.message)
             self._questions.drop(row)
             self._state.renewed(row, is_unbilled=error.billed == "no")
         else:
