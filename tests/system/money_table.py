@@ -34,7 +34,7 @@ def stores_of_this_airflow() -> tuple[str, ...]:
 
 def documented(store: str) -> dict[tuple[str, str], set[str]]:
     """Return what may come of each event as a store's table says, by service and the event's name."""
-    _, table, _ = _around(PAGE.read_text(), store)
+    _, table, _ = around_table(PAGE, store)
     names = {event.title: event.name for event in EVENTS}
     services = {title: service for service, title in TITLES.items()}
     head, _line, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
@@ -60,13 +60,13 @@ def write(store: str, observations: Mapping[tuple[str, str, str], Observation]) 
     for event in EVENTS:
         cells = [OR.join(sorted(known[service, event.name])) for service in SERVICES]
         lines.append(f"| {event.title} | {' | '.join(cells)} |")
-    before, _, after = _around(PAGE.read_text(), store)
+    before, _, after = around_table(PAGE, store)
     PAGE.write_text("\n".join([before, *lines, after]))
 
 
-def _around(page: str, store: str) -> tuple[str, str, str]:
-    """Return what stands before, in and after a table; the markers belong to what is around it."""
-    start = f"<!-- outcomes: {store} -->"
-    before, rest = page.split(f"{start}\n")
+def around_table(page: Path, name: str) -> tuple[str, str, str]:
+    """Return what stands before, in and after a table of a page; the markers belong to what is around it."""
+    start = f"<!-- outcomes: {name} -->"
+    before, rest = page.read_text().split(f"{start}\n")
     table, after = rest.split(END, maxsplit=1)
     return before + start, table.strip(), END + after
