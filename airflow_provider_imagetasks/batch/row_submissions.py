@@ -190,7 +190,9 @@ class RowSubmissions:
                 # At once: others of the group wait for the place that becomes free.
                 self.stop()
             metrics.not_submitted(self._service.name, error)
-            return Refused(replace(intent, image_task_id=error.image_task_id, taken=error.billed != "no"), error)
+            # Under a key that may be given again, the first of them may have been taken all the same.
+            taken = error.billed != "no" or (intent.is_repetition and self._service.repeats_submit_by_key)
+            return Refused(replace(intent, image_task_id=error.image_task_id, taken=taken), error)
         finally:
             self.under_way -= 1
         moment = moment_of_submission(task.created_at, intent.at)
@@ -218,6 +220,16 @@ class RowSubmissions:
         if request.is_edit:
             request = await asyncio.to_thread(with_files_read, request)
         return self._service.complete(request, self._account)
+
+
+def unknown_outcome(intent: Intent, key: str, service: Service) -> UnknownOutcomeError:
+    """Return what is said of a submission, which went out with a key, that the service may have taken."""
+    return UnknownOutcomeError(
+        f"The outcome of the submission at about {utc_moment(intent.at)} is unknown: no answer came, and "
+        f"{service.title} cannot tell. {service.how_to_look}",
+        service=service.name,
+        trace_id=key if service.finds_by_trace_id else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,11 +342,4 @@ class UnansweredSubmissions:
     def _unknown(self, search: _Search) -> Unknown:
         if isinstance(search.error, UnknownOutcomeError):
             return Unknown(search.intent, search.error)
-        moment = utc_moment(search.intent.at)
-        error = UnknownOutcomeError(
-            f"The outcome of the submission at about {moment} is unknown: no answer came, and {self._service.title} "
-            f"cannot tell. {self._service.how_to_look}",
-            service=self._service.name,
-            trace_id=search.key if self._service.finds_by_trace_id else None,
-        )
-        return Unknown(search.intent, error)
+        return Unknown(search.intent, unknown_outcome(search.intent, search.key, self._service))

@@ -39,6 +39,7 @@ class BatchRun:
     ) -> None:
         self._arguments = arguments
         self._limits = arguments.limits
+        self._resubmits_unknown = arguments.resubmits_unknown
         self._batch = batch
         self._ledger = batch.ledger
         self._state = batch.ledger.state
@@ -227,7 +228,12 @@ class BatchRun:
                 self._state.fresh.add(intent.index)
                 self._follow(intent, task)
             case row_submissions.Refused(intent, error):
-                self._end_or_repeat(intent.index, error, image_task_id=intent.image_task_id)
+                if intent.is_repetition and intent.taken and error.billed == "no":
+                    if concerns_account(error):
+                        self._stop(error)
+                    self._repeat_or_end(intent, self._unknown(intent))
+                else:
+                    self._end_or_repeat(intent.index, error, image_task_id=intent.image_task_id)
             case row_submissions.Withheld(intent):
                 if not intent.is_repetition:
                     self._ledger.spending.not_billed(intent.index)
@@ -243,10 +249,10 @@ class BatchRun:
                 self._follow(intent, task)
             case row_submissions.NeverTaken(intent, error):
                 self._repeat_or_end(intent, error)
-            case row_submissions.Unknown(intent, error) if self._resubmits(intent):
+            case row_submissions.Unknown(intent) if self._resubmits_unknown and self._may_repeat(intent.index):
                 text = "Row %s: %s It is submitted again (on_unknown_outcome)."
-                self._log.warning(text, intent.index, error.message)
-                self._state.renewed(intent.index)
+                self._log.warning(text, intent.index, outcome.error.message)
+                self._state.renewed(intent.index, unsettled=intent)
             case row_submissions.Unknown(intent, error):
                 self._log.warning("Row %s: %s", intent.index, error.message)
                 metrics.not_submitted(self._arguments.service.name, error)
@@ -301,8 +307,8 @@ class BatchRun:
         else:
             self._end(row, error, image_task_id=image_task_id)
 
-    def _resubmits(self, intent: Intent) -> bool:
-        return self._arguments.resubmits_unknown and self._may_repeat(intent.index)
+    def _unknown(self, intent: Intent) -> ImageTaskError:
+        return row_submissions.unknown_outcome(intent, self._batch.key_of(intent), self._arguments.service)
 
     def _may_repeat(self, row: int) -> bool:
         return self._stopped is None and self._state.submissions[row] < self._arguments.row_attempts
@@ -314,7 +320,7 @@ class BatchRun:
         if self._may_repeat(intent.index):
             is_free = "was not taken" if error.billed == "no" else "has a key, by which the service charges it once"
             self._log.info("Row %s %s: it is submitted again.", intent.index, is_free)
-            self._state.renewed(intent.index, repeated=error)
+            self._state.renewed(intent.index, repeated=error, unsettled=intent if error.billed != "no" else None)
         else:
             self._end(intent.index, error, image_task_id=None, never_taken=error.billed == "no")
 
@@ -327,6 +333,9 @@ class BatchRun:
         unread: bool = False,
         never_taken: bool = False,
     ) -> None:
+        if error.billed == "no" and row in self._state.unsettled:
+            # What ends it cost nothing, and what was submitted before that may have.
+            error, never_taken = self._unknown(self._state.unsettled[row]), False
         line = self._batch.requests.line(row)
         outcome = outcome_row(line, image_task_id=image_task_id, error=error, unread=unread, never_taken=never_taken)
         # One that was never submitted was counted as refused; one that cannot be stored has not failed.

@@ -43,6 +43,8 @@ class BatchState:
         """Open rows of which a new picture is asked for where the image task cannot be had."""
         self.repeated: dict[int, ImageTaskError] = {}
         """Rows of which the last submission is made over again, under its key, or which else fail so."""
+        self.unsettled: dict[int, Intent] = {}
+        """Rows that are submitted again beside a submission that may have been taken, which it is."""
         self.submissions = array("H", bytes(2 * total))
         """How often each row was submitted in the present try, over all its starts."""
         self.unbilled: set[int] = set()
@@ -124,6 +126,10 @@ class BatchState:
         if known is not None and known.attempt == intent.attempt and known.image_task_id and not intent.image_task_id:
             # Two starts wrote of the same submission; what one of them was answered holds.
             return
+        if known is not None and known.attempt < intent.attempt and not (known.image_task_id or intent.after_unbilled):
+            self.unsettled[row] = known
+        if row in self.unsettled and intent.image_task_id and self.unsettled[row].attempt == intent.attempt:
+            del self.unsettled[row]
         if intent.taken:
             self.stages[row] = Stage.OPEN
             self.unbilled.discard(row)
@@ -132,13 +138,23 @@ class BatchState:
         else:
             self.renewed(row)
 
-    def renewed(self, row: int, *, is_unbilled: bool = False, repeated: ImageTaskError | None = None) -> None:
+    def renewed(
+        self,
+        row: int,
+        *,
+        is_unbilled: bool = False,
+        repeated: ImageTaskError | None = None,
+        unsettled: Intent | None = None,
+    ) -> None:
         """Note that a row is to be submitted, whatever it was before.
 
         :param is_unbilled: whether its last submission turned out to cost nothing.
         :param repeated: why it fails where its last submission is not made over again; None for a new one.
+        :param unsettled: a submission of it that may have been taken.
         """
         self.stages[row] = Stage.NEW
+        if unsettled is not None:
+            self.unsettled[row] = unsettled
         self._closed(row)
         if is_unbilled:
             self.unbilled.add(row)
@@ -149,6 +165,7 @@ class BatchState:
         """Note the end of a row."""
         self.stages[row] = Stage.SUCCEEDED if succeeded else Stage.FAILED
         self._closed(row)
+        self.unsettled.pop(row, None)
 
     def _closed(self, row: int) -> None:
         self.open.pop(row, None)

@@ -14,7 +14,16 @@ import pytest
 from airflow_provider_imagetasks.batch.arguments import BatchLimits
 from airflow_provider_imagetasks.batch.row_submissions import AT_ONCE
 from airflow_provider_imagetasks.batch.run import BatchRun
-from airflow_provider_imagetasks.exceptions import AuthenticationError
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    ContentPolicyError,
+    ImageTaskError,
+    QuotaExceededError,
+    RateLimitError,
+    UnknownOutcomeError,
+)
+from airflow_provider_imagetasks.services.wire import Flow
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
 from tests.batch.batches import LOG, Easel, arguments, opened
 from tests.polled_accounts import Records, account, until
 from tests.scripted_server import ReceivedRequest, Reply, ScriptedServer, Step
@@ -130,3 +139,44 @@ async def test_after_a_fatal_error_nothing_further_of_a_group_leaves(
         await running
     assert len(easel.submitted) <= 1 + AT_ONCE
     batch.close()
+
+
+class TwoMinds(Easel):
+    """Answers the first submission with nothing, and each further one with an error."""
+
+    def __init__(self, then: ImageTaskError, *, repeats: bool) -> None:
+        super().__init__(finds=False, repeats=repeats)
+        self.then = then
+        self.keys: list[str | None] = []
+
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        self.answers[str(request.prompt)] = self.then if self.keys else UnknownOutcomeError("cut off")
+        self.keys.append(key)
+        return super().submit(request, key=key)
+
+
+@pytest.mark.parametrize("repeats", [False, True], ids=["resubmit", "the same key"])
+@pytest.mark.parametrize(
+    "then",
+    [ContentPolicyError("no"), QuotaExceededError("no credits"), RateLimitError("slowly"), None],
+    ids=["refused", "no balance", "429", "max_cost"],
+)
+async def test_a_row_that_may_be_paid_is_not_called_unbilled_for_what_came_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repeats: bool, then: ImageTaskError | None
+) -> None:
+    service = TwoMinds(then or ContentPolicyError("no"), repeats=repeats)
+    prices = {"prices": {"easel-1": 1.0}, "max_cost": 9 if then else 1}
+    given = arguments(tmp_path, service=service, limits=QUICK, row_attempts=3, resubmits_unknown=True, **prices)
+    batch = opened(tmp_path, given, ["a"])
+    monkeypatch.setattr("airflow_provider_imagetasks.batch.run.open_async_transport", lambda _account: service)
+
+    assert await BatchRun(given, batch, report=lambda _counts: None, log=LOG).run()
+
+    error = outcomes(tmp_path)[0]["error"]
+    assert (error["class"], error["billed"]) == ("UnknownOutcomeError", "unknown")
+    # Under another key it would be another picture.
+    assert not repeats or len(set(service.keys)) == 1
+    batch.close()
+    again = opened(tmp_path, given, [])
+    assert again.ledger.spending.amount == 1
+    again.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
+import pytest
+
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.state import BatchState, ProgressReport, Stage
 from airflow_provider_imagetasks.exceptions import ImageTaskError
@@ -109,3 +111,25 @@ def test_xcom_is_told_now_and_then_and_in_the_end() -> None:
     report(Counts(total=5, submitted=5, succeeded=5), last=True)
 
     assert pushed == [0, 5]
+
+
+@pytest.mark.parametrize(
+    ("second", "is_unsettled"),
+    [
+        (Intent(index=0, attempt=1, at=6.0, taken=False), True),
+        (Intent(index=0, attempt=1, at=6.0, image_task_id="b"), True),
+        (Intent(index=0, attempt=1, at=6.0, after_unbilled=True), False),
+        (Intent(index=0, attempt=0, at=6.0, image_task_id="a"), False),
+    ],
+    ids=["refused", "taken", "after one that cost nothing", "the same one, answered"],
+)
+def test_a_later_start_knows_that_a_row_was_submitted_beside_one_that_may_be_paid(
+    second: Intent, is_unsettled: bool
+) -> None:
+    state = BatchState(1)
+    state.opened(Intent(index=0, attempt=0, at=5.0))
+    state.opened(second)
+    assert (0 in state.unsettled) is is_unsettled
+
+    state.over(0, succeeded=False)
+    assert not state.unsettled
