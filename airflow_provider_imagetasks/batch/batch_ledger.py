@@ -108,6 +108,12 @@ class BatchLedger:
         with self._lock:
             name = self._new_name("intents")
         self.folder.write(str(name), intents_content(intents, self._account))
+        try:
+            # One that took over before this was there has not read it, and submits the same.
+            self.require_latest_start()
+        except ImageTaskError:
+            self.settle(name, [])
+            raise
         return name
 
     def settle(self, name: SegmentName, intents: Sequence[Intent]) -> None:
@@ -119,6 +125,7 @@ class BatchLedger:
 
         :param once_written: called when it is written down, and so does not come again.
         """
+        outcome = {**outcome, "attempt": self.state.attempt_of(outcome["index"], same=True)}
         line = self._remember(outcome)
         with self._lock:
             self._unwritten.append(line)
@@ -220,12 +227,15 @@ class BatchLedger:
 
     def _read_outcomes(self, name: SegmentName, content: bytes, now: float) -> None:
         for outcome in read_json_lines(content):
-            self._remember(outcome)
             row, image_task_id = outcome["index"], outcome.get("image_task_id")
+            latest = self.state.attempt_of(row, same=True)
+            if outcome["status"] != SUCCEEDED and outcome.get("attempt", latest) < latest:
+                # Of a start that was replaced: it did not know that the row was submitted again.
+                continue
+            self._remember(outcome)
             self.state.over(row, succeeded=outcome["status"] == SUCCEEDED)
             if image_task_id:
-                attempt = self.state.attempt_of(row, same=True)
-                self.known_taken = Intent(index=row, attempt=attempt, at=now, image_task_id=image_task_id)
+                self.known_taken = Intent(index=row, attempt=latest, at=now, image_task_id=image_task_id)
             if outcome["status"] == SUCCEEDED:
                 continue
             error = error_on_record(outcome)
@@ -240,8 +250,7 @@ class BatchLedger:
             elif action is not Action.KEEP:
                 # It has its time anew from the beginning of the try, and not from that of each start.
                 since = self.checkpoint.began_at or now
-                attempt = self.state.attempt_of(row, same=True)
-                intent = Intent(index=row, attempt=attempt, at=since, image_task_id=image_task_id, submitted_at=since)
+                intent = Intent(index=row, attempt=latest, at=since, image_task_id=image_task_id, submitted_at=since)
                 self.state.opened(intent)
                 if action is Action.REATTACH_ELSE_SUBMIT:
                     self.state.else_submit.add(row)

@@ -286,3 +286,39 @@ def test_an_attempt_that_cost_nothing_is_not_spent_in_later_starts_either(batche
     submitted(first, 1)
 
     assert batches.start().spending.amount == 1.0
+
+
+def test_a_start_that_is_replaced_while_it_writes_an_intent_may_not_submit(
+    batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = batches.start()
+    write = BatchFolder.write
+
+    def slowly(folder: BatchFolder, name: str, source: Any) -> None:
+        monkeypatch.undo()
+        # This one reads the ledger before the intent is there, and so submits the same.
+        submitted(batches.start(), 0)
+        write(folder, name, source)
+
+    monkeypatch.setattr(BatchFolder, "write", slowly)
+    with pytest.raises(ImageTaskError) as replaced:
+        intended(old, 0)
+
+    assert replaced.value.code == "replaced"
+    assert batches.start().state.open_ids == ["id-0"]
+
+
+def test_what_a_replaced_start_says_of_an_earlier_submission_ends_no_later_one(
+    batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = batches.start()
+    submitted(old, 0)
+    old.note(outcome(0, ImageTaskFailedError("failed", billed="no"), "id-0"))
+    latest = batches.start()
+    latest.state.renewed(0, is_unbilled=True)
+    submitted(latest, 0)
+    # It looked before it was replaced, and writes only now.
+    monkeypatch.setattr(old, "require_latest_start", lambda: None)
+    old.flush()
+
+    assert batches.start().state.open[0].attempt == 1
