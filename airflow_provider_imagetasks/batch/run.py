@@ -246,12 +246,12 @@ class BatchRun:
             case row_submissions.Found(intent, task):
                 self._log.info("Row %s: the service has it as image task %s.", intent.index, task.id)
                 metrics.submitted(self._arguments.service.name)
+                self._asked_all_at = None  # Its time may be over: a trigger would hand it back at once, for ever.
                 self._follow(intent, task)
             case row_submissions.NeverTaken(intent, error):
                 self._repeat_or_end(intent, error)
             case row_submissions.Unknown(intent) if self._resubmits_unknown and self._may_repeat(intent.index):
-                text = "Row %s: %s It is submitted again (on_unknown_outcome)."
-                self._log.warning(text, intent.index, outcome.error.message)
+                self._log.warning("Row %s is submitted again: %s", intent.index, outcome.error.message)
                 self._state.renewed(intent.index, unsettled=intent)
             case row_submissions.Unknown(intent, error):
                 self._log.warning("Row %s: %s", intent.index, error.message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from airflow_provider_imagetasks.batch.arguments import BatchLimits
 from airflow_provider_imagetasks.batch.row_submissions import AT_ONCE
 from airflow_provider_imagetasks.batch.run import BatchRun
+from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
     ContentPolicyError,
@@ -23,7 +25,7 @@ from airflow_provider_imagetasks.exceptions import (
     UnknownOutcomeError,
 )
 from airflow_provider_imagetasks.services.wire import Flow
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 from tests.batch.batches import LOG, Easel, arguments, opened
 from tests.polled_accounts import Records, account, until
 from tests.scripted_server import ReceivedRequest, Reply, ScriptedServer, Step
@@ -180,3 +182,31 @@ async def test_a_row_that_may_be_paid_is_not_called_unbilled_for_what_came_after
     again = opened(tmp_path, given, [])
     assert again.ledger.spending.amount == 1
     again.close()
+
+
+class NeverDone(Easel):
+    """Finds each submission, and works on it for ever."""
+
+    def find_by_trace_ids(self, trace_ids: Any) -> Flow[list[ImageTask]]:
+        self.known = list(trace_ids)
+        return super().find_by_trace_ids(trace_ids)
+
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        yield from ()
+        return ImageTask(id=image_task_id, service="easel", state=TaskState.RUNNING)
+
+
+async def test_a_row_that_is_found_after_its_time_ends_instead_of_being_deferred_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = NeverDone()
+    given = arguments(tmp_path, service=service, limits=QUICK, poll_interval=1.0, timeout=60.0, defers=True)
+    killed = opened(tmp_path, given, ["a"])
+    killed.ledger.intend([Intent(index=0, attempt=0, at=time.time() - 99)])
+    killed.close()
+    batch = opened(tmp_path, given, [])
+    monkeypatch.setattr("airflow_provider_imagetasks.batch.run.open_async_transport", lambda _account: service)
+
+    assert await BatchRun(given, batch, report=lambda _counts: None, log=LOG).run()
+    assert outcomes(tmp_path)[0]["error"]["class"] == "ImageTaskTimeoutError"
+    batch.close()
