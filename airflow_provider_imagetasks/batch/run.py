@@ -22,6 +22,7 @@ from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.tasks import ImageTask
 from airflow_provider_imagetasks.transports import open_async_transport
 
+RowOutcome = row_submissions.Submitted | row_submissions.Searched | row_questions.Answered | row_deliveries.Delivery
 STOPPED_ROWS = 1000
 """Rows that are written off at a time once nothing more is submitted."""
 _LONGEST_SLEEP = 0.5
@@ -69,7 +70,7 @@ class BatchRun:
         async with self._api, self._store:
             try:
                 self._begin()
-                while self._error is None and not self._is_over():
+                while self._error is None and (self._delivering or not self._state.is_over):
                     self._submit_what_fits()
                     if self._unanswered.is_due():
                         known = self._ledger.known_taken
@@ -88,7 +89,7 @@ class BatchRun:
                 await asyncio.to_thread(self._ledger.flush)
         if self._error is not None:
             raise self._error
-        return self._is_over()
+        return self._state.is_over and not self._delivering
 
     def _begin(self) -> None:
         """Go on with what earlier starts left open."""
@@ -103,9 +104,6 @@ class BatchRun:
                 self._unanswered.add(intent, self._batch.key_of(intent), leaves_by)
         self._questions.ask_all_now()
         self._asked_all_at = None if self._state.has_new else time.time()
-
-    def _is_over(self) -> bool:
-        return self._state.is_over and not self._delivering
 
     def _is_idle(self) -> bool:
         """Whether the triggerer can take over: all is submitted and was asked for, or nothing has ended for a while."""
@@ -130,7 +128,7 @@ class BatchRun:
             for row in self._state.next_new(STOPPED_ROWS):
                 repeated = self._state.repeated.get(row)
                 never_taken = repeated is not None and repeated.billed == "no"
-                self._end(row, repeated or self._stopped, image_task_id=None, never_taken=never_taken)
+                self._end(row, repeated or self._stopped, None, never_taken=never_taken)
             return
         while most := self._submissions.next_group(self._places()):
             intents, problem = self._ledger.spending.affordable(self._state.next_intents(most, time.time()))
@@ -145,8 +143,8 @@ class BatchRun:
 
     def _places(self) -> int:
         """Return how many more rows may run at the service, and still be carried by a trigger."""
-        is_open = len(self._state.open)
-        return min(self._arguments.most_active, self._limits.window - len(self._delivering)) - is_open
+        most = min(self._arguments.most_active, self._limits.window - len(self._delivering))
+        return most - len(self._state.open)
 
     def _ask(self) -> None:
         self._questions.start()
@@ -156,9 +154,8 @@ class BatchRun:
 
     def _end_overdue(self, *, at_once: bool = False) -> None:
         for late in self._questions.overdue(self._arguments.timeout, at_once=at_once):
-            error = row_decisions.timeout_error(
-                late.image_task_id, self._arguments.timeout, self._arguments.service, late.unread
-            )
+            timeout, service = self._arguments.timeout, self._arguments.service
+            error = row_decisions.timeout_error(late.image_task_id, timeout, service, late.unread)
             is_unread = late.unread is not None or not late.was_asked
             self._end(late.row, error, image_task_id=late.image_task_id, unread=is_unread)
 
@@ -204,22 +201,15 @@ class BatchRun:
             self._act(outcome)
 
     async def _deliver(self, row: int, task: ImageTask) -> None:
-        arguments, requests, is_old = self._arguments, self._batch.requests, row not in self._state.fresh
+        known = (self._arguments, self._batch.requests, self._store)
+        is_old = row not in self._state.fresh
         try:
-            outcome = await row_deliveries.deliver(
-                row, task, arguments, requests, self._store, may_be_there=is_old, log=self._log
-            )
+            outcome = await row_deliveries.deliver(row, task, *known, may_be_there=is_old, log=self._log)
         finally:
             self._delivering.discard(row)
         self._act(outcome)
 
-    def _act(
-        self,
-        outcome: row_submissions.Submitted
-        | row_submissions.Searched
-        | row_questions.Answered
-        | row_deliveries.Delivery,
-    ) -> None:
+    def _act(self, outcome: RowOutcome) -> None:
         """Move a row on by what became of it."""
         self._news.set()
         match outcome:
@@ -328,7 +318,6 @@ class BatchRun:
         self,
         row: int,
         error: ImageTaskError,
-        *,
         image_task_id: str | None,
         unread: bool = False,
         never_taken: bool = False,

@@ -295,7 +295,8 @@ class Start:
         world, given = self.world, arguments(self.world.scratch, **self.world.given)
         scratch = world.scratch / str(len(list(world.scratch.iterdir())))
         scratch.mkdir()
-        source, slot = RequestsSource(world.rows, None), replace(SLOT, max_tries=self.max_tries)
+        source = RequestsSource(world.rows, None)
+        slot = replace(SLOT, max_tries=self.max_tries, try_number=self.try_number)
         self.batch = await asyncio.to_thread(
             partial(open_batch, given, source, slot, scratch, state_store=None, resumes=self.resumes, log=LOG)
         )
