@@ -124,6 +124,8 @@ class World:
                 f"{package}.run.PictureStore": lambda _folder, _account: _Pictures(self),
             }.items():
                 stack.enter_context(patch(target, stand_in))
+            # Thousands of examples would say much that nobody reads.
+            stack.enter_context(patch.object(LOG, "disabled", True))
             stack.enter_context(patch.dict("airflow_provider_imagetasks.polling.status_requests._paces", clear=True))
             yield self
 

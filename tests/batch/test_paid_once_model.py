@@ -84,6 +84,8 @@ class PaidOnce(RuleBasedStateMachine):
         self.told: Counts | None = None
         self.max_tries, self.try_number = FIRST_MAX_TRIES, 1
         self.starts: list[Start] = []
+        self.known: dict[Start, set[str]] = {}
+        """The image tasks that were on record when each start began."""
         self.old: list[Start] = []
 
     @initialize(
@@ -205,12 +207,16 @@ class PaidOnce(RuleBasedStateMachine):
     def note_beginning(self, start: Start) -> None:
         """Note what a Clear asks to be paid for anew, as its first start finds it."""
         checkpoint = self.world.checkpoint()
+        self.known[start] = {paid.id for paid in self.paid if self.is_on_record(paid)}
         if not checkpoint or start.resumes or checkpoint["max_tries"] == start.max_tries:
             return
         outcomes = self.outcomes_on_record(checkpoint["generation"])
         for paid in self.paid:
             outcome = outcomes.get(paid.row)
             paid.excused = paid.excused or checkpoint.get("finished") == "success" or self.may_be_asked_anew(outcome)
+
+    def is_on_record(self, paid: Paid) -> bool:
+        return any(paid.id.encode() in content for content in self.world.files.values())
 
     def may_be_asked_anew(self, outcome: dict[str, Any] | None) -> bool:
         if outcome is None or outcome["status"] == "succeeded":
@@ -290,11 +296,13 @@ class PaidOnce(RuleBasedStateMachine):
             return UnknownOutcomeError("cut")
         if is_known:
             return UnknownOutcomeError("cut")
-        no_row_is_paid_for_twice(self, row)
+        no_row_is_paid_for_twice(self, row, start)
         generation = start.batch.generation
         name = f"image-task-{len(self.paid)}"
         paid = Paid(name, row, key, generation, now, fate, now + written_after, has_answer=answer == "taken")
         self.paid.append(paid)
+        if paid.has_answer:
+            self.known[start].add(paid.id)
         max_cost_is_kept(self, generation)
         if answer == "paid in vain":
             paid.fate = "fails billed"
@@ -346,13 +354,12 @@ class PaidOnce(RuleBasedStateMachine):
         raise AssertionError("a try comes to no end")
 
 
-def no_row_is_paid_for_twice(model: PaidOnce, row: int) -> None:
-    """Check rule 1, as the service takes a submission of a row."""
+def no_row_is_paid_for_twice(model: PaidOnce, row: int, start: Start) -> None:
+    """Check rule 1, as the service takes a submission of a row from a start."""
     for paid in model.paid:
         if paid.row != row or paid.excused or paid.cost_nothing(model.world.now):
             continue
-        is_known = any(paid.id.encode() in content for content in model.world.files.values())
-        paid.excused = model.resubmits and not (is_known and paid.has_answer)
+        paid.excused = model.resubmits and paid.id not in model.known[start]
         assert paid.excused, f"row {row} is paid for again, beside {paid}"
 
 
