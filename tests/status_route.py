@@ -21,6 +21,8 @@ class StatusRoute:
     def __init__(self, url: str) -> None:
         self._url = url
         self.broken: Callable[[list[str]], Reply | None] = lambda _ids: None
+        self.mistaken_for: str | None = None
+        """The id whose record answers a question for one other."""
         self.server = ScriptedServer(otherwise=self._answer)
 
     def breaks(self, reply: Reply, *, times: int | None = None, only: str | None = None) -> None:
@@ -48,10 +50,16 @@ class StatusRoute:
         reply = self.broken(ids) if ids else None
         if reply is not None:
             return reply
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in ("host", "connection")}
-        answer = requests.request(
-            request.method, self._url + request.target, data=request.content, headers=headers, timeout=30
-        )
+        target, content = request.target, request.content
+        if self.mistaken_for and len(ids) == 1:
+            target = target.replace(ids[0], self.mistaken_for)
+            content = content.replace(ids[0].encode(), self.mistaken_for.encode())
+        headers = {
+            name: value
+            for name, value in request.headers.items()
+            if name.lower() not in ("host", "connection", "content-length")
+        }
+        answer = requests.request(request.method, self._url + target, data=content, headers=headers, timeout=30)
         return Reply(answer.content, status=answer.status_code, headers={"Content-Type": "application/json"})
 
 

@@ -40,6 +40,7 @@ class TaskRunner:
     connections: dict[str, dict[str, Any]] = field(default_factory=dict)
     xcoms: dict[tuple[str, str], Any] = field(default_factory=dict)
     states: dict[tuple[str, str], Any] = field(default_factory=dict)
+    refused_xcoms: set[str] = field(default_factory=set)
     rendered: dict[str, Any] = field(default_factory=dict)
     first_reschedule: str | None = None
 
@@ -128,7 +129,7 @@ class TaskRunner:
     def _xcom(self, request: httpx.Request, key: tuple[str, str]) -> httpx.Response:
         if request.method == "POST":
             value = json.loads(request.content)
-            if _REFUSED_BY_JSONB.search(json.dumps(value, ensure_ascii=False)):
+            if key[1] in self.refused_xcoms or _REFUSED_BY_JSONB.search(json.dumps(value, ensure_ascii=False)):
                 return httpx.Response(422, json={"detail": "PostgreSQL cannot store this"})
             self.xcoms[key] = value
             return httpx.Response(201, json={"message": "stored"})

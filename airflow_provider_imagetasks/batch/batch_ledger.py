@@ -170,8 +170,8 @@ class BatchLedger:
             raise ImageTaskError(
                 f"Another start of this task works on the batch (as {self.folder.uri}/{CHECKPOINT_NAME} says), so this "
                 "one stops. Airflow took this one for dead, or the task was cleared while it ran",
-                billed="no",
                 code="replaced",
+                retry_advice="The other start goes on from what is on record.",
             )
 
     def write_manifest(self, target: Path) -> Totals:

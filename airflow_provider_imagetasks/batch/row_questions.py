@@ -10,11 +10,11 @@ from typing import Any
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.row_submissions import RunFlow
-from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.exceptions import ImageTaskError, ProtocolError
 from airflow_provider_imagetasks.polling.requests_under_way import Outcome, RequestsUnderWay
 from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests, concerns_account, pace_of
 from airflow_provider_imagetasks.polling.waiting import WaitLog
-from airflow_provider_imagetasks.tasks import ImageTask
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 
 AT_ONCE = 8
 """Status requests that are under way at the same time."""
@@ -40,7 +40,7 @@ class RowQuestion(Question):
     :param longest: seconds between two questions for one that has been running for long, and after a failed one.
     """
 
-    __slots__ = ("row", "submitted_at", "unread", "was_asked")
+    __slots__ = ("row", "submitted_at", "unread", "was_asked", "was_found")
 
     def __init__(self, row: int, image_task_id: str, submitted_at: float, longest: float) -> None:
         super().__init__(image_task_id, interval=longest)
@@ -48,6 +48,8 @@ class RowQuestion(Question):
         self.submitted_at = submitted_at
         self.was_asked = False
         """Whether it was asked for since this start, whatever came of it."""
+        self.was_found = False
+        """Whether its record was read since this start; what says later that there is none is not believed."""
         self.unread: ImageTaskError | None = None
         """Why it could not be read the last time; None where it could."""
 
@@ -153,8 +155,12 @@ class RowQuestions:
 
     def _answers(self, outcome: Outcome[RowQuestion]) -> Iterator[Answered]:
         for question in outcome.questions:
+            task = outcome.tasks[question.image_task_id]
             question.was_asked, question.unread = True, None
+            if task.state is TaskState.NOT_FOUND and question.was_found:
+                question.unread = ProtocolError("the service does not know it any more")
+            elif question.is_wanted:
+                question.was_found = task.state is not TaskState.NOT_FOUND
+                yield Answered(question.row, task)
             if question.is_wanted:
-                yield Answered(question.row, outcome.tasks[question.image_task_id])
-                if question.is_wanted:
-                    self._requests.ask_again(question, time.time())
+                self._requests.ask_again(question, time.time())

@@ -48,7 +48,7 @@ class OpenBatch:
         return replace(self.slot, item_index=intent.index).identity(self.generation, intent.attempt)
 
     def finish(self, scratch: Path, max_failed: float, log: Any) -> dict[str, Any]:
-        """Write the manifest, then that the batch is over; return the task's result.
+        """Write the manifest, and that the batch is over where too many rows failed; return the task's result.
 
         :param scratch: a local folder, where a copy of the manifest stays.
         :param max_failed: how many rows may fail.
@@ -59,11 +59,11 @@ class OpenBatch:
         totals = self.ledger.write_manifest(scratch / MANIFEST_NAME)
         self.ledger.require_latest_start()
         self.folder.write(MANIFEST_NAME, scratch / MANIFEST_NAME)
-        self.ledger.finished("success" if totals.failed <= allowed else "failed")
         manifest = f"{self.folder.uri}/{MANIFEST_NAME}"
         log.info("%s of %s rows succeeded. Manifest: %s", totals.succeeded, total, manifest)
         error = error_of(totals, total, allowed, manifest=manifest)
         if error is not None:
+            self.ledger.finished("failed")
             raise error
         if totals.failed:
             classes = ", ".join(f"{count} x {name}" for name, count in totals.classes.items())
@@ -173,7 +173,7 @@ def open_batch(
         raise ImageTaskError(
             f"{folder.uri}/{REQUESTS_NAME} has {len(requests)} rows, and {owner.total} were frozen", code="batch_folder"
         )
-    checkpoint = _begin(folder, slot, resumes)
+    checkpoint = _begin(folder, slot, resumes, kept)
     spending = Spending(owner.total, arguments.max_cost, lambda row: requests.cost(row, arguments))
     ledger = BatchLedger(folder, checkpoint, BatchState(owner.total), scratch, arguments.account, spending)
     batch = OpenBatch(slot=slot, folder=folder, owner=owner, ledger=ledger, requests=requests)
@@ -271,9 +271,20 @@ def _freeze(frozen: Frozen, folder: BatchFolder, slot: SubmissionSlot, mark: str
     return owner
 
 
-def _begin(folder: BatchFolder, slot: SubmissionSlot, resumes: bool) -> Checkpoint:
+def _begin(folder: BatchFolder, slot: SubmissionSlot, resumes: bool, kept: Mapping[str, Any]) -> Checkpoint:
     last = folder.checkpoint()
-    segments = folder.segments(last.generation) if last else []
+    generation = last.generation if last else 0
+    segments = folder.segments(generation)
+    counts = kept.get("counts") if kept.get("generation") == generation else None
+    was_submitted = resumes or (isinstance(counts, Mapping) and counts.get("submitted"))
+    if (was_submitted and not any(name.kind == "intents" for name in segments)) or (last is None and segments):
+        raise ImageTaskError(
+            f"Rows of this batch were submitted, and {folder.uri} lacks what was written of them. Bring it back: "
+            "without it nothing is submitted, and what runs at the service goes on",
+            code="batch_folder",
+            retryable=True,
+            retry_advice="A retry looks again. If it is gone for good, only a new Dag run begins anew.",
+        )
     checkpoint = next_checkpoint(
         last,
         max_tries=slot.max_tries,

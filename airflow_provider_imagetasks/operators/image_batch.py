@@ -260,6 +260,10 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
                 pictures = PictureSummary(arguments.service.name, batch.requests, scratch / MANIFEST_NAME)
                 announce_pictures(context, self.outlets, pictures.announcement(str(result["manifest"])))
                 self.lineage = pictures.lineage(arguments.output_path)
+                if self.do_xcom_push:
+                    # Before it counts as successful: a Clear of what did not get so far keeps its pictures.
+                    context["ti"].xcom_push(key="return_value", value=result)
+                batch.ledger.finished("success")
                 return result
             finally:
                 batch.close()

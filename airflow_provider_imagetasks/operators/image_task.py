@@ -123,6 +123,8 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
                     "submitted_at": iso_time(task.created_at),
                 }
                 context["ti"].xcom_push(key="image_task", value=value)
+                # Before it counts as handed on: a Clear of what did not get so far finds the picture again.
+                context["ti"].xcom_push(key="return_value", value=task.id)
             self.log.info(READY if task.state.is_final else GOES_ON, hook.service.title)
             ledger.finish()
         self.lineage = Lineage(

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
     ImageTaskError,
+    ProtocolError,
     RateLimitError,
 )
 from airflow_provider_imagetasks.services.account import Account
@@ -261,7 +262,18 @@ def read_once(service: Service, questions: Sequence[Question]) -> Flow[dict[str,
     first = questions[0]
     if not first.image_task_id:
         return {"": (yield from service.read_by_trace_id(first.trace_id or ""))}
-    return (yield from service.read_tasks_once(list(dict.fromkeys(question.image_task_id for question in questions))))
+    asked = list(dict.fromkeys(question.image_task_id for question in questions))
+    tasks: dict[str, ImageTask] = yield from service.read_tasks_once(asked)
+    for image_task_id, task in tasks.items():
+        if task.id and task.id != image_task_id:
+            # As a cache may do it: whoever believed it would hand on another's picture, and lose its own.
+            raise ProtocolError(
+                f"The answer is the record of {task.id}, which was not asked for",
+                image_task_id=image_task_id,
+                service=service.name,
+                billed="unknown",
+            )
+    return tasks
 
 
 def read_all(

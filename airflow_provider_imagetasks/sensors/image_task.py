@@ -291,6 +291,10 @@ class _Question:
         except RateLimitError as error:
             self._warn("A status request was refused, the wait goes on: %s", error.message)
             return []
+        for image_task_id, task in found.items():
+            known = self._latest.get(image_task_id, task)
+            # Where its record was read before, something in between says that there is none.
+            found[image_task_id] = known if task.state is TaskState.NOT_FOUND else task
         self._latest |= found
         tasks = [found[image_task_id] for image_task_id in watch.asked_for if image_task_id in found]
         self._log.read(tasks)

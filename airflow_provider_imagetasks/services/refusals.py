@@ -24,7 +24,7 @@ CONTENT_POLICY_CODES = frozenset({"content_policy_violation", "moderation_blocke
 QUOTA_CODES = frozenset(
     {
         *("insufficient_quota", "insufficient_user_quota", "insufficient_balance", "insufficient_credits"),
-        *("billing_hard_limit_reached", "billing_not_active"),
+        *("billing_hard_limit_reached", "billing_not_active", "pre_consume_token_quota_failed"),
     }
 )
 """Codes of OpenAI and of gateways for an empty balance, which some send with the status of a rate limit."""
@@ -33,7 +33,7 @@ STATUSES: dict[int, type[ImageTaskError]] = {
     **dict.fromkeys((400, 404, 405, 413, 422), InvalidRequestError),
     401: AuthenticationError,
     402: QuotaExceededError,
-    408: ServiceUnavailableError,
+    **dict.fromkeys((408, 409, 425, 499), ServiceUnavailableError),
     429: RateLimitError,
 }
 """The meaning of a status alone, where no code of the service says more."""

@@ -263,8 +263,8 @@ class TasksApiService(Service):
             return error_class(what, **facts)
         if status >= 500:
             return ServiceUnavailableError(what, **facts)
-        # A definite 4xx, or an error of an unknown kind inside HTTP 200: the service said no to this request.
-        return ProtocolError(what, billed="no", retryable=False, **facts)
+        # A definite 4xx says no to this request; an error of an unknown kind inside HTTP 200 says nothing of money.
+        return ProtocolError(what, billed="no" if status >= 400 else "unknown", retryable=False, **facts)
 
     def _failure(self, body: Mapping[str, Any], image_task_id: str | None, trace_id: str | None) -> ImageTaskError:
         """Return why an image task failed, as ``{"error": {"code", "message"} | "text", "trace_id"}`` tells it."""
@@ -287,7 +287,7 @@ class TasksApiService(Service):
         body = self._object(response)
         image_task_id = text(body.get("task_id"))
         images = _images(body)
-        if body.get("success") is False:
+        if body.get("success") is False and (image_task_id or body.get("error")):
             raise self._failure(body, image_task_id, None)
         task = replace(
             self.submitted(image_task_id or "", request, response.at, body),

@@ -32,6 +32,7 @@ class Asking:
 
     def __init__(self, server: ScriptedServer, path: Path) -> None:
         self.read: dict[int, ImageTask] = {}
+        self.states: list[TaskState] = []
         self._news = asyncio.Event()
         given = arguments(path, account=account(server.url), poll_interval=INTERVAL)
         self._transport = open_async_transport(given.account)
@@ -54,6 +55,7 @@ class Asking:
                 await self.questions.stop()
 
     def _note(self, outcome: Answered) -> None:
+        self.states.append(outcome.task.state)
         if outcome.task.state.is_final:
             self.read[outcome.row] = outcome.task
             self.questions.drop(outcome.row)
@@ -160,3 +162,16 @@ async def test_all_that_is_open_is_asked_for_once_more_before_it_counts_as_asked
     await asking.run("a")
 
     assert asking.questions.is_answered_since(moment)
+
+
+RUNNING = Reply({"id": "a", "created_at": 1795182366.0, "request": {"prompt": "a kite"}})
+
+
+@pytest.mark.parametrize("server", [[Reply({}), RUNNING, Reply({})]], indirect=True)
+async def test_that_there_is_none_is_believed_only_before_its_record_was_read(
+    asking: Asking, server: ScriptedServer
+) -> None:
+    await asking.run("a")
+
+    assert asking.states == [TaskState.NOT_FOUND, TaskState.RUNNING, TaskState.SUCCEEDED]
+    assert len(server.requests) == 4

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.start import STATE_KEY, keep
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
-from tests.batch.batches import SLOT, Easel, arguments, opened
+from tests.batch.batches import SLOT, Easel, arguments, intents, opened
 from tests.submissions.test_stores import AirflowsState
 
 
@@ -69,5 +69,7 @@ def test_the_folder_of_a_run_that_was_deleted_is_not_taken_up_by_the_run_that_wa
         opened(tmp_path, given, ["a kite"], slot=SLOT)
     assert "remove the folder" in str(refused.value)
     # As a person wants it: a Clear, and what comes back from the triggerer, go on.
-    opened(tmp_path, given, ["a kite"], slot=replace(SLOT, try_number=2, max_tries=3)).close()
+    cleared = opened(tmp_path, given, ["a kite"], slot=replace(SLOT, try_number=2, max_tries=3))
+    cleared.ledger.intend(intents(cleared))
+    cleared.close()
     opened(tmp_path, given, ["a kite"], slot=SLOT, resumes=True).close()

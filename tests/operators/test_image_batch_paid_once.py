@@ -108,7 +108,7 @@ class TestStatusRoute:
             return Reply(b"", status=502) if poison in ids else None
 
         route.broken = broken
-        ended = batch.start(*THREE, timeout=20, poll_interval=1, max_failed=1)
+        ended = batch.start(*THREE, timeout=12, poll_interval=1, max_failed=1)
 
         assert ended.state == "success"
         assert batch.statuses == "succeeded failed succeeded"
@@ -213,3 +213,47 @@ def test_what_was_not_billed_is_not_counted_again_by_the_next_start(batch: Image
     # Not for want of money.
     assert isinstance(ended.error, ImageTaskFailedError)
     assert batch.created.count(prompts[0]) == 3
+
+
+@ONE_SERVICE
+class TestWhatIsLeft:
+    """What is missing of a batch, or of its end, is no reason to pay for it again."""
+
+    def test_a_batch_whose_result_airflow_did_not_take_keeps_its_pictures_on_a_clear(self, batch: ImageBatch) -> None:
+        batch.runner.refused_xcoms = {"return_value"}
+        assert batch.start("a kite", "a boat").state != "success"
+        batch.runner.refused_xcoms = set()
+
+        assert batch.start("a kite", "a boat", **CLEAR).state == "success"
+        assert batch.created == ["a boat", "a kite"]
+
+    def test_a_folder_that_lost_what_was_submitted_submits_nothing(self, batch: ImageBatch) -> None:
+        deferred = batch.start("a kite [never]", deferrable=True)
+        for file in [*batch.folder.glob("intents-*"), *batch.folder.glob("outcomes-*")]:
+            file.unlink()
+
+        resumed = batch.start("a kite [never]", resume=deferred, deferrable=True)
+
+        assert resumed.error is not None
+        assert "lacks what was written of them" in str(resumed.error)
+        assert batch.created == ["a kite [never]"]
+
+
+@pytest.mark.parametrize("service_name", ["acedatacloud", "kie"], indirect=True)
+class TestAnswersAboutOthers:
+    """A status answer is believed only of the image task that was asked for."""
+
+    def test_the_record_of_another_image_task_is_a_failed_read(self, batch: ImageBatch, route: StatusRoute) -> None:
+        batch.start("another one", output_path=f"{batch.output_folder}/others")
+        other = batch.image_service.tasks[0].id
+        batch.runner.states.clear()
+        route.mistaken_for = other
+
+        failed = batch.start("a kite", timeout=3, poll_interval=1)
+        assert f"the record of {other}" in str(failed.error)
+        assert batch.rows[0]["error"]["billed"] == "unknown"
+
+        route.mistaken_for = None
+        assert batch.start("a kite", **CLEAR).state == "success"
+        assert batch.rows[0]["image_task_id"] != other
+        assert batch.created == ["a kite", "another one"]

@@ -15,7 +15,7 @@ from airflow_provider_imagetasks.exceptions import (
     ImageTaskTimeoutError,
     RateLimitError,
 )
-from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch, combine, failure, wait
+from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch, combine, failure, wait
 from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
 from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
@@ -100,6 +100,15 @@ def test_a_wait_for_several_ends_with_the_last_of_them(states: list[str], over: 
 @pytest.mark.parametrize(("age", "over"), [(0, False), (59.9, False), (60, True), (600, True)])
 def test_not_found_is_not_yet_for_sixty_seconds(age: float, over: bool) -> None:
     assert watch().is_over([task("not_found")], NOW + age) is over
+
+
+def test_that_there_is_none_is_believed_only_before_its_record_was_read() -> None:
+    fresh, known = (Progress(watch(asked=-100)) for _ in range(2))
+    assert known.saw({"task-1": task("running")}, NOW) is None
+
+    assert fresh.saw({"task-1": task("not_found")}, NOW) == "done"
+    assert known.saw({"task-1": task("not_found")}, NOW) is None
+    assert known.saw({"task-1": task("succeeded")}, NOW) == "done"
 
 
 def why(found: ImageTask) -> ImageTaskError | None:
