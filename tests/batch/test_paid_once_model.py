@@ -413,7 +413,7 @@ def test_each_row_is_paid_for_once() -> None:
     run_state_machine_as_test(PaidOnce, settings=QUICK)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_each_row_is_paid_for_once_in_many_more_orders() -> None:
     run_state_machine_as_test(PaidOnce, settings=settings(QUICK, max_examples=2000))
