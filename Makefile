@@ -72,8 +72,8 @@ test-batch-airflow-3.1: .venv-3.1/.installed ## Do the same on the newest Airflo
 	@.venv-3.1/bin/python -m pytest -m long tests/system/test_batch_killed.py tests/system/test_batch_paid_once.py $(ARGUMENTS)
 
 .PHONY: test-model
-test-model: $(VENV)/.installed ## Try 2,000 orders of kills, Clears, refusals and lost answers on a batch, and count what each row paid; six minutes
-	@$(VENV)/bin/python -m pytest -m long tests/batch/test_paid_once_model.py $(ARGUMENTS)
+test-model: $(VENV)/.installed ## Try 2,000 orders of kills, Clears, refusals and lost answers on a batch and on a submission, and count what was paid; ten minutes
+	@$(VENV)/bin/python -m pytest -m long tests/batch/test_paid_once_model.py tests/submissions/test_paid_once_model.py $(ARGUMENTS)
 
 .PHONY: test-chaos
 test-chaos: $(VENV)/.installed ## Kill and cut submissions in a real Airflow and count what was paid, with PostgreSQL; five minutes (WRITE_DOCS=1: docs/money.md)

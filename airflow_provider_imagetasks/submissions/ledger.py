@@ -56,10 +56,14 @@ class SubmissionLedger:
 
         :raises ImageTaskError: the store cannot be read, or a later start was here; nothing may be submitted.
         """
+        before = self._store.read()
         if is_earlier(self._start, self._store.latest_start()):
             raise self.replaced()
         self._store.announce(self._start)
         record = self._record = self._store.read()
+        if record != before:
+            # A later start came and wrote between the look and the announcement.
+            raise self.replaced()
         if record is None and not self._store.keeps_records:
             # Only a Clear changes max_tries, so that a retry goes out under the same key and a Clear under another.
             is_repetition = self._slot.try_number > 1
