@@ -222,9 +222,16 @@ NO_MOMENT = (float("nan"), float("inf"), -1, 0, 1e300, 10**400, "soon", {}, 5e12
 @pytest.mark.parametrize("told", [lambda: time.time() * 1e3, *(lambda told=told: told for told in NO_MOMENT)])
 @pytest.mark.parametrize("trace_id", [None, "mine"])
 def test_a_lost_answer_is_handed_on_whatever_the_service_takes_for_the_time(
-    dag: ImageDag, answers: ScriptedServer, monkeypatch: pytest.MonkeyPatch, told: Any, trace_id: str | None
+    dag: ImageDag,
+    answers: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    told: Any,
+    trace_id: str | None,
 ) -> None:
     monkeypatch.setattr(reconciling, "LOOK_PAUSES", ())
+    # Where Airflow keeps no state itself.
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__LEDGER_PATH", f"file://{tmp_path}/ledger")
     sent: list[str] = []
 
     def step(request: ReceivedRequest) -> Any:
