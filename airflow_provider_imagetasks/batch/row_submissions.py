@@ -34,6 +34,7 @@ GROUP_SECONDS = 20.0
 LONGEST_INTENT = 300.0
 """Seconds after which a row that has not left is not submitted by what was written of it, but written down anew: by
 that time one goes by what may still be found at the service."""
+LATEST_IDS = 1000
 LARGEST_SEARCH = 49
 """Submissions that are looked for at once; with one that certainly was taken that makes a page."""
 LOOK_AGAIN = 10.0
@@ -83,15 +84,10 @@ class Unknown(_Failed):
 
 
 class NeverTaken(_Failed):
-    """A submission that the service never took, or recognises when it is made again: free to repeat.
-
-    Its error is the row's where it is not repeated.
-    """
+    """A submission that was never taken, or is recognised when made again: free to repeat, else its row fails so."""
 
 
 _STOPPED = ImageTaskError("Nothing more is submitted", billed="no")
-
-
 Submitted: TypeAlias = Taken | Refused | Withheld | Unanswered
 Searched: TypeAlias = Found | NeverTaken | Unknown
 
@@ -114,6 +110,8 @@ class RowSubmissions:
         self._departure = Departure(batch.ledger.require_latest_start, look_seconds=arguments.limits.look)
         self._is_stopped = False
         self._submitted_at = 0.0
+        self._latest_ids: dict[str, int] = {}
+        """Rows by the image task that was answered; the latest ones, as a cache on the way would repeat them."""
         self.under_way = 0
         """Rows whose submission has not come to an end."""
         can_tell = service.finds_by_trace_id or service.repeats_submit_by_key
@@ -195,6 +193,12 @@ class RowSubmissions:
             return Refused(replace(intent, image_task_id=error.image_task_id, taken=taken), error)
         finally:
             self.under_way -= 1
+        holder = self._latest_ids.setdefault(task.id, intent.index)
+        if holder != intent.index:
+            what = f"The answer names image task {task.id[:80]}, which is that of row {holder}"
+            return Unanswered(intent, UnknownOutcomeError(what, service=self._service.name))
+        if len(self._latest_ids) > LATEST_IDS:
+            del self._latest_ids[next(iter(self._latest_ids))]
         moment = moment_of_submission(task.created_at, intent.at)
         return Taken(replace(intent, image_task_id=task.id, submitted_at=moment), task)
 

@@ -127,6 +127,16 @@ async def test_one_that_could_not_leave_for_long_is_written_down_anew_before_it_
     assert group.service.submitted == []
 
 
+async def test_an_answer_with_the_id_of_another_row_is_none(groups: Any) -> None:
+    group = groups(["twin", "twin", "other"])
+
+    outcomes = sorted([outcome async for outcome in group.submit()], key=lambda outcome: outcome.intent.index)
+
+    assert Counter(type(outcome) for outcome in outcomes) == {Taken: 2, Unanswered: 1}
+    assert isinstance(outcomes[2], Taken)
+    assert sorted(one.image_task_id or "" for one in group.on_record()) == ["", "id-other", "id-twin"]
+
+
 async def test_trouble_with_one_row_keeps_no_other_id_from_the_record(groups: Any) -> None:
     group = groups(["broken", "fine"])
     group.service.answers = {"broken": ZeroDivisionError()}
