@@ -123,9 +123,11 @@ class BatchState:
         """Note a submission, or what is newly known of it."""
         row, known = intent.index, self.open.get(intent.index)
         self._attempts[row] = max(self._attempts[row], intent.attempt + 1)
-        if known is not None and known.attempt == intent.attempt and known.image_task_id and not intent.image_task_id:
-            # Two starts wrote of the same submission; what one of them was answered holds.
-            return
+        if known is not None and known.image_task_id and not intent.image_task_id:
+            is_anew = intent.after_unbilled or row in self.else_submit
+            if known.attempt == intent.attempt or not is_anew:
+                # An old start wrote down late what it was answered, and another one knew nothing of it: the id holds.
+                return
         if known is not None and known.attempt < intent.attempt and not (known.image_task_id or intent.after_unbilled):
             self.unsettled[row] = known
         if row in self.unsettled and intent.image_task_id and self.unsettled[row].attempt == intent.attempt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 import pytest
 
@@ -77,12 +78,22 @@ def test_submissions_of_a_try_are_counted_unless_they_never_left() -> None:
     assert (state.submissions[0], state.next_new(1)) == (2, [0])
 
 
-def test_of_two_words_on_a_submission_the_one_with_its_id_holds() -> None:
+@pytest.mark.parametrize(
+    ("later", "ids"),
+    [
+        pytest.param({"attempt": 0}, ["an-id"], id="of the same submission"),
+        pytest.param({"attempt": 1}, ["an-id"], id="of another, by a start that did not know"),
+        pytest.param({"attempt": 1, "taken": False}, ["an-id"], id="of another that was refused"),
+        pytest.param({"attempt": 1, "after_unbilled": True}, [], id="of another, after the first cost nothing"),
+        pytest.param({"attempt": 1, "image_task_id": "another"}, ["another"], id="of another that was answered"),
+    ],
+)
+def test_what_has_an_id_is_not_forgotten_for_a_later_word_without_one(later: dict[str, Any], ids: list[str]) -> None:
     state = BatchState(1)
     state.opened(Intent(index=0, attempt=0, at=5.0, image_task_id="an-id"))
-    state.opened(Intent(index=0, attempt=0, at=9.0))
+    state.opened(Intent(index=0, at=9.0, **later))
 
-    assert state.open_ids == ["an-id"]
+    assert state.open_ids == ids
 
 
 def test_what_is_waited_for_is_told_with_its_latest_submission() -> None:
