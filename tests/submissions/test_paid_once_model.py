@@ -230,5 +230,6 @@ def test_each_picture_is_paid_for_once() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_each_picture_is_paid_for_once_in_many_more_orders() -> None:
     run_state_machine_as_test(PaidOnce, settings=settings(QUICK, max_examples=2000))
