@@ -24,7 +24,7 @@ from airflow_provider_imagetasks.batch.segments import (
     read_intents,
     read_json_lines,
 )
-from airflow_provider_imagetasks.batch.state import BatchState
+from airflow_provider_imagetasks.batch.state import BatchState, Stage
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.services.account import Account
@@ -125,7 +125,9 @@ class BatchLedger:
 
         :param once_written: called when it is written down, and so does not come again.
         """
-        outcome = {**outcome, "attempt": self.state.attempt_of(outcome["index"], same=True)}
+        row = outcome["index"]
+        is_new = self.state.stages[row] == Stage.NEW and row not in self.state.repeated
+        outcome = {**outcome, "attempt": self.state.attempt_of(row, same=not is_new)}
         line = self._remember(outcome)
         with self._lock:
             self._unwritten.append(line)
@@ -229,8 +231,7 @@ class BatchLedger:
         for outcome in read_json_lines(content):
             row, image_task_id = outcome["index"], outcome.get("image_task_id")
             latest = self.state.attempt_of(row, same=True)
-            if outcome["status"] != SUCCEEDED and outcome.get("attempt", latest) < latest:
-                # Of a start that was replaced: it did not know that the row was submitted again.
+            if outcome["status"] != SUCCEEDED and self._is_stale(outcome, latest):
                 continue
             self._remember(outcome)
             self.state.over(row, succeeded=outcome["status"] == SUCCEEDED)
@@ -254,6 +255,14 @@ class BatchLedger:
                 self.state.opened(intent)
                 if action is Action.REATTACH_ELSE_SUBMIT:
                     self.state.else_submit.add(row)
+
+    def _is_stale(self, outcome: dict[str, Any], latest: int) -> bool:
+        """Whether a start that was replaced says it, which did not know that the row was submitted again, or taken."""
+        if "attempt" not in outcome:
+            return False
+        known = self.state.open.get(outcome["index"])
+        was_taken = known is not None and known.image_task_id and not outcome.get("image_task_id")
+        return bool(outcome["attempt"] < latest or (was_taken and outcome["attempt"] == latest))
 
     def _remember(self, outcome: dict[str, Any]) -> bytes:
         line = json_line(outcome)

@@ -322,3 +322,31 @@ def test_what_a_replaced_start_says_of_an_earlier_submission_ends_no_later_one(
     old.flush()
 
     assert batches.start().state.open[0].attempt == 1
+
+
+def test_what_a_replaced_start_was_refused_ends_no_submission_that_another_one_had_taken(
+    batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = batches.start()
+    name, intents = intended(old, 0)
+    old.state.submitted(intents[0])
+    old.settle(name, [replace(intents[0], taken=False)])
+    old.note(outcome(0, NO, None))
+    submitted_under_the_same_key = batches.start()
+    submitted_under_the_same_key.state._attempts[0] = 0
+    submitted(submitted_under_the_same_key, 0)
+    monkeypatch.setattr(old, "require_latest_start", lambda: None)
+    old.flush()
+
+    assert batches.start().state.open_ids == ["id-0"]
+
+
+def test_a_row_that_is_not_submitted_again_is_over_though_its_last_image_task_has_an_id(batches: Batches) -> None:
+    start = batches.start()
+    submitted(start, 0)
+    start.state.opened(Intent(index=0, attempt=0, at=time.time(), image_task_id="id-0"))
+    start.state.renewed(0, is_unbilled=True)
+    start.note(outcome(0, QuotaExceededError("no credits"), None))
+    start.flush()
+
+    assert batches.start().state.stages[0] == Stage.FAILED
