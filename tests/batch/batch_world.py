@@ -121,6 +121,8 @@ class World:
                 f"{package}.start._begin": _begin_at_once,
                 f"{package}.batch_ledger.ThreadPoolExecutor": _NoThreads,
                 f"{package}.run.open_async_transport": lambda _account: Start.current().transport,
+                # Nothing happens here that is not announced, and thousands of examples are to take minutes.
+                f"{package}.run._LONGEST_SLEEP": 5.0,
                 f"{package}.run.PictureStore": lambda _folder, _account: _Pictures(self),
             }.items():
                 stack.enter_context(patch(target, stand_in))

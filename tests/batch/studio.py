@@ -18,7 +18,8 @@ KINDS = ("finds by trace id", "drops trace ids", "repeats by key", "can tell not
 class Paid:
     """A submission that the service took.
 
-    :param excused: whether the row may be paid for again.
+    :param accepted: whether the row was asked for again, as ``on_unknown_outcome`` says, since nobody knew of this one.
+    :param excused: whether the row may be paid for again, or was, so that this one needs no owner.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Paid:
     fate: str
     written_at: float
     has_answer: bool
+    accepted: bool = False
     excused: bool = False
 
     def state(self, now: float) -> TaskState:

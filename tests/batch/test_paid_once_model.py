@@ -285,6 +285,9 @@ class PaidOnce(RuleBasedStateMachine):
         answer, fate, written_after = self.next_answers.pop(0) if self.next_answers else ("taken", self.habit, 0.0)
         now = self.world.now
         known = [paid for paid in self.paid if paid.key == key and now - paid.at < KEY_MEMORY]
+        for paid in self.paid:
+            if paid.row == row and self.resubmits and paid.id not in self.known[start]:
+                paid.accepted = True
         is_known = self.service.repeats_submit_by_key and bool(known)
         if is_known and answer in ("taken", "paid in vain"):
             return self.record(known[0])
@@ -303,6 +306,8 @@ class PaidOnce(RuleBasedStateMachine):
         self.paid.append(paid)
         if paid.has_answer:
             self.known[start].add(paid.id)
+        # What comes late beside what was submitted again is the second one that was accepted.
+        paid.excused = self.resubmits and start is not self.latest and any(one.row == row for one in self.paid[:-1])
         max_cost_is_kept(self, generation)
         if answer == "paid in vain":
             paid.fate = "fails billed"
@@ -359,7 +364,7 @@ def no_row_is_paid_for_twice(model: PaidOnce, row: int, start: Start) -> None:
     for paid in model.paid:
         if paid.row != row or paid.excused or paid.cost_nothing(model.world.now):
             continue
-        paid.excused = model.resubmits and paid.id not in model.known[start]
+        paid.excused = paid.accepted
         assert paid.excused, f"row {row} is paid for again, beside {paid}"
 
 
