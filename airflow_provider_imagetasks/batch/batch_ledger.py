@@ -262,7 +262,9 @@ class BatchLedger:
             return False
         known = self.state.open.get(outcome["index"])
         was_taken = known is not None and known.image_task_id and not outcome.get("image_task_id")
-        return bool(outcome["attempt"] < latest or (was_taken and outcome["attempt"] == latest))
+        # An outcome that nobody knew stays one, though an old start learned of an id: rows that are over stay over.
+        is_denied = was_taken and error_on_record(outcome).billed == "no"
+        return bool(outcome["attempt"] < latest or (is_denied and outcome["attempt"] == latest))
 
     def _remember(self, outcome: dict[str, Any]) -> bytes:
         line = json_line(outcome)
