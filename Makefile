@@ -48,7 +48,7 @@ test: $(VENV)/.installed ## Run all tests: unit, contract, task runner, and the 
 	@$(call run_tests,$(VENV)/bin/python)
 
 .PHONY: test-slow
-test-slow: $(VENV)/.installed ## Search a whole Airflow for keys, kill submissions (the short form), try 2,000 orders of events on a batch, and ask for the gallery, assets and metrics; six minutes
+test-slow: $(VENV)/.installed ## Search a whole Airflow for keys, kill submissions (the short form), and ask for the gallery, assets and metrics; six minutes
 	@$(VENV)/bin/python -m pytest -m "slow and not long" $(ARGUMENTS)
 
 .PHONY: test-unit
