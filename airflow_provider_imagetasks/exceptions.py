@@ -23,6 +23,7 @@ whoever reads it in a task log usually did not write the Dag.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 Billed = Literal["yes", "no", "unknown"]
@@ -54,6 +55,10 @@ class ImageTaskError(Exception):
     default_advice: ClassVar[str] = "A retry would fail in the same way."
     concerns_account: bool = False
     """Whether it holds for all that the connection is asked from now on, whichever image task it was noticed with."""
+    failures: Sequence[ImageTaskError] = ()
+    """Of an error of several image tasks, the error of each."""
+    is_pushed: bool = False
+    """Whether the XComs of the Airflow task tell of it."""
 
     def __init__(
         self,

@@ -59,9 +59,9 @@ def _options() -> dict[str, dict[str, Any]]:
         ),
         "gallery_roots": _option(
             "Folders whose pictures the Airflow UI shows to users who may read the XComs of the Dag, as URIs separated "
-            "by commas. The api-server reads them, with the connection that the root names. Empty: pictures are "
-            "listed, and not shown.",
-            example="s3://conn_id@bucket/pictures, file:///data/pictures",
+            "by commas, each where wanted for the Dags of some names only. The api-server reads them, with the "
+            "connection that the root names. Empty: pictures are listed, and not shown.",
+            example="s3://conn_id@bucket/pictures, catalogue_*=file:///data/catalogue",
         ),
         "allow_stdio_commands": _option(
             "Whether a connection may say, in its extra field 'command', which MCP server is started on a worker. "

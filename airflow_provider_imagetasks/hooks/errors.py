@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -54,13 +54,26 @@ def errors_of_reading() -> Iterator[None]:
 
 
 @contextmanager
-def errors_pushed(context: Any) -> Iterator[None]:
-    """Push XCom ``image_task_error`` before an error of ours leaves the block.
+def errors_pushed(context: Any, image_task_ids: Callable[[], Iterable[str]] = tuple) -> Iterator[None]:
+    """Push what is known of an error of ours before it leaves the block, once.
+
+    XCom ``image_task_error`` is ``{class, code, message, billed}``; ``image_task_failures`` the same of each image task
+    that it is about, with its ``id`` and with the ``advice`` that stands in the log.
 
     :param context: the task's.
+    :param image_task_ids: says which image tasks an error is about that names none itself.
     """
     try:
         yield
     except ImageTaskError as error:
-        context["ti"].xcom_push(key="image_task_error", value=error.as_xcom())
+        if not error.is_pushed:
+            error.is_pushed = True
+            context["ti"].xcom_push(key="image_task_error", value=error.as_xcom())
+            named = [(one.image_task_id, one) for one in error.failures or (error,)]
+            about = (
+                named if all(image_task_id for image_task_id, _ in named) else [(i, error) for i in image_task_ids()]
+            )
+            if about:
+                each = [{"id": one_id, **why.as_xcom(), "advice": why.retry_advice} for one_id, why in about]
+                context["ti"].xcom_push(key="image_task_failures", value=each)
         raise

@@ -74,6 +74,14 @@ class ImageTaskReferences:
                 )
 
 
+def known_ids(value: Any) -> tuple[str, ...]:
+    """Return the ids that an ``image_task_id`` argument holds; none where it cannot be read, or there is none."""
+    try:
+        return read_references(value).ids if value is not None else ()
+    except InvalidRequestError:
+        return ()
+
+
 def read_references(value: Any) -> ImageTaskReferences:
     """Check what an ``image_task_id`` argument holds after rendering.
 

@@ -12,9 +12,9 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidReques
 from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME, check_filename
 from airflow_provider_imagetasks.files.object_storage import open_folder, require_known_scheme
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile, download_images
-from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading
+from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading, errors_pushed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.hooks.references import read_references
+from airflow_provider_imagetasks.hooks.references import known_ids, read_references
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.observability.assets import Announcement, announce_pictures, picture_extra
 from airflow_provider_imagetasks.observability.lineage import Lineage, Made, ReportsLineage, gathered
@@ -43,7 +43,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
 
     The XCom is the id as text; ``image_task`` holds ``{id, service, conn_id, trace_id, model, prompt, submitted_at}``,
     the prompt cut at 300 characters. Costs one picture at the service per ``n``. Where nothing was submitted,
-    ``image_task_refused`` says why: ``{conn_id, service, model, prompt, error}``.
+    ``image_task_refused`` says why: ``{conn_id, service, model, prompt, error, advice}``.
 
     :param prompt: text of what to draw.
     :param model: the service's model name; None takes the connection's, then the service's default.
@@ -155,6 +155,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
                 "model": text(self.model),
                 "prompt": text(str(self.prompt), most=PROMPT_EXCERPT),
                 "error": error.as_xcom(),
+                "advice": error.retry_advice,
             }
             context["ti"].xcom_push(key="image_task_refused", value=value)
 
@@ -165,6 +166,9 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
     The image task is read again, since result URLs expire. A picture whose name holds the id and that is already
     there intact is not fetched again. Returns ``{"files": [{uri, sha256, bytes, width, height, media_type,
     image_task_id, index}]}``.
+
+    Where some could not be stored, ``image_files`` holds the others in the form of the result, ``image_task_error`` and
+    ``image_task_failures`` say why, as a sensor's do.
 
     Once all are stored, an ``AssetAlias`` in ``outlets`` gets an event for each picture, an ``Asset`` one for all.
 
@@ -202,8 +206,8 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
 
     def execute(self, context: Context) -> dict[str, list[dict[str, Any]]]:
         """Read the image tasks, store their pictures and return what was stored."""
-        with errors_for_airflow():
-            files, tasks = self._download()
+        with errors_for_airflow(), errors_pushed(context, lambda: known_ids(self.image_task_id)):
+            files, tasks = self._download(context)
         by_id = {task.id: task for task in tasks}
         stored = [file.as_xcom() for file in files]
         pictures = [_announced(file, by_id[file["image_task_id"]]) for file in stored]
@@ -217,7 +221,7 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
         )
         return {"files": stored}
 
-    def _download(self) -> tuple[list[DownloadedFile], list[ImageTask]]:
+    def _download(self, context: Context) -> tuple[list[DownloadedFile], list[ImageTask]]:
         with errors_of_reading():
             check_filename(self.filename)
             references = read_references(self.image_task_id)
@@ -233,6 +237,9 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
             self.log.info("%s %s (%s x %s, %s bytes)", file.uri, done, picture.width, picture.height, picture.bytes)
         problems = [*(self._unready(task, hook) for task in tasks if not task.images), *failures]
         if problems:
+            if self.do_xcom_push:
+                # What is in place is told of all the same, as the result would.
+                context["ti"].xcom_push(key="image_files", value={"files": [file.as_xcom() for file in files]})
             retryable = any(error.retryable for error in problems)
             total = len(files) + len(problems)
             raise combine(problems, total, rest="the others are in place", retryable=retryable)

@@ -226,10 +226,12 @@ def combine(failures: Sequence[ImageTaskError], total: int, *, rest: str, retrya
     named = "; ".join(f"{str(error.image_task_id)[:80]}: {error.message.rstrip('.')}" for error in failures[:_NAMED])
     more = f"; and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
     error_class = classes.pop() if len(classes) == 1 else ImageTaskFailedError
-    return error_class(
+    combined = error_class(
         f"{len(failures)} of {total} failed, {rest}. {named}{more}",
         service=failures[0].service,
         billed=billed.pop() if len(billed) == 1 else "unknown",
         retryable=retryable,
         retry_advice=next((error.retry_advice for error in failures if error.retryable == retryable), None),
     )
+    combined.failures = tuple(failures)
+    return combined

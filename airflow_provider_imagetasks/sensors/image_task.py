@@ -17,9 +17,9 @@ from airflow_provider_imagetasks.exceptions import (
     ProtocolError,
     RateLimitError,
 )
-from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading, for_airflow
+from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading, errors_pushed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.hooks.references import ImageTaskReferences, read_references
+from airflow_provider_imagetasks.hooks.references import ImageTaskReferences, known_ids, read_references
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.observability.lineage import Lineage, ReportsLineage
@@ -43,8 +43,8 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
 
     An image task that failed, was refused or ran out of time fails the sensor without retries, since asking again
     changes nothing; before that, ``image_task_error`` is pushed as ``{class, code, message, billed}``, the same of each
-    image task with its ``id`` as ``image_task_failures`` and, for a sequence, the good records as ``image_tasks``. The
-    sensor's retries serve status requests that fail.
+    image task with its ``id`` and an ``advice`` as ``image_task_failures`` and, for a sequence, the good records as
+    ``image_tasks``. The sensor's retries serve status requests that fail.
 
     :param image_task_id: an id, a dict that a submit task pushed, or any sequence of up to 500 of them.
     :param trace_id: waited for instead, where the service finds image tasks by trace id.
@@ -91,7 +91,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Ask once; wait in the sensor's mode if that is not enough."""
-        with errors_for_airflow():
+        with errors_for_airflow(), errors_pushed(context, self._known_ids):
             question = _Question(self)
             if not self.deferrable:
                 return self._execute_in_worker(context, question)
@@ -137,7 +137,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
         :param event: what the trigger fired.
         :param deadline: Unix seconds, as set at the first deferral; likewise ``asked_at``.
         """
-        with errors_for_airflow():
+        with errors_for_airflow(), errors_pushed(context, self._known_ids):
             if not isinstance(event, Mapping) or event.get("status") not in EVENT_STATUSES:
                 raise ProtocolError(f"The trigger sent an event that this version does not know: {event!r}"[:300])
             question = _Question(self)
@@ -158,12 +158,14 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
         except AirflowSensorTimeout as error:
             if isinstance(error, ImageTaskError):
                 raise
-            raise for_airflow(
-                ImageTaskTimeoutError(
+            with errors_for_airflow(), errors_pushed(context, self._known_ids):
+                raise ImageTaskTimeoutError(
                     f"The wait of {self.timeout:.0f} s is over and no triggerer reported back in time. The image task "
                     "goes on at the service: it may still finish, and be billed"
-                )
-            ) from error
+                ) from error
+
+    def _known_ids(self) -> tuple[str, ...]:
+        return known_ids(self.image_task_id)
 
     def _defer(self, watch: Watch, question: _Question) -> None:
         remaining = max(0.0, watch.deadline - time.time())
@@ -200,16 +202,16 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
         found = [failure(task, service=hook.service, conn_id=hook.conn_id) for task in tasks]
         for task, problem in zip(tasks, found, strict=True):
             metrics.ended(task, problem)
+            if problem is not None:
+                problem.image_task_id = problem.image_task_id or task.id
         failures = [error for error in found if error is not None]
         records = [task.as_xcom(hook.conn_id) for task in tasks if task.state is TaskState.SUCCEEDED]
         if failures:
             error = combine(failures, len(tasks), rest="the others are in XCom 'image_tasks'", retryable=False)
-            context["ti"].xcom_push(key="image_task_error", value=error.as_xcom())
-            each = [{"id": task.id, **why.as_xcom()} for task, why in zip(tasks, found, strict=True) if why is not None]
-            context["ti"].xcom_push(key="image_task_failures", value=each)
             if question.is_sequence:
                 context["ti"].xcom_push(key="image_tasks", value=records)
-            raise error
+            with errors_pushed(context):
+                raise error
         for task in tasks:
             asked = task.image_count_requested or 1
             if len(task.images) < asked:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -18,13 +18,18 @@ from airflow.models.trigger import Trigger
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import Text, and_, cast, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
+
+from airflow_provider_imagetasks.ui.xcom_backend import BackendValues, xcom_backend
 
 SUBMISSION_KEYS = ("image_task", "image_task_refused", "image_batch")
 """Keys of the XComs that say that pictures were asked for."""
-_RESULT_KEYS = ("image_tasks", "image_task_failures", "progress")
+_RESULT_KEYS = ("image_tasks", "image_task_failures", "image_task_error", "image_files", "progress")
 _RESULT_SHAPES = ('%"image_task_id"%', '%"image_count_requested"%', '%"manifest"%')
 """What tells our own return values from other tasks', so that those are not even read."""
+_LINK_KEY = "_link_imagetasks_pictures"
+"""Of an XCom that every task of ours pushes, and no other."""
+_backend_values = BackendValues()
 MOST_RESULTS = 20_000
 _GROUP = 200
 _INSTANCE_COLUMNS = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
@@ -128,10 +133,11 @@ def results_of_runs(
     """
     xcom = XComModel
     text = cast(xcom.value, Text)
-    is_ours = or_(
-        xcom.key.in_(_RESULT_KEYS),
-        and_(xcom.key == "return_value", or_(*(text.like(shape) for shape in _RESULT_SHAPES))),
-    )
+    is_result = or_(*(text.like(shape) for shape in _RESULT_SHAPES))
+    if xcom_backend() is not None:
+        # A text may stand for what the backend keeps elsewhere; other tasks' are not even read.
+        is_result = or_(is_result, and_(text.like('"%'), _is_pushed_by_ours()))
+    is_ours = or_(xcom.key.in_(_RESULT_KEYS), and_(xcom.key == "return_value", is_result))
     found: list[XCom] = []
     for group in _groups(sorted(set(run_keys))):
         wanted = _XCOMS.where(xcom.dag_run_id.in_(group), is_ours).limit(MOST_RESULTS - len(found))
@@ -218,7 +224,22 @@ def _submissions(*conditions: Any) -> Any:
 
 
 def _read(session: Session, wanted: Any) -> list[XCom]:
-    return [XCom(*(*row[:6], decoded(row[6]), row[7])) for row in session.execute(wanted)]
+    xcoms = [XCom(*(*row[:6], decoded(row[6]), row[7])) for row in session.execute(wanted)]
+    if xcom_backend() is None:
+        return xcoms
+    kept_elsewhere = [position for position, xcom in enumerate(xcoms) if isinstance(xcom.value, str)]
+    references = [(xcoms[each].dag_id, xcoms[each].value, xcoms[each].timestamp) for each in kept_elsewhere]
+    for position, value in zip(kept_elsewhere, _backend_values.resolved(references), strict=True):
+        if value is not None:
+            xcoms[position] = replace(xcoms[position], value=value)
+    return xcoms
+
+
+def _is_pushed_by_ours() -> Any:
+    link = aliased(XComModel)
+    place = ("dag_run_id", "task_id", "map_index")
+    same = [getattr(link, name) == getattr(XComModel, name) for name in place]
+    return select(link.key).where(link.key == _LINK_KEY, *same).exists()
 
 
 def _comes_before(columns: Sequence[Any], position: Position) -> Any:

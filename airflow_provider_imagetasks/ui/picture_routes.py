@@ -17,7 +17,7 @@ from itsdangerous import BadSignature, URLSafeSerializer
 
 from airflow_provider_imagetasks.files.pictures import UnusablePictureError, media_type_of, peek_picture
 from airflow_provider_imagetasks.ui.permissions import MayReadDag
-from airflow_provider_imagetasks.ui.roots import Location, locate
+from airflow_provider_imagetasks.ui.roots import Location, locate, roots_of
 from airflow_provider_imagetasks.ui.stored_files import OutOfReachError, opened
 from airflow_provider_imagetasks.ui.thumbnails import LARGEST_FILE, Thumbnails
 
@@ -70,7 +70,7 @@ def picture_routes(roots: Sequence[Location], links: PictureLinks, thumbnails: T
     def place(dag_id: str, token: str) -> tuple[Location, str]:
         signed = links.read(token, dag_id)
         # The roots may have changed since the link was made.
-        location = locate(signed[0], roots) if signed else None
+        location = locate(signed[0], roots_of(dag_id, roots)) if signed else None
         if signed is None or location is None:
             raise HTTPException(404, "There is no such picture")
         return location, signed[1]

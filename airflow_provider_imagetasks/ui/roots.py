@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
@@ -23,6 +24,7 @@ class Location:
     :param container: bucket or the like; empty for ``file``.
     :param path: absolute, without a slash at the end.
     :param root: path of the gallery root that it lies under, likewise.
+    :param dag_pattern: of a root, the Dags whose pictures it may show, with the wildcards of file names.
     """
 
     scheme: str
@@ -30,6 +32,7 @@ class Location:
     container: str
     path: str
     root: str = ""
+    dag_pattern: str = "*"
 
     @property
     def uri(self) -> str:
@@ -46,19 +49,29 @@ class Location:
 def read_roots(text: str | None) -> tuple[Location, ...]:
     """Return the roots that the option names, separated by commas or line breaks.
 
+    ``catalogue_*=s3://conn_id@bucket/catalogue`` is a root for the Dags of these names only.
+
     :raises ValueError: names the one that is not a URI of a folder.
     """
     parts = [part.strip() for part in re.split(r"[,\n]", text or "")]
     roots = []
     for part in filter(None, parts):
-        location = _taken_apart(part)
-        if location is None:
+        before, names_dags, after = part.partition("=")
+        # An equals sign may also stand in the URI.
+        pattern, uri = (before.strip(), after.strip()) if names_dags and "://" not in before else ("*", part)
+        location = _taken_apart(uri)
+        if location is None or not pattern:
             raise ValueError(
                 f"[imagetasks] gallery_roots holds {part!r}; write each root as a URI, like "
-                "s3://conn_id@bucket/pictures or file:///data/pictures"
+                "s3://conn_id@bucket/pictures or file:///data/pictures, for some Dags only like catalogue_*=s3://..."
             )
-        roots.append(location)
+        roots.append(replace(location, dag_pattern=pattern))
     return tuple(roots)
+
+
+def roots_of(dag_id: str, roots: Iterable[Location]) -> tuple[Location, ...]:
+    """Return the roots that may show what a Dag names."""
+    return tuple(root for root in roots if fnmatchcase(dag_id, root.dag_pattern))
 
 
 def locate(uri: object, roots: Iterable[Location]) -> Location | None:

@@ -1,4 +1,4 @@
-"""What an error of an Airflow task says of money where nothing was submitted by it."""
+"""What an error of an Airflow task says of money where nothing was submitted by it, and what XComs tell of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.files import fetching
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from tests.image_dag import ImageDag
 
@@ -50,3 +51,62 @@ def test_neither_does_the_hook(monkeypatch: pytest.MonkeyPatch, read: str, servi
     with pytest.raises(ImageTaskError) as raised:
         getattr(ImageTaskHook(), read)("an-id")
     assert raised.value.billed == "unknown"
+
+
+def told_of(dag: ImageDag, operation: str) -> list[dict[str, Any]]:
+    return list(dag.runner.xcoms[operation, "image_task_failures"])
+
+
+@pytest.mark.parametrize(
+    ("operation", "prompt", "error_class", "advice"),
+    [
+        ("wait", "a kite [fail]", "ImageTaskFailedError", "Clear the submit task with its downstream"),
+        ("save", "a kite [fail]", "ImageTaskFailedError", "Clear the submit task with its downstream"),
+        ("save", "a kite [file-404]", "DownloadError", "A retry reads the image task again"),
+        ("save", "a kite [file-html]", "UnsafeResultError", "A retry would be refused in the same way"),
+        ("save", "a kite [never]", "ImageTaskError", "better put an ImageTaskSensor before this task"),
+    ],
+)
+def test_whoever_looks_at_the_image_task_is_told_why_it_failed_and_what_to_do(
+    dag: ImageDag,
+    operation: str,
+    prompt: str,
+    error_class: str,
+    advice: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fetching, "FIRST_PAUSE", 0)
+    image_task_id = dag.submitted(prompt)
+
+    outcome = getattr(dag, operation)()
+
+    (failure,) = told_of(dag, operation)
+    assert (failure["id"], failure["class"]) == (image_task_id, error_class)
+    assert failure["advice"] in str(outcome.error)
+    assert advice in failure["advice"]
+    error = {"class", "code", "message", "billed"}
+    assert {name: failure[name] for name in error} == dag.runner.xcoms[operation, "image_task_error"]
+
+
+@pytest.mark.parametrize("operation", ["wait", "save"])
+def test_an_account_that_is_refused_is_told_of_each_image_task_that_was_asked_for(
+    dag: ImageDag, operation: str
+) -> None:
+    ids = [dag.submitted("a kite"), dag.submitted("a boat")]
+    dag.runner.connections["imagetasks_default"].update(NO_KEY)
+
+    assert getattr(dag, operation)(ids).state == "failed"
+
+    told = told_of(dag, operation)
+    assert [each["id"] for each in told] == ids
+    assert {(each["class"], each["billed"]) for each in told} == {("AuthenticationError", "unknown")}
+
+
+def test_of_several_downloads_what_is_in_place_is_told_and_each_that_is_not(dag: ImageDag) -> None:
+    good, bad = dag.submitted("a kite"), dag.submitted("a kite [file-html]")
+
+    assert dag.save([good, bad]).state == "failed"
+
+    (stored,) = dag.runner.xcoms["save", "image_files"]["files"]
+    assert stored["image_task_id"] == good
+    assert [(each["id"], each["class"]) for each in told_of(dag, "save")] == [(bad, "UnsafeResultError")]

@@ -86,6 +86,16 @@ def test_only_our_own_link_of_the_same_dag_leads_somewhere(client: TestClient, r
     assert get(client, uri, after).status_code == 200
 
 
+@pytest.mark.parametrize("after", ["", "/thumbnail"])
+def test_a_link_of_a_dag_that_the_root_is_not_for_leads_nowhere(root: Path, after: str) -> None:
+    application = FastAPI()
+    application.dependency_overrides[MayReadDag.__metadata__[0].dependency] = lambda: None
+    roots = read_roots(f"boats=file://{root}")
+    application.include_router(picture_routes(roots, LINKS, Thumbnails(root.parent / "cache")))
+
+    assert get(TestClient(application), f"file://{root}/a kite.png", after).status_code == 404
+
+
 def test_a_thumbnail_that_the_browser_has_is_not_sent_again(client: TestClient, root: Path) -> None:
     path = f"/dags/kites/pictures/{LINKS.token('kites', f'file://{root}/a kite.png', 'hash')}/thumbnail"
     etag = client.get(path).headers["ETag"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_imagetasks.ui.roots import locate, read_roots
+from airflow_provider_imagetasks.ui.roots import locate, read_roots, roots_of
 
 ROOTS = read_roots("file:///data/pics, s3://shop@bucket/pics\ngs://open-bucket")
 
@@ -60,4 +60,26 @@ def test_without_roots_nothing_is_reached() -> None:
 @pytest.mark.parametrize("text", ["/data/pics", "data", "s3://bucket, ../up", "file:///data/../etc"])
 def test_a_root_that_is_no_uri_of_a_folder_is_named(text: str) -> None:
     with pytest.raises(ValueError, match=r"gallery_roots holds .*write each root as a URI"):
+        read_roots(text)
+
+
+def test_a_root_that_names_dags_shows_nothing_that_another_dag_names() -> None:
+    roots = read_roots("shop_*=s3://shop@bucket/pics, covers = file:///data/covers/year=2026\nfile:///data/open/a=b")
+
+    def shows(dag_id: str, uri: str) -> bool:
+        return locate(uri, roots_of(dag_id, roots)) is not None
+
+    for uri, readers in {
+        "s3://bucket/pics/a.png": {"shop_1", "shop_"},
+        "file:///data/covers/year=2026/a.png": {"covers"},
+        "file:///data/open/a=b/a.png": {"shop_1", "shop_", "covers", "Shop_1", "shop", ""},
+    }.items():
+        assert {
+            dag_id for dag_id in ("shop_1", "shop_", "covers", "Shop_1", "shop", "") if shows(dag_id, uri)
+        } == readers
+
+
+@pytest.mark.parametrize("text", ["shop=", "=s3://bucket/pics", "shop=/data/pics", "a,b=s3://bucket/pics"])
+def test_a_root_of_dags_that_is_no_uri_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match=r"gallery_roots holds .*for some Dags only"):
         read_roots(text)
