@@ -30,7 +30,8 @@ ONE_PICTURE = """
 from airflow_provider_imagetasks.services.account import read_account
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
-from airflow_provider_imagetasks.polling.status_requests import pace_of, read_all
+from airflow_provider_imagetasks.polling.reads import read_all
+from airflow_provider_imagetasks.polling.status_requests import pace_of
 from airflow_provider_imagetasks.polling.waiting import Watch, failure, wait
 from tests.flow_driver import NOW, drive, response
 

@@ -3,44 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
-
-from airflow.providers.common.compat.sdk import BaseHook
+from typing import Any
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, RateLimitError
 from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME
 from airflow_provider_imagetasks.files.input_images import with_files_read
 from airflow_provider_imagetasks.files.object_storage import open_folder
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile, download_images
-from airflow_provider_imagetasks.hooks import connection_form
-from airflow_provider_imagetasks.hooks.connection import CONNECTION_TYPE, aread_connection, read_connection
+from airflow_provider_imagetasks.hooks.connection import aread_connection
 from airflow_provider_imagetasks.hooks.errors import errors_of_reading
+from airflow_provider_imagetasks.hooks.service_hook import ServiceHook
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.poller import StatusPoller, status_poller
-from airflow_provider_imagetasks.polling.status_requests import pace_of, read_all
+from airflow_provider_imagetasks.polling.reads import read_all
+from airflow_provider_imagetasks.polling.status_requests import pace_of
 from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch, failure, wait
-from airflow_provider_imagetasks.services import get_service
-from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID, Account
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE
 from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits, Watched
-from airflow_provider_imagetasks.services.wire import Flow
+from airflow_provider_imagetasks.services.wire import Flow, Result
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
-from airflow_provider_imagetasks.transports import open_async_transport, open_transport
-from airflow_provider_imagetasks.transports.http import Transport
+from airflow_provider_imagetasks.transports import open_async_transport
 
-Result = TypeVar("Result")
 LONGEST_KEY = 200
 LONG_READ_SECONDS = 10.0
 """A read that takes longer than this, because of ``query_rate``, is announced in the log."""
 _submission_limits: dict[Account, SubmissionLimits] = {}
 
 
-class ImageTaskHook(BaseHook):
+class ImageTaskHook(ServiceHook):
     """Submits, reads and downloads image tasks of the service that a connection names.
 
     The methods whose names start with ``a`` do the same on an event loop. Reading is free; only :meth:`submit` costs
@@ -49,107 +44,12 @@ class ImageTaskHook(BaseHook):
     :param conn_id: id of a connection of the type ``imagetasks``.
     """
 
-    conn_name_attr = "conn_id"
-    default_conn_name = DEFAULT_CONN_ID
-    conn_type = CONNECTION_TYPE
-    hook_name = connection_form.HOOK_NAME
-
-    def __init__(self, conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.conn_id = conn_id
-        self._account: Account | None = None
-        self._session: Transport | None = None
-
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's extra fields for Airflow 3.1; newer versions read them from the provider's metadata."""
-        return connection_form.widgets()
-
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return labels, placeholders and hidden fields of the form for Airflow 3.1."""
-        return connection_form.BEHAVIOUR
-
-    @property
-    def account(self) -> Account:
-        """What the connection says, read once.
-
-        :raises InvalidRequestError: names the field that is wrong.
-        :raises AuthenticationError: there is no key.
-        """
-        if self._account is None:
-            self._account = read_connection(self.conn_id)
-        return self._account
-
-    @property
-    def service(self) -> Service:
-        """The service that the connection names."""
-        return get_service(self.account.service)
-
-    def get_conn(self) -> Transport:
-        """Return an open transport; close it, or use it in ``with``."""
-        return open_transport(self.account)
-
-    def test_connection(self) -> tuple[bool, str]:
-        """Make a free request that shows whether the key is good; nothing is billed, and nothing is started."""
-        try:
-            if self.account.server_command is not None:
-                return True, "The fields can be read. This test does not start the MCP server of 'command'."
-            return True, self.run(self.service.check_connection())
-        except ImageTaskError as error:
-            return False, f"{type(error).__name__}: {error.message}"
-
     def complete(self, request: ImageRequest) -> ImageRequest:
         """Return the request as it would be sent: its files read, model and callback URL filled in. Nothing is sent.
 
         :raises InvalidRequestError: a file cannot be used, or the service cannot do what is asked for.
         """
         return self.service.complete(with_files_read(request), self.account)
-
-    def run(self, flow: Flow[Result]) -> Result:
-        """Drive a flow of the service, on the calling thread: in the open :meth:`session`, or in one of its own.
-
-        :raises InvalidRequestError: the connection starts its own MCP server, and there is no open session.
-        """
-        with self._transport() as transport:
-            return transport.run(flow)
-
-    @contextmanager
-    def _transport(self) -> Iterator[Transport]:
-        """Hand out the open session, or one of its own."""
-        if self._session is not None:
-            yield self._session
-            return
-        self.require_lasting_server()
-        with open_transport(self.account) as transport:
-            yield transport
-
-    @contextmanager
-    def session(self) -> Iterator[ImageTaskHook]:
-        """Keep one session open for everything that the hook does meanwhile.
-
-        A connection with ``command`` has its MCP server started by the first call, and ended with the session: whatever
-        is not collected by then is lost, though paid for.
-        """
-        with open_transport(self.account) as transport:
-            self._session = transport
-            try:
-                yield self
-            finally:
-                self._session = None
-
-    def require_lasting_server(self) -> None:
-        """Refuse a connection that starts its own MCP server, whose image tasks would end with it.
-
-        :raises InvalidRequestError: it does.
-        """
-        if self.account.server_command is not None:
-            raise InvalidRequestError(
-                f"Connection {self.conn_id!r} starts its own MCP server (extra field 'command'), whose jobs end with "
-                "the task that started it, so that nobody could wait for this one. Use ImageBatchOperator with "
-                "deferrable=False, which submits, waits and collects in one session; or run the server on its own, "
-                "behind a bridge to streamable HTTP, and set Host"
-            )
 
     def submit(self, request: ImageRequest, *, key: str | None = None) -> ImageTask:
         """Ask for a picture and return the image task at once. Costs money.

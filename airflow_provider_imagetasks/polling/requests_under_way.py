@@ -11,7 +11,8 @@ from typing import Any, Generic
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.observability import metrics
-from airflow_provider_imagetasks.polling.status_requests import Asked, Failure, StatusRequests, read_once, requests_for
+from airflow_provider_imagetasks.polling.reads import read_once
+from airflow_provider_imagetasks.polling.status_requests import Asked, Failure, StatusRequests, requests_for
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import ImageTask

@@ -15,7 +15,8 @@ from airflow_provider_imagetasks.exceptions import (
     ImageTaskNotFoundError,
     ImageTaskTimeoutError,
 )
-from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests, read_once
+from airflow_provider_imagetasks.polling.reads import read_once
+from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.wire import Flow, pause

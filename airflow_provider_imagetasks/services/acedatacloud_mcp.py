@@ -23,7 +23,8 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services.fields import text, whole_number
 from airflow_provider_imagetasks.services.rates import Rate, Window
-from airflow_provider_imagetasks.services.tasks_api import TasksApiService, is_only_an_error
+from airflow_provider_imagetasks.services.tasks_api import TasksApiService
+from airflow_provider_imagetasks.services.tasks_api_errors import is_only_an_error, refusal
 from airflow_provider_imagetasks.services.tool_answers import require_tools, tool_answer
 from airflow_provider_imagetasks.services.wire import Call, Flow, Response, ToolAnswer, ToolCall, excerpt
 from airflow_provider_imagetasks.tasks import ImageRequest
@@ -103,7 +104,7 @@ class AceDataCloudMcp(TasksApiService):
         where = f"{answer.tool} at {answer.server}"
         if isinstance(body["error"], Mapping):
             # The API's own, inside HTTP 200, which the server passes on as it is.
-            return self._refused(body, 200, where)
+            return refusal(body, 200, where, service=self.name)
         title, message = text(body["error"]) or "error", text(body.get("message")) or "no reason given"
         said = f"{title}: {excerpt(message).rstrip('.')}"
         if "status_code" in body:
@@ -119,7 +120,7 @@ class AceDataCloudMcp(TasksApiService):
             if status is None and code == "auth_error":
                 said += _OWN_SERVER
             # Without a status no answer of the API came.
-            return self._refused({"error": {"code": code, "message": said}}, status or 500, where)
+            return refusal({"error": {"code": code, "message": said}}, status or 500, where, service=self.name)
         if title == AUTHENTICATION:
             return self._older_refusal(f"{where}: {said}", message)
         error_class = ServiceUnavailableError if title in FAILED_CALLS else ProtocolError

@@ -13,15 +13,10 @@ from functools import partial
 from typing import Any, ClassVar
 
 from airflow_provider_imagetasks.exceptions import (
-    AuthenticationError,
-    ContentPolicyError,
     ImageTaskError,
     ImageTaskFailedError,
     InvalidRequestError,
     ProtocolError,
-    QuotaExceededError,
-    RateLimitError,
-    ServiceUnavailableError,
 )
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.base import Service
@@ -35,13 +30,8 @@ from airflow_provider_imagetasks.services.fields import (
     text,
 )
 from airflow_provider_imagetasks.services.inline_ids import inline_id
-from airflow_provider_imagetasks.services.refusals import (
-    CONTENT_POLICY_CODES,
-    QUOTA_CODES,
-    STATUSES,
-    quota_code,
-    unexplained,
-)
+from airflow_provider_imagetasks.services.refusals import unexplained
+from airflow_provider_imagetasks.services.tasks_api_errors import failure, is_only_an_error, refusal
 from airflow_provider_imagetasks.services.wire import Call, Flow, Part, Request, Response
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageFile, ImageRequest, ImageTask, TaskState
 
@@ -53,15 +43,6 @@ FILTERS = (
     *("ids", "trace_ids", "application_id", "user_id", "type"),
     *("offset", "limit", "created_at_min", "created_at_max"),
 )
-ERROR_CODES: dict[str, type[ImageTaskError]] = {
-    **dict.fromkeys(("bad_request", "api_not_implemented", "no_api", "validation_error"), InvalidRequestError),
-    **dict.fromkeys(("no_token", "invalid_token", "token_expired", "token_mismatched"), AuthenticationError),
-    **dict.fromkeys(("disabled", "invalid_api_key", "auth_error", "access_denied"), AuthenticationError),
-    **dict.fromkeys(("used_up", *QUOTA_CODES), QuotaExceededError),
-    **dict.fromkeys(("forbidden", "content_filter", *CONTENT_POLICY_CODES), ContentPolicyError),
-    **dict.fromkeys(("too_many_requests", "rate_limited", "rate_limit_exceeded"), RateLimitError),
-    **dict.fromkeys(("api_error", "timeout"), ServiceUnavailableError),
-}
 
 
 class TasksApiService(Service):
@@ -204,7 +185,7 @@ class TasksApiService(Service):
         if record.get("finished_at"):
             images = _images(response)
             if response.get("error") or response.get("success") is False:
-                error = self._failure(response, found_id, trace_id)
+                error = failure(response, service=self.name, image_task_id=found_id, trace_id=trace_id)
             elif not images:
                 identity: dict[str, Any] = {"service": self.name, "image_task_id": found_id, "trace_id": trace_id}
                 error = ImageTaskFailedError("The image task finished without a picture", code="no_images", **identity)
@@ -242,45 +223,7 @@ class TasksApiService(Service):
         if not (isinstance(body, Mapping) and body.get("error")):
             return unexplained(response, service=self.name)
         who = f"{self.name} answered HTTP {response.status}"
-        return self._refused(body, response.status, who, retry_after=exchange.retry_after(response))
-
-    def _refused(
-        self, body: Mapping[str, Any], status: int, who: str, *, retry_after: float | None = None
-    ) -> ImageTaskError:
-        """Return the error that ``{"error": {"code", "message"} | "text", "trace_id"}`` is with a status.
-
-        :param who: who said it, for the message.
-        """
-        error_class, message, facts = self._explained(body)
-        what = f"{who}: {message}"
-        if error_class is None:
-            empty = quota_code(body["error"], status)
-            facts["code"] = empty or facts["code"]
-            error_class = QuotaExceededError if empty else STATUSES.get(status)
-        if error_class is RateLimitError:
-            return RateLimitError(what, retry_after=retry_after, **facts)
-        if error_class is not None:
-            return error_class(what, **facts)
-        if status >= 500:
-            return ServiceUnavailableError(what, **facts)
-        # A definite 4xx says no to this request; an error of an unknown kind inside HTTP 200 says nothing of money.
-        return ProtocolError(what, billed="no" if status >= 400 else "unknown", retryable=False, **facts)
-
-    def _failure(self, body: Mapping[str, Any], image_task_id: str | None, trace_id: str | None) -> ImageTaskError:
-        """Return why an image task failed, as ``{"error": {"code", "message"} | "text", "trace_id"}`` tells it."""
-        error_class, message, facts = self._explained(body)
-        facts |= {"image_task_id": image_task_id, "trace_id": facts["trace_id"] or trace_id}
-        if error_class is ContentPolicyError:
-            return ContentPolicyError(f"The service refused it by its content policy: {message}", **facts)
-        return ImageTaskFailedError(f"The service reports that the image task failed: {message}", billed="no", **facts)
-
-    def _explained(self, body: Mapping[str, Any]) -> tuple[type[ImageTaskError] | None, str, dict[str, Any]]:
-        """Return what an error's code means, its message, and the facts that every error has."""
-        error = body.get("error")
-        code = text(mapping(error).get("code"))
-        message = text(mapping(error).get("message")) or text(error) or code or "no reason given"
-        facts = {"service": self.name, "code": code, "trace_id": text(body.get("trace_id"))}
-        return ERROR_CODES.get((code or "").lower()), message, facts
+        return refusal(body, response.status, who, service=self.name, retry_after=exchange.retry_after(response))
 
     def _accepted(self, response: Response, request: ImageRequest, trace_id: str | None) -> ImageTask:
         """Return the image task that a submission made: usually only its id, sometimes the pictures at once."""
@@ -288,7 +231,7 @@ class TasksApiService(Service):
         image_task_id = text(body.get("task_id"))
         images = _images(body)
         if body.get("success") is False and (image_task_id or body.get("error")):
-            raise self._failure(body, image_task_id, None)
+            raise failure(body, service=self.name, image_task_id=image_task_id)
         task = replace(
             self.submitted(image_task_id or "", request, response.at, body),
             trace_id=text(body.get("trace_id")) or trace_id,
@@ -314,11 +257,6 @@ class TasksApiService(Service):
                 retry_advice="A retry would pay again for the same result.",
             )
         return replace(task, id=inline_id(task))
-
-
-def is_only_an_error(body: Mapping[str, Any]) -> bool:
-    """Whether an answer has an error and names no image task; else it is about that, and its record will tell."""
-    return bool(body.get("error")) and not any(name in body for name in ("finished_at", "id", "task_id"))
 
 
 def _images(response: Mapping[str, Any]) -> tuple[GeneratedImage, ...]:

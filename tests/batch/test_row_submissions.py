@@ -1,9 +1,8 @@
-"""Submissions of a group, told one by one and stopped at any moment; those without an answer are never guessed."""
+"""Submissions of a group, told one by one and stopped at any moment."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,15 +14,10 @@ import pytest
 from airflow_provider_imagetasks.batch.arguments import BatchArguments, BatchLimits
 from airflow_provider_imagetasks.batch.row_submissions import (
     LONGEST_INTENT,
-    Found,
-    NeverTaken,
     Refused,
     RowSubmissions,
-    Searched,
     Taken,
     Unanswered,
-    UnansweredSubmissions,
-    Unknown,
     Withheld,
 )
 from airflow_provider_imagetasks.batch.segments import Intent, read_intents
@@ -152,71 +146,3 @@ async def test_places_are_gathered_for_a_moment_and_a_full_group_never_waits(gro
     [outcome async for outcome in group.submit()]
 
     assert (group.submissions.next_group(500), group.submissions.next_group(3)) == (50, 0)
-
-
-async def look(
-    service: Easel, *, age: float = 100.0, known: str | None = None, rows: int = 2, grace: float = 0.0
-) -> list[Searched]:
-    submissions = UnansweredSubmissions(service, grace, service.run)
-    now = time.time()
-    for row in range(rows):
-        submissions.add(Intent(index=row, attempt=0, at=now - age), f"key-{row}", now)
-    return await submissions.look(known)
-
-
-async def test_what_carries_the_trace_id_was_taken() -> None:
-    (found,) = await look(Easel(["key-0"]), grace=60)
-
-    assert isinstance(found, Found)
-    assert (found.task.id, found.intent.index, found.intent.image_task_id) == ("id-of-key-0-0", 0, "id-of-key-0-0")
-
-
-MANY = [f"key-{number}" for number in range(10)]
-
-
-@pytest.mark.parametrize(
-    ("service", "how", "expected"),
-    [
-        pytest.param(Easel(["key-0"]), {}, {Found: 1, NeverTaken: 1}, id="absent beside others of the batch"),
-        pytest.param(Easel(["known"]), {"known": "known"}, {NeverTaken: 2}, id="absent beside one certainly taken"),
-        pytest.param(Easel(), {"known": "known"}, {Unknown: 2}, id="trace ids may not be kept, so absence is no proof"),
-        pytest.param(Easel(["key-0", "key-0"]), {"rows": 1}, {Unknown: 1}, id="several of one trace id are no answer"),
-        pytest.param(Easel(finds=False, repeats=True), {"age": 3000}, {NeverTaken: 2}, id="a key is given again"),
-        pytest.param(Easel(finds=False, repeats=True), {"age": 4000}, {Unknown: 2}, id="but only within the hour"),
-        pytest.param(Easel(finds=False), {"grace": 60}, {Unknown: 2}, id="a service that cannot tell, at once"),
-        pytest.param(Easel(MANY), {"rows": 120}, {Found: 10, NeverTaken: 110}, id="pages, and one proof serves all"),
-    ],
-)
-async def test_what_was_not_answered_was_taken_or_never_or_nobody_knows(
-    service: Easel, how: dict[str, Any], expected: dict[type[Searched], int]
-) -> None:
-    found = await look(service, **how)
-
-    assert Counter(type(end) for end in found) == expected
-    assert all((end.intent.index < len(service.known)) is isinstance(end, Found) for end in found if Found in expected)
-    assert {end.error.billed for end in found if isinstance(end, Unknown)} <= {"unknown"}
-    # One whose key is given again may have been taken the first time.
-    billed = "unknown" if service.repeats_submit_by_key else "no"
-    assert {end.error.billed for end in found if isinstance(end, NeverTaken)} <= {billed}
-
-
-async def test_nothing_is_said_of_the_absent_before_the_service_had_time_to_write_it_down() -> None:
-    service = Easel(["known"])
-    submissions = UnansweredSubmissions(service, 60, service.run)
-    submissions.add(Intent(index=0, attempt=0, at=time.time()), "key-0", time.time())
-    assert submissions.is_due()
-
-    assert await submissions.look("known") == []
-    assert len(submissions) == 1
-    assert not submissions.is_due()
-
-
-async def test_what_is_looked_for_is_not_looked_for_again_before_the_search_has_its_turn() -> None:
-    # Two searches would both act on it: one makes the submission over again, and the other ends its row.
-    service = Easel(["known"])
-    submissions = UnansweredSubmissions(service, 0, service.run)
-    submissions.add(Intent(index=0, attempt=0, at=time.time()), "key-0", time.time() - 1)
-    search = submissions.look("known")
-
-    assert not submissions.is_due()
-    assert [type(end) for end in await search] == [NeverTaken]

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_imagetasks.polling.status_requests import read_all
+from airflow_provider_imagetasks.polling.reads import read_all
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.rates import Pace

@@ -16,7 +16,7 @@ from airflow_provider_imagetasks.exceptions import (
     RateLimitError,
     UnknownOutcomeError,
 )
-from airflow_provider_imagetasks.polling.status_requests import read_all
+from airflow_provider_imagetasks.polling.reads import read_all
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.tasks import ImageRequest

@@ -10,7 +10,8 @@ from airflow_provider_imagetasks.exceptions import (
     InvalidRequestError,
     RateLimitError,
 )
-from airflow_provider_imagetasks.polling.status_requests import FAILED_READS, read_all
+from airflow_provider_imagetasks.polling.reads import read_all
+from airflow_provider_imagetasks.polling.status_requests import FAILED_READS
 from airflow_provider_imagetasks.services.rates import Pace, Rate, Window
 from tests.flow_driver import NOW, DrivenFlow, drive, response
 from tests.polling.conftest import ScriptedService, down

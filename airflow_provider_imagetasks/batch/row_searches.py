@@ -1,0 +1,174 @@
+"""Searches for a batch's submissions whose answer is missing: cut off with an earlier start, or lost just now.
+
+Each ends in an outcome that is returned; what becomes of the row is for the run to decide.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from airflow_provider_imagetasks.batch.row_submissions import RunFlow
+from airflow_provider_imagetasks.batch.segments import Intent
+from airflow_provider_imagetasks.exceptions import ImageTaskError, ServiceUnavailableError, UnknownOutcomeError
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.submissions.reconciling import is_recognised, reconcile_group
+from airflow_provider_imagetasks.tasks import ImageTask, moment_of_submission, utc_moment
+
+LARGEST_SEARCH = 49
+"""Submissions that are looked for at once; with one that certainly was taken that makes a page."""
+LOOK_AGAIN = 10.0
+"""Seconds between two searches."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A submission without an answer that the service has."""
+
+    intent: Intent
+    task: ImageTask
+
+
+@dataclass(frozen=True)
+class NeverTaken:
+    """A submission that was never taken, or is recognised when made again: free to repeat, else its row fails so."""
+
+    intent: Intent
+    error: ImageTaskError
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A submission of which nobody can tell, with the error that says so."""
+
+    intent: Intent
+    error: ImageTaskError
+
+
+Searched: TypeAlias = Found | NeverTaken | Unknown
+
+
+def unknown_outcome(intent: Intent, key: str, service: Service) -> UnknownOutcomeError:
+    """Return what is said of a submission, which went out with a key, that the service may have taken."""
+    return UnknownOutcomeError(
+        f"The outcome of the submission at about {utc_moment(intent.at)} is unknown: no answer came, and "
+        f"{service.title} cannot tell. {service.how_to_look}",
+        service=service.name,
+        trace_id=key if service.finds_by_trace_id else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A submission that is looked for: its key, and the Unix time until which the service may still write it down.
+
+    :param error: why this start has no answer; None where an earlier one was cut off.
+    """
+
+    intent: Intent
+    key: str
+    until: float
+    error: ImageTaskError | None = None
+
+
+class UnansweredSubmissions:
+    """Submissions without an answer, of an earlier start or cut off just now. Each counts as running until it is known.
+
+    :param service: whether it can tell decides how they are looked for.
+    :param grace: seconds that the service may take to write a submission down.
+    """
+
+    def __init__(self, service: Service, grace: float, run: RunFlow) -> None:
+        self._service = service
+        self._run = run
+        self._grace = grace
+        self._searches: dict[int, _Search] = {}
+        self._next_look = 0.0
+        self._keeps_trace_ids = False
+        """Whether the service showed that it does."""
+
+    def __len__(self) -> int:
+        return len(self._searches)
+
+    def add(self, intent: Intent, key: str, leaves_by: float, error: ImageTaskError | None = None) -> None:
+        """Look from now on for a submission that went out with a key.
+
+        :param leaves_by: Unix seconds after which it has left, if it did.
+        :param error: why this start has no answer.
+        """
+        self._searches[intent.index] = _Search(intent, key, leaves_by + self._grace, error)
+
+    def is_due(self) -> bool:
+        """Whether it is time for the next search; never while one is being made."""
+        return bool(self._searches) and self._next_look <= time.time()
+
+    def look(self, known_key: str | None) -> Coroutine[Any, Any, list[Searched]]:
+        """Ask the service, where it can tell, and return what is known now. The rest is looked for again.
+
+        :param known_key: the key of a submission that certainly was taken.
+        :raises ImageTaskError: the service cannot be asked now.
+        """
+        # Not when its turn comes: two searches for one submission would both act on what they find.
+        self._next_look = math.inf
+        return self._look(known_key)
+
+    async def _look(self, known_key: str | None) -> list[Searched]:
+        now = time.time()
+        searches = list(self._searches.values())
+        if self._service.repeats_submit_by_key:
+            ends: list[Searched] = [
+                NeverTaken(search.intent, self._unknown(search).error)
+                if is_recognised(search.intent.at, now)
+                else self._unknown(search)
+                for search in searches
+            ]
+        elif not self._service.finds_by_trace_id:
+            ends = [self._unknown(search) for search in searches]
+        else:
+            ends = await self._look_by_trace_id(searches, known_key, now)
+        for end in ends:
+            self._searches.pop(end.intent.index, None)
+        self._next_look = min(
+            (max(now + 1, min(search.until, now + LOOK_AGAIN)) for search in self._searches.values()), default=0
+        )
+        return ends
+
+    async def _look_by_trace_id(self, searches: Sequence[_Search], known_key: str | None, now: float) -> list[Searched]:
+        ends: list[Searched] = []
+        absent: list[_Search] = []
+        for start in range(0, len(searches), LARGEST_SEARCH):
+            group = {search.key: search for search in searches[start : start + LARGEST_SEARCH]}
+            findings = await self._run(reconcile_group(self._service, list(group), known=known_key))
+            self._keeps_trace_ids = self._keeps_trace_ids or findings.proven
+            for key, search in group.items():
+                task = findings.found.get(key)
+                if task is not None:
+                    moment = moment_of_submission(task.created_at, search.intent.at)
+                    ends.append(Found(replace(search.intent, image_task_id=task.id, submitted_at=moment), task))
+                elif key in findings.unclear:
+                    ends.append(self._unknown(search))
+                elif now >= search.until:
+                    absent.append(search)
+        ends += [
+            NeverTaken(search.intent, self._never_taken(search)) if self._keeps_trace_ids else self._unknown(search)
+            for search in absent
+        ]
+        return ends
+
+    def _never_taken(self, search: _Search) -> ServiceUnavailableError:
+        reason = getattr(search.error, "reason", None)
+        return ServiceUnavailableError(
+            f"It was not taken: {self._service.title} shows others of this batch, and not this one"
+            + (f". To its last submission, {reason}" if reason else ""),
+            service=self._service.name,
+            billed="no",
+            retry_advice="A retry submits it again.",
+        )
+
+    def _unknown(self, search: _Search) -> Unknown:
+        if isinstance(search.error, UnknownOutcomeError):
+            return Unknown(search.intent, search.error)
+        return Unknown(search.intent, unknown_outcome(search.intent, search.key, self._service))
