@@ -10,13 +10,16 @@ from typing import Any
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.wire import (
     Answer,
+    Blocking,
     Call,
     Flow,
     NoResponse,
     Response,
     Result,
     Sleep,
+    Step,
     ToolAnswer,
+    run_flow_at_once,
 )
 
 NOW = 1_790_000_000.0
@@ -27,6 +30,7 @@ NOW = 1_790_000_000.0
 class DrivenFlow:
     """What a flow did: ``result`` or ``error``, and on the way there ``requests`` and ``pauses`` above zero.
 
+    :param requested_at: when each request was made; likewise ``blocked_at``, for what blocks.
     :param now: when it ended.
     """
 
@@ -34,6 +38,8 @@ class DrivenFlow:
     error: ImageTaskError | None = None
     requests: list[Call] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
+    requested_at: list[float] = field(default_factory=list)
+    blocked_at: list[float] = field(default_factory=list)
     now: float = NOW
 
 
@@ -68,21 +74,24 @@ def drive(flow: Flow[Result], *answers: Answer, otherwise: Answer | None = None,
     :param now: when it begins.
     """
     driven, waiting = DrivenFlow(now=now), list(answers)
-    reply: Answer | float | None = None
+
+    def performed(step: Step) -> Answer | float:
+        if isinstance(step, Sleep):
+            driven.now += step.seconds
+            driven.pauses += [step.seconds] if step.seconds else []
+            return driven.now
+        if isinstance(step, Blocking):
+            driven.blocked_at.append(driven.now)
+            step.function()
+            return driven.now
+        driven.requests.append(step)
+        driven.requested_at.append(driven.now)
+        answer = waiting.pop(0) if waiting else otherwise
+        assert answer, f"the flow asked more often than foreseen: {step}"
+        return replace(answer, at=driven.now)
+
     try:
-        while True:
-            step = flow.send(reply)  # type: ignore[arg-type] - a generator is started with None
-            if isinstance(step, Sleep):
-                driven.now += step.seconds
-                driven.pauses += [step.seconds] if step.seconds else []
-                reply = driven.now
-            else:
-                driven.requests.append(step)
-                answer = waiting.pop(0) if waiting else otherwise
-                assert answer, f"the flow asked more often than foreseen: {step}"
-                reply = replace(answer, at=driven.now)
-    except StopIteration as end:
-        driven.result = end.value
+        driven.result = run_flow_at_once(flow, performed)
     except ImageTaskError as error:
         driven.error = error
     assert not waiting, f"the flow did not ask for {waiting}"

@@ -1,12 +1,13 @@
-"""The steps of a flow, and the answers of its transport. A flow does no I/O: it yields steps and is sent answers."""
+"""The steps of a flow, the answers of its transport, and the loop between. A flow does no I/O itself."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.fields import cleaned
 from airflow_provider_imagetasks.tasks import ImageFile
 
@@ -165,7 +166,42 @@ class NoResponse:
 
 Call: TypeAlias = Request | ToolCall | ToolListing
 Answer: TypeAlias = Response | NoResponse
-Flow: TypeAlias = Generator[Call | Sleep | Blocking, Answer | float, Result]
+Step: TypeAlias = Call | Sleep | Blocking
+Flow: TypeAlias = Generator[Step, Answer | float, Result]
+
+
+async def run_flow(flow: Flow[Result], perform: Callable[[Step], Awaitable[Answer | float]]) -> Result:
+    """Run a flow to its end, and return its result or raise its error.
+
+    :param perform: performs a step, and returns what the flow is sent. An ``ImageTaskError`` of it goes through the
+        flow, which knows whether a read or a submission was not made; anything else ends it.
+    """
+    try:
+        step = next(flow)
+        while True:
+            try:
+                reply = await perform(step)
+            except ImageTaskError as error:
+                step = flow.throw(error)
+            else:
+                step = flow.send(reply)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+
+
+def run_flow_at_once(flow: Flow[Result], perform: Callable[[Step], Answer | float]) -> Result:
+    """Do what :func:`run_flow` does, without an event loop: ``perform`` blocks."""
+
+    async def performed(step: Step) -> Answer | float:
+        return perform(step)
+
+    try:
+        run_flow(flow, performed).send(None)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    raise AssertionError("what blocks never waits")
 
 
 def ask(request: Call) -> Flow[Answer]:

@@ -19,7 +19,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_imagetasks import __version__
-from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import (
     Answer,
@@ -31,6 +30,9 @@ from airflow_provider_imagetasks.services.wire import (
     Response,
     Result,
     Sleep,
+    Step,
+    run_flow,
+    run_flow_at_once,
 )
 from airflow_provider_imagetasks.transports.environment import Proxies, ca_bundle, tls_context
 from airflow_provider_imagetasks.transports.redaction import hidden_forms, without_secrets
@@ -65,26 +67,16 @@ class Transport(AbstractContextManager["Transport"]):
 
     def run(self, flow: Flow[Result]) -> Result:
         """Drive ``flow`` to its end and return its result, or raise its error."""
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    if isinstance(step, Sleep):
-                        time.sleep(max(0.0, step.seconds))
-                        reply: Answer | float = time.time()
-                    elif isinstance(step, Blocking):
-                        step.function()
-                        reply = time.time()
-                    else:
-                        reply = self._answer(step)
-                except ImageTaskError as error:
-                    # It goes through the flow, which knows whether a read or a submission was not made.
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(reply)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
+        return run_flow_at_once(flow, self._performed)
+
+    def _performed(self, step: Step) -> Answer | float:
+        if isinstance(step, Sleep):
+            time.sleep(max(0.0, step.seconds))
+        elif isinstance(step, Blocking):
+            step.function()
+        else:
+            return self._answer(step)
+        return time.time()
 
     @abstractmethod
     def _answer(self, call: Call) -> Answer:
@@ -105,26 +97,16 @@ class AsyncTransport(AbstractAsyncContextManager["AsyncTransport"]):
 
     async def run(self, flow: Flow[Result]) -> Result:
         """Drive ``flow`` to its end and return its result, or raise its error."""
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    if isinstance(step, Sleep):
-                        await asyncio.sleep(max(0.0, step.seconds))
-                        reply: Answer | float = time.time()
-                    elif isinstance(step, Blocking):
-                        await asyncio.to_thread(step.function)
-                        reply = time.time()
-                    else:
-                        reply = await self._answer(step)
-                except ImageTaskError as error:
-                    # It goes through the flow, which knows whether a read or a submission was not made.
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(reply)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
+        return await run_flow(flow, self._performed)
+
+    async def _performed(self, step: Step) -> Answer | float:
+        if isinstance(step, Sleep):
+            await asyncio.sleep(max(0.0, step.seconds))
+        elif isinstance(step, Blocking):
+            await asyncio.to_thread(step.function)
+        else:
+            return await self._answer(step)
+        return time.time()
 
     @abstractmethod
     async def _answer(self, call: Call) -> Answer:

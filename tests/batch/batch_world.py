@@ -28,7 +28,7 @@ from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile
 from airflow_provider_imagetasks.files.pictures import Picture
 from airflow_provider_imagetasks.polling.batch_wait import Counts
-from airflow_provider_imagetasks.services.wire import Blocking, Flow, Sleep
+from airflow_provider_imagetasks.services.wire import Blocking, Flow, Sleep, run_flow
 from airflow_provider_imagetasks.tasks import ImageTask
 from tests.batch.batches import LOG, SLOT, arguments
 from tests.batch.turned_loop import Job, KilledError, TurnedLoop, point
@@ -194,23 +194,16 @@ class _Transport:
 
     async def run(self, flow: Flow[Any]) -> Any:
         """Drive a flow. What it asks for arrives at once; the answer takes its time."""
-        try:
-            step: Any = next(flow)
-            while True:
-                try:
-                    if isinstance(step, Blocking):
-                        await asyncio.to_thread(step.function)
-                    elif isinstance(step, Sleep):
-                        await asyncio.sleep(step.seconds)
-                    else:
-                        step = flow.send(await self._answer(step))
-                        continue
-                except ImageTaskError as error:
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(self._start.world.now)
-        except StopIteration as end:
-            return end.value
+        return await run_flow(flow, self._performed)
+
+    async def _performed(self, step: Any) -> Any:
+        if isinstance(step, Blocking):
+            await asyncio.to_thread(step.function)
+        elif isinstance(step, Sleep):
+            await asyncio.sleep(step.seconds)
+        else:
+            return await self._answer(step)
+        return self._start.world.now
 
     async def _answer(self, request: Any) -> Any:
         if self._start.is_dead:

@@ -13,11 +13,11 @@ from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.requests_file import RequestsSource
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch, open_batch
-from airflow_provider_imagetasks.exceptions import AuthenticationError, ImageTaskError
+from airflow_provider_imagetasks.exceptions import AuthenticationError
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.wire import Blocking, Flow, Request
+from airflow_provider_imagetasks.services.wire import Blocking, Flow, Request, Sleep, run_flow
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 
@@ -76,26 +76,19 @@ class Easel(Service):
 
     async def run(self, flow: Flow[Any]) -> Any:
         """Drive a flow; a request waits for its gate, if it has one."""
-        try:
-            step = next(flow)
-            while True:
-                if isinstance(step, Blocking):
-                    try:
-                        step.function()
-                    except ImageTaskError as error:
-                        step = flow.throw(error)
-                        continue
-                if not isinstance(step, Request):
-                    await asyncio.sleep(getattr(step, "seconds", 0))
-                    step = flow.send(time.time())
-                    continue
-                prompt = step.path[1:]
-                self.submitted.append(prompt)
-                if prompt in self.gates:
-                    await self.gates[prompt].wait()
-                step = flow.send(time.time())
-        except StopIteration as end:
-            return end.value
+        return await run_flow(flow, self._performed)
+
+    async def _performed(self, step: Any) -> float:
+        if isinstance(step, Blocking):
+            step.function()
+        elif isinstance(step, Sleep):
+            await asyncio.sleep(step.seconds)
+        else:
+            prompt = step.path[1:]
+            self.submitted.append(prompt)
+            if prompt in self.gates:
+                await self.gates[prompt].wait()
+        return time.time()
 
 
 def arguments(path: Path, **changes: Any) -> BatchArguments:

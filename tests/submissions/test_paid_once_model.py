@@ -25,7 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from airflow_provider_imagetasks.exceptions import ContentPolicyError, ImageTaskError, UnknownOutcomeError
 from airflow_provider_imagetasks.operators.submission import Submission
-from airflow_provider_imagetasks.services.wire import Blocking, Request, Sleep
+from airflow_provider_imagetasks.services.wire import Request, Sleep, run_flow_at_once
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
 from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger
 from airflow_provider_imagetasks.submissions.stores import TaskStateStore
@@ -73,23 +73,18 @@ class Hook:
 
     def run(self, flow: Any) -> Any:
         now = NOW
-        try:
-            step = next(flow)
-            while True:
-                if isinstance(step, Sleep):
-                    now += step.seconds
-                    step = flow.send(now)
-                elif isinstance(step, Blocking):
-                    try:
-                        step.function()
-                    except ImageTaskError as error:
-                        step = flow.throw(error)
-                    else:
-                        step = flow.send(now)
-                else:
-                    step = flow.send(self._answer(step))
-        except StopIteration as end:
-            return end.value
+
+        def performed(step: Any) -> Any:
+            nonlocal now
+            if isinstance(step, Request):
+                return self._answer(step)
+            if isinstance(step, Sleep):
+                now += step.seconds
+            else:
+                step.function()
+            return now
+
+        return run_flow_at_once(flow, performed)
 
 
 class PaidOnce(RuleBasedStateMachine):
