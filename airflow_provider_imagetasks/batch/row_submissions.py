@@ -19,7 +19,7 @@ from airflow_provider_imagetasks.files.input_images import with_files_read
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
-from airflow_provider_imagetasks.services.wire import Flow, Sleep, pause
+from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.submissions.departure import Departure, HeldBackError
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, moment_of_submission
 
@@ -68,7 +68,6 @@ class Unanswered:
     error: ImageTaskError
 
 
-_STOPPED = ImageTaskError("Nothing more is submitted", billed="no")
 Submitted: TypeAlias = Taken | Refused | Withheld | Unanswered
 
 
@@ -87,8 +86,9 @@ class RowSubmissions:
         self._places = asyncio.Semaphore(AT_ONCE)
         self._rate = SubmissionLimits(account)
         self._rate.submitted_before(batch.ledger.recent)
-        self._departure = Departure(batch.ledger.require_latest_start, look_seconds=arguments.limits.look)
-        self._is_stopped = False
+        self._departure = Departure(
+            batch.ledger.require_latest_start, look_seconds=arguments.limits.look, longest_intent=LONGEST_INTENT
+        )
         self._submitted_at = 0.0
         self._latest_ids: dict[str, int] = {}
         """Rows by the image task that was answered; the latest ones, as a cache on the way would repeat them."""
@@ -115,7 +115,7 @@ class RowSubmissions:
 
     def stop(self) -> None:
         """Let nothing more leave, of groups under way either."""
-        self._is_stopped = True
+        self._departure.is_stopped = True
 
     def submit(self, intents: Sequence[Intent]) -> AsyncGenerator[Submitted, None]:
         """Submit a group. Yields what became of each row as soon as that is known; all ids are written down at the end.
@@ -154,9 +154,10 @@ class RowSubmissions:
     async def _submit_one(self, intent: Intent) -> Submitted:
         try:
             async with self._places:
+                if self._departure.is_stopped:
+                    return Withheld(intent)
                 request = await self._prepared(intent.index)
                 flow = self._rate.within_rate(self._service.submit(request, key=self._batch.key_of(intent)))
-                flow = self._unless_stopped(flow, intent)
                 task = await self._run(self._departure.watched(flow, intended_at=intent.at))
         except HeldBackError as held:
             # What left before it, as under a key that may be given again, may have been taken.
@@ -182,24 +183,7 @@ class RowSubmissions:
         moment = moment_of_submission(task.created_at, intent.at)
         return Taken(replace(intent, image_task_id=task.id, submitted_at=moment), task)
 
-    def _unless_stopped(self, flow: Flow[ImageTask], intent: Intent) -> Flow[ImageTask]:
-        """Run a submission to its end, unless all are stopped, or too long passes, before its first request leaves."""
-        step, has_left = next(flow), False
-        while True:
-            if not isinstance(step, Sleep):
-                if not has_left and (self._is_stopped or (yield from pause(0)) - intent.at > LONGEST_INTENT):
-                    raise HeldBackError(_STOPPED, has_left=False)
-                has_left = True
-            answer = yield step
-            try:
-                step = flow.send(answer)
-            except StopIteration as end:
-                task: ImageTask = end.value
-                return task
-
     async def _prepared(self, row: int) -> ImageRequest:
-        if self._is_stopped:
-            raise HeldBackError(_STOPPED, has_left=False)
         request = self._batch.requests.request(row)
         if request.is_edit:
             request = await asyncio.to_thread(with_files_read, request)

@@ -2,10 +2,12 @@
 
 A process that was frozen, or that waited long for its rate, may wake up when another start has taken over and has
 submitted the same. So whoever submits looks at the ledger right before each request, unless it did so a moment ago.
+What has not begun to leave may also be held back because all is stopped, or because it was written down too long ago.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
@@ -15,6 +17,7 @@ from airflow_provider_imagetasks.tasks import ImageTask
 LOOK_SECONDS = 5.0
 """How old a look may be when a request leaves: a start that takes over finds all that left after so much more than the
 time that the service takes to write a submission down."""
+_STOPPED = ImageTaskError("Nothing more is submitted", billed="no")
 
 
 class HeldBackError(Exception):
@@ -35,12 +38,18 @@ class Departure:
 
     :param look: blocks; raises ``ImageTaskError`` where another start has taken over, or nobody can tell.
     :param look_seconds: how old a look may be.
+    :param longest_intent: seconds after which a submission that has not left does not leave any more.
     """
 
-    def __init__(self, look: Callable[[], None], *, look_seconds: float = LOOK_SECONDS) -> None:
+    def __init__(
+        self, look: Callable[[], None], *, look_seconds: float = LOOK_SECONDS, longest_intent: float = math.inf
+    ) -> None:
         self._look = look
         self._look_seconds = look_seconds
+        self._longest_intent = longest_intent
         self._looked_at = 0.0
+        self.is_stopped = False
+        """Whether no further submission leaves; those of which a request has left go on to their end."""
 
     def watched(self, submission: Flow[ImageTask], *, intended_at: float) -> Flow[ImageTask]:
         """Run a submission, and look before each of its requests where the last look is not of this moment.
@@ -53,7 +62,11 @@ class Departure:
         while True:
             if not isinstance(step, Sleep):
                 yield from self._look_again(intended_at, has_left)
-                has_left = True
+                if not has_left:
+                    now = yield from pause(0)
+                    if self.is_stopped or now - intended_at > self._longest_intent:
+                        raise HeldBackError(_STOPPED, has_left=False)
+                    has_left = True
             answer = yield step
             try:
                 step = submission.send(answer)

@@ -133,7 +133,7 @@ async def test_after_a_fatal_error_nothing_further_of_a_group_leaves(
     running = asyncio.create_task(run.run())
     easel.gates["row-0"].set()
     # The first one is read with a key that is refused.
-    await until(lambda: run._submissions._is_stopped)
+    await until(lambda: run._submissions._departure.is_stopped)
     for gate in easel.gates.values():
         gate.set()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
-from airflow_provider_imagetasks.services.wire import Blocking, Flow, Request, Sleep, ask, pause
+from airflow_provider_imagetasks.services.wire import Flow, Request, ask, pause
 from airflow_provider_imagetasks.submissions.departure import LOOK_SECONDS, Departure, HeldBackError
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
-from tests.flow_driver import NOW, response
+from tests.flow_driver import NOW, DrivenFlow, drive, response
 
 REPLACED = ImageTaskError("another start took over", code="replaced", billed="no")
 TASK = ImageTask(id="an-id", service="easel", state=TaskState.RUNNING)
@@ -22,36 +22,20 @@ def submission(*pauses: float) -> Flow[ImageTask]:
     return TASK
 
 
-class Driven:
-    """Drives a watched submission, and notes when it looked and when a request left."""
+def driven(departure: Departure, flow: Flow[ImageTask], *, intended_at: float = NOW) -> DrivenFlow:
+    """Drive a watched submission; the result is its image task, or why it was held back."""
 
-    def __init__(self, departure: Departure, flow: Flow[ImageTask], *, intended_at: float) -> None:
-        self.looked: list[float] = []
-        self.left: list[float] = []
-        self.held: HeldBackError | None = None
-        self.task: ImageTask | None = None
-        now, watched = NOW, departure.watched(flow, intended_at=intended_at)
+    def watched() -> Flow[ImageTask | HeldBackError]:
         try:
-            step = next(watched)
-            while True:
-                if isinstance(step, Sleep):
-                    now += step.seconds
-                    step = watched.send(now)
-                elif isinstance(step, Blocking):
-                    self.looked.append(now - NOW)
-                    try:
-                        step.function()
-                    except ImageTaskError as error:
-                        step = watched.throw(error)
-                    else:
-                        step = watched.send(now)
-                else:
-                    self.left.append(now - NOW)
-                    step = watched.send(response({}))
-        except StopIteration as end:
-            self.task = end.value
+            return (yield from departure.watched(flow, intended_at=intended_at))
         except HeldBackError as held:
-            self.held = held
+            return held
+
+    return drive(watched(), otherwise=response({}))
+
+
+def moments(times: list[float]) -> list[float]:
+    return [time - NOW for time in times]
 
 
 def fine() -> None:
@@ -76,26 +60,58 @@ def replaced() -> None:
 def test_it_looks_before_each_request_unless_it_did_a_moment_ago(
     pauses: tuple[float, ...], age: float, looked: list[float]
 ) -> None:
-    driven = Driven(Departure(fine), submission(*pauses), intended_at=NOW - age)
+    done = driven(Departure(fine), submission(*pauses), intended_at=NOW - age)
 
-    assert driven.looked == looked
-    assert driven.task is TASK
-    assert len(driven.left) == len(pauses)
+    assert moments(done.blocked_at) == looked
+    assert done.result is TASK
+    assert len(done.requests) == len(pauses)
 
 
 @pytest.mark.parametrize(("pauses", "left"), [((30,), []), ((0, 60), [0])])
 def test_a_start_that_was_replaced_lets_nothing_more_leave_and_says_whether_something_had(
     pauses: tuple[float, ...], left: list[float]
 ) -> None:
-    driven = Driven(Departure(replaced), submission(*pauses), intended_at=NOW)
+    held = driven(Departure(replaced), submission(*pauses))
 
-    assert driven.left == left
-    assert driven.held is not None
-    assert (driven.held.why, driven.held.has_left) == (REPLACED, bool(left))
+    assert moments(held.requested_at) == left
+    assert (held.result.why, held.result.has_left) == (REPLACED, bool(left))
 
 
 def test_one_look_serves_all_that_leave_in_that_moment() -> None:
     departure = Departure(fine)
-    first, second = (Driven(departure, submission(30), intended_at=NOW) for _ in range(2))
+    first, second = (driven(departure, submission(30)) for _ in range(2))
 
-    assert (first.looked, second.looked) == ([30], [])
+    assert (moments(first.blocked_at), second.blocked_at) == ([30], [])
+
+
+@pytest.mark.parametrize(
+    ("pauses", "stops_after", "left"),
+    [
+        pytest.param((30,), 0, [], id="while it waited for its rate"),
+        pytest.param((0, 60), 1, [0, 60], id="one that may have been taken goes on to its end"),
+    ],
+)
+def test_once_all_are_stopped_nothing_begins_to_leave(
+    pauses: tuple[float, ...], stops_after: int, left: list[float]
+) -> None:
+    departure = Departure(fine)
+
+    def stopped() -> Flow[ImageTask]:
+        for number, seconds in enumerate(pauses):
+            departure.is_stopped = number >= stops_after
+            yield from submission(seconds)
+        return TASK
+
+    done = driven(departure, stopped())
+
+    assert moments(done.requested_at) == left
+    assert (done.result is TASK) == bool(left)
+
+
+def test_what_was_written_down_too_long_ago_does_not_leave_by_that() -> None:
+    departure = Departure(fine, longest_intent=300)
+
+    assert driven(departure, submission(0), intended_at=NOW - 300).result is TASK
+    assert isinstance(driven(departure, submission(0), intended_at=NOW - 301).result, HeldBackError)
+    # What has left is not held back by its age: it may have been taken.
+    assert driven(departure, submission(0, 400)).result is TASK
