@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import tempfile
 import time
@@ -28,6 +29,7 @@ from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME, ROW_PL
 from airflow_provider_imagetasks.files.object_storage import require_known_scheme
 from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_pushed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.hooks.task_settings import execution_ends_at, execution_timeout_error
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.observability.assets import announce_pictures
 from airflow_provider_imagetasks.observability.lineage import ReportsLineage
@@ -181,22 +183,30 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
         with errors_for_airflow(), errors_pushed(context):
             if self.only_dry_run:
                 return dry_run(self._arguments(), self.rows_source(context), self.log)
-            return self._work(context, resumes=False)
+            return self._work(context, resumes=False, ends_at=execution_ends_at(self, context))
 
     def execute_complete(
-        self, context: Context, event: Mapping[str, Any] | None = None, output_path: str | None = None
+        self,
+        context: Context,
+        event: Mapping[str, Any] | None = None,
+        output_path: str | None = None,
+        ends_at: float | None = None,
     ) -> Any:
         """Go on after the trigger's event, which is only a hint.
 
         :param event: what the trigger fired.
         :param output_path: where the batch is; None for a deferral of an earlier version, or one that ran out of time.
+        :param ends_at: Unix seconds at which ``execution_timeout`` is over, where there is one; None likewise.
         """
         with errors_for_airflow(), errors_pushed(context):
             if not isinstance(event, Mapping) or event.get("status") not in EVENT_STATUSES:
                 raise ProtocolError(f"The trigger sent an event that this version does not know: {event!r}"[:300])
             # It is not rendered again: a template may come to something else by now.
             self.output_path = output_path or self.output_path
-            return self._work(context, resumes=True)
+            ends_at = ends_at or execution_ends_at(self, context)
+            if event["status"] == "deadline" and ends_at is not None and ends_at <= time.time():
+                raise execution_timeout_error(self)
+            return self._work(context, resumes=True, ends_at=ends_at)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume; a wait that no triggerer came back from in time is looked after by this worker."""
@@ -240,7 +250,7 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
             limits=self.limits,
         )
 
-    def _work(self, context: Context, *, resumes: bool) -> dict[str, Any]:
+    def _work(self, context: Context, *, resumes: bool, ends_at: float | None) -> dict[str, Any]:
         arguments, source = self._arguments(), self.rows_source(context)
         slot, state_store = slot_of(context), context.get("task_state_store")
         with tempfile.TemporaryDirectory(prefix="imagetasks-") as folder:
@@ -255,7 +265,7 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
                 report(counts := batch.ledger.state.counts, last=True)
                 batch.keep_counts(state_store, counts, self.log)
                 if not is_over:
-                    self._defer(arguments, batch, counts)
+                    self._defer(arguments, batch, counts, ends_at)
                 result = batch.finish(scratch, arguments.max_failed, self.log)
                 pictures = PictureSummary(arguments.service.name, batch.requests, scratch / MANIFEST_NAME)
                 announce_pictures(context, self.outlets, pictures.announcement(str(result["manifest"])))
@@ -291,9 +301,11 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
                 executor,
             )
 
-    def _defer(self, arguments: BatchArguments, batch: OpenBatch, counts: Counts) -> None:
+    def _defer(self, arguments: BatchArguments, batch: OpenBatch, counts: Counts, ends_at: float | None) -> None:
+        """Leave the wait to the triggerer, until ``execution_timeout`` is over where that is before the last row's."""
         ids, latest = batch.ledger.state.open_ids, batch.ledger.state.latest_submission
-        seconds = max(0.0, latest + self.timeout - time.time())
+        deadline = min(latest + self.timeout, ends_at or math.inf)
+        seconds = max(0.0, deadline - time.time())
         self.log.info(
             "%s image tasks are running; the triggerer waits for them, and no worker is held. Failing or clearing this "
             "task does not stop them at %s, and they may be billed.",
@@ -304,14 +316,17 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
             trigger=ImageBatchTrigger(
                 conn_id=arguments.account.conn_id,
                 image_task_ids=ids,
-                deadline=latest + self.timeout,
+                deadline=deadline,
                 poll_interval=arguments.poll_interval,
                 asked_at=latest,
                 wake_at=wake_at(len(ids), rows_wait=counts.submitted < counts.total),
                 counts=counts.as_numbers(),
             ),
             method_name="execute_complete",
-            kwargs={"output_path": batch.folder.output_path},
+            kwargs={
+                "output_path": batch.folder.output_path,
+                **({"ends_at": ends_at} if ends_at is not None else {}),
+            },
             # Only a net: the trigger ends by itself at the deadline.
             timeout=timedelta(seconds=seconds + arguments.poll_interval + _BACKSTOP_SECONDS),
         )

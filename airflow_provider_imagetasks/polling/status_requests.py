@@ -27,6 +27,8 @@ FAILED_READS = 5
 """Status requests in a row that may fail for one image task before it is given up."""
 PAUSE_AFTER_429 = 5.0
 """Seconds in which the account is left alone after a 429 that does not say how long."""
+LONGEST_PAUSE_AFTER_429 = 300.0
+"""Seconds in which the account is left alone at most: one answer must not silence all who wait, and to ask is free."""
 EARLIEST = 0.8
 """Share of the interval after which an image task may be asked for to fill a request; after all of it, it has to be."""
 
@@ -90,7 +92,8 @@ class StatusRequests(Generic[Asked]):
 
     The longest overdue come first, so that none starves, and take along those that are nearly due. One failure policy:
 
-    - 429 leaves the account alone for as long as the service wants, and counts against nobody who waits.
+    - 429 leaves the account alone for as long as the service wants, within bounds, and counts against nobody who
+      waits.
     - A refused key is tried once more with the connection read anew.
     - Any other failure may happen ``FAILED_READS`` times in a row to one image task, where a retry may help.
     - A group that is given up is asked for one by one instead, within the pace, to find the one that the service does
@@ -228,7 +231,7 @@ def concerns_account(error: ImageTaskError) -> bool:
 
 def seconds_to_pause(error: RateLimitError) -> float:
     """Return how long the account is left alone after a 429."""
-    return error.retry_after if error.retry_after is not None else PAUSE_AFTER_429
+    return min(PAUSE_AFTER_429 if error.retry_after is None else error.retry_after, LONGEST_PAUSE_AFTER_429)
 
 
 def _is_given_up(question: Question, error: ImageTaskError) -> bool:

@@ -8,7 +8,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue, conf
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
 
 from airflow_provider_imagetasks.exceptions import (
     ImageTaskError,
@@ -20,6 +26,11 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading, errors_pushed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.hooks.references import ImageTaskReferences, known_ids, read_references
+from airflow_provider_imagetasks.hooks.task_settings import (
+    execution_ends_at,
+    execution_timeout_error,
+    failures_skipped,
+)
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.observability.lineage import Lineage, ReportsLineage
@@ -91,7 +102,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Ask once; wait in the sensor's mode if that is not enough."""
-        with errors_for_airflow(), errors_pushed(context, self._known_ids):
+        with failures_skipped(self), errors_for_airflow(), errors_pushed(context, self._known_ids):
             question = _Question(self)
             if not self.deferrable:
                 return self._execute_in_worker(context, question)
@@ -99,16 +110,19 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
             tasks = question.ask(watch, until_unfinished=True)
             if watch.is_over(tasks, time.time()):
                 return self._result(tasks, question, context)
-            self._defer(watch, question)
+            self._defer(watch, question, execution_ends_at(self, context))
 
     def _execute_in_worker(self, context: Context, question: _Question) -> Any:
         self.poke_interval = question.poll_interval
         self._question, self._began_at = question, time.time()
         try:
             return super().execute(context)
-        except AirflowSensorTimeout as error:
-            if isinstance(error, ImageTaskError):
+        except (AirflowSensorTimeout, AirflowSkipException) as end:
+            if isinstance(end, ImageTaskError):
                 raise
+            if end.__cause__ is not None:
+                # Airflow skips, and would not say why.
+                raise end.__cause__ from end.__cause__.__cause__
             with errors_for_airflow():
                 return self._result(question.everything, question, context)
 
@@ -131,13 +145,15 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
         event: Mapping[str, Any] | None = None,
         deadline: float | None = None,
         asked_at: float | None = None,
+        ends_at: float | None = None,
     ) -> Any:
         """Read the records again after the trigger's event, which is only a hint; defer again if they are not over.
 
         :param event: what the trigger fired.
-        :param deadline: Unix seconds, as set at the first deferral; likewise ``asked_at``.
+        :param deadline: Unix seconds, as set at the first deferral; likewise ``asked_at``, and ``ends_at``, where
+            ``execution_timeout`` is over.
         """
-        with errors_for_airflow(), errors_pushed(context, self._known_ids):
+        with failures_skipped(self), errors_for_airflow(), errors_pushed(context, self._known_ids):
             if not isinstance(event, Mapping) or event.get("status") not in EVENT_STATUSES:
                 raise ProtocolError(f"The trigger sent an event that this version does not know: {event!r}"[:300])
             question = _Question(self)
@@ -147,28 +163,35 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
             )
             tasks = question.ask(watch)
             now = time.time()
-            if watch.is_over(tasks, now) or now >= watch.deadline:
+            ends_at = ends_at or execution_ends_at(self, context)
+            is_over = watch.is_over(tasks, now)
+            if not is_over and ends_at is not None and ends_at <= min(now, watch.deadline):
+                raise execution_timeout_error(self)
+            if is_over or now >= watch.deadline:
                 return self._result(question.everything, question, context)
-            self._defer(watch, question)
+            self._defer(watch, question, ends_at)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume, with our own error where Airflow's timeout of the deferral struck before the trigger's deadline."""
-        try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except AirflowSensorTimeout as error:
-            if isinstance(error, ImageTaskError):
-                raise
-            with errors_for_airflow(), errors_pushed(context, self._known_ids):
-                raise ImageTaskTimeoutError(
-                    f"The wait of {self.timeout:.0f} s is over and no triggerer reported back in time. The image task "
-                    "goes on at the service: it may still finish, and be billed"
-                ) from error
+        with failures_skipped(self):
+            try:
+                return super().resume_execution(next_method, next_kwargs, context)
+            except AirflowSensorTimeout as error:
+                if isinstance(error, ImageTaskError):
+                    raise
+                with errors_for_airflow(), errors_pushed(context, self._known_ids):
+                    raise ImageTaskTimeoutError(
+                        f"The wait of {self.timeout:.0f} s is over and no triggerer reported back in time. The image "
+                        "task goes on at the service: it may still finish, and be billed"
+                    ) from error
 
     def _known_ids(self) -> tuple[str, ...]:
         return known_ids(self.image_task_id)
 
-    def _defer(self, watch: Watch, question: _Question) -> None:
-        remaining = max(0.0, watch.deadline - time.time())
+    def _defer(self, watch: Watch, question: _Question, ends_at: float | None) -> None:
+        """Leave the wait to the triggerer, until ``execution_timeout`` is over where that is before the deadline."""
+        deadline = min(watch.deadline, ends_at or watch.deadline)
+        remaining = max(0.0, deadline - time.time())
         poll_interval = max(watch.poll_interval, callback_urls.POLL_INTERVAL if question.is_called_back else 0.0)
         self.log.info(
             "Not finished yet: the triggerer asks every %.0f s for up to %.0f s%s, and no worker is held.",
@@ -185,13 +208,17 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
                 conn_id=question.hook.conn_id,
                 image_task_ids=watch.image_task_ids,
                 trace_id=watch.trace_id,
-                deadline=watch.deadline,
+                deadline=deadline,
                 poll_interval=poll_interval,
                 asked_at=watch.asked_at,
                 first_pause=FIRST_PAUSE_WITH_CALLBACKS if question.is_called_back else None,
             ),
             method_name="execute_complete",
-            kwargs={"deadline": watch.deadline, "asked_at": watch.asked_at},
+            kwargs={
+                "deadline": watch.deadline,
+                "asked_at": watch.asked_at,
+                **({"ends_at": ends_at} if ends_at is not None else {}),
+            },
             # Only a net: the trigger ends by itself at the deadline, with a better message.
             timeout=timedelta(seconds=remaining + poll_interval + 60),
         )

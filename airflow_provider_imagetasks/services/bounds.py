@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.exceptions import ImageTaskError, RateLimitError
 from airflow_provider_imagetasks.services.fields import (
     LONGEST_ID,
     LONGEST_PROMPT,
@@ -17,6 +17,7 @@ from airflow_provider_imagetasks.services.fields import (
     cleaned,
     moment,
     number,
+    seconds_to_wait,
     structure,
     text,
     whole_number,
@@ -62,7 +63,7 @@ def _bounded_task(task: ImageTask) -> ImageTask:
 
 
 def bounded_error(error: ImageTaskError, sent: Call | None = None) -> ImageTaskError:
-    """Return an error, its texts bounded and cleaned, and without the signatures and tokens of URLs.
+    """Return an error, its texts and numbers bounded and cleaned, and without the signatures and tokens of URLs.
 
     :param sent: what the service was sent, and may repeat.
     """
@@ -73,6 +74,8 @@ def bounded_error(error: ImageTaskError, sent: Call | None = None) -> ImageTaskE
     error.code = _without_secrets(text(error.code, most=_LONGEST_NAME), secrets)
     error.trace_id = _without_secrets(text(error.trace_id, most=_LONGEST_NAME), secrets)
     error.image_task_id = text(error.image_task_id, most=LONGEST_ID)
+    if isinstance(error, RateLimitError):
+        error.retry_after = seconds_to_wait(error.retry_after)
     return error
 
 

@@ -13,6 +13,9 @@ LONGEST_PROMPT = 32_000
 LONGEST_ADDRESS = 16_384
 """Characters of a URL or a path, which mean nothing once they are cut; likewise of an id, which may hold URLs."""
 LONGEST_ID = 4 * LONGEST_ADDRESS
+LONGEST_RETRY_AFTER = 3_600.0
+"""Seconds for which a service may ask to be left alone: quotas are counted by the minute or the hour, and whoever asks
+for more errs, or means harm."""
 _BREAKS = re.compile("[\t-\r\x85\u2028\u2029]+")
 _UNWANTED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _CALENDAR = (946_684_800, 4_102_444_800)
@@ -102,6 +105,12 @@ def whole_number(value: Any) -> int | None:
     """Return a whole number; None for anything else."""
     result = number(value)
     return int(result) if result is not None and result == int(result) else None
+
+
+def seconds_to_wait(value: Any) -> float | None:
+    """Return for how many seconds a service wants to be left alone, within sense; None where it does not say."""
+    result = number(value)
+    return None if result is None else min(max(0.0, result), LONGEST_RETRY_AFTER)
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -26,6 +26,7 @@ from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import (
     LONGEST_PROMPT,
+    LONGEST_RETRY_AFTER,
     address,
     mapping,
     moment,
@@ -148,6 +149,9 @@ class JobsApiService(Service):
             return ServiceUnavailableError(what, **facts)
         if error_class is RateLimitError:
             seconds = number(mapping(envelope.get("data")).get("retryAfter"))
+            if seconds is not None and seconds > LONGEST_RETRY_AFTER:
+                # The documents name no unit: these can only be milliseconds.
+                seconds /= 1000
             if seconds is None:
                 seconds = exchange.retry_after(response)
             return RateLimitError(what, retry_after=seconds, **facts)

@@ -279,7 +279,7 @@ def test_a_failure_counts_against_those_who_were_asked_for() -> None:
     assert all(asking.fail(down(), most=1)[0] == [] for _ in range(20))
 
 
-@pytest.mark.parametrize(("retry_after", "seconds"), [(90, 90), (None, PAUSE_AFTER_429)])
+@pytest.mark.parametrize(("retry_after", "seconds"), [(90, 90), (None, PAUSE_AFTER_429), (3_600, 300)])
 def test_a_rate_limit_pauses_everybody_and_counts_against_nobody(retry_after: float | None, seconds: float) -> None:
     asking = Asking(0, 0)
     after = 0.0

@@ -102,6 +102,12 @@ def test_a_pause_that_is_too_long_is_not_waited_for() -> None:
         assert (driven.error.retry_after, driven.pauses) == (61, [])
 
 
+@pytest.mark.parametrize("pause", ["999999999", "1e300", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_pause_beyond_sense_is_taken_for_an_hour(pause: str) -> None:
+    for flow in (ACEDATACLOUD.submit(REQUEST), ACEDATACLOUD.get_task(TASK_ID), get_service("kie").get_task(TASK_ID)):
+        assert drive(flow, limited(pause)).error.retry_after == 3_600
+
+
 def test_a_submission_is_repeated_while_it_did_not_leave_and_never_left_without_being_billed() -> None:
     driven = drive(ACEDATACLOUD.submit(REQUEST), UNREACHED, limited(1), UNREACHED, ACCEPTED)
     error = drive(ACEDATACLOUD.submit(REQUEST), *[UNREACHED] * 5).error

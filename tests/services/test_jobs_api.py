@@ -128,6 +128,16 @@ def test_a_rate_limit_in_the_envelope_says_how_long_and_is_left_to_airflow_where
     assert (error.retry_after, error.billed, error.retryable) == (600, "no", True)
 
 
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [(90_000, 90), (1e12, 3600), (10**400, None), (-5, 0), ("NaN", None), ("30000", 30), ([], None)],
+)
+def test_a_rate_limit_in_milliseconds_or_beyond_sense_is_an_hour_at_most(told: Any, seconds: float | None) -> None:
+    for service in ("aigptimage", "kie"):
+        limited = response(envelope({"retryAfter": told}, 429, "slowly"), headers={})
+        assert drive(get_service(service).read_one(TASK_ID), limited).error.retry_after == seconds
+
+
 def test_the_connection_is_good_when_a_made_up_id_is_not_found_and_there_is_no_list() -> None:
     good = drive(SERVICE.check_connection(), UNKNOWN)
     bad_key = drive(SERVICE.check_connection(), response(envelope(None, 401, "who?"), status=401))
