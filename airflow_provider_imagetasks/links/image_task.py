@@ -23,7 +23,10 @@ class PicturesLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """Return the address of the tab."""
         base_url = (conf.get("api", "base_url", fallback="") or "").rstrip("/")
-        dag_id, run_id, task_id = (quote(part, safe="") for part in (ti_key.dag_id, ti_key.run_id, ti_key.task_id))
+        # As Airflow writes them in its own addresses: it knows a place again by the very text.
+        dag_id, run_id, task_id = (
+            quote(part, safe="~!*()':@&=+$,;") for part in (ti_key.dag_id, ti_key.run_id, ti_key.task_id)
+        )
         index = getattr(ti_key, "map_index", -1)
         mapped = f"/mapped/{index}" if index is not None and index >= 0 else ""
         return f"{base_url}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}/plugin/image-tasks-task"

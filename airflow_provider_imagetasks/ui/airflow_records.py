@@ -13,11 +13,12 @@ from functools import partial
 from typing import Any
 
 from airflow.models.dagrun import DagRun
+from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.trigger import Trigger
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
-from sqlalchemy import Text, and_, cast, or_, select
+from sqlalchemy import Text, and_, cast, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from airflow_provider_imagetasks.ui.xcom_backend import BackendValues, xcom_backend
@@ -92,18 +93,57 @@ reading = partial(create_session, scoped=False)
 """Makes a session of one's own, which is closed after the block."""
 
 
-def newest_submissions(
-    session: Session, *, dag_ids: Collection[str], since: datetime, before: Position | None, most: int
-) -> list[XCom]:
-    """Return what was asked for in these Dags, newest first.
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """What the page of all Dags is about.
 
-    :param before: the last one of the page before.
+    :param since: time of the submission; likewise ``until``.
     """
-    wanted = _submissions(XComModel.dag_id.in_(sorted(dag_ids)), XComModel.timestamp >= since)
+
+    dag_ids: Collection[str]
+    run_id: str | None = None
+    since: datetime
+    until: datetime | None = None
+    oldest_first: bool = False
+
+    def conditions(self) -> list[Any]:
+        """Return what holds of its XComs."""
+        found = [XComModel.dag_id.in_(sorted(self.dag_ids)), XComModel.timestamp >= self.since]
+        if self.run_id:
+            found.append(XComModel.run_id == self.run_id)
+        if self.until is not None:
+            found.append(XComModel.timestamp <= self.until)
+        return found
+
+
+def newest_submissions(session: Session, scope: Scope, *, after: Position | None, most: int) -> list[XCom]:
+    """Return what was asked for in these Dags, newest first unless the scope says otherwise.
+
+    :param after: the last one of the page before.
+    """
+    wanted = _submissions(*scope.conditions())
     order = (XComModel.timestamp, XComModel.dag_run_id, XComModel.task_id, XComModel.map_index)
-    if before is not None:
-        wanted = wanted.where(_comes_before(order, before))
-    return _read(session, wanted.order_by(*(column.desc() for column in order)).limit(most))
+    if after is not None:
+        wanted = wanted.where(_comes_after(order, after, is_ascending=scope.oldest_first))
+    ordered = (column.asc() if scope.oldest_first else column.desc() for column in order)
+    return _read(session, wanted.order_by(*ordered).limit(most))
+
+
+def count_submissions(session: Session, scope: Scope) -> int:
+    """Return how many submissions and batches a scope holds."""
+    return _count(session, *scope.conditions())
+
+
+def count_submissions_of_run(session: Session, run_key: int) -> int:
+    """Return how many submissions and batches a run holds."""
+    return _count(session, XComModel.dag_run_id == run_key)
+
+
+def places_of_submissions(session: Session, run_key: int) -> set[tuple[int, str, int]]:
+    """Return the task instances of a run that asked for something, by run key, task id and map index."""
+    columns = (XComModel.dag_run_id, XComModel.task_id, XComModel.map_index)
+    wanted = _submissions(XComModel.dag_run_id == run_key).with_only_columns(*columns).limit(MOST_RESULTS)
+    return {(row[0], row[1], row[2]) for row in session.execute(wanted)}
 
 
 def submissions_of_run(session: Session, run_key: int, *, after: tuple[str, int] | None, most: int) -> list[XCom]:
@@ -176,6 +216,16 @@ def task_instance(session: Session, dag_id: str, run_id: str, task_id: str, map_
     return Instance(state=_word(row[0]), started_at=row[1] or datetime.now(UTC), waits_for=awaited_ids(trigger))
 
 
+def rendered_fields(session: Session, dag_id: str, run_id: str, task_id: str, map_index: int) -> Mapping[str, Any]:
+    """Return the arguments of a task instance as they were rendered; none where Airflow does not keep them any more."""
+    fields = RenderedTaskInstanceFields
+    wanted = select(fields.rendered_fields).where(
+        fields.dag_id == dag_id, fields.run_id == run_id, fields.task_id == task_id, fields.map_index == map_index
+    )
+    found = session.scalars(wanted).first()
+    return found if isinstance(found, Mapping) else {}
+
+
 def states_of(session: Session, xcoms: Iterable[XCom]) -> dict[tuple[int, str, int], str | None]:
     """Return the states of the task instances that pushed these, by run key, task id and map index."""
     places = {(xcom.dag_id, xcom.run_id, xcom.task_id, xcom.map_index): xcom.run_key for xcom in xcoms}
@@ -242,12 +292,22 @@ def _is_pushed_by_ours() -> Any:
     return select(link.key).where(link.key == _LINK_KEY, *same).exists()
 
 
-def _comes_before(columns: Sequence[Any], position: Position) -> Any:
-    """Return the condition that a row comes after a position in descending order, written without row values."""
+def _count(session: Session, *conditions: Any) -> int:
+    return (
+        session.scalar(
+            select(func.count()).select_from(XComModel).where(XComModel.key.in_(SUBMISSION_KEYS), *conditions)
+        )
+        or 0
+    )
+
+
+def _comes_after(columns: Sequence[Any], position: Position, *, is_ascending: bool) -> Any:
+    """Return the condition that a row comes after a position in an order, written without row values."""
     alternatives = []
     for index, column in enumerate(columns):
         same = [columns[earlier] == position[earlier] for earlier in range(index)]
-        alternatives.append(and_(*same, column < position[index]))
+        further = column > position[index] if is_ascending else column < position[index]
+        alternatives.append(and_(*same, further))
     return or_(*alternatives)
 
 

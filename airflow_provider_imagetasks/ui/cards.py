@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_imagetasks.services.fields import mapping
+from airflow_provider_imagetasks.ui.clears import advice_of, clears_of, clears_of_batch
 
 if TYPE_CHECKING:
     from airflow_provider_imagetasks.ui.airflow_records import XCom
 
 PictureOf = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 """Makes of a Dag id and a stored file's record what the browser needs to show it."""
+Place = tuple[int, str, int]
+"""A task instance: run key, task id and map index."""
+TaskStates = Mapping[Place, str | None]
 _FINISHED_RUNS = ("success", "failed")
+_GIVEN_UP = ("failed", "upstream_failed")
 _LONGEST_TEXT = 2_000
+_LONGEST_PROMPT = 32_000
+_MOST_OPTIONS = 60
+_MOST_REFERENCES = 64
+_OF_DOWNLOADS = ("DownloadError", "UnsafeResultError", "ResultExpiredError")
+"""Errors beside which pictures may be in place that belong to the same image task."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +35,12 @@ class Results:
 
     records: dict[tuple[int, str], Mapping[str, Any]] = field(default_factory=dict)
     files: dict[tuple[int, str], list[Mapping[str, Any]]] = field(default_factory=dict)
-    failures: dict[tuple[int, str], Mapping[str, Any]] = field(default_factory=dict)
-    batches: dict[tuple[int, str, int], dict[str, Mapping[str, Any]]] = field(default_factory=dict)
-    """Progress and summary of batches, by run key, task id and map index."""
+    failures: dict[tuple[int, str], tuple[Mapping[str, Any], XCom]] = field(default_factory=dict)
+    """Each with the XCom that tells of it."""
+    batches: dict[Place, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Progress and summary of batches."""
+    errors: dict[Place, XCom] = field(default_factory=dict)
+    """The XComs ``image_task_error``, which say why a task instance failed as a whole."""
     sources: dict[tuple[int, str], XCom] = field(default_factory=dict)
     """The first XCom that told of an image task."""
 
@@ -35,6 +50,15 @@ class Results:
             return True
         key = (submission.run_key, str(submission.value.get("id")))
         return key in self.files or key in self.failures
+
+    def summary_of(self, batch: XCom) -> Mapping[str, Any] | None:
+        """Return the result of a batch, once there is one."""
+        return self.batches.get(batch.place, {}).get("summary")
+
+    def nameless_errors(self) -> list[XCom]:
+        """Return why task instances failed that said of no image task that it did."""
+        told = {xcom.place for _, xcom in self.failures.values()}
+        return [xcom for place, xcom in self.errors.items() if place not in told and place not in self.batches]
 
     def ids_of(self, run_key: int) -> list[str]:
         """Return the image tasks of a run of which something came back."""
@@ -50,7 +74,10 @@ def collect_results(xcoms: Iterable[XCom]) -> Results:
         if xcom.key == "image_task_failures":
             for failure in _mappings(xcom.value):
                 ids.append(failure.get("id"))
-                results.failures[xcom.run_key, _text(failure.get("id")) or ""] = failure
+                if isinstance(failure.get("id"), str):
+                    results.failures[xcom.run_key, failure["id"]] = failure, xcom
+        elif xcom.key == "image_task_error":
+            results.errors[xcom.place] = xcom
         elif xcom.key == "progress" or "manifest" in told:
             name = "progress" if xcom.key == "progress" else "summary"
             results.batches.setdefault(xcom.place, {})[name] = told
@@ -70,16 +97,33 @@ def collect_results(xcoms: Iterable[XCom]) -> Results:
     return results
 
 
-def card(submission: XCom, results: Results, run_state: str, picture: PictureOf) -> dict[str, Any]:
-    """Return the card of one image task that was submitted, or whose submission was refused."""
+def card(
+    submission: XCom, results: Results, run_state: str, picture: PictureOf, states: TaskStates | None = None
+) -> dict[str, Any]:
+    """Return the card of one image task that was submitted, or whose submission was refused.
+
+    :param states: of the task instances that told of failures.
+    """
     told = mapping(submission.value)
     if submission.key == "image_task_refused":
-        error = _error(mapping(told.get("error")))
-        return {**_place(submission), **_facts(told), "state": "failed", "error": error, "pictures": []}
-    return card_of(_text(told.get("id")) or "", submission, results, run_state, picture)
+        error = mapping(told.get("error"))
+        return {
+            **_place(submission),
+            **_facts(told),
+            "pictures": [],
+            **_failed(error, submission, submission, states, advice=_text(told.get("advice"))),
+        }
+    return card_of(_text(told.get("id")) or "", submission, results, run_state, picture, states)
 
 
-def card_of(image_task_id: str, source: XCom, results: Results, run_state: str, picture: PictureOf) -> dict[str, Any]:
+def card_of(
+    image_task_id: str,
+    source: XCom,
+    results: Results,
+    run_state: str,
+    picture: PictureOf,
+    states: TaskStates | None = None,
+) -> dict[str, Any]:
     """Return the card of an image task.
 
     :param source: its submission, or where it is not known, an XCom of the task instance that a link leads to.
@@ -87,27 +131,32 @@ def card_of(image_task_id: str, source: XCom, results: Results, run_state: str, 
     key = (source.run_key, image_task_id)
     submission = mapping(source.value) if source.key == "image_task" else {}
     record, failure = results.records.get(key, {}), results.failures.get(key)
-    files = sorted(results.files.get(key, []), key=lambda file: _whole(file.get("index")) or 0)
-    if files:
-        state = "stored"
+    files = sorted(results.files.get(key, []), key=lambda file: whole(file.get("index")) or 0)
+    is_over = run_state in _FINISHED_RUNS
+    became: dict[str, Any] = {"error": None, "advice": None, "clears": []}
+    if failure is not None and (not files or failure[0].get("class") in _OF_DOWNLOADS):
+        became = _failed(*failure, source if source.key == "image_task" else None, states)
+    elif files:
+        became["state"] = "stored"
     elif record.get("state") == "succeeded":
-        state = "ready"
-    elif failure is not None:
-        state = "failed"
-    elif run_state in _FINISHED_RUNS:
-        state = "unfinished"
+        became["state"] = "not_stored" if is_over else "ready"
     else:
-        state = "waiting"
+        became["state"] = "unfinished" if is_over else "waiting"
     facts = _facts({**submission, **{name: value for name, value in record.items() if value is not None}})
     return {
         **_place(source),
         **facts,
         "submitted_at": _text(submission.get("submitted_at")) or facts["submitted_at"] or source.timestamp.isoformat(),
         "image_task_id": image_task_id[:200],
-        "state": state,
-        "error": _error(failure) if state == "failed" and failure is not None else None,
         "pictures": [picture(source.dag_id, file) for file in files],
+        **became,
     }
+
+
+def error_card(told: XCom, states: TaskStates) -> dict[str, Any]:
+    """Return the card of a task instance that failed as a whole, before it was known for which image tasks."""
+    failed = _failed(mapping(told.value), told, None, states)
+    return {**_place(told), **_facts({}), "submitted_at": told.timestamp.isoformat(), "pictures": [], **failed}
 
 
 def batch_card(
@@ -118,13 +167,15 @@ def batch_card(
     known = results.batches.get(submission.place, {})
     summary, progress = known.get("summary"), known.get("progress", {})
     names = ("total", "submitted", "succeeded", "failed", "running")
-    counts = {name: _whole(progress.get(name)) or 0 for name in names}
-    counts["total"] = counts["total"] or _whole(told.get("total")) or 0
+    counts = {name: whole(progress.get(name)) or 0 for name in names}
+    counts["total"] = counts["total"] or whole(told.get("total")) or 0
     if summary is not None:
-        done = {name: _whole(summary.get(name)) or 0 for name in ("total", "succeeded", "failed")}
+        done = {name: whole(summary.get(name)) or 0 for name in ("total", "succeeded", "failed")}
         counts |= {**done, "submitted": done["total"], "running": 0}
     is_over = summary is not None or task_state == "success"
-    state = "failed" if task_state in ("failed", "upstream_failed") else "stored" if is_over else "waiting"
+    state = "failed" if task_state in _GIVEN_UP else "stored" if is_over else "waiting"
+    told_error = results.errors.get(submission.place)
+    error = _error(mapping(told_error.value)) if told_error is not None else None
     return {
         **_place(submission),
         **_facts(told),
@@ -134,23 +185,87 @@ def batch_card(
         "updated_at": _text(progress.get("updated_at")),
         "usage": _plain(summary.get("usage")) if summary else None,
         "cost": _number(summary.get("cost")) if summary else None,
+        "ready": (whole(progress.get("ready")) or 0) if summary is None else 0,
+        "error": error,
+        "advice": advice_of(error["class"]) if error is not None else None,
+        "clears": clears_of_batch(submission, task_state),
+        "manifest": summary is not None,
         "pictures": list(pictures),
     }
 
 
-def row_card(submission: XCom, row: Mapping[str, Any], picture: PictureOf) -> dict[str, Any]:
-    """Return the card of one row of a batch that has come to its end."""
+def row_card(
+    submission: XCom, row: Mapping[str, Any], picture: PictureOf, task_state: str | None = None
+) -> dict[str, Any]:
+    """Return the card of one row of a batch that has come to its end.
+
+    :param task_state: of the batch's task instance.
+    """
     error, files, place = row.get("error"), _mappings(row.get("files")), _place(submission)
+    failed = isinstance(error, Mapping) or row.get("status") == "failed"
     return {
         **place,
         **_facts({**mapping(submission.value), **row}),
-        "key": f"{place['key']}/{_text(row.get('id')) or _whole(row.get('index'))}",
-        "index": _whole(row.get("index")),
+        "key": f"{place['key']}/{_text(row.get('id')) or whole(row.get('index'))}",
+        "index": whole(row.get("index")),
+        "row_id": _text(row.get("id")),
         "image_task_id": (_text(row.get("image_task_id")) or "")[:200],
-        "state": "failed" if row.get("status") == "failed" else "stored" if files else "ready",
-        "error": _error(error) if isinstance(error, Mapping) else None,
+        "state": "failed" if failed else "stored" if files else "ready",
+        "error": _error(mapping(error)) if failed else None,
+        "advice": advice_of(_text(mapping(error).get("class"))),
+        "clears": clears_of_batch(submission, task_state) if failed else [],
         "cost": _number(row.get("cost")),
         "pictures": [picture(submission.dag_id, file) for file in files],
+    }
+
+
+def request_card(asked: Mapping[str, Any], reference: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """Return what was asked for: ``{prompt, model, options, images, mask}``.
+
+    :param asked: the rendered arguments of a task, or a row's request.
+    :param reference: makes of a picture's address what the browser needs to show it.
+    """
+    options = mapping(_json(asked.get("options")))
+    images, mask = _json(asked.get("images")), _text(asked.get("mask"))
+    addresses = [each for each in images if _text(each)] if isinstance(images, list | tuple) else []
+    return {
+        "prompt": _text(asked.get("prompt"), most=_LONGEST_PROMPT),
+        "model": _text(asked.get("model")),
+        "options": {str(name)[:100]: _short(each) for name, each in list(options.items())[:_MOST_OPTIONS]},
+        "images": [reference(each) for each in addresses[:_MOST_REFERENCES]],
+        "mask": reference(mask) if mask and mask != "None" else None,
+    }
+
+
+def _json(value: Any) -> Any:
+    """Return a value that Airflow may keep as text."""
+    if isinstance(value, str):
+        with suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
+
+
+def _short(value: Any) -> Any:
+    """Return a value as it is, or where it is long its beginning."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return value if len(text) <= _LONGEST_TEXT and not isinstance(value, float) else text[:_LONGEST_TEXT]
+
+
+def _failed(
+    error: Mapping[str, Any],
+    told: XCom,
+    submission: XCom | None,
+    states: TaskStates | None,
+    advice: str | None = None,
+) -> dict[str, Any]:
+    """Return what a card says of a failure, and which task instance has it in its log."""
+    told_error = _error(error)
+    return {
+        "state": "retried" if (states or {}).get(told.place) == "up_for_retry" else "failed",
+        "error": told_error,
+        "advice": advice or _text(error.get("advice")) or advice_of(told_error["class"]),
+        "log_at": {"task_id": told.task_id, "map_index": told.map_index},
+        "clears": clears_of(told_error["class"], told, submission),
     }
 
 
@@ -167,7 +282,8 @@ def _place(xcom: XCom) -> dict[str, Any]:
 
 def _facts(told: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        **{name: _text(told.get(name)) for name in ("prompt", "model", "service", "conn_id", "finished_at")},
+        **{name: _text(told.get(name)) for name in ("model", "service", "conn_id", "trace_id", "finished_at")},
+        "prompt": _text(told.get("prompt"), most=_LONGEST_PROMPT),
         "submitted_at": _text(told.get("submitted_at")) or _text(told.get("created_at")),
         "duration": _number(told.get("duration")),
         "usage": _plain(told.get("usage")),
@@ -182,15 +298,16 @@ def _mappings(value: Any) -> list[Mapping[str, Any]]:
     return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list | tuple) else []
 
 
-def _text(value: Any) -> str | None:
-    return value[:_LONGEST_TEXT] if isinstance(value, str) and value else None
+def _text(value: Any, *, most: int = _LONGEST_TEXT) -> str | None:
+    return value[:most] if isinstance(value, str) and value else None
 
 
 def _number(value: Any) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12 else None
 
 
-def _whole(value: Any) -> int | None:
+def whole(value: Any) -> int | None:
+    """Return a whole number within sense; None for anything else."""
     number = _number(value)
     return int(number) if number is not None else None
 

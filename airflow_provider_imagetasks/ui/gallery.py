@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -15,30 +15,29 @@ from sqlalchemy.orm import Session
 
 from airflow_provider_imagetasks.ui import airflow_records as records
 from airflow_provider_imagetasks.ui.airflow_records import XCom
-from airflow_provider_imagetasks.ui.batch_rows import read_rows
-from airflow_provider_imagetasks.ui.cards import Results, batch_card, card, card_of, collect_results, row_card
+from airflow_provider_imagetasks.ui.batch_pages import BatchPages
+from airflow_provider_imagetasks.ui.batch_rows import files_of, frozen_request
+from airflow_provider_imagetasks.ui.cards import (
+    Results,
+    batch_card,
+    card,
+    card_of,
+    collect_results,
+    error_card,
+    request_card,
+    whole,
+)
+from airflow_provider_imagetasks.ui.filters import Filter
 from airflow_provider_imagetasks.ui.picture_routes import PictureLinks
-from airflow_provider_imagetasks.ui.roots import Location, locate
+from airflow_provider_imagetasks.ui.roots import Location, locate, roots_of
 from airflow_provider_imagetasks.ui.stored_files import OutOfReachError
 
 PAGE = 60
 DAYS = 30
 _MOST_READ = 600
 """Image tasks that one request looks at, where a filter lets few of them through."""
-_PREVIEW = 4
 _FILE_NUMBERS = ("width", "height", "bytes", "index")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """The state and the service of the cards to show; None shows all."""
-
-    state: str | None = None
-    service: str | None = None
-
-    def admits(self, item: Mapping[str, Any]) -> bool:
-        """Whether a card is to be shown."""
-        return self.state in (None, item["state"]) and self.service in (None, item["service"])
+_DIGEST = re.compile(r"[0-9A-Za-z]{1,128}")
 
 
 class Gallery:
@@ -52,33 +51,47 @@ class Gallery:
         self._session = session
         self._roots = roots
         self._links = links
+        self._batches = BatchPages(roots, self._picture)
 
     def newest(self, dag_ids: Collection[str], wanted: Filter, cursor: str | None) -> dict[str, Any]:
-        """Return cards of all these Dags, newest first, of the last 30 days."""
+        """Return cards of all these Dags, newest first, of the last 30 days.
+
+        ``looked_at`` is how many image tasks and batches this page looked at, ``total`` of how many: of the Dags, the
+        run and the time that were asked for, whatever else is filtered.
+        """
         since = datetime.now(UTC) - timedelta(days=DAYS)
         if not dag_ids:
-            return {"items": [], "next": None}
-        items, position = self._page(
-            lambda before: records.newest_submissions(
-                self._session, dag_ids=dag_ids, since=since, before=before, most=PAGE + 1
-            ),
+            return {"items": [], "next": None, "looked_at": 0, "total": 0}
+        scope = records.Scope(
+            dag_ids=dag_ids,
+            run_id=wanted.run_id,
+            since=max(since, wanted.since.astimezone(UTC)) if wanted.since else since,
+            until=wanted.until,
+            oldest_first=wanted.order == "oldest",
+        )
+        page, position = self._page(
+            lambda before: records.newest_submissions(self._session, scope, after=before, most=PAGE + 1),
             _newest_position(cursor),
             lambda xcom: (xcom.timestamp, *xcom.place),
             wanted,
         )
-        return {"items": items, "next": _cursor(position[0].isoformat(), *position[1:]) if position else None}
+        if cursor is None:
+            page["total"] = records.count_submissions(self._session, scope)
+        return {**page, "next": _cursor(position[0].isoformat(), *position[1:]) if position else None}
 
     def of_run(self, run: records.Run, wanted: Filter, cursor: str | None) -> dict[str, Any]:
-        """Return cards of a run, in order of task and map index."""
-        items, position = self._page(
+        """Return cards of a run, in order of task and map index; ``looked_at`` and ``total`` as of ``newest``."""
+        page, position = self._page(
             lambda after: records.submissions_of_run(self._session, run.key, after=after, most=PAGE + 1),
             _run_position(cursor),
             lambda xcom: (xcom.task_id, xcom.map_index),
             wanted,
         )
         if position is None:
-            items += self._without_submission(run, wanted)
-        return {"items": items, "next": _cursor(*position) if position else None, "run_state": run.state}
+            page["items"] += self._without_submission(run, wanted)
+        if cursor is None:
+            page["total"] = records.count_submissions_of_run(self._session, run.key)
+        return {**page, "next": _cursor(*position) if position else None, "run_state": run.state}
 
     def of_task(
         self, run: records.Run, task_id: str, map_index: int, instance: records.Instance, cursor: str | None
@@ -87,43 +100,72 @@ class Gallery:
         own = records.submissions_of_task(self._session, run.key, task_id, map_index)
         answer = {"run_state": run.state, "task_state": instance.state, "next": None}
         if own:
-            return {**answer, "items": [item for _, item in self._cards(own)]}
+            return {**answer, "items": [item for _, item, _ in self._cards(own)]}
         xcoms = records.results_of_runs(self._session, [run.key])
         results = collect_results(xcoms)
-        mine = collect_results(each for each in xcoms if each.place == (run.key, task_id, map_index))
+        place = (run.key, task_id, map_index)
+        mine = collect_results(each for each in xcoms if each.place == place)
         ids = list(dict.fromkeys([*mine.ids_of(run.key), *instance.waits_for]))
         start = int(cursor) if cursor and cursor.isdecimal() and len(cursor) < 10 else 0
         page = ids[start : start + PAGE]
         submissions = self._submissions(run) if page else {}
         # Where a link leads to from the card of what nobody in this run submitted.
         itself = XCom(run.key, run.dag_id, run.run_id, task_id, map_index, "", None, instance.started_at)
+        states = {place: instance.state}
         items = [
-            self._card_of(each, submissions.get(each) or results.sources.get((run.key, each), itself), results, run)
+            self._card_of(
+                each, submissions.get(each) or results.sources.get((run.key, each), itself), results, run, states
+            )
             for each in page
         ]
+        if not ids and place in mine.errors:
+            items.append(error_card(mine.errors[place], states))
         return {**answer, "items": items, "next": str(start + PAGE) if start + PAGE < len(ids) else None}
 
     def of_batch(
         self, run: records.Run, task_id: str, map_index: int, wanted: Filter, cursor: str | None
     ) -> dict[str, Any] | None:
         """Return cards of the rows of a batch that have come to their end; None where there is no batch."""
-        own = records.submissions_of_task(self._session, run.key, task_id, map_index)
-        batch = next((xcom for xcom in own if xcom.key == "image_batch"), None)
+        batch = self.batch_at(run, task_id, map_index)
         if batch is None:
             return None
-        xcoms = records.results_of_runs(self._session, [run.key])
-        results = collect_results(each for each in xcoms if each.task_id == task_id)
-        items: list[dict[str, Any]] = []
-        reach, position = "ok", cursor
-        try:
-            for _ in range(_MOST_READ // PAGE):
-                rows, position = self._rows(batch, results, position, PAGE)
-                items += [item for item in rows if wanted.admits(item)]
-                if position is None or len(items) >= PAGE:
-                    break
-        except OutOfReachError as error:
-            reach, position = str(error), None
-        return {"items": items, "next": position, "reach": reach}
+        state = records.states_of(self._session, [batch]).get(batch.place)
+        return self._batches.page(batch, self._summary(batch), state, wanted, cursor)
+
+    def manifest_of(self, run: records.Run, task_id: str, map_index: int) -> Location | None:
+        """Return where the manifest of a batch that is over lies; None where there is none.
+
+        :raises OutOfReachError: no gallery root allows to read it.
+        """
+        batch = self.batch_at(run, task_id, map_index)
+        summary = self._summary(batch) if batch is not None else None
+        if batch is None or summary is None:
+            return None
+        (manifest,) = files_of(batch, summary, roots_of(batch.dag_id, self._roots))
+        return manifest
+
+    def request_of(self, run: records.Run, task_id: str, map_index: int, row: int | None) -> dict[str, Any]:
+        """Return what a task instance, or one row of its batch, asked for, as far as that is still known.
+
+        ``{prompt, model, options, images, mask}``; each image is what the browser needs to show it.
+        """
+        asked: Mapping[str, Any] = {}
+        if row is None:
+            asked = records.rendered_fields(self._session, run.dag_id, run.run_id, task_id, map_index)
+        elif (batch := self.batch_at(run, task_id, map_index)) is not None:
+            with suppress(OutOfReachError):
+                asked = frozen_request(batch, row, roots_of(run.dag_id, self._roots))
+
+        def reference(uri: str) -> dict[str, Any]:
+            # What is signed in an address is nobody's business.
+            return self._picture(run.dag_id, {"uri": uri.partition("?")[0] if uri.startswith("http") else uri})
+
+        return request_card(asked, reference)
+
+    def batch_at(self, run: records.Run, task_id: str, map_index: int) -> XCom | None:
+        """Return what the task instance of a batch pushed when it began."""
+        own = records.submissions_of_task(self._session, run.key, task_id, map_index)
+        return next((xcom for xcom in own if xcom.key == "image_batch"), None)
 
     def _page(
         self,
@@ -131,7 +173,7 @@ class Gallery:
         position: tuple[Any, ...] | None,
         position_of: Callable[[XCom], tuple[Any, ...]],
         wanted: Filter,
-    ) -> tuple[list[dict[str, Any]], tuple[Any, ...] | None]:
+    ) -> tuple[dict[str, Any], tuple[Any, ...] | None]:
         """Return a page of cards, and where it ends; None where nothing comes after it.
 
         :param read: reads the submissions after a position, one more than a page.
@@ -142,26 +184,40 @@ class Gallery:
         while has_more and len(items) < PAGE and looked_at < _MOST_READ:
             xcoms = read(position)
             has_more = len(xcoms) > PAGE
-            for xcom, item in self._cards(xcoms[:PAGE]):
+            for xcom, item, summary in self._cards(xcoms[:PAGE]):
                 position = position_of(xcom)
-                if wanted.admits(item):
+                looked_at += 1
+                if self._is_wanted(xcom, item, summary, wanted):
                     items.append(item)
                 if len(items) == PAGE:
                     has_more = has_more or xcom is not xcoms[-1]
                     break
-            looked_at += len(xcoms)
-        return items, position if has_more else None
+        return {"items": items, "looked_at": looked_at}, position if has_more else None
 
-    def _cards(self, submissions: Sequence[XCom]) -> Iterable[tuple[XCom, dict[str, Any]]]:
+    def _is_wanted(self, xcom: XCom, item: dict[str, Any], summary: Mapping[str, Any] | None, wanted: Filter) -> bool:
+        if item["kind"] != "batch":
+            return wanted.admits(item)
+        if not wanted.may_admit_rows(item):
+            return False
+        if not wanted.looks_into_rows:
+            return True
+        item["matching"] = self._batches.count(xcom, summary, wanted)
+        return bool(item["matching"] != 0)
+
+    def _cards(self, submissions: Sequence[XCom]) -> Iterable[tuple[XCom, dict[str, Any], Mapping[str, Any] | None]]:
+        """Yield what was asked for with its card, and of a batch with its summary."""
         results = self._results(submissions)
         runs = records.runs(self._session, {xcom.run_key for xcom in submissions})
-        states = records.states_of(self._session, [xcom for xcom in submissions if xcom.key == "image_batch"])
+        asked = [xcom for xcom in submissions if xcom.key in ("image_batch", "image_task_refused")]
+        states = records.states_of(self._session, [*asked, *(told for _, told in results.failures.values())])
         for xcom in submissions:
             if xcom.key == "image_batch":
-                yield xcom, batch_card(xcom, results, states.get(xcom.place), self._preview(xcom, results))
+                summary = results.summary_of(xcom)
+                pictures = self._batches.preview(xcom, summary)
+                yield xcom, batch_card(xcom, results, states.get(xcom.place), pictures), summary
             else:
                 run = runs.get(xcom.run_key)
-                yield xcom, card(xcom, results, run.state if run else "failed", self._picture)
+                yield xcom, card(xcom, results, run.state if run else "failed", self._picture, states), None
 
     def _results(self, submissions: Sequence[XCom]) -> Results:
         """Return what came back for these; where possible without reading all that their runs have to say."""
@@ -173,28 +229,22 @@ class Gallery:
             return near
         return collect_results(records.results_of_runs(self._session, keys))
 
-    def _rows(
-        self, batch: XCom, results: Results, cursor: str | None, most: int
-    ) -> tuple[list[dict[str, Any]], str | None]:
-        submission = batch.value if isinstance(batch.value, Mapping) else {}
-        summary = results.batches.get(batch.place, {}).get("summary")
-        rows, end = read_rows(submission, summary, self._roots, cursor=cursor, most=most)
-        return [row_card(batch, row, self._picture) for row in rows], end
-
-    def _preview(self, batch: XCom, results: Results) -> list[dict[str, Any]]:
-        try:
-            rows, _ = self._rows(batch, results, None, 3 * _PREVIEW)
-        except OutOfReachError:
-            return []
-        return [picture for row in rows for picture in row["pictures"][:1]][:_PREVIEW]
+    def _summary(self, batch: XCom) -> Mapping[str, Any] | None:
+        near = records.results_of_runs(self._session, [batch.run_key], [batch.map_index])
+        return collect_results(xcom for xcom in near if xcom.place == batch.place).summary_of(batch)
 
     def _without_submission(self, run: records.Run, wanted: Filter) -> list[dict[str, Any]]:
         """Return cards of what sensors and downloads of a run know and none of its tasks submitted."""
         results = collect_results(records.results_of_runs(self._session, [run.key]))
         ids = results.ids_of(run.key)
-        submissions = self._submissions(run) if ids else {}
+        nameless = results.nameless_errors()
+        submissions = self._submissions(run) if ids or nameless else {}
         others = [each for each in ids if each not in submissions][:_MOST_READ]
-        items = [self._card_of(each, results.sources[run.key, each], results, run) for each in others]
+        told = [xcom for _, xcom in results.failures.values()]
+        states = records.states_of(self._session, [*told, *nameless]) if others or nameless else {}
+        items = [self._card_of(each, results.sources[run.key, each], results, run, states) for each in others]
+        asked_for = records.places_of_submissions(self._session, run.key) if nameless else set()
+        items += [error_card(each, states) for each in nameless if each.place not in asked_for]
         return [item for item in items if wanted.admits(item)]
 
     def _submissions(self, run: records.Run) -> dict[str, XCom]:
@@ -203,22 +253,26 @@ class Gallery:
         ids = ((xcom.value.get("id"), xcom) for xcom in xcoms if isinstance(xcom.value, Mapping))
         return {image_task_id: xcom for image_task_id, xcom in ids if isinstance(image_task_id, str)}
 
-    def _card_of(self, image_task_id: str, source: XCom, results: Results, run: records.Run) -> dict[str, Any]:
-        item = card_of(image_task_id, source, results, run.state, self._picture)
+    def _card_of(
+        self, image_task_id: str, source: XCom, results: Results, run: records.Run, states: Mapping[Any, str | None]
+    ) -> dict[str, Any]:
+        item = card_of(image_task_id, source, results, run.state, self._picture, states)
         # Several of them may have been pushed by one task instance.
         return {**item, "key": f"{item['key']}/{image_task_id[:200]}"}
 
     def _picture(self, dag_id: str, file: Mapping[str, Any]) -> dict[str, Any]:
         uri, sha256 = str(file.get("uri") or ""), str(file.get("sha256") or "")
-        allowed = locate(uri, self._roots) is not None
+        # It may hold anything, and the name of the thumbnail is made of it.
+        sha256 = sha256 if _DIGEST.fullmatch(sha256) else ""
+        roots = roots_of(dag_id, self._roots)
+        allowed = locate(uri, roots) is not None
         link = f"dags/{quote(dag_id, safe='')}/pictures/{self._links.token(dag_id, uri, sha256)}" if allowed else None
-        numbers = {name: file.get(name) if isinstance(file.get(name), int) else None for name in _FILE_NUMBERS}
         return {
             "uri": uri[:1000],
             "link": link,
-            "reach": "ok" if allowed else "outside" if self._roots else "no_roots",
+            "reach": "ok" if allowed else "outside" if roots else "no_roots",
             "media_type": str(file.get("media_type"))[:40],
-            **numbers,
+            **{name: whole(file.get(name)) for name in _FILE_NUMBERS},
         }
 
 

@@ -18,6 +18,9 @@ User = GetUserDep
 MayReadDag: Any = Annotated[None, Depends(requires_access_dag("GET", DagAccessEntity.XCOM))]
 """403 unless the user may read the XComs of the Dag that the path names as ``dag_id``."""
 
+MayReadTasks: Any = Annotated[None, Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE))]
+"""403 unless the user may read the task instances of that Dag."""
+
 
 def readable_dags(dag_ids: Iterable[str], user: BaseUser) -> set[str]:
     """Return which of these Dags the user may read with their XComs."""

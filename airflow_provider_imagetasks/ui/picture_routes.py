@@ -23,8 +23,8 @@ from airflow_provider_imagetasks.ui.thumbnails import LARGEST_FILE, Thumbnails
 
 PICTURE = "/dags/{dag_id}/pictures/{token}"
 _SALT = "airflow_provider_imagetasks.ui.picture"
-_CHUNK = 256 * 1024
-_HEADERS = {
+CHUNK = 256 * 1024
+HEADERS = {
     "X-Content-Type-Options": "nosniff",
     # Whatever a browser makes of the bytes, they run nothing and load nothing.
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -83,8 +83,8 @@ def picture_routes(roots: Sequence[Location], links: PictureLinks, thumbnails: T
             path = thumbnails.get(location, sha256)
         etag = f'"{path.stem}"'
         if request.headers.get("If-None-Match") == etag:
-            return Response(status_code=304, headers={**_HEADERS, "ETag": etag})
-        return FileResponse(path, media_type="image/webp", headers={**_HEADERS, "ETag": etag})
+            return Response(status_code=304, headers={**HEADERS, "ETag": etag})
+        return FileResponse(path, media_type="image/webp", headers={**HEADERS, "ETag": etag})
 
     @router.get(PICTURE)
     def picture(_: MayReadDag, dag_id: str, token: str, download: bool = False) -> Response:
@@ -103,21 +103,22 @@ def picture_routes(roots: Sequence[Location], links: PictureLinks, thumbnails: T
 
         def pieces() -> Iterator[bytes]:
             with open_file:
-                while piece := file.read(_CHUNK):
+                while piece := file.read(CHUNK):
                     yield piece
 
         disposition = "attachment" if download else "inline"
         headers = {
-            **_HEADERS,
+            **HEADERS,
             "Content-Length": str(size),
-            "Content-Disposition": f'{disposition}; filename="{_plain_name(location)}"',
+            "Content-Disposition": f'{disposition}; filename="{plain_name(location)}"',
         }
         return StreamingResponse(pieces(), media_type=media_type, headers=headers)
 
     return router
 
 
-def _plain_name(location: Location) -> str:
+def plain_name(location: Location) -> str:
+    """Return the name of a file as any system can store it."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(location.path).name)[-120:]
 
 

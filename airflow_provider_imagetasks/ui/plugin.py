@@ -15,29 +15,29 @@ from airflow_provider_imagetasks import __version__
 
 URL_PREFIX = "/imagetasks"
 NAV_ROUTE = "image-tasks"
-RUN_ROUTE = "image-tasks-run"
-TASK_ROUTE = "image-tasks-task"
+TABS = {"dag": "image-tasks-dag", "dag_run": "image-tasks-run", "task_instance": "image-tasks-task"}
+"""Routes of the tabs by the place that Airflow knows them by."""
 NAV_NAME = "Image tasks"
 TAB_NAME = "Pictures"
 
 
 class ImageTasksPlugin(AirflowPlugin):
-    """A page in the navigation, a tab on Dag runs and task instances, and the routes that they read from."""
+    """A page in the navigation, a tab on Dags, Dag runs and task instances, and the routes that they read from."""
 
     name = "imagetasks"
 
     @cached_property
     def react_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """One script under three addresses: Airflow does not run a script again that it has loaded already."""
+        """One script under an address for each place: Airflow does not run again what it has loaded already."""
+        icon, dark_icon = self._static("icon.svg"), self._static("icon-dark.svg")
         return [
-            {
-                **self._app(NAV_NAME, NAV_ROUTE, "nav"),
-                "category": "browse",
-                "icon": self._static("icon.svg"),
-                "icon_dark_mode": self._static("icon-dark.svg"),
-            },
-            self._app(TAB_NAME, RUN_ROUTE, "dag_run"),
-            self._app(TAB_NAME, TASK_ROUTE, "task_instance"),
+            # Airflow's own entries of that menu have no icon.
+            {**self._app(NAV_NAME, NAV_ROUTE, "nav"), "category": "browse"},
+            *(
+                # Where there is little room, Airflow shows a tab by its icon only.
+                {**self._app(TAB_NAME, route, place), "icon": icon, "icon_dark_mode": dark_icon}
+                for place, route in TABS.items()
+            ),
         ]
 
     @cached_property

@@ -14,12 +14,13 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
-from airflow_provider_imagetasks.services import known_services
 from airflow_provider_imagetasks.submissions.callback_urls import callback_secret
 from airflow_provider_imagetasks.ui import airflow_records as records
+from airflow_provider_imagetasks.ui.archive_routes import archive_routes
 from airflow_provider_imagetasks.ui.callback_route import callback_route
-from airflow_provider_imagetasks.ui.gallery import DAYS, Filter, Gallery
-from airflow_provider_imagetasks.ui.permissions import MayReadDag, User, readable_dags
+from airflow_provider_imagetasks.ui.filters import Filter
+from airflow_provider_imagetasks.ui.gallery import DAYS, Gallery
+from airflow_provider_imagetasks.ui.permissions import MayReadDag, MayReadTasks, User, readable_dags
 from airflow_provider_imagetasks.ui.picture_routes import PictureLinks, picture_routes
 from airflow_provider_imagetasks.ui.roots import Location, read_roots
 from airflow_provider_imagetasks.ui.thumbnails import Thumbnails, usual_folder
@@ -55,7 +56,7 @@ def create_application() -> FastAPI:
             if dag_id and dag_id not in readable:
                 raise HTTPException(403, "Forbidden")
             page = Gallery(session, roots, links).newest({dag_id} if dag_id else readable, wanted, cursor)
-        return {**page, "dags": sorted(readable), "services": list(known_services()), "has_roots": bool(roots)}
+        return {**page, "dags": sorted(readable), "has_roots": bool(roots)}
 
     @application.get(RUN + "/pictures", response_model=None)
     def of_run(_: MayReadDag, dag_id: str, run_id: str, wanted: Wanted, cursor: str | None = None) -> dict[str, Any]:
@@ -89,6 +90,20 @@ def create_application() -> FastAPI:
             raise HTTPException(404, "This task instance has no batch")
         return page
 
+    @application.get(TASK + "/request", response_model=None)
+    def request_of(
+        _: MayReadDag, __: MayReadTasks, dag_id: str, run_id: str, task_id: str, map_index: int, row: int | None = None
+    ) -> dict[str, Any]:
+        """Return what a task instance, or one row of its batch, asked for."""
+        with records.reading() as session:
+            run = _run(session, dag_id, run_id)
+            return Gallery(session, roots, links).request_of(run, task_id, map_index, row)
+
+    def manifest_of(dag_id: str, run_id: str, task_id: str, map_index: int) -> Location | None:
+        with records.reading() as session:
+            return Gallery(session, roots, links).manifest_of(_run(session, dag_id, run_id), task_id, map_index)
+
+    application.include_router(archive_routes(roots, links, manifest_of))
     application.include_router(picture_routes(roots, links, Thumbnails(usual_folder())))
     secret = _callback_secret()
     if secret:

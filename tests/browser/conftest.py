@@ -62,12 +62,13 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Iterato
 def fill(deployment: AirflowDeployment, pictures: Path) -> None:
     """Run the Dags, and see that what should be over is."""
     source = CATALOGUE.format(folder=pictures, hostile=HOSTILE_PROMPT)
-    over = ("kept_elsewhere", "no_pictures", "thousand")
-    start_runs(deployment, source, "catalogue", *over, run_id=RUN_ID)
+    over = ("kept_elsewhere", "no_pictures", "portraits", "thousand")
+    start_runs(deployment, source, "catalogue", "broken_downloads", *over, run_id=RUN_ID)
     for dag_id in over:
         require_success(deployment, dag_id, RUN_ID)
     deployment.api.wait_for_task_state("catalogue", RUN_ID, "picture.save", "success", map_index=5, timeout=90)
     deployment.api.wait_for_task_state("catalogue", RUN_ID, "picture.wait", "failed", map_index=3, timeout=90)
+    deployment.api.wait_for_task_state("broken_downloads", RUN_ID, "save", "failed", timeout=90)
     write_dag(deployment, "batch", BATCH.format(folder=pictures, rows=ROWS))
     write_thousand(deployment, pictures)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-RUN_ID = "a_run"
+RUN_ID = "manual__2026-03-01T00:00:00+00:00"
+"""As Airflow writes them."""
 ROWS, THOUSAND = 24, 1000
 HOSTILE_PROMPT = "<img src=x onerror=\"document.title='owned'\"> a red kite"
 
@@ -20,6 +21,22 @@ def picture(prompt):
 
 with DAG("catalogue", schedule=None):
     picture.expand(prompt=PROMPTS)
+
+SIZES = ["1024x1536", "256x2048", "1536x1024", "1024x1024"]
+
+with DAG("portraits", schedule=None):
+    submit = ImageTaskSubmitOperator.partial(task_id="submit", prompt="a tower [latency=0]").expand(
+        options=[{{"size": size, "quality": "high"}} for size in SIZES]
+    )
+    wait = ImageTaskSensor.partial(task_id="wait").expand(image_task_id=submit.output)
+    ImageTaskDownloadOperator.partial(task_id="save", output_path="file://{folder}/portraits").expand(
+        image_task_id=wait.output
+    )
+
+with DAG("broken_downloads", schedule=None):
+    submit = ImageTaskSubmitOperator(task_id="submit", prompt="a kite [latency=0] [file-html]")
+    wait = ImageTaskSensor(task_id="wait", image_task_id=submit.output)
+    ImageTaskDownloadOperator(task_id="save", image_task_id=wait.output, output_path="file://{folder}/broken")
 
 with DAG("kept_elsewhere", schedule=None):
     submit = ImageTaskSubmitOperator(task_id="submit", prompt="a kite that is kept elsewhere [latency=0]")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from airflow_provider_imagetasks.links.image_task import PicturesLink
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
 from airflow_provider_imagetasks.provider_info import get_provider_info
 from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
@@ -42,3 +45,21 @@ def test_airflow_is_told_of_each_link_since_it_drops_others_when_it_reads_a_dag(
     for operator in (ImageTaskSubmitOperator, ImageTaskDownloadOperator, ImageTaskSensor):
         for link in operator.operator_extra_links:
             assert f"{type(link).__module__}.{type(link).__qualname__}" in told
+
+
+@pytest.mark.parametrize(
+    ("run_id", "written"),
+    [
+        ("manual__2026-11-28T01:41:00+00:00", "manual__2026-11-28T01:41:00+00:00"),
+        ("scheduled__2026-11-28T00:00:00+00:00", "scheduled__2026-11-28T00:00:00+00:00"),
+        ("a run/with? all# of% it", "a%20run%2Fwith%3F%20all%23%20of%25%20it"),
+    ],
+)
+def test_the_link_writes_a_run_id_as_airflow_does_which_knows_the_place_by_it(run_id: str, written: str) -> None:
+    key = SimpleNamespace(dag_id="a_dag", run_id=run_id, task_id="group.wait", map_index=3)
+
+    link = PicturesLink().get_link(
+        ImageTaskDownloadOperator(task_id="x", image_task_id="i", output_path="file:///x"), ti_key=key
+    )
+
+    assert link.endswith(f"/dags/a_dag/runs/{written}/tasks/group.wait/mapped/3/plugin/image-tasks-task")

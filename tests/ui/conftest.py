@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,27 +20,29 @@ from sqlalchemy.orm import Session
 from airflow_provider_imagetasks.ui.roots import Location, locate, read_roots
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+RUN_ID = "manual__2026-03-01T00:00:00+00:00"
+"""As Airflow writes them."""
 SENSOR_TRIGGER = "airflow_provider_imagetasks.triggers.image_task.ImageTaskTrigger"
 
 
 class MetadataDatabase:
-    """Rows of the run ``a_run`` of the Dag ``kites``, whose primary key is 1, unless a test says otherwise."""
+    """Rows of one run of the Dag ``kites``, whose primary key is 1, unless a test says otherwise."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
 
-    def add_run(self, key: int = 1, run_id: str = "a_run", **columns: Any) -> None:
+    def add_run(self, key: int = 1, run_id: str = RUN_ID, **columns: Any) -> None:
         row = {"id": key, "dag_id": "kites", "run_id": run_id, "state": "running", "run_type": "manual"}
         self.session.execute(insert(DagRun.__table__), {**row, "run_after": NOW, "log_template_id": 1, **columns})
 
     def push(self, task_id: str, value: Any, key: str = "return_value", *, map_index: int = -1, **columns: Any) -> None:
-        row = {"dag_run_id": 1, "dag_id": "kites", "run_id": "a_run", "task_id": task_id, "map_index": map_index}
+        row = {"dag_run_id": 1, "dag_id": "kites", "run_id": RUN_ID, "task_id": task_id, "map_index": map_index}
         self.session.execute(insert(XComModel), {**row, "key": key, "value": value, "timestamp": NOW, **columns})
 
     def add_task(self, task_id: str, *, map_index: int = -1, state: str = "success", **columns: Any) -> None:
         # A text before Airflow 3.2.
         kind = TaskInstance.__table__.c.id.type.python_type
-        row = {"id": kind(str(uuid.uuid4())), "task_id": task_id, "dag_id": "kites", "run_id": "a_run"}
+        row = {"id": kind(str(uuid.uuid4())), "task_id": task_id, "dag_id": "kites", "run_id": RUN_ID}
         row |= {"map_index": map_index, "state": state, "pool": "default_pool", "start_date": NOW}
         self.session.execute(insert(TaskInstance), {**row, "dag_version_id": uuid.uuid4(), **columns})
 
@@ -56,6 +59,13 @@ class MetadataDatabase:
         self.session.add(trigger)
         self.session.flush()
         self.add_task(task_id, **{"state": "deferred", "trigger_id": trigger.id, "next_kwargs": {}, **columns})
+
+
+def own_folder(folder: Path, task_id: str) -> None:
+    """Make the folder of a batch, which says whose it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    owner = {"dag_id": "kites", "run_id": RUN_ID, "task_id": task_id, "map_index": -1}
+    (folder / "batch.json").write_text(json.dumps({"schema": 1, **owner}))
 
 
 def place(root: Path, name: str) -> Location:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_imagetasks.ui import airflow_records as records
-from airflow_provider_imagetasks.ui.gallery import PAGE, Filter, Gallery
+from airflow_provider_imagetasks.ui.filters import Filter
+from airflow_provider_imagetasks.ui.gallery import PAGE, Gallery
 from airflow_provider_imagetasks.ui.picture_routes import PictureLinks
 from airflow_provider_imagetasks.ui.roots import read_roots
-from tests.ui.conftest import NOW, MetadataDatabase
+from tests.ui.conftest import NOW, RUN_ID, MetadataDatabase, own_folder
 
 ALL = Filter()
 MANY = PAGE + 5
@@ -27,7 +29,7 @@ def gallery(database: MetadataDatabase, tmp_path: Path) -> Gallery:
 
 
 def a_run(database: MetadataDatabase) -> records.Run:
-    run = records.run_of(database.session, "kites", "a_run")
+    run = records.run_of(database.session, "kites", RUN_ID)
     assert run is not None
     return run
 
@@ -71,7 +73,7 @@ def test_the_newest_come_first_page_by_page(database: MetadataDatabase, gallery:
 
     assert [len(page) for page in pages] == [PAGE, MANY - PAGE]
     assert list(chain(*pages)) == [f"it-{number:03}" for number in range(MANY)]
-    assert gallery.newest(set(), ALL, None) == {"items": [], "next": None}
+    assert gallery.newest(set(), ALL, None) == {"items": [], "next": None, "looked_at": 0, "total": 0}
 
 
 def test_a_filter_is_applied_before_a_page_is_full(database: MetadataDatabase, gallery: Gallery, recent: None) -> None:
@@ -127,7 +129,7 @@ def test_a_task_shows_what_it_submitted_read_or_waits_for(database: MetadataData
     database.defer("wait", {"image_task_ids": waits})
 
     def of(task_id: str, cursor: str | None = None) -> dict[str, Any]:
-        instance = records.task_instance(database.session, "kites", "a_run", task_id, -1)
+        instance = records.task_instance(database.session, "kites", RUN_ID, task_id, -1)
         assert instance is not None
         return gallery.of_task(a_run(database), task_id, -1, instance, cursor)
 
@@ -137,32 +139,238 @@ def test_a_task_shows_what_it_submitted_read_or_waits_for(database: MetadataData
     assert (known["prompt"], known["task_id"], known["state"]) == ("kite it-1", "submit", "ready")
     assert (unknown["prompt"], unknown["task_id"], unknown["state"]) == (None, "wait", "waiting")
     assert (of("wait")["task_state"], of("submit")["task_state"]) == ("deferred", "success")
-    assert records.task_instance(database.session, "kites", "a_run", "wait", 5) is None
+    assert records.task_instance(database.session, "kites", RUN_ID, "wait", 5) is None
+
+
+@pytest.fixture
+def batches(database: MetadataDatabase, gallery: Gallery, tmp_path: Path) -> None:
+    """Batches of the run: one that is over and has failures, one whose manifest is gone, one outside the roots."""
+    own_folder(tmp_path, "make")
+    own_folder(tmp_path / "gone", "gone")
+    (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    manifest = {"manifest": f"file://{tmp_path}/manifest.jsonl", "total": 5, "succeeded": 3, "failed": 2}
+    gone = {"manifest": f"file://{tmp_path}/gone/manifest.jsonl"}
+    for task_id, result in (("make", manifest), ("gone", gone), ("outside", None)):
+        told = {"folder": "s3://elsewhere/x", "total": 5, "generation": 0, "service": "kie", "model": "m"}
+        database.push(task_id, told, "image_batch", timestamp=datetime.now(UTC))
+        database.add_task(task_id, state="failed" if task_id == "make" else "success")
+        if result:
+            database.push(task_id, result)
+
+
+REFUSED = {"class": "ContentPolicyError", "code": "p", "message": "refused", "billed": "no"}
+BROKEN = {"class": "ImageTaskFailedError", "code": None, "message": "broken", "billed": "unknown"}
+ROWS = [
+    {"id": "SKU-1", "index": 1, "prompt": "a red  kite", "status": "failed", "error": REFUSED, "image_task_id": None},
+    {"id": "SKU-0", "index": 0, "prompt": "a boat", "status": "succeeded", "image_task_id": "it-0"},
+    {"id": None, "index": 2, "prompt": "a Red kite", "status": "succeeded", "image_task_id": "it-2"},
+    {"id": "SKU-4", "index": 4, "prompt": "a tree", "status": "failed", "error": BROKEN, "image_task_id": "it-4"},
+    {"id": "SKU-3", "index": 3, "prompt": "a hill", "status": "succeeded", "image_task_id": "it-3"},
+]
+
+
+def rows_of(database: MetadataDatabase, gallery: Gallery, task_id: str = "make", **wanted: Any) -> dict[str, Any]:
+    page = gallery.of_batch(a_run(database), task_id, -1, Filter(**wanted), None)
+    assert page is not None
+    return page
 
 
 def test_a_batch_shows_its_rows_and_says_where_they_cannot_be_read(
+    database: MetadataDatabase, gallery: Gallery, batches: None
+) -> None:
+    reached = {task_id: rows_of(database, gallery, task_id)["reach"] for task_id in ("make", "gone", "outside")}
+
+    assert reached == {"make": "ok", "gone": "missing", "outside": "outside"}
+    assert gallery.of_batch(a_run(database), "submit", -1, ALL, None) is None
+    cards = {item["task_id"]: item for item in gallery.of_run(a_run(database), ALL, None)["items"]}
+    assert (cards["make"]["state"], cards["make"]["counts"]["succeeded"]) == ("failed", 3)
+
+
+@pytest.mark.parametrize(
+    ("order", "indexes"), [(None, [0, 1, 2, 3, 4]), ("failed", [1, 4, 0, 2, 3]), ("end", [1, 0, 2, 4, 3])]
+)
+def test_rows_come_in_the_order_of_the_file_failures_first_or_as_they_ended(
+    database: MetadataDatabase, gallery: Gallery, batches: None, order: Any, indexes: list[int]
+) -> None:
+    page = rows_of(database, gallery, order=order)
+
+    assert [item["index"] for item in page["items"]] == indexes
+    assert page["failures"] == {"ContentPolicyError": 1, "ImageTaskFailedError": 1}
+    first, pages = page["items"][0], page["found"]
+    assert (pages, [item["row_id"] for item in page["items"] if item["index"] == 4]) == (5, ["SKU-4"])
+    assert first["task_id"] == "make"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "indexes"),
+    [
+        ({"state": "failed"}, [1, 4]),
+        ({"state": "failed", "error": "ContentPolicyError"}, [1]),
+        ({"search": "RED kite"}, [1, 2]),
+        ({"search": "sku-3"}, [3]),
+        ({"search": "it-4"}, [4]),
+        ({"search": "kite", "state": "failed"}, [1]),
+        ({"row": 0}, [0]),
+        ({"model": "m", "service": "kie"}, [0, 1, 2, 3, 4]),
+        ({"model": "another"}, []),
+    ],
+)
+def test_a_filter_finds_the_rows_of_batches_wherever_one_looks(
+    database: MetadataDatabase, gallery: Gallery, batches: None, wanted: dict[str, Any], indexes: list[int]
+) -> None:
+    assert [item["index"] for item in rows_of(database, gallery, **wanted)["items"]] == indexes
+    everywhere = [
+        gallery.of_run(a_run(database), Filter(**wanted), None),
+        gallery.newest({"kites"}, Filter(**wanted), None),
+    ]
+    for page in everywhere:
+        found = [item.get("matching") for item in page["items"] if item["task_id"] == "make"]
+        looked_into = wanted.keys() - {"state", "service"}
+        assert found == ([len(indexes) if looked_into else None] if indexes else [])
+
+
+def test_a_failed_row_is_repeated_by_a_clear_of_its_batch_and_of_no_batch_that_succeeded(
+    database: MetadataDatabase, gallery: Gallery, batches: None, tmp_path: Path
+) -> None:
+    own_folder(tmp_path / "fine", "fine")
+    (tmp_path / "fine/manifest.jsonl").write_text(json.dumps(ROWS[0]))
+    database.push("fine", {"total": 1}, "image_batch")
+    database.push("fine", {"manifest": f"file://{tmp_path}/fine/manifest.jsonl", "total": 1, "failed": 1})
+    database.add_task("fine", state="success")
+
+    (failed,) = rows_of(database, gallery, row=1)["items"]
+    (tolerated,) = rows_of(database, gallery, "fine")["items"]
+
+    assert failed["clears"] == [{"task_id": "make", "map_index": -1, "pays": "rows"}]
+    assert failed["advice"] == "Change the prompt, then Clear the task."
+    assert tolerated["clears"] == []
+
+
+def test_the_folder_of_another_dag_s_batch_is_not_shown(
+    database: MetadataDatabase, gallery: Gallery, batches: None, tmp_path: Path
+) -> None:
+    database.push("thief", {"folder": f"file://{tmp_path}", "total": 5}, "image_batch")
+    database.push("thief", {"manifest": f"file://{tmp_path}/manifest.jsonl", "total": 5})
+    database.add_task("thief")
+
+    assert rows_of(database, gallery, "thief") == {"items": [], "next": None, "reach": "another"}
+    cards = {item["task_id"]: item for item in gallery.of_run(a_run(database), ALL, None)["items"]}
+    assert cards["thief"]["pictures"] == []
+
+
+def test_a_row_that_was_written_anew_is_shown_once_as_it_ended_last(
     database: MetadataDatabase, gallery: Gallery, tmp_path: Path
 ) -> None:
-    (tmp_path / "manifest.jsonl").write_text('{"id": "r0", "status": "succeeded"}\n{"id": "r1", "status": "failed"}\n')
-    manifest = {"manifest": f"file://{tmp_path}/manifest.jsonl", "total": 2, "succeeded": 1, "failed": 1}
-    for task_id, result in (("make", manifest), ("gone", {"manifest": f"file://{tmp_path}/x"}), ("outside", None)):
-        database.push(task_id, {"folder": "s3://elsewhere/x", "total": 2, "generation": 0}, "image_batch")
-        database.add_task(task_id, state="success")
-        if result:
-            database.push(task_id, result)
-    run = a_run(database)
+    own_folder(tmp_path / "b", "make")
+    for number, row in enumerate((ROWS[0], ROWS[1], {**ROWS[0], "status": "succeeded", "error": None})):
+        (tmp_path / f"b/outcomes-0-00000{number}.jsonl").write_text(json.dumps(row))
+    database.push("make", {"folder": f"file://{tmp_path}/b", "total": 3, "generation": 0}, "image_batch")
+    database.add_task("make", state="deferred")
 
-    def of(task_id: str, wanted: Filter = ALL) -> dict[str, Any]:
-        page = gallery.of_batch(run, task_id, -1, wanted, None)
-        assert page is not None
-        return page
+    page = rows_of(database, gallery, order="end")
 
-    assert [item["state"] for item in of("make")["items"]] == ["ready", "failed"]
-    assert [item["key"] for item in of("make", Filter(state="failed"))["items"]] == ["1/make/-1/r1"]
-    assert [of(task_id)["reach"] for task_id in ("make", "gone", "outside")] == ["ok", "missing", "outside"]
-    assert gallery.of_batch(run, "submit", -1, ALL, None) is None
-    cards = {item["task_id"]: item for item in gallery.of_run(run, ALL, None)["items"]}
-    assert (cards["make"]["state"], cards["make"]["counts"]["succeeded"]) == ("stored", 1)
+    assert [(item["index"], item["state"]) for item in page["items"]] == [(0, "ready"), (1, "ready")]
+    assert page["failures"] == {}
+
+
+def test_a_page_says_how_many_it_looked_at_of_how_many(
+    database: MetadataDatabase, gallery: Gallery, recent: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_imagetasks.ui.gallery._MOST_READ", PAGE)
+    rare = Filter(search="kite it-064")
+
+    first = gallery.newest({"kites"}, rare, None)
+    second = gallery.newest({"kites"}, rare, first["next"])
+
+    assert (ids(first), first["looked_at"], first["total"]) == ([], PAGE, MANY)
+    assert (ids(second), second["looked_at"], second["next"]) == (["it-064"], MANY - PAGE, None)
+    assert gallery.of_run(a_run(database), ALL, None)["total"] == MANY + 2
+
+
+def test_time_run_and_order_are_asked_of_the_database(
+    database: MetadataDatabase, gallery: Gallery, recent: None
+) -> None:
+    def found(**wanted: Any) -> list[str]:
+        return list(chain(*newest(database, gallery, wanted=Filter(**wanted))))
+
+    everything = [f"it-{number:03}" for number in range(MANY)]
+    assert found(order="oldest") == everything[::-1]
+    now = datetime.now(UTC)
+    recent_ones = found(since=now - timedelta(seconds=10))
+    assert recent_ones == everything[: len(recent_ones)]
+    assert 0 < len(recent_ones) <= 11
+    assert found(until=now - timedelta(seconds=30))[-1] == everything[-1]
+    assert found(run_id="another") == []
+    assert found(since=now - timedelta(days=400)) == everything
+
+
+def test_what_is_ready_is_about_to_be_stored_while_the_run_goes_on_and_not_stored_after_it(
+    database: MetadataDatabase, gallery: Gallery
+) -> None:
+    database.add_run(2, "over", state="failed")
+    for key, run_id in ((1, RUN_ID), (2, "over")):
+        database.push("submit", told("it-1"), "image_task", dag_run_id=key, run_id=run_id)
+        record = told("it-1", state="succeeded", image_count_requested=1)
+        database.push("wait", record, dag_run_id=key, run_id=run_id)
+
+    states = []
+    for run_id in (RUN_ID, "over"):
+        run = records.run_of(database.session, "kites", run_id)
+        assert run is not None
+        states += [item["state"] for item in gallery.of_run(run, ALL, None)["items"]]
+
+    assert states == ["ready", "not_stored"]
+
+
+def test_a_failed_download_is_told_where_its_picture_is_missing(
+    database: MetadataDatabase, gallery: Gallery, tmp_path: Path
+) -> None:
+    database.push("submit", told("it-1"), "image_task", map_index=4)
+    database.push("wait", told("it-1", state="succeeded", image_count_requested=2), map_index=4)
+    failure = {"id": "it-1", "class": "DownloadError", "message": "HTTP 404", "billed": "yes", "advice": "A retry."}
+    database.push("save", [failure], "image_task_failures", map_index=4)
+    database.push(
+        "save", {"files": [{"uri": f"file://{tmp_path}/a", "image_task_id": "it-1"}]}, "image_files", map_index=4
+    )
+    database.add_task("save", map_index=4, state="failed")
+    instance = records.task_instance(database.session, "kites", RUN_ID, "save", 4)
+    assert instance is not None
+
+    (item,) = gallery.of_run(a_run(database), Filter(state="failed"), None)["items"]
+    (own,) = gallery.of_task(a_run(database), "save", 4, instance, None)["items"]
+
+    for each in (item, own):
+        assert (each["state"], each["error"]["message"], each["advice"]) == ("failed", "HTTP 404", "A retry.")
+        assert each["log_at"] == {"task_id": "save", "map_index": 4}
+        assert each["clears"] == [{"task_id": "save", "map_index": 4, "pays": "nothing"}]
+        assert len(each["pictures"]) == 1
+
+
+def test_a_failure_that_airflow_tries_again_is_not_final(database: MetadataDatabase, gallery: Gallery) -> None:
+    refused = {"prompt": "a kite", "service": "kie", "error": {"class": "RateLimitError", "billed": "no"}}
+    for index, state in enumerate(("up_for_retry", "failed")):
+        database.push("submit", refused, "image_task_refused", map_index=index)
+        database.add_task("submit", map_index=index, state=state)
+
+    items = gallery.of_run(a_run(database), ALL, None)["items"]
+
+    assert [item["state"] for item in items] == ["retried", "failed"]
+    assert items[1]["advice"] == "A retry asks again."
+
+
+def test_a_task_that_failed_as_a_whole_says_why(database: MetadataDatabase, gallery: Gallery) -> None:
+    error = {"class": "InvalidRequestError", "code": None, "message": "requests_path is not there", "billed": "no"}
+    database.push("make", error, "image_task_error")
+    database.add_task("make", state="failed")
+    instance = records.task_instance(database.session, "kites", RUN_ID, "make", -1)
+    assert instance is not None
+
+    for page in (
+        gallery.of_run(a_run(database), ALL, None),
+        gallery.of_task(a_run(database), "make", -1, instance, None),
+    ):
+        (item,) = page["items"]
+        assert (item["state"], item["error"]["message"]) == ("failed", "requests_path is not there")
 
 
 @pytest.mark.parametrize("cursor", ["x", "é", "W10", "WzEsMl0", "²", "9" * 5000, "Ww" * 50_000])

@@ -33,9 +33,16 @@ def test_importing_it_brings_nothing_heavy_into_a_task_s_process() -> None:
 def test_each_place_has_an_address_of_its_own_since_airflow_runs_a_script_once() -> None:
     apps = ImageTasksPlugin().react_apps
 
-    assert [app["destination"] for app in apps] == ["nav", "dag_run", "task_instance"]
-    assert len({app["bundle_url"] for app in apps}) == len({app["url_route"] for app in apps}) == 3
+    assert [app["destination"] for app in apps] == ["nav", "dag", "dag_run", "task_instance"]
+    assert len({app["bundle_url"] for app in apps}) == len({app["url_route"] for app in apps}) == 4
     assert all(re.match(r"/imagetasks/static/gallery\.js\?", app["bundle_url"]) for app in apps)
+
+
+def test_tabs_have_an_icon_for_where_there_is_little_room_and_the_entry_of_the_menu_has_none_like_airflow_s() -> None:
+    entry, *tabs = ImageTasksPlugin().react_apps
+
+    assert "icon" not in entry
+    assert all(tab["icon"].endswith(".svg") and tab["icon_dark_mode"].endswith(".svg") for tab in tabs)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +60,7 @@ def test_behind_a_proxy_s_path_the_addresses_begin_with_it(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
 
-    app = ImageTasksPlugin().react_apps[0]
+    app = ImageTasksPlugin().react_apps[1]
 
     for name in ("bundle_url", "icon", "icon_dark_mode"):
         assert app[name].startswith(f"{path}/imagetasks/static/")

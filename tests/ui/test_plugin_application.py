@@ -13,7 +13,7 @@ from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace,
 from airflow_provider_imagetasks.ui import plugin_application
 from airflow_provider_imagetasks.ui.permissions import MayReadDag
 from airflow_provider_imagetasks.ui.plugin_application import create_application
-from tests.ui.conftest import MetadataDatabase
+from tests.ui.conftest import RUN_ID, MetadataDatabase, own_folder
 
 ODD = ("a \ud800kite", "\0\udfff\u202e")
 
@@ -31,6 +31,7 @@ def test_a_page_is_shown_whatever_texts_its_cards_hold(
     rows = [{"index": n, "id": f"a{each}", "prompt": each, "usage": {each: 1}} for n, each in enumerate(ODD)]
     files = [{"uri": f"file://{tmp_path}/{each}", "media_type": each, "sha256": each} for each in ODD]
     lines = [json.dumps({**row, "status": "succeeded", "image_task_id": row["id"], "files": files}) for row in rows]
+    own_folder(tmp_path, "make")
     (tmp_path / "manifest.jsonl").write_text("\n".join(lines))
     database.add_run()
     database.add_task("make")
@@ -42,8 +43,8 @@ def test_a_page_is_shown_whatever_texts_its_cards_hold(
     application.dependency_overrides[MayReadDag.__metadata__[0].dependency] = lambda: None
     client = TestClient(application)
 
-    run = client.get("/api/dags/kites/runs/a_run/pictures")
-    batch = client.get("/api/dags/kites/runs/a_run/tasks/make/-1/batch")
+    run = client.get(f"/api/dags/kites/runs/{RUN_ID}/pictures")
+    batch = client.get(f"/api/dags/kites/runs/{RUN_ID}/tasks/make/-1/batch")
 
     assert (run.status_code, len(run.json()["items"])) == (200, 2)
     assert (batch.status_code, len(batch.json()["items"])) == (200, 2)

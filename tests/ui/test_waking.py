@@ -10,12 +10,12 @@ from sqlalchemy import select
 
 from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace
 from airflow_provider_imagetasks.ui.waking import resume_waiting
-from tests.ui.conftest import NOW, SENSOR_TRIGGER, MetadataDatabase
+from tests.ui.conftest import NOW, RUN_ID, SENSOR_TRIGGER, MetadataDatabase
 
 IDS = {"image_task_ids": ["it-1"]}
 
 
-def place(map_index: int = -1, run_id: str = "a_run") -> CallbackPlace:
+def place(map_index: int = -1, run_id: str = RUN_ID) -> CallbackPlace:
     return CallbackPlace(conn_id="kie", dag_id="kites", run_id=run_id, task_id="submit", map_index=map_index)
 
 

@@ -1,21 +1,25 @@
-// A batch on the tabs of its run and of its task: how far it is, and its pictures as they come.
-import { Progress } from "./cards.js";
-import { h, useEffect, useRef } from "./elements.js";
+// A batch on the tabs of its run and of its task: how far it is, why rows failed, and its pictures as they come.
+import { Failure } from "./clear.js";
+import { API, h, nameOf, taskRoute, useEffect, useRef } from "./elements.js";
 import { Grid, Sentinel, useViewer } from "./grid.js";
 import { Notice, Trouble } from "./notices.js";
 import { usePages } from "./pages.js";
-import { BATCH_STATES, OUT_OF_REACH, usageWords } from "./words.js";
+import { Progress } from "./progress.js";
+import { BATCH_STATES, OUT_OF_REACH, cost, count, countedError } from "./words.js";
 
 const NOT_READ = {
   outside: "The rows of this batch lie outside the folders that the gallery may show ([imagetasks] gallery_roots).",
+  another: "The folder that this task instance names belongs to another batch, so its rows are not shown here.",
   missing: OUT_OF_REACH.missing,
   unreadable: "The storage that holds the rows of this batch does not answer.",
 };
 
-export function BatchPanel({ item, state }) {
-  const place = `api/dags/${encodeURIComponent(item.dag_id)}/runs/${encodeURIComponent(item.run_id)}`;
-  const list = usePages(`${place}/tasks/${encodeURIComponent(item.task_id)}/${item.map_index}/batch`, { state });
-  const [viewer, onOpen] = useViewer(list.items);
+export function BatchPanel({ item, filter, address, selection, onSeen }) {
+  const route = taskRoute(item);
+  const { state, service, model, error, search, order, row } = filter;
+  const query = { state, service, model, error, search, row, order };
+  const list = usePages(`${route}/batch`, query);
+  const [viewer, onOpen] = useViewer(list.items, list, address);
   const done = item.counts.succeeded + item.counts.failed;
   const seen = useRef(done);
   useEffect(() => {
@@ -23,21 +27,29 @@ export function BatchPanel({ item, state }) {
     if (seen.current !== done) list.refresh();
     seen.current = done;
   }, [done, list.refresh]);
-  const facts = [BATCH_STATES[item.state], item.model, item.service, usageWords(item.usage), item.cost != null ? `cost ${item.cost}` : null];
+  const failures = Object.entries(list.first?.failures ?? {});
+  const names = failures.map(([name]) => name).join();
+  useEffect(() => onSeen?.(names ? names.split(",") : []), [names]);
+  const facts = [BATCH_STATES[item.state], item.model, item.service, item.cost != null ? `cost ${cost(item.cost)}` : null];
+  const isNarrowed = state || service || model || error || search || row;
   return h(
     "section",
     { className: "it-batch", "aria-label": `Batch ${item.task_id}` },
     h(
       "header",
       null,
-      h("h2", null, item.task_id + (item.map_index >= 0 ? ` [${item.map_index}]` : "")),
+      h("h2", null, nameOf(item)),
       h("p", { className: "it-quiet" }, facts.filter(Boolean).join(" · ")),
+      item.manifest && list.first?.reach === "ok" ? h("a", { className: "it-button it-small", href: `${API}${route}/manifest`, download: "" }, "Manifest") : null,
     ),
     h(Progress, { item }),
+    failures.length ? h("p", { className: "it-failures" }, failures.map(([name, number]) => countedError(name, number)).join(" · ")) : null,
+    item.error && item.state === "failed" ? h(Failure, { item, onCleared: list.refresh }) : null,
     list.error && !list.first ? h(Trouble, { error: list.error, onRetry: list.refresh }) : null,
     list.first && NOT_READ[list.first.reach] ? h(Notice, { tone: "hint" }, NOT_READ[list.first.reach]) : null,
-    list.items.length ? h(Grid, { items: list.items, kind: "batch", onOpen }) : null,
-    list.hasMore ? h(Sentinel, { more: list.more, isIdle: list.items.length }) : null,
+    isNarrowed && list.first?.found != null ? h("p", { className: "it-quiet", role: "status" }, list.first.found ? `${count(list.first.found, "row")} shown` : "No row matches this filter.") : null,
+    list.items.length ? h(Grid, { items: list.items, kind: "batch", onOpen, selection }) : null,
+    list.hasMore ? h(Sentinel, { more: list.more, pageCount: list.pageCount }) : null,
     viewer,
   );
 }

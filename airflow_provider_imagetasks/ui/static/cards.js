@@ -1,107 +1,126 @@
 // A card for an image task, and one for a batch.
-import { AirflowLink, h, memo, runPictures, taskPictures } from "./elements.js";
+import { AirflowLink, Button, h, memo, nameOf, runPictures, taskPictures } from "./elements.js";
 import { Age, Thumbnail } from "./pictures.js";
-import { BATCH_STATES, STATES, billedWords, count, duration, errorTitle } from "./words.js";
+import { Progress } from "./progress.js";
+import { BATCH_STATES, CLEARS, STATES, billedWords, count, duration, errorTitle, moment } from "./words.js";
 
-const Badge = ({ state, names = STATES }) => h("span", { className: `it-badge it-${state}` }, names[state]);
-
-const nameOf = (item) => item.task_id + (item.map_index >= 0 ? ` [${item.map_index}]` : "");
+const Badge = ({ state, names = STATES }) => h("span", { className: `it-badge it-${state}` }, names[state] ?? state);
 
 function Origin({ item, place }) {
+  const when = item.submitted_at ? moment(item.submitted_at) : "";
   if (place === "nav") {
-    return h(AirflowLink, { to: runPictures(item), className: "it-origin", title: `${item.dag_id}, ${item.run_id}` }, item.dag_id);
+    return h(
+      AirflowLink,
+      { to: runPictures(item), className: "it-origin", title: `${item.dag_id}, ${item.run_id}` },
+      h("span", null, item.dag_id),
+      h("span", { className: "it-when" }, when || item.run_id),
+    );
   }
-  if (place === "batch") return h("span", { className: "it-origin" }, item.index != null ? `row ${item.index}` : "");
-  return h(AirflowLink, { to: taskPictures(item), className: "it-origin", title: "The task instance" }, nameOf(item));
+  if (place === "batch") return h("span", { className: "it-origin", title: item.row_id }, rowName(item));
+  return h(AirflowLink, { to: taskPictures(item), className: "it-origin", title: `The task instance, ${when}` }, nameOf(item));
+}
+
+export const rowName = (item) =>
+  item.row_id ? `${item.row_id}${item.index != null ? ` · row ${item.index}` : ""}` : item.index != null ? `row ${item.index}` : "";
+
+function Failure({ item }) {
+  return [
+    h("strong", { key: "title" }, errorTitle(item.error)),
+    h("span", { key: "why", className: "it-reason" }, item.error?.message),
+    h("span", { key: "billed" }, billedWords(item.error)),
+    h("span", { key: "advice", className: "it-advice" }, item.state === "retried" ? "Airflow tries it again by itself." : item.advice),
+  ];
 }
 
 function Middle({ item, onOpen }) {
   const [picture, ...others] = item.pictures;
+  const open = () => onOpen(item.key, 0);
   if (picture) {
     const what = item.prompt ?? "Picture without a prompt";
+    const more = others.length ? `${others.length + 1} pictures` : null;
     return h(
       "button",
-      { type: "button", className: "it-picture", onClick: () => onOpen(item.key, 0), "aria-label": `Large view: ${what}` },
+      { type: "button", className: "it-picture", onClick: open, "aria-label": [`Large view: ${what}`, more].filter(Boolean).join(", ") },
       h(Thumbnail, { picture, alt: what }),
-      others.length ? h("span", { className: "it-more", "aria-hidden": true }, `${others.length + 1} pictures`) : null,
+      more ? h("span", { className: "it-more" }, more) : null,
     );
   }
-  if (item.state === "waiting") {
-    return h(
-      "div",
-      { className: "it-place it-shimmer" },
-      h("p", null, h("strong", null, "Waiting for "), item.submitted_at ? h(Age, { since: item.submitted_at }) : "the service"),
-      item.service ? h("p", { className: "it-quiet" }, `at ${item.service}`) : null,
-    );
-  }
-  if (item.state === "failed") {
-    return h(
-      "div",
-      { className: "it-place it-trouble" },
-      h("p", null, h("strong", null, errorTitle(item.error))),
-      h("p", { className: "it-reason", title: item.error?.message }, item.error?.message),
-      h("p", { className: "it-quiet" }, billedWords(item.error)),
-    );
-  }
-  const words =
-    item.state === "ready"
-      ? "Ready at the service, and not stored by this run. Its URL expires."
-      : "The run is over, and nothing tells what became of it.";
-  return h("div", { className: "it-place" }, h("p", null, words));
+  const kind = { waiting: " it-shimmer", failed: " it-trouble", retried: " it-trouble" }[item.state] ?? "";
+  return h("button", { type: "button", className: `it-place it-opens${kind}`, onClick: open }, h(Words, { item }));
 }
 
-export const Card = memo(function Card({ item, place, onOpen }) {
+function Words({ item }) {
+  if (item.error) return h(Failure, { item });
+  if (item.state === "waiting") {
+    return [
+      h("span", { key: "for" }, h("strong", null, "Waiting for "), item.submitted_at ? h(Age, { since: item.submitted_at }) : "the service"),
+      item.service ? h("span", { key: "at", className: "it-quiet" }, `at ${item.service}`) : null,
+    ];
+  }
+  return h("span", null, STATE_WORDS[item.state]);
+}
+
+export const STATE_WORDS = {
+  ready: "Ready at the service. This run has not stored it so far.",
+  not_stored: "Ready at the service, and not stored by this run. Its URL expires.",
+  unfinished: "The run is over, and nothing tells what became of it.",
+};
+
+const Picked = ({ item, onPick, isPicked }) =>
+  item.pictures.some((picture) => picture.link)
+    ? h("input", {
+        type: "checkbox",
+        className: "it-pick",
+        checked: isPicked,
+        onChange: () => onPick(item),
+        "aria-label": `Select: ${item.prompt ?? "picture without a prompt"}`,
+      })
+    : null;
+
+export const Card = memo(function Card({ item, place, onOpen, onPick, isPicked }) {
   const facts = [item.model, item.duration != null ? duration(item.duration) : null].filter(Boolean).join(" · ");
+  const clear = item.state === "failed" ? item.clears?.[0] : null;
   return h(
     "li",
-    { className: "it-card", "data-state": item.state },
+    { className: `it-card${isPicked ? " it-picked" : ""}`, "data-state": item.state },
     h(Middle, { item, onOpen }),
+    onPick ? h(Picked, { item, onPick, isPicked }) : null,
     h(
       "div",
       { className: "it-caption" },
       h("p", { className: "it-prompt", title: item.prompt }, item.prompt ?? h("em", null, "no prompt known")),
       h("p", { className: "it-quiet it-facts", title: facts }, facts || "\u00a0"),
-      h("div", { className: "it-foot" }, h(Badge, { state: item.state }), h(Origin, { item, place })),
+      h(
+        "div",
+        { className: "it-foot" },
+        h(Origin, { item, place }),
+        clear
+          ? h(Button, { className: "it-small", title: CLEARS[clear.pays][1], onClick: () => onOpen(item.key, 0, "clear") }, "Clear…")
+          : item.state === "stored"
+            ? null
+            : h(Badge, { state: item.state }),
+      ),
     ),
   );
 });
 
-export function Progress({ item }) {
-  const { total, succeeded, failed, running } = item.counts;
-  const share = (number) => ({ width: `${total ? (100 * number) / total : 0}%` });
-  const done = succeeded + failed;
-  const parts = [`${done} of ${total} done`];
-  if (failed) parts.push(`${failed} failed`);
-  if (running) parts.push(`${running} running`);
-  return h(
-    "div",
-    { className: "it-progress" },
-    h(
-      "div",
-      {
-        className: "it-bar",
-        role: "progressbar",
-        "aria-valuemin": 0,
-        "aria-valuemax": total,
-        "aria-valuenow": done,
-        "aria-label": `Batch ${nameOf(item)}`,
-        "aria-valuetext": parts.join(", "),
-      },
-      h("span", { className: "it-bar-succeeded", style: share(succeeded) }),
-      h("span", { className: "it-bar-failed", style: share(failed) }),
-      h("span", { className: "it-bar-running", style: share(Math.min(running, total - done)) }),
-    ),
-    h("p", null, parts.join(" · ")),
-  );
-}
-
-export const BatchCard = memo(function BatchCard({ item }) {
+export const BatchCard = memo(function BatchCard({ item, filter }) {
+  // What was asked for on the page is asked for in the batch too.
+  const asked = new URLSearchParams(
+    Object.entries(filter ?? {})
+      .filter(([name, value]) => value && ["state", "model", "error", "search"].includes(name))
+      .map(([name, value]) => [`pictures_${name}`, value]),
+  ).toString();
   return h(
     "li",
     { className: "it-card it-batch-card", "data-state": item.state },
     h(
       AirflowLink,
-      { to: taskPictures(item), className: "it-mosaic", "aria-label": `Batch ${nameOf(item)} of ${count(item.counts.total, "picture")}` },
+      {
+        to: taskPictures(item) + (asked ? `?${asked}` : ""),
+        className: "it-mosaic",
+        "aria-label": `Batch ${nameOf(item)} of ${count(item.counts.total, "picture")}`,
+      },
       item.pictures.map((picture) => h(Thumbnail, { key: picture.uri, picture, alt: "" })),
       Array.from({ length: Math.max(0, 4 - item.pictures.length) }, (_, index) =>
         h("span", { key: index, className: `it-blank${item.state === "waiting" ? " it-shimmer" : ""}` }),
@@ -111,8 +130,9 @@ export const BatchCard = memo(function BatchCard({ item }) {
       "div",
       { className: "it-caption" },
       h(Progress, { item }),
+      item.matching != null ? h("p", null, `${count(item.matching, "row")} ${item.matching === 1 ? "matches" : "match"}`) : null,
       h("p", { className: "it-quiet it-facts" }, ["Batch", item.model].filter(Boolean).join(" · ")),
-      h("div", { className: "it-foot" }, h(Badge, { state: item.state, names: BATCH_STATES }), h(Origin, { item, place: "nav" })),
+      h("div", { className: "it-foot" }, h(Origin, { item, place: "nav" }), item.state === "stored" ? null : h(Badge, { state: item.state, names: BATCH_STATES })),
     ),
   );
 });

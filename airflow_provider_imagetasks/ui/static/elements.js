@@ -2,25 +2,57 @@
 const { React, ReactRouterDOM } = globalThis;
 
 export const h = React.createElement;
-export const { Fragment, memo, useCallback, useEffect, useId, useMemo, useRef, useState, useSyncExternalStore } = React;
+export const { Fragment, memo, useCallback, useEffect, useId, useLayoutEffect, useMemo, useRef, useState, useSyncExternalStore } = React;
+export const { useSearchParams } = ReactRouterDOM;
 
 // Where this file is served from tells where Airflow is, also behind a proxy's path.
 export const API = new URL("../", import.meta.url).pathname;
-const AIRFLOW = new URL("../../", import.meta.url).pathname;
+export const AIRFLOW = new URL("../../", import.meta.url).pathname;
 
 const encode = encodeURIComponent;
+// As Airflow writes them in its own addresses: it knows a place again by the very text.
+const segment = (text) => encodeURI(text).replace(/[/?#]/g, encode);
 
-export const runPath = ({ dag_id, run_id }) => `dags/${encode(dag_id)}/runs/${encode(run_id)}`;
+export const runPath = ({ dag_id, run_id }) => `dags/${segment(dag_id)}/runs/${segment(run_id)}`;
 
 export const taskPath = (place) =>
-  `${runPath(place)}/tasks/${encode(place.task_id)}${place.map_index >= 0 ? `/mapped/${place.map_index}` : ""}`;
+  `${runPath(place)}/tasks/${segment(place.task_id)}${place.map_index >= 0 ? `/mapped/${place.map_index}` : ""}`;
 
 export const runPictures = (place) => `${runPath(place)}/plugin/image-tasks-run`;
 
 export const taskPictures = (place) => `${taskPath(place)}/plugin/image-tasks-task`;
 
+// The routes of the gallery itself.
+export const runRoute = ({ dag_id, run_id }) => `api/dags/${encode(dag_id)}/runs/${encode(run_id)}`;
+
+export const taskRoute = (place) => `${runRoute(place)}/tasks/${encode(place.task_id)}/${place.map_index}`;
+
+export const nameOf = (place) => place.task_id + (place.map_index >= 0 ? ` [${place.map_index}]` : "");
+
 // A link within Airflow, which does not load the page anew.
-export const AirflowLink = ({ to, ...others }) =>
-  ReactRouterDOM?.Link
-    ? h(ReactRouterDOM.Link, { to: `/${to}`, ...others })
-    : h("a", { href: AIRFLOW + to, ...others });
+export const AirflowLink = ({ to, ...others }) => h(ReactRouterDOM.Link, { to: `/${to}`, ...others });
+
+export const Button = ({ className = "", ...others }) =>
+  h("button", { type: "button", className: `it-button ${className}`, ...others });
+
+// A dialog above the page, which Escape and a click beside it close.
+export function Dialog({ className, label, onClose, children, ...others }) {
+  const dialog = useRef(null);
+  useEffect(() => {
+    if (!dialog.current.open) dialog.current.showModal();
+  }, []);
+  return h(
+    "dialog",
+    {
+      ref: dialog,
+      className: `it ${className}`,
+      "aria-label": label,
+      onClose,
+      onClick: (event) => event.target === dialog.current && dialog.current.close(),
+      ...others,
+    },
+    children,
+  );
+}
+
+export const closeDialog = (event) => event.currentTarget.closest("dialog").close();

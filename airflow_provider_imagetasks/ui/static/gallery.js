@@ -2,13 +2,21 @@
 // and takes the component from a global of the place's name, else from AirflowPlugin.
 import { Gallery } from "./page.js";
 // What those import in turn, named here so that the browser fetches all at once instead of one after the other.
+import "./address.js";
 import "./batch.js";
 import "./cards.js";
+import "./clear.js";
+import "./compare.js";
+import "./copying.js";
 import "./elements.js";
+import "./facts.js";
+import "./filters.js";
 import "./grid.js";
 import "./notices.js";
 import "./pages.js";
 import "./pictures.js";
+import "./progress.js";
+import "./selection.js";
 import "./viewer.js";
 import "./words.js";
 

@@ -12,6 +12,7 @@ export const Loading = () =>
   );
 
 const EMPTY = {
+  dag: ["No pictures yet", "Pictures appear here as soon as this Dag submits an image task, for 30 days."],
   nav: ["No pictures yet", "Pictures appear here as soon as a Dag submits an image task, for 30 days."],
   run: ["No pictures in this run", "None of its tasks has submitted an image task so far."],
   task: ["No pictures here", "This task instance has not submitted, waited for or stored a picture."],

@@ -1,119 +1,101 @@
-// The gallery in its three places: a page of its own, a tab on a Dag run, a tab on a task instance.
+// The gallery in its places: a page of its own, and tabs on a Dag, a Dag run and a task instance.
+import { useAddress } from "./address.js";
 import { BatchPanel } from "./batch.js";
-import { h, useId, useState } from "./elements.js";
-import { Grid, Sentinel, useViewer } from "./grid.js";
+import { h, useCallback, useState } from "./elements.js";
+import { Filters, isFiltered, useSeen } from "./filters.js";
+import { Grid, Sentinel, lookedAtWords, useViewer } from "./grid.js";
 import { Empty, Loading, Notice, Trouble } from "./notices.js";
 import { usePages } from "./pages.js";
-import { STATES, count } from "./words.js";
+import { SelectionBar, useSelection } from "./selection.js";
+import { amount, count } from "./words.js";
 
 const encode = encodeURIComponent;
 
 // Airflow 3.1 to 3.3 hand over where the component stands; the address tells it as well.
 function placeOf({ dagId, runId, taskId, mapIndex }) {
-  const match = /\/dags\/([^/]+)\/runs\/([^/]+)(?:\/tasks\/([^/]+)(?:\/mapped\/(\d+))?)?\//.exec(location.pathname);
+  const match = /\/dags\/([^/]+)\/(?:runs\/([^/]+)(?:\/tasks\/([^/]+)(?:\/mapped\/(\d+))?)?\/)?/.exec(location.pathname);
   const found = match?.slice(1).map((part) => part && decodeURIComponent(part)) ?? [];
   const [dag, run, task] = [dagId ?? found[0], runId ?? found[1], taskId ?? found[2]];
   const index = /^\d+$/.test(mapIndex ?? found[3] ?? "") ? (mapIndex ?? found[3]) : "-1";
-  if (!dag || !run) return { kind: "nav", path: "api/pictures" };
+  if (!dag) return { kind: "nav", path: "api/pictures" };
+  if (!run) return { kind: "dag", path: "api/pictures", dag };
   const path = `api/dags/${encode(dag)}/runs/${encode(run)}`;
   return task
     ? { kind: "task", path: `${path}/tasks/${encode(task)}/${index}/pictures` }
     : { kind: "run", path: `${path}/pictures` };
 }
 
-function Choice({ label, value, options, onChange }) {
-  const id = useId();
-  return h(
-    "div",
-    { className: "it-choice" },
-    h("label", { htmlFor: id }, label),
-    h(
-      "select",
-      { id, value, onChange: (event) => onChange(event.target.value) },
-      h("option", { value: "" }, "All"),
-      options.map(([name, title]) => h("option", { key: name, value: name }, title)),
-    ),
-  );
-}
+const ASKED = {
+  nav: ["dag_id", "run_id", "state", "service", "model", "error", "search", "since", "until", "order"],
+  dag: ["run_id", "state", "service", "model", "error", "search", "since", "until", "order"],
+  run: ["state", "service", "model", "error", "search"],
+  task: [],
+};
 
-const FILTERS = ["dag_id", "state", "service"];
-
-// The address keeps the filter, so that it can be handed on and survives a reload.
-function useFilter() {
-  const [filter, setFilter] = useState(() => {
-    const asked = new URLSearchParams(location.search);
-    return Object.fromEntries(FILTERS.map((name) => [name, asked.get(name) ?? ""]));
-  });
-  const choose = (name, value) => {
-    const url = new URL(location.href);
-    value ? url.searchParams.set(name, value) : url.searchParams.delete(name);
-    history.replaceState(history.state, "", url);
-    setFilter((known) => ({ ...known, [name]: value }));
-  };
-  return [filter, choose];
-}
-
-function Filters({ kind, filter, choose, first }) {
-  if (kind === "task") return null;
-  const same = (names) => names.map((name) => [name, name]);
-  const dags = [...new Set([...(first?.dags ?? []), ...(filter.dag_id ? [filter.dag_id] : [])])];
-  const services = [...new Set([...(first?.services ?? []), ...(filter.service ? [filter.service] : [])])];
-  return h(
-    "div",
-    { className: "it-filters", role: "group", "aria-label": "Filter" },
-    kind === "nav" ? h(Choice, { label: "Dag", value: filter.dag_id, options: same(dags), onChange: (value) => choose("dag_id", value) }) : null,
-    h(Choice, { label: "State", value: filter.state, options: Object.entries(STATES), onChange: (value) => choose("state", value) }),
-    kind === "nav" ? h(Choice, { label: "Service", value: filter.service, options: same(services), onChange: (value) => choose("service", value) }) : null,
-  );
-}
-
-function summary(items, hasMore) {
-  const pictures = items.reduce((sum, item) => sum + (item.kind === "picture" ? item.pictures.length : item.counts.succeeded), 0);
-  const underWay = items.filter((item) => item.kind === "batch" && item.state === "waiting").length;
-  const waiting = items.filter((item) => item.kind === "picture" && item.state === "waiting").length;
-  const failed = items.filter((item) => item.kind === "picture" && item.state === "failed").length;
-  const parts = [];
-  if (underWay) parts.push(`${underWay} ${underWay === 1 ? "batch" : "batches"} under way`);
-  if (waiting) parts.push(`${waiting} waiting`);
-  if (failed) parts.push(`${failed} failed`);
-  if (pictures || !parts.length) parts.unshift(`${count(pictures, "picture")}${hasMore ? " so far" : ""}`);
-  return parts.join(" · ");
+function summary(items, list) {
+  const single = items.filter((item) => item.kind === "picture");
+  const batches = items.filter((item) => item.kind === "batch");
+  const of = (state) => single.filter((item) => item.state === state).length;
+  const pictures = single.reduce((sum, item) => sum + item.pictures.length, 0) + batches.reduce((sum, item) => sum + item.counts.succeeded, 0);
+  const underWay = batches.filter((item) => item.state === "waiting").length;
+  const failed = of("failed") + batches.reduce((sum, item) => sum + item.counts.failed, 0);
+  const parts = [
+    [underWay, `${underWay} ${underWay === 1 ? "batch" : "batches"} under way`],
+    [of("waiting"), `${amount(of("waiting"))} waiting`],
+    [of("ready"), `${amount(of("ready"))} about to be stored`],
+    [of("not_stored"), `${amount(of("not_stored"))} not stored`],
+    [of("retried"), `${amount(of("retried"))} tried again`],
+    [failed, `${amount(failed)} failed`],
+    [of("unfinished"), `${amount(of("unfinished"))} without result`],
+  ]
+    .filter(([number]) => number)
+    .map(([, words]) => words);
+  if (pictures || !parts.length) parts.unshift(count(pictures, "picture"));
+  const shown = list.total != null && items.length !== list.total ? `${amount(items.length)} of ${amount(list.total)} shown` : null;
+  return [list.hasMore ? `${parts.join(" · ")} so far` : parts.join(" · "), shown].filter(Boolean).join(" · ");
 }
 
 export function Gallery(props) {
-  const { kind, path } = placeOf(props ?? {});
-  const [filter, choose] = useFilter();
-  const query = kind === "task" ? {} : kind === "run" ? { state: filter.state } : filter;
+  const { kind, path, dag } = placeOf(props ?? {});
+  const address = useAddress();
+  const { filter, change } = address;
+  const query = { ...Object.fromEntries(ASKED[kind].map((name) => [name, filter[name]])), ...(dag ? { dag_id: dag } : {}) };
+  const isNarrowed = isFiltered({ ...query, ...(dag ? { dag_id: "" } : {}) });
   const list = usePages(path, query);
   const { items, first } = list;
-  const [viewer, onOpen] = useViewer(items);
-  const isFiltered = Object.values(query).some(Boolean);
-  const batches = kind === "nav" ? [] : items.filter((item) => item.kind === "batch");
-  const cards = kind === "nav" ? items : items.filter((item) => item.kind !== "batch");
+  const [viewer, onOpen] = useViewer(items, list, address);
+  const selection = useSelection();
+  const [failures, setFailures] = useState([]);
+  const onSeen = useCallback((names) => setFailures((known) => [...new Set([...known, ...names])]), []);
+  const seen = useSeen(items, failures);
+  const isPage = kind === "nav" || kind === "dag";
+  const batches = isPage ? [] : items.filter((item) => item.kind === "batch");
+  const cards = isPage ? items : items.filter((item) => item.kind !== "batch");
   const hidden = first && !first.has_roots && items.some((item) => item.pictures.length);
 
   let body = null;
   if (list.isLoading) body = h(Loading);
   else if (!first) body = h(Trouble, { error: list.error, onRetry: list.refresh });
-  else if (!items.length && !list.hasMore) body = h(Empty, { kind, isFiltered, taskState: first.task_state });
+  else if (!items.length && !list.hasMore) body = h(Empty, { kind, isFiltered: isNarrowed, taskState: first.task_state });
   return h(
-    "section",
+    kind === "nav" ? "main" : "section",
     { className: `it it-page it-page-${kind}`, "aria-label": "Pictures of image tasks", "aria-busy": list.isLoading },
     h(
       "header",
       { className: "it-head" },
       kind === "nav" ? h("h1", null, "Image tasks") : null,
-      h("p", { className: "it-quiet", role: "status" }, first && items.length ? summary(items, list.hasMore) : "\u00a0"),
-      h(Filters, { kind, filter, choose, first }),
+      h("p", { className: "it-quiet", role: "status" }, first && (items.length || list.hasMore) ? summary(items, list) : "\u00a0"),
+      h(Filters, { kind, hasBatches: batches.length > 0, filter, change, seen, dags: first?.dags ?? [] }),
     ),
     first && list.error ? h(Notice, { tone: "trouble" }, "The last update failed; what is shown may be old. It is tried again.") : null,
     hidden
       ? h(Notice, { tone: "hint" }, "Pictures are stored, but not shown: set ", h("code", null, "[imagetasks] gallery_roots"), " on the api-server to the folders that they are stored in.")
       : null,
     body,
-    batches.map((item) => h(BatchPanel, { key: item.key, item, state: query.state })),
-    cards.length ? h(Grid, { items: cards, kind, onOpen }) : null,
-    list.hasMore ? h(Sentinel, { more: list.more, isIdle: items.length }) : null,
+    batches.map((item) => h(BatchPanel, { key: item.key, item, filter, address, selection, onSeen })),
+    cards.length ? h(Grid, { items: cards, kind: isPage ? "nav" : kind, onOpen, selection, filter }) : null,
+    list.hasMore ? h(Sentinel, { more: list.more, pageCount: list.pageCount, words: isNarrowed ? lookedAtWords(list) : null }) : null,
+    h(SelectionBar, { selection, shown: cards }),
     viewer,
   );
 }

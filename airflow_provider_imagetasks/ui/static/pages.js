@@ -19,7 +19,7 @@ async function read(path, query, signal) {
   return response.json();
 }
 
-export const isLive = (item) => item.state === "waiting";
+export const isLive = (item) => ["waiting", "ready", "retried"].includes(item.state);
 
 const isSame = (one, other) =>
   one.next === other.next && one.items.map((item) => item.key).join() === other.items.map((item) => item.key).join();
@@ -43,19 +43,19 @@ async function refreshed(pages, load) {
 export function usePages(path, query) {
   const key = JSON.stringify([path, query]);
   const [state, setState] = useState({ key, pages: null, error: null });
-  const desk = useRef(null);
+  const queue = useRef(null);
   const known = state.key === key ? state : { pages: null, error: null };
 
   // One job after the other, and each kind at most once in the queue.
   const work = useCallback(
     (kind, job) => {
-      const { controller, queued } = desk.current;
+      const { controller, queued } = queue.current;
       const { signal } = controller;
       if (queued.has(kind)) return;
       queued.add(kind);
       const run = async () => {
         if (signal.aborted) return;
-        const mine = desk.current;
+        const mine = queue.current;
         try {
           mine.pages = await job((cursor) => read(path, { ...query, cursor }, signal), mine.pages);
           if (!signal.aborted) setState({ key, pages: mine.pages, error: null });
@@ -65,7 +65,7 @@ export function usePages(path, query) {
           queued.delete(kind);
         }
       };
-      desk.current.last = desk.current.last.then(run);
+      queue.current.last = queue.current.last.then(run);
     },
     [key],
   );
@@ -77,7 +77,7 @@ export function usePages(path, query) {
 
   useEffect(() => {
     const controller = new AbortController();
-    desk.current = { pages: null, queued: new Set(), last: Promise.resolve(), controller };
+    queue.current = { pages: null, queued: new Set(), last: Promise.resolve(), controller };
     refresh();
     return () => controller.abort();
   }, [refresh]);
@@ -96,7 +96,8 @@ export function usePages(path, query) {
     };
   }, [refresh, lively]);
 
-  const next = known.pages?.at(-1).next;
+  const pages = known.pages ?? [];
+  const next = pages.at(-1)?.next;
   const more = useCallback(
     () =>
       work("more", async (load, pages) => {
@@ -105,5 +106,16 @@ export function usePages(path, query) {
       }),
     [work],
   );
-  return { items, first, hasMore: Boolean(next), more, refresh, error: known.error, isLoading: !known.pages && !known.error };
+  return {
+    items,
+    first,
+    hasMore: Boolean(next),
+    more,
+    refresh,
+    error: known.error,
+    isLoading: !known.pages && !known.error,
+    pageCount: pages.length,
+    total: first?.total,
+    lookedAt: pages.reduce((sum, page) => sum + (page.looked_at ?? 0), 0),
+  };
 }

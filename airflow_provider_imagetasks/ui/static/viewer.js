@@ -1,95 +1,58 @@
-// The large view: one picture with all that is known of it. Arrow keys go on, Escape closes.
-import { AirflowLink, h, runPath, taskPath, useEffect, useRef, useState } from "./elements.js";
+// The large view: one picture, or what stands in its place, with all that is known of it. Arrow keys go on, Escape and Back close.
+import { addressOf } from "./address.js";
+import { STATE_WORDS } from "./cards.js";
+import { Failure } from "./clear.js";
+import { Copy, operatorCall } from "./copying.js";
+import { AIRFLOW, Button, Dialog, closeDialog, h, taskPictures, useState } from "./elements.js";
+import { Facts, useRequest } from "./facts.js";
 import { fileOf } from "./pictures.js";
-import { OUT_OF_REACH, STATES, bytes, duration, moment, usageWords } from "./words.js";
+import { OUT_OF_REACH, amount } from "./words.js";
 
-function CopyPath({ uri }) {
-  const [told, setTold] = useState("Copy path");
-  const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(uri);
-      setTold("Copied");
-    } catch {
-      // Browsers refuse the clipboard to pages without https.
-      setTold(copyBySelection(uri) ? "Copied" : "Select and copy it above");
-    }
-    setTimeout(() => setTold("Copy path"), 2000);
-  };
-  return h("button", { type: "button", className: "it-button", onClick: copy, "aria-live": "polite" }, told);
-}
-
-function copyBySelection(text) {
-  const dialog = document.querySelector("dialog.it-viewer");
-  const area = Object.assign(document.createElement("textarea"), { value: text, readOnly: true });
-  (dialog ?? document.body).append(area);
-  area.select();
-  const isDone = document.execCommand("copy");
-  area.remove();
-  return isDone;
-}
-
-function Facts({ item, picture }) {
-  const facts = [
-    ["Model", item.model],
-    ["State", STATES[item.state]],
-    ["Duration", item.duration != null ? duration(item.duration) : null],
-    ["Size", picture.width ? `${picture.width} × ${picture.height}${picture.bytes ? `, ${bytes(picture.bytes)}` : ""}` : null],
-    ["Service", item.service],
-    ["Connection", item.conn_id],
-    ["Submitted", item.submitted_at ? moment(item.submitted_at) : null],
-    ["Usage", usageWords(item.usage)],
-    ["Cost", item.cost],
-    ["Image task", item.image_task_id],
-    ["Path", picture.uri],
-  ];
-  return h(
-    "dl",
-    null,
-    facts.filter(([, value]) => value != null && value !== "").map(([name, value]) => h("div", { key: name }, h("dt", null, name), h("dd", null, value))),
-  );
-}
-
-export function Viewer({ shown, onMove, onClose }) {
-  const dialog = useRef(null);
-  const { item, picture, position, total } = shown;
+function Stage({ item, picture, title }) {
   const [failed, setFailed] = useState(null);
+  const [isActual, setActual] = useState(false);
+  if (!picture) return h("div", { className: "it-place" }, h("p", null, STATE_WORDS[item.state] ?? (item.error ? "There is no picture." : "The service is at work on it.")));
+  if (!picture.link || failed === picture.link) {
+    return h("div", { className: "it-place" }, h("p", null, OUT_OF_REACH[picture.link ? "missing" : picture.reach]));
+  }
+  return [
+    h(
+      "div",
+      { key: "picture", className: `it-sheet${isActual ? " it-actual" : ""}`, tabIndex: isActual ? 0 : -1 },
+      h("img", { key: picture.link, src: fileOf(picture), alt: title, onError: () => setFailed(picture.link), onClick: () => setActual(!isActual) }),
+    ),
+    h(Button, { key: "zoom", className: "it-zoom", "aria-pressed": isActual, onClick: () => setActual(!isActual) }, isActual ? "Fit" : "100 %"),
+  ];
+}
 
-  useEffect(() => {
-    if (!dialog.current.open) dialog.current.showModal();
-  }, []);
-
+export function Viewer({ shown, onMove, onClose, onCleared }) {
+  const { item, picture, index, position, total, hasMore, isClearing } = shown;
+  const request = useRequest(item);
+  const isLast = position === total - 1 && !hasMore;
   const onKeyDown = (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (step) {
-      event.preventDefault();
-      onMove(step);
-    }
+    const target = { ArrowLeft: position - 1, ArrowRight: position + 1, Home: 0, End: total - 1 }[event.key];
+    if (target == null || event.target.closest(".it-actual")) return;
+    event.preventDefault();
+    onMove(target);
   };
-  const title = item.prompt ?? "Picture without a prompt";
-  const canShow = picture.link && failed !== picture.link;
+  const title = request.prompt ?? item.prompt ?? "Picture without a prompt";
+  const place = `${amount(position + 1)} of ${amount(total)}${hasMore ? " and more" : ""}`;
+  const ownAddress = () =>
+    addressOf(AIRFLOW + taskPictures(item), { open: `${item.key}#${index}`, row: item.index });
   return h(
-    "dialog",
-    {
-      ref: dialog,
-      className: "it it-viewer",
-      "aria-label": "Large view",
-      onClose,
-      onKeyDown,
-      onClick: (event) => event.target === dialog.current && dialog.current.close(),
-    },
+    Dialog,
+    { className: "it-viewer", label: "Large view", onClose, onKeyDown },
     h(
       "div",
       { className: "it-viewer-room" },
       h(
         "div",
         { className: "it-stage" },
-        canShow
-          ? h("img", { key: picture.link, src: fileOf(picture), alt: title, onError: () => setFailed(picture.link) })
-          : h("div", { className: "it-place" }, h("p", null, OUT_OF_REACH[picture.link ? "missing" : picture.reach])),
-        total > 1
+        h(Stage, { key: item.key + index, item, picture, title }),
+        total > 1 || hasMore
           ? [
-              h("button", { key: "back", type: "button", className: "it-step it-back", disabled: position === 0, onClick: () => onMove(-1), "aria-label": "Previous picture" }, "‹"),
-              h("button", { key: "on", type: "button", className: "it-step it-on", disabled: position === total - 1, onClick: () => onMove(1), "aria-label": "Next picture" }, "›"),
+              h("button", { key: "back", type: "button", className: "it-step it-back", disabled: position === 0, onClick: () => onMove(position - 1), "aria-label": "Previous" }, "‹"),
+              h("button", { key: "on", type: "button", className: "it-step it-on", disabled: isLast, onClick: () => onMove(position + 1), "aria-label": "Next" }, "›"),
             ]
           : null,
       ),
@@ -99,18 +62,21 @@ export function Viewer({ shown, onMove, onClose }) {
         h(
           "div",
           { className: "it-side-head" },
-          h("span", { className: "it-quiet", "aria-live": "polite" }, total > 1 ? `${position + 1} of ${total}` : ""),
-          h("button", { type: "button", className: "it-close", onClick: () => dialog.current.close(), "aria-label": "Close" }, "×"),
+          h("span", { className: "it-quiet", "aria-live": "polite" }, [place, item.pictures.length > 1 ? `picture ${index + 1} of ${item.pictures.length}` : null].filter(Boolean).join(" · ")),
+          h("button", { type: "button", className: "it-close", onClick: closeDialog, "aria-label": "Close" }, "×"),
         ),
-        h("h2", null, title),
-        h(Facts, { item, picture }),
+        h("h2", { className: "it-title" }, title),
+        item.error ? h(Failure, { key: item.key, item, asked: isClearing, onCleared }) : null,
+        h(Facts, { item, picture, request }),
         h(
           "div",
           { className: "it-actions" },
-          picture.link ? h("a", { className: "it-button it-main", href: `${fileOf(picture)}?download=true`, download: "" }, "Download") : null,
-          h(CopyPath, { key: picture.uri, uri: picture.uri }),
-          h(AirflowLink, { className: "it-button", to: runPath(item) }, "Dag run"),
-          h(AirflowLink, { className: "it-button", to: taskPath(item) }, "Task instance"),
+          picture?.link ? h("a", { className: "it-button it-main", href: `${fileOf(picture)}?download=true`, download: "" }, "Download") : null,
+          picture?.link ? h("a", { className: "it-button", href: fileOf(picture), target: "_blank", rel: "noreferrer" }, "Open in a tab") : null,
+          h(Copy, { key: "prompt", label: "Copy prompt", text: title }),
+          h(Copy, { key: `call ${item.key}`, label: "Copy as Python", text: () => operatorCall(item, request) }),
+          h(Copy, { key: `link ${item.key} ${index}`, label: "Copy link", text: ownAddress }),
+          picture ? h(Copy, { key: picture.uri, label: "Copy path", text: picture.uri }) : null,
         ),
       ),
     ),

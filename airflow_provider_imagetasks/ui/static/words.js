@@ -1,15 +1,17 @@
 // How things are called and numbers are written.
 export const STATES = {
   waiting: "Waiting",
+  ready: "About to be stored",
   stored: "Stored",
-  ready: "Not stored",
+  not_stored: "Not stored",
+  retried: "Tried again",
   failed: "Failed",
   unfinished: "No result",
 };
 
 export const BATCH_STATES = { waiting: "Under way", stored: "Done", failed: "Failed" };
 
-const ERRORS = {
+export const ERRORS = {
   AuthenticationError: "The service does not accept the key",
   QuotaExceededError: "The account has no balance left",
   InvalidRequestError: "The request was wrong",
@@ -22,16 +24,45 @@ const ERRORS = {
   ImageTaskNotFoundError: "The service does not know it",
   ImageTaskTimeoutError: "Not finished in time",
   DownloadError: "The picture could not be fetched",
+  ResultExpiredError: "The picture was not fetched in time",
   UnsafeResultError: "The result was not safe to store",
+  ImageTaskError: "It failed",
+};
+
+// The same within "8 ...".
+const COUNTED_ERRORS = {
+  AuthenticationError: "by a key that is not accepted",
+  QuotaExceededError: "without balance",
+  InvalidRequestError: "with a wrong request",
+  ContentPolicyError: "refused by content policy",
+  RateLimitError: "by too many requests",
+  ServiceUnavailableError: "while the service was not available",
+  ProtocolError: "by an answer that made no sense",
+  UnknownOutcomeError: "of unknown outcome",
+  ImageTaskFailedError: "failed at the service",
+  ImageTaskNotFoundError: "not known to the service",
+  ImageTaskTimeoutError: "not finished in time",
+  DownloadError: "not fetched",
+  ResultExpiredError: "not fetched in time",
+  UnsafeResultError: "not safe to store",
 };
 
 // What our own code says more exactly than the class of the error.
-const CODES = { max_cost: "Not submitted: max_cost is reached" };
+const CODES = { max_cost: "Not submitted: max_cost is reached", budget: "Not submitted: the budget is spent" };
 
 const BILLED = { yes: "It was billed.", no: "It was not billed.", unknown: "It may have been billed." };
 
 export const errorTitle = (error) => CODES[error?.code] ?? ERRORS[error?.class] ?? error?.class ?? "It failed";
 export const billedWords = (error) => BILLED[error?.billed] ?? "";
+export const countedError = (name, number) => `${number} ${COUNTED_ERRORS[name] ?? `failed (${name || "unknown"})`}`;
+
+// What a Clear does, and what it costs.
+export const CLEARS = {
+  picture: ["Clear for a new picture", "A new picture is asked for and paid for."],
+  maybe: ["Clear to submit anew", "It is paid for again if the first one was accepted."],
+  rows: ["Clear to repeat the failed rows", "Each failed row is submitted again and paid for; what was delivered is kept."],
+  nothing: ["Clear to try again", "Nothing is submitted, so nothing is paid for: what the service has is read again."],
+};
 
 export function duration(seconds) {
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
@@ -45,8 +76,28 @@ export function bytes(size) {
   return `${(size / 1e6).toFixed(1)} MB`;
 }
 
-export const moment = (iso) =>
-  new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+// As Airflow writes moments, in the time zone that was chosen there.
+export function moment(iso) {
+  const date = new Date(iso);
+  if (Number.isNaN(date.getTime())) return iso;
+  const options = { dateStyle: "short", timeStyle: "medium", timeZone: chosenTimeZone() };
+  return new Intl.DateTimeFormat("sv-SE", options).format(date);
+}
+
+function chosenTimeZone() {
+  try {
+    const stored = localStorage.getItem("timezone");
+    const zone = stored?.startsWith('"') ? JSON.parse(stored) : stored;
+    new Intl.DateTimeFormat("sv-SE", { timeZone: zone ?? undefined });
+    return zone ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export const amount = (number) => number.toLocaleString("en-US");
+
+export const count = (number, word, words = `${word}s`) => `${amount(number)} ${number === 1 ? word : words}`;
 
 export function usageWords(usage) {
   return Object.entries(usage ?? {})
@@ -54,10 +105,13 @@ export function usageWords(usage) {
     .join(", ");
 }
 
-export const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
+export function cost(value) {
+  const digits = value >= 0.1 || value === 0 ? { minimumFractionDigits: 2, maximumFractionDigits: 2 } : { maximumSignificantDigits: 3 };
+  return value.toLocaleString("en-US", digits);
+}
 
 export const OUT_OF_REACH = {
   outside: "Stored outside the folders that the gallery may show.",
-  no_roots: "Stored. The gallery shows it once [imagetasks] gallery_roots names its folder.",
+  no_roots: "Stored. The gallery shows it once [imagetasks] gallery_roots names its folder for this Dag.",
   missing: "The file is no longer there, or cannot be read.",
 };

@@ -1,0 +1,54 @@
+"""What can be done about a failure: which task instance a Clear is to begin with, and what it pays. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_imagetasks import exceptions
+from airflow_provider_imagetasks.exceptions import ImageTaskError
+
+if TYPE_CHECKING:
+    from airflow_provider_imagetasks.ui.airflow_records import XCom
+
+_ASK_AGAIN = frozenset({"ImageTaskTimeoutError", "ImageTaskNotFoundError"})
+"""Failures of a wait that another wait may mend, and else a new picture."""
+_NEW_PICTURE = frozenset({"ImageTaskFailedError", "ContentPolicyError", "UnsafeResultError", "ResultExpiredError"})
+"""Failures of an image task that can only be made anew."""
+
+
+def advice_of(error_class: str | None) -> str | None:
+    """Return what the log advises after an error of a class of ours, where it says nothing more exact."""
+    known = getattr(exceptions, error_class or "", None)
+    if isinstance(known, type) and issubclass(known, ImageTaskError):
+        return known.default_advice
+    return None
+
+
+def clears_of(error_class: str | None, failed: XCom, submission: XCom | None) -> list[dict[str, Any]]:
+    """Return the Clears that may mend a failure, the most advisable first; each takes what comes downstream with it.
+
+    Each is ``{task_id, map_index, pays}``; ``pays`` is ``"picture"`` (a new one is paid for), ``"maybe"`` (paid twice
+    if the first was accepted), ``"rows"`` (each failed row of a batch), or ``"nothing"``.
+
+    :param failed: what the failed task instance pushed.
+    :param submission: what was pushed when the image task was submitted; None where another run or nobody did.
+    """
+    if failed.key == "image_task_refused":
+        return [_clear(failed, "maybe" if error_class == "UnknownOutcomeError" else "picture")]
+    again = _clear(failed, "nothing")
+    anew = [_clear(submission, "picture")] if submission is not None else []
+    if error_class in _NEW_PICTURE and anew:
+        return anew
+    return [again, *anew] if error_class in _ASK_AGAIN else [again]
+
+
+def clears_of_batch(batch: XCom, task_state: str | None) -> list[dict[str, Any]]:
+    """Return the Clear that repeats the failed rows of a batch and keeps the delivered ones.
+
+    :param task_state: of its task instance; a Clear of one that succeeded would make all pictures anew.
+    """
+    return [_clear(batch, "rows")] if task_state == "failed" else []
+
+
+def _clear(at: XCom, pays: str) -> dict[str, Any]:
+    return {"task_id": at.task_id, "map_index": at.map_index, "pays": pays}

@@ -1,0 +1,93 @@
+// The deed after a failure: Clear by Airflow's own API and with the user's own right, after Airflow has said what it takes in.
+import { AIRFLOW, AirflowLink, Button, h, nameOf, taskPath, useEffect, useState } from "./elements.js";
+import { CLEARS, billedWords, count, errorTitle } from "./words.js";
+
+const MOST_NAMED = 12;
+
+async function clearTasks(item, clear, isTrial) {
+  const task = clear.map_index >= 0 ? [clear.task_id, clear.map_index] : clear.task_id;
+  const response = await fetch(`${AIRFLOW}api/v2/dags/${encodeURIComponent(item.dag_id)}/clearTaskInstances`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Accept: "application/json" },
+    body: JSON.stringify({
+      dry_run: isTrial,
+      dag_run_id: item.run_id,
+      task_ids: [task],
+      include_downstream: true,
+      only_failed: false,
+      reset_dag_runs: true,
+    }),
+  });
+  if (!response.ok) throw new Error(REFUSALS[response.status] ?? `Airflow refused it (HTTP ${response.status}).`);
+  return (await response.json()).task_instances;
+}
+
+const REFUSALS = {
+  401: "Your session has ended. Reload the page to log in again.",
+  403: "You may not clear tasks of this Dag.",
+  404: "This task, or its run, is not there any more.",
+};
+
+function Confirmation({ item, clear, taken, onDone, onLeave }) {
+  const [told, setTold] = useState(null);
+  const confirm = async () => {
+    setTold("…");
+    try {
+      await clearTasks(item, clear, false);
+      onDone();
+    } catch (error) {
+      setTold(error.message);
+    }
+  };
+  const names = taken.slice(0, MOST_NAMED).map(nameOf);
+  return h(
+    "div",
+    { className: "it-confirm", role: "group", "aria-label": "Clear" },
+    h("p", null, h("strong", null, `This clears ${count(taken.length, "task instance")}: `), names.join(", "), taken.length > MOST_NAMED ? ` and ${taken.length - MOST_NAMED} more` : ""),
+    h("p", null, CLEARS[clear.pays][1]),
+    told ? h("p", { role: "alert" }, told) : null,
+    h(
+      "div",
+      { className: "it-actions" },
+      h(Button, { className: "it-main", autoFocus: true, disabled: !taken.length, onClick: confirm }, "Clear"),
+      h(Button, { onClick: onLeave }, "Leave as it is"),
+    ),
+  );
+}
+
+// What happened, whether it was billed, what to do in the log's own words, and doing it.
+export function Failure({ item, asked, onCleared }) {
+  const [step, setStep] = useState(null);
+  const begin = async (clear) => {
+    setStep({ clear, words: "Asking Airflow what that takes in…" });
+    try {
+      setStep({ clear, taken: await clearTasks(item, clear, true) });
+    } catch (error) {
+      setStep({ clear, words: error.message });
+    }
+  };
+  const clears = item.clears ?? [];
+  useEffect(() => {
+    if (asked && clears[0]) begin(clears[0]);
+  }, []);
+  const at = { ...item, ...item.log_at };
+  return h(
+    "section",
+    { className: "it-failure", "aria-label": "Why it failed" },
+    h("h3", null, errorTitle(item.error)),
+    item.error.message ? h("p", { className: "it-message" }, item.error.message) : null,
+    h("p", null, h("strong", null, billedWords(item.error))),
+    h("p", null, item.state === "retried" ? "Airflow tries it again by itself." : item.advice),
+    h("p", null, h(AirflowLink, { to: taskPath(at) }, `Log of ${nameOf(at)}`)),
+    step?.taken
+      ? h(Confirmation, { item, ...step, onLeave: () => setStep(null), onDone: () => (setStep({ words: "Cleared. Airflow runs it again." }), onCleared?.()) })
+      : h(
+          "div",
+          { className: "it-actions" },
+          step?.words ? h("p", { role: "status" }, step.words) : null,
+          clears.map((clear) =>
+            h(Button, { key: clear.pays, title: CLEARS[clear.pays][1], onClick: () => begin(clear) }, `${CLEARS[clear.pays][0]}: ${nameOf(clear)}`),
+          ),
+        ),
+  );
+}
