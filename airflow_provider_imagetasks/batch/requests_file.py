@@ -108,8 +108,9 @@ def rows_of(value: Any) -> RequestsSource:
     if isinstance(value, str | Mapping):
         return RequestsSource([value], None)
     if isinstance(value, bytes | bytearray) or not isinstance(value, Iterable):
+        why = "did their template render nothing" if value is None else f"they are {type(value).__name__}"
         raise InvalidRequestError(
-            f"The batch's rows are {type(value).__name__}; give a prompt, or a sequence of prompts or of requests"
+            f"The batch's rows cannot be read ({why}); give a prompt, or a sequence of prompts or of requests"
         )
     return RequestsSource(value, None)
 

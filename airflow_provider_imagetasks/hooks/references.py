@@ -1,17 +1,22 @@
-"""What operators accept as "an image task": an id, a dict that this package pushed, or any sequence of them. Pure."""
+"""What operators accept as "an image task": an id, a dict that this package pushed, or any sequence of them. Pure.
+
+It is data: what names it may come from any upstream, so it does not decide whose key is used.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
+from airflow_provider_imagetasks.services.fields import text
 from airflow_provider_imagetasks.tasks import require_sendable
 
 LONGEST_ID = 16_384
+_LONGEST_NAME = 250
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +50,11 @@ class ImageTaskReferences:
         """The ids in the given order."""
         return tuple(item.id for item in self.items)
 
-    def conn_id(self, explicit: str | None) -> str:
+    def conn_id(self, explicit: str | None, of_dag: Callable[[], Collection[str]]) -> str:
         """Return the connection to use: the explicit one, else the one that the dicts name, else the default.
 
-        :raises InvalidRequestError: the dicts name several.
+        :param of_dag: returns the connections that tasks of the Dag name; the dicts may choose among them.
+        :raises InvalidRequestError: the dicts name several, or one that the Dag does not.
         """
         if explicit:
             return explicit
@@ -58,7 +64,13 @@ class ImageTaskReferences:
                 f"image_task_id holds image tasks of several connections ({', '.join(sorted(named))}); use one Airflow "
                 "task per connection"
             )
-        return named.pop() if named else DEFAULT_CONN_ID
+        name = named.pop() if named else DEFAULT_CONN_ID
+        if name != DEFAULT_CONN_ID and name not in of_dag():
+            raise InvalidRequestError(
+                f"image_task_id holds a dict that names the connection {name!r}, and no task of this Dag does. Data "
+                f"must not choose whose key is used: if this task is to read with it, set conn_id={name!r} here"
+            )
+        return name
 
     def require_service(self, service: str, conn_id: str) -> None:
         """Refuse image tasks that a dict says were submitted at another service.
@@ -87,7 +99,7 @@ def read_references(value: Any) -> ImageTaskReferences:
 
     :raises InvalidRequestError: it is empty, or not something that this package pushed.
     """
-    if isinstance(value, str | Mapping):
+    if value is None or isinstance(value, str | int | float | Mapping):
         return ImageTaskReferences(items=(_reference(value),), is_sequence=False)
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         items = tuple(_reference(entry) for entry in value)
@@ -99,9 +111,29 @@ def read_references(value: Any) -> ImageTaskReferences:
     )
 
 
+def rendered_text(name: str, value: Any) -> str | None:
+    """Return an argument that is to be text, also where native rendering made a whole number of it.
+
+    :param name: what the message calls it; its value may be a secret, and is not shown.
+    :raises InvalidRequestError: it is something else, which does not say what the text was.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise InvalidRequestError(
+        f"{name} is of the type {type(value).__name__}, and must be text. With render_template_as_native_obj=True a "
+        "Dag makes numbers, lists and dicts of texts that look like them: let it hold more than that, or take the "
+        "output of the task that it comes from in place of a template"
+    )
+
+
 def _reference(value: Any) -> ImageTaskReference:
-    if isinstance(value, str):
-        return ImageTaskReference(id=_checked_id(value))
+    if value is None or isinstance(value, str):
+        return ImageTaskReference(id=_checked_id(str(value)))
+    if isinstance(value, int | float):
+        # Native rendering makes a number of digits; that of "12e4" cannot be turned back.
+        return ImageTaskReference(id=_checked_id(rendered_text("image_task_id", value) or ""))
     if not isinstance(value, Mapping):
         raise InvalidRequestError(f"image_task_id holds {_shown(value)}, where an id or a dict with one is expected")
     if not isinstance(value.get("id"), str) or "service" not in value:
@@ -111,8 +143,8 @@ def _reference(value: Any) -> ImageTaskReference:
         )
     return ImageTaskReference(
         id=_checked_id(value["id"]),
-        conn_id=_optional_text(value.get("conn_id")),
-        service=_optional_text(value.get("service")),
+        conn_id=text(value.get("conn_id"), most=_LONGEST_NAME),
+        service=text(value.get("service"), most=_LONGEST_NAME),
         submitted_at=_unix_seconds(value.get("submitted_at") or value.get("created_at")),
     )
 
@@ -131,10 +163,6 @@ def _checked_id(value: str) -> str:
             "template, or set render_template_as_native_obj=True on the Dag"
         )
     return stripped
-
-
-def _optional_text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def _unix_seconds(value: Any) -> float | None:

@@ -29,6 +29,7 @@ from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME, ROW_PL
 from airflow_provider_imagetasks.files.object_storage import require_known_scheme
 from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_pushed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.hooks.references import rendered_text
 from airflow_provider_imagetasks.hooks.task_settings import execution_ends_at, execution_timeout_error
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.observability.assets import announce_pictures
@@ -224,7 +225,7 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
 
     def _arguments(self) -> BatchArguments:
         check_filename(self.filename, ROW_PLACEHOLDERS)
-        hook = ImageTaskHook(self.conn_id or DEFAULT_CONN_ID)
+        hook = ImageTaskHook(rendered_text("conn_id", self.conn_id) or DEFAULT_CONN_ID)
         self.image_service_console_url = hook.service.console_url
         if self.deferrable:
             hook.require_lasting_server()
@@ -235,7 +236,7 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
         return BatchArguments(
             account=with_limits(hook.account, submit_rate=self.submit_rate, max_active_tasks=self.max_active_tasks),
             service=hook.service,
-            model=self.model or None,
+            model=rendered_text("model", self.model) or None,
             options=self.options or {},
             filename=self.filename,
             prices=read_prices(self.prices),
@@ -284,7 +285,7 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
                 "folder": batch.folder.uri,
                 "conn_id": arguments.account.conn_id,
                 "service": arguments.service.name,
-                "model": self.model or arguments.account.default_model or arguments.service.default_model,
+                "model": arguments.model or arguments.account.default_model or arguments.service.default_model,
                 "total": batch.owner.total,
                 "generation": batch.generation,
             }

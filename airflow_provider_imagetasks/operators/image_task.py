@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -12,9 +13,10 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidReques
 from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME, check_filename
 from airflow_provider_imagetasks.files.object_storage import open_folder, require_known_scheme
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile, download_images
+from airflow_provider_imagetasks.hooks.dag_connections import conn_ids_of_dag
 from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading, errors_pushed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.hooks.references import known_ids, read_references
+from airflow_provider_imagetasks.hooks.references import known_ids, read_references, rendered_text
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.observability.assets import Announcement, announce_pictures, picture_extra
 from airflow_provider_imagetasks.observability.lineage import Lineage, Made, ReportsLineage, gathered
@@ -98,7 +100,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
     def execute(self, context: Context) -> str:
         """Submit, push ``image_task`` and return the image task id."""
         with errors_for_airflow():
-            hook = ImageTaskHook(self.conn_id or DEFAULT_CONN_ID)
+            hook = ImageTaskHook(rendered_text("conn_id", self.conn_id) or DEFAULT_CONN_ID)
             self.image_service_console_url = hook.service.console_url
             hook.require_lasting_server()
             slot = slot_of(context)
@@ -138,13 +140,14 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
 
     def _request(self, hook: ImageTaskHook, slot: SubmissionSlot) -> ImageRequest:
         return ImageRequest(
-            prompt=self.prompt,
-            model=self.model or None,
+            prompt=rendered_text("prompt", self.prompt) or "",
+            model=rendered_text("model", self.model) or None,
             options=self.options or {},
             images=self.images or (),
             mask=self.mask or None,
-            callback_url=self.callback_url or callback_urls.callback_url_of(slot, hook.account, hook.service),
-            trace_id=self.trace_id or None,
+            callback_url=rendered_text("callback_url", self.callback_url)
+            or callback_urls.callback_url_of(slot, hook.account, hook.service),
+            trace_id=rendered_text("trace_id", self.trace_id) or None,
         )
 
     def _push_refusal(self, context: Context, error: ImageTaskError, hook: ImageTaskHook) -> None:
@@ -176,7 +179,8 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
     :param output_path: a folder on any ``ObjectStoragePath`` (``file:///...``, ``s3://conn@bucket/...``).
     :param filename: pattern of the names, with ``{image_task_id}``, ``{index}`` and ``{ext}`` (by the content).
     :param overwrite: fetch again what is already there.
-    :param conn_id: an ``imagetasks`` connection; None takes the dict's, then ``imagetasks_default``.
+    :param conn_id: an ``imagetasks`` connection; None takes the dict's, if a task of this Dag names it too, then
+        ``imagetasks_default``.
     :raises DownloadError: nothing incomplete stays; a retry fetches what is missing.
     :raises InvalidRequestError: an argument is wrong; nothing was fetched.
     """
@@ -225,7 +229,8 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
         with errors_of_reading():
             check_filename(self.filename)
             references = read_references(self.image_task_id)
-            hook = ImageTaskHook(references.conn_id(self.conn_id))
+            explicit = rendered_text("conn_id", self.conn_id)
+            hook = ImageTaskHook(references.conn_id(explicit, partial(conn_ids_of_dag, self, context)))
             references.require_service(hook.account.service, hook.conn_id)
             folder = open_folder(str(self.output_path))
             tasks = list(hook.get_tasks(references.ids).values())

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -23,9 +24,10 @@ from airflow_provider_imagetasks.exceptions import (
     ProtocolError,
     RateLimitError,
 )
+from airflow_provider_imagetasks.hooks.dag_connections import conn_ids_of_dag
 from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading, errors_pushed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.hooks.references import ImageTaskReferences, known_ids, read_references
+from airflow_provider_imagetasks.hooks.references import ImageTaskReferences, known_ids, read_references, rendered_text
 from airflow_provider_imagetasks.hooks.task_settings import (
     execution_ends_at,
     execution_timeout_error,
@@ -62,7 +64,8 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
     :param timeout: seconds after which waiting ends; the image task goes on at the service.
     :param poll_interval: seconds between two status requests; None takes the connection's, then the service's.
     :param deferrable: wait on the triggerer, without a worker; None takes ``[operators] default_deferrable``.
-    :param conn_id: an ``imagetasks`` connection; None takes the dict's, then ``imagetasks_default``.
+    :param conn_id: an ``imagetasks`` connection; None takes the dict's, if a task of this Dag names it too, then
+        ``imagetasks_default``.
     :raises ImageTaskFailedError: the service reports that it failed.
     :raises ContentPolicyError: it was refused.
     :raises ImageTaskTimeoutError: it is not finished in time, and may still finish and be billed.
@@ -96,6 +99,8 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.image_task_id = image_task_id
         self.trace_id = trace_id
+        # Either may render to nothing.
+        self.is_told_a_trace_id = trace_id is not None
         self.poll_interval = poll_interval
         self.deferrable = deferrable
         self.conn_id = conn_id
@@ -103,7 +108,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Ask once; wait in the sensor's mode if that is not enough."""
         with failures_skipped(self), errors_for_airflow(), errors_pushed(context, self._known_ids):
-            question = _Question(self)
+            question = _Question(self, context)
             if not self.deferrable:
                 return self._execute_in_worker(context, question)
             watch = question.watch(deadline=time.time() + self.timeout)
@@ -156,7 +161,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
         with failures_skipped(self), errors_for_airflow(), errors_pushed(context, self._known_ids):
             if not isinstance(event, Mapping) or event.get("status") not in EVENT_STATUSES:
                 raise ProtocolError(f"The trigger sent an event that this version does not know: {event!r}"[:300])
-            question = _Question(self)
+            question = _Question(self, context)
             watch = question.watch(
                 deadline=deadline or event.get("deadline") or time.time() + self.timeout,
                 asked_at=asked_at or event.get("asked_at"),
@@ -255,19 +260,20 @@ class _Question:
     """What a sensor's rendered arguments ask for, checked, and how it is asked."""
 
     @errors_of_reading()
-    def __init__(self, sensor: ImageTaskSensor) -> None:
-        self._trace_id = sensor.trace_id
+    def __init__(self, sensor: ImageTaskSensor, context: Context) -> None:
+        self._trace_id = rendered_text("trace_id", sensor.trace_id)
         references = ImageTaskReferences(items=(), is_sequence=False)
-        if sensor.image_task_id is not None:
+        if not sensor.is_told_a_trace_id:
             references = read_references(sensor.image_task_id)
             if len(references.items) > MOST_IMAGE_TASKS:
                 raise InvalidRequestError(
                     f"image_task_id holds {len(references.items)} image tasks, more than {MOST_IMAGE_TASKS}; map the "
                     "sensor over them, or use a batch"
                 )
-        elif not isinstance(self._trace_id, str) or not self._trace_id.strip():
+        elif self._trace_id is None or self._trace_id.strip() in ("", "None"):
             raise InvalidRequestError(f"trace_id is {self._trace_id!r}; give the one that it was submitted with")
-        conn_id = references.conn_id(sensor.conn_id)
+        explicit = rendered_text("conn_id", sensor.conn_id)
+        conn_id = references.conn_id(explicit, partial(conn_ids_of_dag, sensor, context))
         self.hook = ImageTaskHook(conn_id)
         self.hook.require_lasting_server()
         account, service = self.hook.account, self.hook.service

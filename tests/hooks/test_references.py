@@ -46,12 +46,13 @@ def test_any_sequence_of_them_keeps_its_order(make: Any) -> None:
 
 
 REFUSED: dict[str, list[Any]] = {
-    "give an id": [None, 5, b"task-1", {1, 2}],
-    "pushed no id": ["", "  ", "None", "null", ["task-1", ""], {"id": "", "service": "acedatacloud"}],
+    "give an id": [b"task-1", {1, 2}],
+    "pushed no id": [None, "", "  ", "None", "null", ["task-1", ""], {"id": "", "service": "acedatacloud"}],
+    "must be text": [True, 1.2e46, ["task-1", 5.5], float("nan")],
     "submit.output": ["['task-1', 'task-2']", "a red kite", "x" * 20_000],
     "render_template_as_native_obj": ["{'id': 'task-1'}"],
     "empty sequence": [[]],
-    "an id or a dict": [[["task-1"]], ["task-1", None]],
+    "an id or a dict": [[["task-1"]], ["task-1", {1}]],
     "did not push": [
         *({}, {"id": "task-1"}, {"id": 5, "service": "acedatacloud"}),
         {"files": [{"uri": "file:///tmp/kite.png"}]},
@@ -72,11 +73,23 @@ def test_anything_else_is_refused_with_a_fix(fix: str) -> None:
 def test_the_connection_is_the_explicit_one_then_the_dict_s_then_the_default_and_two_are_an_error() -> None:
     references = read_references([SUBMITTED, {**SUBMITTED, "conn_id": "yours"}])
 
-    assert read_references(SUBMITTED).conn_id("other") == "other"
-    assert read_references([SUBMITTED, "task-2"]).conn_id(None) == "mine"
-    assert read_references("task-1").conn_id(None) == "imagetasks_default"
+    assert read_references(SUBMITTED).conn_id("other", set) == "other"
+    assert read_references([SUBMITTED, "task-2"]).conn_id(None, lambda: {"mine"}) == "mine"
+    assert read_references("task-1").conn_id(None, set) == "imagetasks_default"
     with pytest.raises(InvalidRequestError, match=r"image_task_id.*mine, yours.*per connection"):
-        references.conn_id(None)
+        references.conn_id(None, lambda: {"mine", "yours"})
+
+
+def test_a_dict_may_name_the_default_connection_and_those_that_the_dag_names_and_no_other() -> None:
+    default = read_references({**SUBMITTED, "conn_id": "imagetasks_default"})
+
+    assert default.conn_id(None, set) == "imagetasks_default"
+    with pytest.raises(InvalidRequestError, match=r"names the connection 'mine'.*conn_id='mine' here"):
+        read_references(SUBMITTED).conn_id(None, lambda: {"yours"})
+
+
+def test_digits_that_native_rendering_made_a_number_of_are_an_id() -> None:
+    assert read_references([20250101, "007"]).ids == ("20250101", "007")
 
 
 def test_a_connection_for_another_service_is_an_error_that_names_both() -> None:
