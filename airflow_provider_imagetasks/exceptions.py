@@ -15,6 +15,7 @@ A star marks those that a retry may mend::
       + ImageTaskNotFoundError
       + ImageTaskTimeoutError
       + DownloadError *
+          + ResultExpiredError *
           + UnsafeResultError
 
 Every error says what happened, to which image task, whether it was billed and what a retry will do, because
@@ -191,11 +192,25 @@ class ImageTaskTimeoutError(ImageTaskError):
 
 
 class DownloadError(ImageTaskError):
-    """A result could not be fetched, verified or written. Nothing incomplete stays; a retry fetches it again."""
+    """A result could not be fetched, verified or written. Nothing incomplete stays; a retry fetches it again.
+
+    :param retry_after: seconds after which the host wants to be asked again, where it said so.
+    """
 
     default_billed = "yes"
     default_retryable = True
     default_advice = "A retry reads the image task again and fetches what is missing, at no cost."
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **facts: object) -> None:
+        super().__init__(message, **facts)  # type: ignore[arg-type]
+        self.retry_after = retry_after
+
+
+class ResultExpiredError(DownloadError):
+    """The store of a result does not hand it out, or not any more: addresses of results are good for a limited time.
+
+    Before it is raised the record is read once more, and what it names then is fetched. A retry does the same.
+    """
 
 
 class UnsafeResultError(DownloadError):

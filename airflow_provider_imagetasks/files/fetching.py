@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import time
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urljoin
 
 import aiohttp
 
-from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
-from airflow_provider_imagetasks.files.addresses import ForbiddenAddressError, GuardedResolver, ResultAddresses
+from airflow_provider_imagetasks.exceptions import (
+    DownloadError,
+    InvalidRequestError,
+    ResultExpiredError,
+    UnsafeResultError,
+)
+from airflow_provider_imagetasks.files.addresses import ForbiddenAddressError, GuardedConnector, ResultAddresses
 from airflow_provider_imagetasks.files.pictures import LARGEST_BYTES
 from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE, retry_after
+from airflow_provider_imagetasks.services.wire import Response
 from airflow_provider_imagetasks.transports.environment import Proxies, tls_context
-from airflow_provider_imagetasks.transports.http import CONNECT_TIMEOUT, USER_AGENT
+from airflow_provider_imagetasks.transports.http import CONNECT_TIMEOUT, LONGEST_HEADER, USER_AGENT
 
 LONGEST_SECONDS = 600.0
+"""Seconds for one picture, with all attempts, redirects and pauses."""
 MOST_REDIRECTS = 5
 ATTEMPTS = 4
 FIRST_PAUSE = 1.0
@@ -23,10 +33,14 @@ FIRST_PAUSE = 1.0
 HELD_BYTES = 4 * 1024 * 1024
 """Results up to this many bytes are held in memory; larger ones go to the worker's disk in pieces of this size."""
 _READ_AHEAD = 512 * 1024
+_REDIRECTS = (301, 302, 303, 307, 308)
+_GONE = (400, 401, 403, 404, 410)
+"""What stores answer for an address that is not valid any more; Google's says 400."""
+_PACKED = ("gzip", "x-gzip", "deflate")
 
 
 class Fetcher:
-    """One session for results. It knows no key, so none can leak to the host that a result is on.
+    """Two sessions for results, one of them through proxies. They know no key, so none can leak to a result's host.
 
     :param account: for proxies, certificates and what it allows of hosts.
     """
@@ -35,85 +49,158 @@ class Fetcher:
         self._account = account
         self._proxies = Proxies(account)
         self._addresses = ResultAddresses(account, self._proxies)
-        self._session: aiohttp.ClientSession
+        self._direct: aiohttp.ClientSession
+        self._proxied: aiohttp.ClientSession
 
     async def __aenter__(self) -> Fetcher:
         context = await asyncio.to_thread(tls_context, self._account)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context, resolver=GuardedResolver(self._addresses), limit=0),
+        self._direct = self._session(GuardedConnector(self._addresses, ssl=context, limit=0))
+        # Proxies are where no result may be, so that whoever connects to them must not ask.
+        self._proxied = self._session(aiohttp.TCPConnector(ssl=context, limit=0))
+        return self
+
+    def _session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
             headers={"User-Agent": USER_AGENT, "Accept": "image/*", "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(
-                total=LONGEST_SECONDS, sock_connect=CONNECT_TIMEOUT, sock_read=self._account.request_timeout
+                total=None, sock_connect=CONNECT_TIMEOUT, sock_read=self._account.request_timeout
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
             read_bufsize=_READ_AHEAD,
+            max_line_size=LONGEST_HEADER,
+            max_field_size=LONGEST_HEADER,
         )
-        return self
 
     async def __aexit__(self, *_exception: object) -> None:
-        await self._session.close()
+        await self._direct.close()
+        await self._proxied.close()
 
     async def fetch(self, url: str, scratch: Path) -> bytes | Path:
         """Return what ``url`` holds, after up to four attempts where the way to it fails.
 
         :param scratch: a file for a result that is too large to hold; then it is what is returned.
         :raises DownloadError: it could not be fetched whole; a retry may.
+        :raises ResultExpiredError: it is not there, or not any more; the image task's record may name another address.
         :raises UnsafeResultError: it may not be fetched: address, size or redirects.
         """
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return await self._fetch_once(url, scratch)
-            except DownloadError as error:
-                if not error.retryable or attempt == ATTEMPTS:
-                    raise
-            await asyncio.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                for attempt in range(1, ATTEMPTS + 1):
+                    try:
+                        return await self._fetch_once(url, scratch)
+                    except DownloadError as error:
+                        # A store may need a moment until it shows a picture; what it refuses it refuses again.
+                        is_final = isinstance(error, ResultExpiredError) and error.code != "404"
+                        if not error.retryable or is_final or attempt == ATTEMPTS:
+                            raise
+                        wanted = error.retry_after or 0.0
+                    await asyncio.sleep(max(FIRST_PAUSE * 2 ** (attempt - 1), min(wanted, LONGEST_PAUSE)))
+        except TimeoutError:
+            raise DownloadError(f"{shown(url)} was not fetched within {LONGEST_SECONDS:.0f} seconds") from None
         raise AssertionError("the last attempt returns or raises")
 
-    async def _fetch_once(self, url: str, scratch: Path) -> bytes | Path:
+    async def _fetch_once(self, reference: str, scratch: Path) -> bytes | Path:
+        address = None
         for _ in range(MOST_REDIRECTS + 1):
-            self._addresses.check(url)
             try:
-                async with self._session.get(url, allow_redirects=False, proxy=self._proxies.of(url)) as response:
+                address = self._addresses.checked(reference, address)
+                proxy = self._proxies.of_host(address.scheme, address.raw_host or "", address.port)
+                session = self._proxied if proxy else self._direct
+                async with session.get(address, allow_redirects=False, proxy=proxy) as response:
                     location = response.headers.get("location")
-                    if response.status not in (301, 302, 303, 307, 308) or not location:
-                        return await _receive(response, scratch, shown(url))
-                    url = urljoin(url, location)
+                    if response.status not in _REDIRECTS or not location:
+                        return await _receive(response, scratch, shown(str(address)))
+                    reference = location
+            except ForbiddenAddressError as error:
+                raise UnsafeResultError(str(error)) from None
+            except InvalidRequestError as error:
+                advice = "Correct it, then Clear the task; nothing is paid again."
+                raise DownloadError(error.message, retryable=False, retry_advice=advice) from None
             except (aiohttp.ClientError, TimeoutError) as error:
-                os_error = getattr(error, "os_error", None)
-                if isinstance(os_error, ForbiddenAddressError):
-                    raise UnsafeResultError(str(os_error)) from None
-                if isinstance(error, aiohttp.InvalidURL):
-                    raise UnsafeResultError(f"The result's address cannot be used: {shown(url)}") from error
-                raise DownloadError(f"{shown(url)} could not be fetched whole ({type(error).__name__})") from error
-        raise UnsafeResultError(f"The result redirects more than {MOST_REDIRECTS} times, last to {shown(url)}")
+                # Not as its cause: it may show the whole address.
+                what = f"{shown(str(address))} could not be fetched whole ({type(error).__name__})"
+                raise DownloadError(what) from None
+        raise UnsafeResultError(f"The result redirects more than {MOST_REDIRECTS} times, last to {shown(str(address))}")
 
 
 async def _receive(response: aiohttp.ClientResponse, scratch: Path, shown_url: str) -> bytes | Path:
     if response.status != 200:
-        gone = response.status in (401, 403, 404, 410)
-        reason = "; result addresses expire, so it may be gone" if gone else ""
-        raise DownloadError(f"{shown_url} answered HTTP {response.status}{reason}", code=str(response.status))
+        raise _refusal(response, shown_url)
     expected = response.content_length
     if expected is not None and expected > LARGEST_BYTES:
         raise UnsafeResultError(f"{shown_url} announces {expected:,} bytes, more than {LARGEST_BYTES:,}")
-    received = written = 0
+    received = size = written = 0
     held: list[bytes] = []
-    async for chunk in response.content.iter_any():
-        received += len(chunk)
-        if received > LARGEST_BYTES:
-            raise UnsafeResultError(f"{shown_url} sends more than {LARGEST_BYTES:,} bytes")
-        held.append(chunk)
-        if received - written > HELD_BYTES:
-            await asyncio.to_thread(_write, scratch, held, written)
-            held, written = [], received
-    if expected is not None and received != expected:
-        raise DownloadError(f"{shown_url} was cut off after {received:,} of {expected:,} bytes")
+    body = _Body(response.headers.get("content-encoding", ""))
+    try:
+        async for chunk in response.content.iter_any():
+            received += len(chunk)
+            for part in body.parts(chunk):
+                size += len(part)
+                if max(size, received) > LARGEST_BYTES:
+                    raise UnsafeResultError(f"{shown_url} sends more than {LARGEST_BYTES:,} bytes")
+                held.append(part)
+                if size - written > HELD_BYTES:
+                    await asyncio.to_thread(_write, scratch, held, written)
+                    held, written = [], size
+    except zlib.error as error:
+        raise DownloadError(f"{shown_url} is packed, and cannot be unpacked: {error}") from None
+    if (expected is not None and received != expected) or not body.is_whole:
+        of = f" of {expected:,}" if expected is not None else ""
+        raise DownloadError(f"{shown_url} was cut off after {received:,}{of} bytes")
     if not written:
         return b"".join(held)
     await asyncio.to_thread(_write, scratch, held, written)
     return scratch
+
+
+def _refusal(response: aiohttp.ClientResponse, shown_url: str) -> DownloadError:
+    gone = response.status in _GONE
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    answer = Response(status=response.status, headers=headers, content=b"", at=time.time())
+    reason = "; result addresses expire, so it may be gone" if gone else ""
+    return (ResultExpiredError if gone else DownloadError)(
+        f"{shown_url} answered HTTP {response.status}{reason}",
+        code=str(response.status),
+        retry_after=retry_after(answer),
+    )
+
+
+class _Body:
+    """The body of an answer as it was before it was packed for the way.
+
+    :param coding: what the answer says that it is packed with.
+    """
+
+    def __init__(self, coding: str) -> None:
+        self._may_be_packed = coding.strip().lower() in _PACKED
+        self._unpacking: zlib._Decompress | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is missing at its end, as far as packing tells."""
+        return self._unpacking is None or self._unpacking.eof
+
+    def parts(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield what a chunk holds, in pieces that fit into memory.
+
+        :raises zlib.error: it cannot be unpacked.
+        """
+        if self._may_be_packed:
+            self._may_be_packed = False
+            # Some stores say so of what is not packed; no picture begins like this.
+            if chunk[0] == 0x1F or chunk[0] & 0x0F == 0x08:
+                self._unpacking = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        if self._unpacking is None:
+            yield chunk
+            return
+        while chunk:
+            part = self._unpacking.decompress(chunk, HELD_BYTES)
+            chunk = self._unpacking.unconsumed_tail
+            yield part
 
 
 def _write(target: Path, chunks: list[bytes], written: int) -> None:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.fields import number
 from airflow_provider_imagetasks.tasks import require_sendable
+
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+
+
+def is_host_name(value: str) -> bool:
+    """Whether a text is a host name, in lower case and in ASCII, that can be looked up."""
+    return bool(_HOST_NAME.fullmatch(value))
 
 
 class ConnectionFields:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import ssl
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+from urllib.request import getproxies_environment
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.account import Account
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Proxies:
     """The proxies that the environment names, read once: worth keeping where many requests are made in a row.
+
+    ``no_proxy`` may list host names, which count with their subdomains, addresses and networks (``10.0.0.0/8``,
+    ``fd00::/8``), each with a port or without, or ``*``.
 
     :param account: its ``trust_env`` says whether the environment counts.
     """
@@ -24,24 +32,92 @@ class Proxies:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._named = getproxies_environment() if account.trust_env else {}
+        entries = re.split(r"[,\s]+", self._named.get("no", ""))
+        self._exemptions = [_Exemption.read(entry.lower()) for entry in entries if entry]
 
     def of(self, url: str) -> str | None:
         """Return the proxy for ``url``, None for a direct connection.
 
-        :raises InvalidRequestError: it is of a kind that aiohttp does not speak.
+        :raises InvalidRequestError: it is of a kind that aiohttp does not speak, or cannot be read.
         """
         parts = urlsplit(url)
-        proxy = self._named.get(parts.scheme) or self._named.get("all")
-        if not proxy or not parts.hostname or proxy_bypass_environment(parts.hostname, self._named):
+        return self.of_host(parts.scheme, parts.hostname or "", parts.port)
+
+    def of_host(self, scheme: str, host: str, port: int | None) -> str | None:
+        """Return the proxy for a host, None for a direct connection.
+
+        :param scheme: ``http`` or ``https``.
+        :param port: None means the scheme's own.
+        :raises InvalidRequestError: it is of a kind that aiohttp does not speak, or cannot be read.
+        """
+        proxy = self._named.get(scheme) or self._named.get("all")
+        port = port or _DEFAULT_PORTS.get(scheme)
+        if not proxy or not host or any(entry.holds_for(host.rstrip("."), port) for entry in self._exemptions):
             return None
-        scheme, separator, _ = proxy.partition("://")
-        if separator and scheme.lower() not in ("http", "https"):
-            raise InvalidRequestError(
-                f"The environment names a {scheme}:// proxy for {parts.hostname}; only http:// and https:// proxies "
-                "can be used. List the host in no_proxy, or set the extra field 'trust_env' of connection "
-                f"{self._account.conn_id!r} to false"
+        if "://" not in proxy:
+            proxy = f"http://{proxy}"
+        kind = proxy.partition("://")[0]
+        problem = None
+        if kind.lower() not in _DEFAULT_PORTS:
+            problem = f"a {kind}:// proxy for {host}; only http:// and https:// proxies can be used"
+        elif not _has_host(proxy):
+            # It is not shown, since it may hold a password.
+            problem = (
+                f"a proxy for {host} that cannot be read; write it like http://proxy.example:3128, and special "
+                "characters of a password percent-encoded"
             )
-        return proxy if separator else f"http://{proxy}"
+        if problem:
+            raise InvalidRequestError(
+                f"The environment names {problem}. List the host in no_proxy, or set the extra field 'trust_env' of "
+                f"connection {self._account.conn_id!r} to false"
+            )
+        return proxy
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Exemption:
+    """One entry of ``no_proxy``: hosts that are connected to directly.
+
+    :param hosts: a network, or a name that counts with its subdomains; None means any.
+    :param port: None means any.
+    """
+
+    hosts: _Network | str | None
+    port: str | None
+
+    @classmethod
+    def read(cls, entry: str) -> _Exemption:
+        if entry.startswith("["):
+            hosts, _, port = entry[1:].partition("]")
+            port = port.removeprefix(":")
+        else:
+            # What has several colons is an IPv6 address.
+            hosts, _, port = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")
+        try:
+            return cls(ipaddress.ip_network(hosts, strict=False), port or None)
+        except ValueError:
+            name = hosts.removeprefix("*").strip(".")
+            return cls(name if name or hosts != "*" else None, port or None)
+
+    def holds_for(self, host: str, port: int | None) -> bool:
+        if self.port is not None and self.port != str(port):
+            return False
+        if self.hosts is None:
+            return True
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            # Nobody looks a name up for it: behind a proxy that may not even be possible.
+            return isinstance(self.hosts, str) and f".{host.lower()}".endswith(f".{self.hosts}")
+        return not isinstance(self.hosts, str) and address in self.hosts
 
 
 def ca_bundle(account: Account) -> str | bool:

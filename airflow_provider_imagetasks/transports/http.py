@@ -46,6 +46,8 @@ CONNECT_TIMEOUT = 10.0
 _CHUNK = 64 * 1024
 LARGEST_ANSWER = 256 * 1024 * 1024
 """Bytes; the largest answers hold ten pictures in base64."""
+LONGEST_HEADER = 64 * 1024
+"""Bytes that a line of an answer's head may have, as Python's own client, below requests, has it."""
 
 
 class AnswerTooLargeError(Exception):
@@ -178,6 +180,8 @@ class AiohttpTransport(AsyncTransport):
             timeout=aiohttp.ClientTimeout(total=self._account.request_timeout, sock_connect=CONNECT_TIMEOUT),
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
+            max_line_size=LONGEST_HEADER,
+            max_field_size=LONGEST_HEADER,
         )
         return self
 

@@ -13,7 +13,7 @@ import pytest
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
 from airflow_provider_imagetasks.services.wire import Response
-from airflow_provider_imagetasks.transports.environment import ca_bundle, tls_context
+from airflow_provider_imagetasks.transports.environment import Proxies, ca_bundle, tls_context
 from tests.driven_transports import KEY, SUBMISSION, DrivenTransport, account
 from tests.scripted_server import Reply, ScriptedServer
 from tests.transports.conftest import CA_VARIABLES
@@ -39,22 +39,68 @@ def test_the_environment_s_proxy_is_used(
     assert proxy.requests[0].headers["Authorization"] == f"Bearer {KEY}"
 
 
-@pytest.mark.parametrize(
-    ("fields", "no_proxy"), [({"trust_env": False}, ""), ({}, "127.0.0.1"), ({}, "x.example,127.0.0.1"), ({}, "*")]
+NO_PROXY = (
+    *("127.0.0.1", "x.example,127.0.0.1", "*", "127.0.0.0/8", "x.example, 127.0.0.0/8 ,::1", "127.0.0.1/32"),
+    *("127.0.0.1:{port}", "x.example 127.0.0.0/8:{port}", "*:{port}"),
 )
+
+
+@pytest.mark.parametrize(("fields", "no_proxy"), [({"trust_env": False}, ""), *(({}, listed) for listed in NO_PROXY)])
 def test_the_proxy_is_left_out_where_connection_or_environment_say_so(
     driven: DrivenTransport, fields: dict[str, Any], no_proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("no_proxy", no_proxy)
     with ScriptedServer() as proxy, ScriptedServer(Reply({})) as server:
+        monkeypatch.setenv("no_proxy", no_proxy.replace("{port}", server.url.rpartition(":")[2]))
         monkeypatch.setenv("http_proxy", proxy.url)
         driven.ask(SUBMISSION, account(server.url, **fields))
 
     assert (len(proxy.requests), len(server.requests)) == (0, 1)
 
 
+EXEMPT = {
+    "https://api.example/v1": [
+        "api.example",
+        ".api.example",
+        "*.example",
+        "EXAMPLE",
+        "api.example:443",
+        "example.:443",
+    ],
+    "http://api.example.:8080": ["api.example", "api.example:8080", "x, y\tapi.example"],
+    "https://10.1.2.3": ["10.0.0.0/8", "10.1.2.3", "10.1.2.3:443", "10.1.2.0/255.255.255.0", "10.1.2.3/8"],
+    "https://[fd00::1]:8443": ["fd00::/8", "fd00::1", "[fd00::1]", "[fd00::1]:8443", "[fd00::/8]:8443", "FD00:0::1"],
+}
+NOT_EXEMPT = {
+    "https://api.example/v1": ["", "pi.example", "api.example:80", "v1", "api.example.org", "0.0.0.0/0", ".", ",,"],
+    "https://10.1.2.3": ["10.1.2.4", "1.2.3", "11.0.0.0/8", "10.0.0.0/8:80", "10.1.2.3:8443", "::/0", "10.0.0.0/99"],
+    "https://[fd00::1]:8443": ["fe00::/8", "[fd00::1]:443", "fd00::1:8443", "::1", "fd00"],
+}
+
+
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "is_exempt"),
+    [
+        (url, listed, is_exempt)
+        for table, is_exempt in ((EXEMPT, True), (NOT_EXEMPT, False))
+        for url, entries in table.items()
+        for listed in entries
+    ],
+)
+def test_no_proxy_may_list_names_addresses_and_networks_with_ports_and_without(
+    url: str, no_proxy: str, is_exempt: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("all_proxy", "proxy.example:3128")
+    monkeypatch.setenv("no_proxy", no_proxy)
+
+    assert Proxies(account(url)).of(url) == (None if is_exempt else "http://proxy.example:3128")
+
+
 REFUSED: list[tuple[dict[str, str], dict[str, str], list[str]]] = [
     ({}, {"all_proxy": "socks5://me:secret@127.0.0.1:9"}, ["socks5", "trust_env"]),
+    *(
+        ({}, {"https_proxy": f"http://{proxy}"}, ["proxy for 127.0.0.1", "percent-encoded", "trust_env"])
+        for proxy in ("me:sec#ret-secret@proxy.example:3128", "me:secret@proxy.example:port", "me:secret@", ":3128")
+    ),
     ({"verify": MISSING}, {}, ["'verify' of connection 'mine'", MISSING]),
     *(({}, {name: MISSING}, [name, MISSING]) for name in CA_VARIABLES),
 ]

@@ -52,6 +52,7 @@ BROKEN = Reply({"error": {"code": "api_error", "message": "no luck"}}, status=50
 HALF_AN_ANSWER = CutAfterReading(b'HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n{"task_id": "')
 NOT_HTTP = CutAfterReading(b"SSH-2.0-OpenSSH_9.9\r\n")
 BAD_GZIP = Reply(b"not compressed", headers={"Content-Encoding": "gzip"})
+POLICY = {"Content-Security-Policy": "x" * 9_000, "Set-Cookie": "y" * 60_000}
 UNAVAILABLE = Reply(b"try later", status=503)
 USED_UP = Reply({"error": {"code": "used_up", "message": "no balance"}}, status=403)
 NO_CREDITS = Reply({"code": 402, "msg": "no credits"})
@@ -79,6 +80,10 @@ SCENARIOS: list[tuple[str, list[Step], type[ImageTaskError] | None, Sequence[flo
     ("submit", [limited("7"), limited("3"), ACCEPTED], None, (7, 3)),
     ("submit", [limited(formatdate(STARTED_AT + 9, usegmt=True)), ACCEPTED], None, (9,)),
     ("submit", [limited("3600")], RateLimitError, ()),
+    ("submit", [Reply(ACCEPTED.body, headers=POLICY)], None, ()),
+    ("jobs: submit", [Reply(CREATED.body, headers=POLICY)], None, ()),
+    ("read", [Reply(RECORD.body, headers=POLICY)], None, ()),
+    ("submit", [Reply(ACCEPTED.body, headers={"X-Long": "x" * 70_000})], UnknownOutcomeError, ()),
     *(("submit", [step], UnknownOutcomeError, ()) for step in (BROKEN, RESET, CUT, HALF_AN_ANSWER, NOT_HTTP)),
     *(("submit", [step], UnknownOutcomeError, ()) for step in (BAD_GZIP, PAGE, Reply(b""))),
     ("submit", [limited("2"), CUT], UnknownOutcomeError, (2,)),
