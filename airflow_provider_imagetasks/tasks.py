@@ -251,8 +251,10 @@ def moment_of_submission(told: float | None, intent_at: float) -> float:
 
 
 def prompt_excerpt(prompt: str | None) -> str | None:
-    """Return at most the first 300 characters of a prompt."""
-    return prompt[:PROMPT_EXCERPT] if prompt is not None else None
+    """Return at most the first 300 characters of a prompt, which end with an ellipsis where it goes on."""
+    if prompt is None or len(prompt) <= PROMPT_EXCERPT:
+        return prompt
+    return f"{prompt[: PROMPT_EXCERPT - 1].rstrip()}…"
 
 
 def utc_moment(seconds: float) -> str:

@@ -137,3 +137,15 @@ def test_a_service_s_moment_counts_only_where_it_can_be_that_of_the_submission(t
 def test_a_short_prompt_is_kept_whole() -> None:
     assert prompt_excerpt("a red kite") == "a red kite"
     assert prompt_excerpt(None) is None
+
+
+@pytest.mark.parametrize("length", [299, 300, 301, 5_000])
+def test_a_prompt_that_goes_on_says_so_within_300_characters(length: int) -> None:
+    prompt = ("nobody in particular " * 300)[:length]
+
+    excerpt = prompt_excerpt(prompt)
+
+    assert excerpt is not None
+    assert len(excerpt) <= 300
+    assert (excerpt == prompt) is (length <= 300)
+    assert excerpt.endswith("…") is (length > 300)

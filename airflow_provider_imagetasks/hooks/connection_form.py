@@ -14,7 +14,7 @@ BEHAVIOUR: dict[str, Any] = {
     "hidden_fields": ["login", "port", "schema"],
     "relabeling": {"password": "API key", "host": "Base URL"},
     "placeholders": {
-        "password": "the service's API key",
+        "password": "the service's API key; choose the Service below, under Extra Fields",
         "host": "empty: the service's own address",
         "service": "acedatacloud",
         "submit_rate": "20/10s",

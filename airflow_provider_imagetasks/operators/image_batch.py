@@ -258,7 +258,9 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
             scratch = Path(folder)
             batch = open_batch(arguments, source, slot, scratch, state_store=state_store, resumes=resumes, log=self.log)
             try:
-                self._announce(batch, arguments, context)
+                if not resumes:
+                    # It is there already, and a later moment would move the batch to the front of the gallery.
+                    self._announce(batch, arguments, context)
                 push = partial(context["ti"].xcom_push, PROGRESS_KEY) if self.do_xcom_push else None
                 report = ProgressReport(self.log, push)
                 report(batch.ledger.state.counts)

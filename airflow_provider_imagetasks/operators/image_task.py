@@ -156,7 +156,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
                 "conn_id": hook.conn_id,
                 "service": error.service,
                 "model": text(self.model),
-                "prompt": text(str(self.prompt), most=PROMPT_EXCERPT),
+                "prompt": prompt_excerpt(text(str(self.prompt), most=PROMPT_EXCERPT + 1)),
                 "error": error.as_xcom(),
                 "advice": error.retry_advice,
             }

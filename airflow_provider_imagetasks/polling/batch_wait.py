@@ -43,9 +43,9 @@ class Counts:
         """Rows that were submitted and are not over."""
         return max(0, self.submitted - self.done)
 
-    def with_finished(self, succeeded: int, failed: int) -> Counts:
-        """Return the counts with more rows over."""
-        return replace(self, succeeded=self.succeeded + succeeded, failed=self.failed + failed)
+    def with_ready(self, succeeded: int) -> Counts:
+        """Return the counts with more pictures that the service has ready."""
+        return replace(self, succeeded=self.succeeded + succeeded)
 
     def as_xcom(self, now: float) -> dict[str, Any]:
         """Return ``{total, submitted, succeeded, failed, running, updated_at}`` as of ``now`` in Unix seconds."""

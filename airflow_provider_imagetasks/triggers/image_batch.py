@@ -58,19 +58,22 @@ class ImageBatchTrigger(ImageTaskTriggerBase):
             seen = (progress.succeeded_count, progress.failed_count)
             if seen != told or now - told_at >= FRESH_SECONDS:
                 told, told_at = seen, now
-                await self._tell(seen, now)
+                await self._tell(progress.succeeded_count, now)
             if waiting.done():
                 return waiting.result()
             if progress.has_old_result(now):
                 return "ripe"
 
-    async def _tell(self, seen: tuple[int, int], now: float) -> None:
-        """Push how far the batch is. That nobody can be told is no reason to stop waiting."""
+    async def _tell(self, ready: int, now: float) -> None:
+        """Push how far the batch is. That nobody can be told is no reason to stop waiting.
+
+        What failed at the service is not over: the worker decides whether it is submitted again.
+        """
         instance = getattr(self, "task_instance", None)
         if instance is None:
             # `dag.test()` runs triggers without one.
             return
-        counts = Counts(**self.counts).with_finished(*seen)
+        counts = Counts(**self.counts).with_ready(ready)
         names = {name: getattr(instance, name) for name in ("dag_id", "task_id", "run_id")}
         names["map_index"] = instance.map_index if instance.map_index is not None else -1
         try:

@@ -30,6 +30,7 @@ _RESULT_SHAPES = ('%"image_task_id"%', '%"image_count_requested"%', '%"manifest"
 """What tells our own return values from other tasks', so that those are not even read."""
 _LINK_KEY = "_link_imagetasks_pictures"
 """Of an XCom that every task of ours pushes, and no other."""
+_BATCH_TRIGGER = "airflow_provider_imagetasks.triggers.image_batch.ImageBatchTrigger"
 _backend_values = BackendValues()
 MOST_RESULTS = 20_000
 _GROUP = 200
@@ -234,6 +235,23 @@ def states_of(session: Session, xcoms: Iterable[XCom]) -> dict[tuple[int, str, i
         wanted = select(*_INSTANCE_COLUMNS, TaskInstance.state).where(or_(*(_is_instance(*each) for each in group)))
         for dag_id, run_id, task_id, map_index, state in session.execute(wanted):
             found[places[dag_id, run_id, task_id, map_index], task_id, map_index] = _word(state)
+    return found
+
+
+def counts_at_deferral(session: Session, xcoms: Iterable[XCom]) -> dict[tuple[int, str, int], Mapping[str, Any]]:
+    """Return the counts with which batches that are deferred were, by run key, task id and map index of the batch."""
+    places = {(xcom.dag_id, xcom.run_id, xcom.task_id, xcom.map_index): xcom.place for xcom in xcoms}
+    found = {}
+    for group in _groups(sorted(places)):
+        wanted = (
+            select(*_INSTANCE_COLUMNS, Trigger)
+            .join(Trigger, TaskInstance.trigger_id == Trigger.id)
+            .where(Trigger.classpath == _BATCH_TRIGGER, or_(*(_is_instance(*each) for each in group)))
+        )
+        for *place, trigger in session.execute(wanted):
+            counts = trigger.kwargs.get("counts")
+            if isinstance(counts, Mapping):
+                found[places[tuple(place)]] = counts
     return found
 
 

@@ -160,15 +160,30 @@ def error_card(told: XCom, states: TaskStates) -> dict[str, Any]:
 
 
 def batch_card(
-    submission: XCom, results: Results, task_state: str | None, pictures: Sequence[dict[str, Any]]
+    submission: XCom,
+    results: Results,
+    task_state: str | None,
+    pictures: Sequence[dict[str, Any]],
+    at_deferral: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the card of a batch: how far it is, with some of its pictures."""
+    """Return the card of a batch: how far it is, with some of its pictures.
+
+    ``ready`` of its rows were made by the service and are not in place; they count as running.
+
+    :param at_deferral: the counts with which it was deferred, while it is.
+    """
     told = mapping(submission.value)
     known = results.batches.get(submission.place, {})
     summary, progress = known.get("summary"), known.get("progress", {})
     names = ("total", "submitted", "succeeded", "failed", "running")
     counts = {name: whole(progress.get(name)) or 0 for name in names}
     counts["total"] = counts["total"] or whole(told.get("total")) or 0
+    ready = 0
+    if summary is None and at_deferral is not None:
+        # The triggerer counts what is ready as succeeded.
+        stored = min(counts["succeeded"], whole(at_deferral.get("succeeded")) or 0)
+        ready = counts["succeeded"] - stored
+        counts |= {"succeeded": stored, "running": counts["running"] + ready}
     if summary is not None:
         done = {name: whole(summary.get(name)) or 0 for name in ("total", "succeeded", "failed")}
         counts |= {**done, "submitted": done["total"], "running": 0}
@@ -185,7 +200,7 @@ def batch_card(
         "updated_at": _text(progress.get("updated_at")),
         "usage": _plain(summary.get("usage")) if summary else None,
         "cost": _number(summary.get("cost")) if summary else None,
-        "ready": (whole(progress.get("ready")) or 0) if summary is None else 0,
+        "ready": ready,
         "error": error,
         "advice": advice_of(error["class"]) if error is not None else None,
         "clears": clears_of_batch(submission, task_state),

@@ -210,11 +210,14 @@ class Gallery:
         runs = records.runs(self._session, {xcom.run_key for xcom in submissions})
         asked = [xcom for xcom in submissions if xcom.key in ("image_batch", "image_task_refused")]
         states = records.states_of(self._session, [*asked, *(told for _, told in results.failures.values())])
+        batches = [xcom for xcom in submissions if xcom.key == "image_batch"]
+        deferred = records.counts_at_deferral(self._session, batches) if batches else {}
         for xcom in submissions:
             if xcom.key == "image_batch":
                 summary = results.summary_of(xcom)
                 pictures = self._batches.preview(xcom, summary)
-                yield xcom, batch_card(xcom, results, states.get(xcom.place), pictures), summary
+                item = batch_card(xcom, results, states.get(xcom.place), pictures, deferred.get(xcom.place))
+                yield xcom, item, summary
             else:
                 run = runs.get(xcom.run_key)
                 yield xcom, card(xcom, results, run.state if run else "failed", self._picture, states), None

@@ -24,6 +24,7 @@ from airflow_provider_imagetasks.ui.permissions import MayReadDag, MayReadTasks,
 from airflow_provider_imagetasks.ui.picture_routes import PictureLinks, picture_routes
 from airflow_provider_imagetasks.ui.roots import Location, read_roots
 from airflow_provider_imagetasks.ui.thumbnails import Thumbnails, usual_folder
+from airflow_provider_imagetasks.ui.totals import totals_of
 
 RUN = "/api/dags/{dag_id}/runs/{run_id}"
 TASK = RUN + "/tasks/{task_id}/{map_index}"
@@ -51,12 +52,23 @@ def create_application() -> FastAPI:
     def newest(user: User, wanted: Wanted, dag_id: str | None = None, cursor: str | None = None) -> dict[str, Any]:
         """Return cards of every Dag that the user may read, newest first."""
         with records.reading() as session:
-            known = records.dags_with_image_tasks(session, datetime.now(UTC) - timedelta(days=DAYS))
+            known = records.dags_with_image_tasks(session, _oldest())
             readable = readable_dags({*known, dag_id} if dag_id else known, user)
             if dag_id and dag_id not in readable:
                 raise HTTPException(403, "Forbidden")
             page = Gallery(session, roots, links).newest({dag_id} if dag_id else readable, wanted, cursor)
         return {**page, "dags": sorted(readable), "has_roots": bool(roots)}
+
+    @application.get("/api/totals", response_model=None)
+    def totals(user: User, wanted: Wanted, dag_id: str | None = None) -> dict[str, Any]:
+        """Return what the latest image tasks of the Dags that the user may read come to."""
+        with records.reading() as session:
+            known = {dag_id} if dag_id else records.dags_with_image_tasks(session, _oldest())
+            readable = readable_dags(known, user)
+            if dag_id and not readable:
+                raise HTTPException(403, "Forbidden")
+            since = max(_oldest(), wanted.since.astimezone(UTC)) if wanted.since else _oldest()
+            return totals_of(session, records.Scope(dag_ids=readable, run_id=wanted.run_id, since=since))
 
     @application.get(RUN + "/pictures", response_model=None)
     def of_run(_: MayReadDag, dag_id: str, run_id: str, wanted: Wanted, cursor: str | None = None) -> dict[str, Any]:
@@ -121,6 +133,10 @@ def create_application() -> FastAPI:
         return response
 
     return application
+
+
+def _oldest() -> datetime:
+    return datetime.now(UTC) - timedelta(days=DAYS)
 
 
 def _run(session: Any, dag_id: str, run_id: str) -> records.Run:

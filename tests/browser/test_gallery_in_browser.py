@@ -156,7 +156,7 @@ def test_filters_leave_what_matches_and_survive_a_reload(page: Page, shoot: Shoo
     page.reload()
     page.wait_for_selector(".it-card[data-state=failed]")
     assert page.locator(".it-card").count() == 2
-    page.get_by_label("Service", exact=True).select_option("kie")
+    page.get_by_role("searchbox").fill("a prompt that nobody wrote")
     page.get_by_text("Nothing matches").wait_for()
     shoot(page, "filter-empty")
 
@@ -228,7 +228,7 @@ def test_a_batch_tells_how_far_it_is_while_deferred_and_shows_its_rows_at_the_en
         before = batch_state(airflow)
         if before in ("success", "failed"):
             break
-        value = bar.get_attribute("aria-valuenow")
+        value = bar.get_attribute("aria-valuetext")
         if value is not None and before == batch_state(airflow) == "deferred":
             while_deferred.add(value)
             if len(while_deferred) == 3:
@@ -237,6 +237,7 @@ def test_a_batch_tells_how_far_it_is_while_deferred_and_shows_its_rows_at_the_en
 
     assert batch_state(airflow) == "success"
     assert len(while_deferred) >= 3, while_deferred
+    assert any("ready at the service, about to be stored" in each for each in while_deferred)
     page.get_by_text(f"{ROWS} of {ROWS} done").wait_for()
     page.wait_for_function("rows => document.querySelectorAll('.it-card').length === rows", arg=ROWS)
     assert page.locator(".it-card[data-state=failed]").count() == 1

@@ -78,3 +78,16 @@ def test_a_start_that_is_taken_up_again_counts_no_row_twice(
     assert batch.start(try_number=2).state == "success"
 
     assert statsd.totals("submitted") == statsd.totals("succeeded") == statsd.totals("pictures") == {of_service: 2}
+
+
+def test_a_batch_is_announced_once_a_try_so_that_it_keeps_its_place_in_the_gallery(batch: ImageBatch) -> None:
+    announced = "batch", "image_batch"
+    batch.arguments["prompts"] = ["a kite [latency=3]"]
+    deferred = batch.start(deferrable=True)
+    assert deferred.state == "deferred"
+    assert batch.runner.xcoms.pop(announced)["total"] == 1
+
+    batch.start(deferrable=True, resume=deferred)
+    assert announced not in batch.runner.xcoms
+    batch.start(deferrable=True)
+    assert batch.runner.xcoms[announced]["total"] == 1

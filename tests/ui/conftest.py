@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from airflow.models.dagrun import DagRun
+from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.trigger import Trigger
 from airflow.models.xcom import XComModel
@@ -46,6 +47,10 @@ class MetadataDatabase:
         row |= {"map_index": map_index, "state": state, "pool": "default_pool", "start_date": NOW}
         self.session.execute(insert(TaskInstance), {**row, "dag_version_id": uuid.uuid4(), **columns})
 
+    def render(self, task_id: str, fields: dict[str, Any]) -> None:
+        row = {"dag_id": "kites", "run_id": RUN_ID, "task_id": task_id, "map_index": -1, "rendered_fields": fields}
+        self.session.execute(insert(RenderedTaskInstanceFields), row)
+
     def defer(
         self,
         task_id: str,
@@ -80,7 +85,7 @@ def database() -> Iterator[MetadataDatabase]:
     """Airflow's tables of runs, task instances, triggers and XComs."""
     # The routes of the plugin read on threads of their own.
     engine = create_engine("sqlite://", connect_args={"check_same_thread": False})
-    for model in (DagRun, TaskInstance, Trigger, XComModel):
+    for model in (DagRun, RenderedTaskInstanceFields, TaskInstance, Trigger, XComModel):
         model.__table__.create(engine)
     with Session(engine) as session:
         yield MetadataDatabase(session)

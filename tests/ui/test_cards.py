@@ -90,6 +90,28 @@ def test_a_batch_tells_how_far_it_is_and_what_it_came_to() -> None:
     assert batch_card(BATCH, collect_results([progress]), "failed", [])["state"] == "failed"
 
 
+@pytest.mark.parametrize(
+    ("at_deferral", "succeeded", "ready"),
+    [
+        (None, 9, 0),
+        ({"succeeded": 4}, 4, 5),
+        ({"succeeded": 0}, 0, 9),
+        ({"succeeded": 50}, 9, 0),
+        ({"succeeded": "x"}, 0, 9),
+    ],
+)
+def test_what_the_service_has_ready_is_not_counted_as_stored(
+    at_deferral: dict[str, Any] | None, succeeded: int, ready: int
+) -> None:
+    told = xcom({"total": 40, "submitted": 30, "succeeded": 9, "failed": 1, "running": 20}, "progress", "b")
+
+    item = batch_card(BATCH, collect_results([told]), "deferred", [], at_deferral)
+
+    counts = item["counts"]
+    assert (counts["succeeded"], item["ready"], counts["running"]) == (succeeded, ready, 20 + ready)
+    assert counts["succeeded"] + counts["failed"] + counts["running"] == counts["submitted"]
+
+
 def test_a_row_of_a_batch_is_a_card_like_any_other() -> None:
     row = {"id": "r7", "index": 7, "prompt": "a kite", "status": "succeeded", "image_task_id": "it", "files": [file()]}
 

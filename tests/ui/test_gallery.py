@@ -19,6 +19,7 @@ from airflow_provider_imagetasks.ui.roots import read_roots
 from tests.ui.conftest import NOW, RUN_ID, MetadataDatabase, own_folder
 
 ALL = Filter()
+BATCH_TRIGGER = "airflow_provider_imagetasks.triggers.image_batch.ImageBatchTrigger"
 MANY = PAGE + 5
 
 
@@ -302,6 +303,67 @@ def test_time_run_and_order_are_asked_of_the_database(
     assert found(until=now - timedelta(seconds=30))[-1] == everything[-1]
     assert found(run_id="another") == []
     assert found(since=now - timedelta(days=400)) == everything
+
+
+def test_a_deferred_batch_tells_what_is_ready_by_the_counts_it_was_deferred_with(
+    database: MetadataDatabase, gallery: Gallery
+) -> None:
+    for index, classpath in enumerate((BATCH_TRIGGER, "somebody.else.Trigger")):
+        database.push("make", {"total": 9}, "image_batch", map_index=index)
+        told = {"total": 9, "submitted": 9, "succeeded": 6, "failed": 0, "running": 3}
+        database.push("make", told, "progress", map_index=index)
+        database.defer("make", {"counts": {"succeeded": 2}}, classpath=classpath, map_index=index)
+
+    first, other = gallery.of_run(a_run(database), ALL, None)["items"]
+
+    assert (first["counts"]["succeeded"], first["ready"]) == (2, 4)
+    assert (other["counts"]["succeeded"], other["ready"]) == (6, 0)
+
+
+def test_what_was_asked_for_is_shown_and_no_signature_of_an_address(
+    database: MetadataDatabase, gallery: Gallery, tmp_path: Path
+) -> None:
+    images = [f"file://{tmp_path}/before.png", "https://host/a.png?X-Signature=secret", "file:///etc/passwd"]
+    fields = {
+        "prompt": "a kite " * 90,
+        "model": "m",
+        "options": {"size": "1x2", "n": 2},
+        "images": images,
+        "mask": "None",
+    }
+    database.render("submit", fields)
+
+    asked = gallery.request_of(a_run(database), "submit", -1, None)
+
+    assert (asked["prompt"], asked["model"], asked["options"]) == (fields["prompt"], "m", {"size": "1x2", "n": 2})
+    assert [image["reach"] for image in asked["images"]] == ["ok", "outside", "outside"]
+    assert (asked["images"][1]["uri"], asked["mask"]) == ("https://host/a.png", None)
+    assert "secret" not in json.dumps(asked)
+
+
+@pytest.mark.parametrize("junk", ["None", "{", "[" * 9999, 7, None, {"a": [1.5, None]}, ["x", 5], {"o": "y" * 9999}])
+def test_whatever_a_template_rendered_breaks_nothing(database: MetadataDatabase, gallery: Gallery, junk: Any) -> None:
+    database.render("submit", dict.fromkeys(("prompt", "model", "options", "images", "mask"), junk))
+
+    json.dumps(gallery.request_of(a_run(database), "submit", -1, None))
+    assert gallery.request_of(a_run(database), "another", -1, None)["options"] == {}
+
+
+def test_what_a_row_asked_for_is_read_from_its_batch(
+    database: MetadataDatabase, gallery: Gallery, tmp_path: Path
+) -> None:
+    own_folder(tmp_path / "b", "make")
+    rows = [{"index": number, "prompt": f"kite {number}", "options": {"seed": number}} for number in range(3)]
+    (tmp_path / "b/requests.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for task_id in ("make", "thief"):
+        database.push(task_id, {"folder": f"file://{tmp_path}/b", "total": 3}, "image_batch")
+
+    def asked(task_id: str, row: int) -> tuple[Any, Any]:
+        request = gallery.request_of(a_run(database), task_id, -1, row)
+        return request["prompt"], request["options"]
+
+    assert asked("make", 2) == ("kite 2", {"seed": 2})
+    assert asked("make", 3) == asked("thief", 2) == asked("nobody", 0) == (None, {})
 
 
 def test_what_is_ready_is_about_to_be_stored_while_the_run_goes_on_and_not_stored_after_it(

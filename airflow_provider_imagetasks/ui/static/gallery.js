@@ -17,6 +17,7 @@ import "./pages.js";
 import "./pictures.js";
 import "./progress.js";
 import "./selection.js";
+import "./totals.js";
 import "./viewer.js";
 import "./words.js";
 

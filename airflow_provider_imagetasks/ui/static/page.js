@@ -7,6 +7,7 @@ import { Grid, Sentinel, lookedAtWords, useViewer } from "./grid.js";
 import { Empty, Loading, Notice, Trouble } from "./notices.js";
 import { usePages } from "./pages.js";
 import { SelectionBar, useSelection } from "./selection.js";
+import { Totals } from "./totals.js";
 import { amount, count } from "./words.js";
 
 const encode = encodeURIComponent;
@@ -91,6 +92,7 @@ export function Gallery(props) {
     hidden
       ? h(Notice, { tone: "hint" }, "Pictures are stored, but not shown: set ", h("code", null, "[imagetasks] gallery_roots"), " on the api-server to the folders that they are stored in.")
       : null,
+    isPage && first ? h(Totals, { query }) : null,
     body,
     batches.map((item) => h(BatchPanel, { key: item.key, item, filter, address, selection, onSeen })),
     cards.length ? h(Grid, { items: cards, kind: isPage ? "nav" : kind, onOpen, selection, filter }) : null,

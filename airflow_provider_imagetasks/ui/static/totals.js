@@ -1,0 +1,73 @@
+// What the latest image tasks come to: drawn by day, Dag, model and service, read when somebody opens it.
+import { API, h, useEffect, useState } from "./elements.js";
+import { amount, cost, count } from "./words.js";
+
+const GROUPS = [
+  ["day", "By day"],
+  ["dag_id", "By Dag"],
+  ["model", "By model"],
+  ["service", "By service"],
+];
+
+const words = ({ pictures, failed, spent }) =>
+  [count(pictures, "picture"), failed ? `${amount(failed)} failed` : null, spent != null ? `cost ${cost(spent)}` : null].filter(Boolean).join(" · ");
+
+function Bars({ title, rows }) {
+  const most = Math.max(1, ...rows.map((row) => row.pictures + row.failed));
+  const share = (number) => ({ width: `${(100 * number) / most}%` });
+  return h(
+    "figure",
+    { className: "it-bars" },
+    h("figcaption", null, title),
+    h(
+      "dl",
+      null,
+      rows.map((row) =>
+        h(
+          "div",
+          { key: row.name },
+          h("dt", { title: row.name }, row.name || "unknown"),
+          h(
+            "dd",
+            null,
+            h("span", { className: "it-bar", "aria-hidden": true }, h("span", { className: "it-bar-succeeded", style: share(row.pictures) }), h("span", { className: "it-bar-failed", style: share(row.failed) })),
+            h("span", null, words(row)),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+export function Totals({ query }) {
+  const [isOpen, setOpen] = useState(false);
+  const [found, setFound] = useState(null);
+  const { dag_id, run_id, since } = query;
+  const key = JSON.stringify([dag_id, run_id, since]);
+  useEffect(() => {
+    if (!isOpen) return undefined;
+    const controller = new AbortController();
+    const url = new URL(`${API}api/totals`, location.origin);
+    for (const [name, value] of Object.entries({ dag_id, run_id, since })) if (value) url.searchParams.set(name, value);
+    setFound(null);
+    fetch(url, { signal: controller.signal })
+      .then(async (response) => setFound(response.ok ? await response.json() : { error: response.status }))
+      .catch(() => controller.signal.aborted || setFound({ error: 0 }));
+    return () => controller.abort();
+  }, [isOpen, key]);
+  let body = h("p", { role: "status" }, "Adding up…");
+  if (found?.error != null) body = h("p", { role: "alert" }, "The totals cannot be read.");
+  else if (found) {
+    body = [
+      h("p", { key: "all" }, h("strong", null, words(found.all)), found.is_complete ? "" : `, of the latest ${amount(found.looked_at)} image tasks and batches`),
+      h("div", { key: "groups", className: "it-groups" }, GROUPS.map(([name, title]) => h(Bars, { key: name, title, rows: found[name] }))),
+      found.all.spent != null ? h("p", { key: "prices", className: "it-quiet" }, "Costs are those of batches that are over, by the prices that they know.") : null,
+    ];
+  }
+  return h(
+    "details",
+    { className: "it-totals", onToggle: (event) => setOpen(event.currentTarget.open) },
+    h("summary", null, "Totals"),
+    isOpen ? body : null,
+  );
+}

@@ -1,0 +1,210 @@
+"""What people do in the gallery: find, open, understand a failure and mend it, compare, carry away."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dev.airflow_deployment import AirflowDeployment
+from tests.browser.dags import RUN_ID
+from tests.browser.test_gallery_in_browser import NAV, run_tab, task_tab, wait_for_pictures
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Response
+
+    from tests.browser.conftest import Shoot
+
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(240)]
+
+SAVE = f"broken_downloads/runs/{RUN_ID}/tasks/save"
+
+
+def test_portraits_keep_the_grid(page: Page, shoot: Shoot) -> None:
+    page.goto(run_tab("portraits"))
+    wait_for_pictures(page, 4)
+
+    heights = page.locator(".it-card").evaluate_all("cards => cards.map(card => Math.round(card.offsetHeight))")
+
+    assert len(heights) == 4
+    assert len(set(heights)) == 1, heights
+    shoot(page, "portraits")
+
+
+def test_the_filter_of_a_run_leaves_airflow_s_own_parameters_alone(page: Page) -> None:
+    refused: list[str] = []
+
+    def note(answer: Response) -> None:
+        if answer.status == 422:
+            refused.append(answer.url)
+
+    page.on("response", note)
+    page.goto(run_tab("catalogue"))
+    page.get_by_label("State", exact=True).select_option("failed")
+    page.wait_for_url("**pictures_state=failed*")
+    page.reload()
+    page.wait_for_selector(".it-card[data-state=failed]")
+
+    assert "?state=" not in page.url
+    assert "&state=" not in page.url
+    assert page.get_by_label("State", exact=True).input_value() == "failed"
+    assert refused == []
+
+
+def test_links_keep_airflow_s_place(page: Page) -> None:
+    page.goto(NAV)
+    page.locator(".it-origin", has_text="catalogue").first.click()
+    page.wait_for_url("**/plugin/image-tasks-run")
+    assert f"/runs/{RUN_ID}/" in page.url
+
+    page.locator(".it-origin", has_text="picture.submit").first.click()
+    page.wait_for_url("**/plugin/image-tasks-task")
+    assert f"/runs/{RUN_ID}/tasks/picture.submit/mapped/" in page.url
+
+
+def test_a_failed_download_is_told_where_its_picture_is_missing_and_leads_to_its_log(page: Page, shoot: Shoot) -> None:
+    for address in (
+        f"{NAV}?pictures_state=failed&pictures_dag_id=broken_downloads",
+        run_tab("broken_downloads"),
+        task_tab(SAVE),
+    ):
+        page.goto(address)
+        page.locator(".it-card[data-state=failed]").wait_for()
+    told = page.locator(".it-card").inner_text()
+    assert "The result was not safe to store" in told
+    assert "It was billed." in told
+
+    page.locator(".it-opens").click()
+    page.get_by_role("link", name="Log of save").wait_for()
+    shoot(page, "failure")
+    page.get_by_role("link", name="Log of save").click()
+    page.wait_for_url(f"**/runs/{RUN_ID}/tasks/save*")
+
+
+def test_from_a_failed_card_its_task_is_cleared_in_two_clicks(
+    page: Page, shoot: Shoot, airflow: AirflowDeployment
+) -> None:
+    page.goto(run_tab("broken_downloads"))
+    page.get_by_role("button", name="Clear…").click()
+    page.get_by_text("This clears 3 task instances").wait_for()
+    page.get_by_text("A new picture is asked for and paid for.").wait_for()
+    shoot(page, "clear")
+
+    page.get_by_role("button", name="Clear", exact=True).click()
+    page.get_by_text("Cleared. Airflow runs it again.").wait_for()
+
+    (task,) = airflow.api.task_instances("broken_downloads", RUN_ID, "submit")
+    assert task.state != "success" or task.try_number > 1
+    airflow.api.wait_for_task_state("broken_downloads", RUN_ID, "save", "failed", timeout=90)
+
+
+def test_who_may_not_clear_is_told_so(page: Page) -> None:
+    page.route("**/clearTaskInstances", lambda route: route.fulfill(status=403, json={"detail": "Forbidden"}))
+    page.goto(run_tab("catalogue"))
+    page.get_by_role("button", name="Clear…").first.click()
+
+    page.get_by_text("You may not clear tasks of this Dag.").wait_for()
+    assert page.get_by_role("button", name="Clear", exact=True).count() == 0
+
+
+def test_back_closes_the_large_view_and_a_link_opens_it(page: Page) -> None:
+    page.goto(NAV)
+    wait_for_pictures(page, 4)
+    page.goto(run_tab("portraits"))
+    wait_for_pictures(page, 4)
+    page.locator("button.it-picture").nth(1).click()
+    page.wait_for_selector("dialog.it-viewer[open]")
+    page.keyboard.press("ArrowRight")
+    shown = page.url
+
+    page.go_back()
+    page.wait_for_selector("dialog.it-viewer", state="detached")
+    assert page.url.endswith("/plugin/image-tasks-run")
+    page.goto(shown)
+    page.wait_for_selector("dialog.it-viewer[open]")
+    page.keyboard.press("End")
+    page.get_by_text("4 of 4").wait_for()
+
+
+def test_the_large_view_goes_on_past_what_is_loaded(page: Page) -> None:
+    page.goto(run_tab("thousand"))
+    wait_for_pictures(page, 8)
+    page.locator("button.it-picture").first.click()
+    page.keyboard.press("End")
+    before = page.locator(".it-side-head span").inner_text()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(400)
+
+    assert "and more" in page.locator(".it-side-head span").inner_text()
+    assert int(page.locator(".it-side-head span").inner_text().split()[0]) > int(before.split()[0])
+
+
+def test_a_rare_prompt_is_found_among_a_thousand(page: Page, shoot: Shoot) -> None:
+    page.goto(run_tab("thousand"))
+    page.get_by_role("searchbox").fill("number 987 of")
+    page.get_by_text("number 987 of a thousand").first.wait_for()
+
+    assert page.locator(".it-card").count() == 1
+    page.get_by_text("1 of 1,000 shown").wait_for()
+    shoot(page, "search")
+
+
+def test_pictures_are_compared_and_carried_away(page: Page, shoot: Shoot) -> None:
+    page.goto(run_tab("portraits"))
+    wait_for_pictures(page, 4)
+    for box in page.locator(".it-pick").all()[:3]:
+        box.check()
+    page.get_by_role("button", name="Side by side").click()
+    page.wait_for_function(
+        "[...document.querySelectorAll('.it-column img')].filter(each => each.naturalWidth).length === 3"
+    )
+    page.wait_for_selector(".it-differs")
+    shoot(page, "side-by-side")
+    page.keyboard.press("Escape")
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="Download as zip").click()
+
+    content = Path(downloading.value.path()).read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None
+        assert len(archive.namelist()) == 3
+
+
+def test_what_was_asked_for_can_be_copied_as_python(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(run_tab("portraits"))
+    page.locator("button.it-picture").first.click()
+    page.get_by_text("1024x1536").wait_for()
+    page.get_by_role("button", name="Copy as Python").click()
+    page.get_by_role("button", name="Copied").wait_for()
+
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("ImageTaskSubmitOperator(")
+    assert '"quality": "high"' in copied
+
+
+def test_totals_are_drawn(page: Page, shoot: Shoot) -> None:
+    page.goto(NAV)
+    page.get_by_text("Totals").click()
+    page.get_by_text("By day").wait_for()
+
+    assert page.locator(".it-bars").count() == 4
+    shoot(page, "totals")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_on_a_phone_nothing_is_cut_off(page: Page, shoot: Shoot, theme: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(NAV)
+    page.evaluate(f"localStorage.setItem('theme', {theme!r})")
+    page.reload()
+    wait_for_pictures(page, 1)
+    assert page.locator(".it-page").evaluate("place => place.scrollWidth <= place.clientWidth")
+    shoot(page, f"phone-{theme}")
+    page.locator("button.it-picture").first.click()
+    page.wait_for_function("document.querySelector('.it-stage img')?.naturalWidth > 0")
+    shoot(page, f"phone-large-view-{theme}")
