@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -70,6 +69,10 @@ def run_demo(service: str, output: Path, *, keep: bool) -> int:
             image_service = running.enter_context(local_image_service())
             airflow = running.enter_context(airflow_deployment(image_service, service, output))
             print(f"  Airflow is ready: {airflow.url}")
+            if keep:
+                # The pictures can be watched as they come.
+                print(f"  the pictures: {airflow.url}/plugin/image-tasks")
+                print(f"  login: user {airflow.login.user}, password {airflow.login.password}")
         except EXPECTED_ERRORS as error:
             print(f"\nThe demo could not start.\n{error}")
             return 1
@@ -116,7 +119,7 @@ def make_pictures(airflow: AirflowDeployment) -> None:
     """Run the mapped example with its progress on the terminal, and print where its pictures are."""
     airflow.wait_for_dag(DAG_ID)
     api = airflow.api
-    run_id = api.trigger_dag(DAG_ID, run_id=f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
+    run_id = api.trigger_dag(DAG_ID)
     print(f"Running {DAG_ID}: {api.run_url(DAG_ID, run_id)}")
     if watch_run(api, run_id) != "success":
         raise DemoFailedError(api.failure_report(DAG_ID, run_id))

@@ -248,10 +248,10 @@ def counts_at_deferral(session: Session, xcoms: Iterable[XCom]) -> dict[tuple[in
             .join(Trigger, TaskInstance.trigger_id == Trigger.id)
             .where(Trigger.classpath == _BATCH_TRIGGER, or_(*(_is_instance(*each) for each in group)))
         )
-        for *place, trigger in session.execute(wanted):
+        for dag_id, run_id, task_id, map_index, trigger in session.execute(wanted):
             counts = trigger.kwargs.get("counts")
             if isinstance(counts, Mapping):
-                found[places[tuple(place)]] = counts
+                found[places[dag_id, run_id, task_id, map_index]] = counts
     return found
 
 

@@ -261,9 +261,13 @@ def _json(value: Any) -> Any:
 
 
 def _short(value: Any) -> Any:
-    """Return a value as it is, or where it is long its beginning."""
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    return value if len(text) <= _LONGEST_TEXT and not isinstance(value, float) else text[:_LONGEST_TEXT]
+    """Return a value that the browser can be sent: as it is, or the beginning of what is long."""
+    if isinstance(value, str):
+        return value[:_LONGEST_TEXT]
+    with suppress(ValueError, TypeError, RecursionError):
+        if len(json.dumps(value, allow_nan=False)) <= _LONGEST_TEXT:
+            return value
+    return "not shown"
 
 
 def _failed(

@@ -18,6 +18,9 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import create_engine, insert
 from sqlalchemy.orm import Session
 
+from airflow_provider_imagetasks.ui import airflow_records as records
+from airflow_provider_imagetasks.ui.gallery import Gallery
+from airflow_provider_imagetasks.ui.picture_routes import PictureLinks
 from airflow_provider_imagetasks.ui.roots import Location, locate, read_roots
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -89,3 +92,17 @@ def database() -> Iterator[MetadataDatabase]:
         model.__table__.create(engine)
     with Session(engine) as session:
         yield MetadataDatabase(session)
+
+
+@pytest.fixture
+def gallery(database: MetadataDatabase, tmp_path: Path) -> Gallery:
+    """The gallery of somebody who reads the Dag ``kites``, with one root and one run."""
+    database.add_run()
+    return Gallery(database.session, read_roots(f"file://{tmp_path}"), PictureLinks("secret"))
+
+
+def a_run(database: MetadataDatabase) -> records.Run:
+    """Return the run of the Dag ``kites``."""
+    run = records.run_of(database.session, "kites", RUN_ID)
+    assert run is not None
+    return run
