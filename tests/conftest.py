@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.image_dag import ImageDag
     from tests.polled_accounts import Records
     from tests.statsd_receiver import StatsdReceiver
+    from tests.status_route import StatusRoute
     from tests.task_runner import TaskRunner
 
 # The checks that it holds explain themselves when they fail.
@@ -70,6 +71,18 @@ def dag(runner: TaskRunner, image_service: LocalImageService, output_folder: str
     from tests.image_dag import ImageDag
 
     return ImageDag(runner, image_service, output_folder)
+
+
+@pytest.fixture
+def route(image_service: LocalImageService, connection: dict[str, Any], service_name: str) -> Iterator[StatusRoute]:
+    """What stands between the connection and the service, and can answer status questions itself."""
+    from tests.status_route import StatusRoute
+
+    route = StatusRoute(f"{image_service.url}/{DIALECT_PATHS[service_name]}")
+    with route.server:
+        connection["host"] = route.server.url
+        connection["extra"] |= {"allow_private_hosts": True, "query_rate": "50/s"}
+        yield route
 
 
 @pytest.fixture

@@ -10,6 +10,12 @@ from tests.scripted_server import ReceivedRequest, Reply, ScriptedServer
 
 PAGE_404 = Reply(b"<html><h1>404 Not Found</h1></html>", status=404, headers={"Content-Type": "text/html"})
 
+DENIALS = {
+    "acedatacloud": Reply({}),
+    "aigptimage": Reply({"code": 404, "msg": "task not found", "data": None}),
+}
+"""What each service answers where it knows no such image task."""
+
 
 class StatusRoute:
     """Hands every request on, but answers status questions itself while it is broken.

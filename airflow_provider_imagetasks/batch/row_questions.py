@@ -14,7 +14,7 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError, ProtocolError
 from airflow_provider_imagetasks.polling.requests_under_way import Outcome, RequestsUnderWay
 from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests, concerns_account, pace_of
 from airflow_provider_imagetasks.polling.waiting import WaitLog
-from airflow_provider_imagetasks.tasks import ImageTask, TaskState
+from airflow_provider_imagetasks.tasks import ImageTask
 
 AT_ONCE = 8
 """Status requests that are under way at the same time."""
@@ -40,7 +40,7 @@ class RowQuestion(Question):
     :param longest: seconds between two questions for one that has been running for long, and after a failed one.
     """
 
-    __slots__ = ("row", "submitted_at", "unread", "was_asked", "was_found")
+    __slots__ = ("row", "submitted_at", "unread", "was_asked")
 
     def __init__(self, row: int, image_task_id: str, submitted_at: float, longest: float) -> None:
         super().__init__(image_task_id, interval=longest)
@@ -48,8 +48,6 @@ class RowQuestion(Question):
         self.submitted_at = submitted_at
         self.was_asked = False
         """Whether it was asked for since this start, whatever came of it."""
-        self.was_found = False
-        """Whether its record was read since this start; what says later that there is none is not believed."""
         self.unread: ImageTaskError | None = None
         """Why it could not be read the last time; None where it could."""
 
@@ -58,6 +56,8 @@ class RowQuestion(Question):
         longest = self.interval or 0.0
         if self.failures:
             return longest
+        if self.is_in_doubt:
+            return min(longest, SHORTEST_INTERVAL)
         return min(longest, max(SHORTEST_INTERVAL, SHARE_OF_AGE * (now - self.submitted_at)))
 
 
@@ -98,9 +98,10 @@ class RowQuestions:
             self._requests.ask(question, due=now)
 
     def is_answered_since(self, moment: float) -> bool:
-        """Whether nothing is being asked, and nothing was due to be asked before ``moment`` and was not."""
+        """Whether nothing is being asked or in doubt, and nothing was due before ``moment`` and was not asked."""
         due = self._requests.next_due()
-        return not self._requests.under_way and (due is None or due > moment)
+        is_busy = self._requests.under_way or any(one.is_in_doubt for one in self._questions.values())
+        return not is_busy and (due is None or due > moment)
 
     def overdue(self, timeout: float, *, at_once: bool = False) -> list[RowQuestion]:
         """Return the rows that are not over ``timeout`` seconds after their submission.
@@ -155,12 +156,10 @@ class RowQuestions:
 
     def _answers(self, outcome: Outcome[RowQuestion]) -> Iterator[Answered]:
         for question in outcome.questions:
-            task = outcome.tasks[question.image_task_id]
-            question.was_asked, question.unread = True, None
-            if task.state is TaskState.NOT_FOUND and question.was_found:
-                question.unread = ProtocolError("the service does not know it any more")
-            elif question.is_wanted:
-                question.was_found = task.state is not TaskState.NOT_FOUND
+            task = outcome.tasks.get(question.image_task_id)
+            question.was_asked = True
+            question.unread = ProtocolError("the service says that it does not know it") if task is None else None
+            if task is not None and question.is_wanted:
                 yield Answered(question.row, task)
             if question.is_wanted:
                 self._requests.ask_again(question, time.time())

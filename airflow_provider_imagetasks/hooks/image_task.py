@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,13 +20,13 @@ from airflow_provider_imagetasks.polling.poller import StatusPoller, status_poll
 from airflow_provider_imagetasks.polling.reads import read_all
 from airflow_provider_imagetasks.polling.status_requests import pace_of
 from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch, failure, wait
-from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID, Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE
 from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits, Watched
 from airflow_provider_imagetasks.services.wire import Flow, Result
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 from airflow_provider_imagetasks.transports import open_async_transport
 
 LONGEST_KEY = 200
@@ -43,6 +43,11 @@ class ImageTaskHook(ServiceHook):
 
     :param conn_id: id of a connection of the type ``imagetasks``.
     """
+
+    def __init__(self, conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
+        super().__init__(conn_id, **kwargs)
+        self._found: set[tuple[str, str | None]] = set()
+        """Whose record was read: the id, or ``""`` with the trace id."""
 
     def complete(self, request: ImageRequest) -> ImageRequest:
         """Return the request as it would be sent: its files read, model and callback URL filled in. Nothing is sent.
@@ -96,11 +101,11 @@ class ImageTaskHook(ServiceHook):
         :raises ValueError: both or neither are given.
         """
         ids = _asked_for(image_task_id, trace_id)
-        return self.read(ids, trace_id=trace_id)[ids[0]]
+        return self._each(ids, self.read(ids, trace_id=trace_id))[ids[0]]
 
     def get_tasks(self, ids: Sequence[str]) -> dict[str, ImageTask]:
         """Return image tasks by id, in as few requests as the service allows, within ``query_rate``; free."""
-        return self.read(ids)
+        return self._each(ids, self.read(ids))
 
     def read(
         self,
@@ -109,12 +114,15 @@ class ImageTaskHook(ServiceHook):
         trace_id: str | None = None,
         enough: Callable[[ImageTask], bool] = lambda _task: False,
         patience: float = LONGEST_PAUSE,
+        insists: bool = False,
     ) -> dict[str, ImageTask]:
-        """Do what :meth:`get_tasks` does, for the sensor.
+        """Do what :meth:`get_tasks` does, for sensor and download: an image task that the hook has read and that the
+        service denies now, again and again, is left out.
 
         :param ids: ``[""]`` stands for ``trace_id``.
         :param enough: ends it early where it is true of an answer; the others are then left out.
         :param patience: seconds that the service may want to be left alone for.
+        :param insists: whether one that the hook has not read before is asked for some times before it is not found.
         :raises RateLimitError: it wants more than that.
         """
         with errors_of_reading():
@@ -123,7 +131,9 @@ class ImageTaskHook(ServiceHook):
         if seconds > LONG_READ_SECONDS:
             self.log.info("To read %s image tasks may take %.0f s: query_rate is %s.", len(ids), seconds, pace.rate)
         return self._read(
-            lambda service: read_all(service, pace, ids, trace_id=trace_id, enough=enough, patience=patience)
+            lambda service: self._reading(
+                service, pace, ids, trace_id=trace_id, enough=enough, patience=patience, insists=insists
+            )
         )
 
     def list_tasks(self, **filters: Any) -> list[ImageTask]:
@@ -154,7 +164,9 @@ class ImageTaskHook(ServiceHook):
             end = yield from wait(watch, service, pace, first_pause=0, log=WaitLog(self.log))
             try:
                 patience = 0.0 if end == "deadline" else LONGEST_PAUSE
-                return (yield from read_all(service, pace, [image_task_id], patience=patience))[image_task_id]
+                ids = [image_task_id]
+                found = yield from self._reading(service, pace, ids, patience=patience, insists=True)
+                return self._each(ids, found)[image_task_id]
             except RateLimitError:
                 if end != "deadline":
                     raise
@@ -181,11 +193,11 @@ class ImageTaskHook(ServiceHook):
     async def aget_task(self, image_task_id: str | None = None, *, trace_id: str | None = None) -> ImageTask:
         """Do what :meth:`get_task` does, on an event loop."""
         ids = _asked_for(image_task_id, trace_id)
-        return (await self._arun(lambda service, pace: read_all(service, pace, ids, trace_id=trace_id)))[ids[0]]
+        return self._each(ids, await self._aread(ids, trace_id=trace_id))[ids[0]]
 
     async def aget_tasks(self, ids: Sequence[str]) -> dict[str, ImageTask]:
         """Do what :meth:`get_tasks` does, on an event loop."""
-        return await self._arun(lambda service, pace: read_all(service, pace, ids))
+        return self._each(ids, await self._aread(ids))
 
     async def alist_tasks(self, **filters: Any) -> list[ImageTask]:
         """Do what :meth:`list_tasks` does, on an event loop."""
@@ -199,7 +211,8 @@ class ImageTaskHook(ServiceHook):
         self.require_lasting_server()
         watch = self._watch(image_task_id, timeout, poll_interval)
         await self.poller().wait(Progress(watch, WaitLog(self.log)), first_pause=0)
-        return self._outcome(await self.aget_task(image_task_id))
+        ids = [image_task_id]
+        return self._outcome(self._each(ids, await self._aread(ids, insists=True))[image_task_id])
 
     def poller(self) -> StatusPoller:
         """Return the status poller that all waits of the connection share in the running event loop."""
@@ -212,6 +225,22 @@ class ImageTaskHook(ServiceHook):
                 return transport.run(flow_of(self.service))
             finally:
                 metrics.polled(self.service.name, transport.requests_made - before)
+
+    async def _aread(self, ids: Sequence[str], **how: Any) -> dict[str, ImageTask]:
+        return await self._arun(lambda service, pace: self._reading(service, pace, ids, **how))
+
+    def _reading(
+        self, service: Service, pace: Pace, ids: Sequence[str], *, trace_id: str | None = None, **how: Any
+    ) -> Flow[dict[str, ImageTask]]:
+        """Read image tasks, and remember whose record was read: what denies it later is not believed at once."""
+        known = [each for each in ids if (each, trace_id) in self._found]
+        found = yield from read_all(service, pace, ids, trace_id=trace_id, known=known, **how)
+        self._found |= {(each, trace_id) for each, task in found.items() if task.state is not TaskState.NOT_FOUND}
+        return found
+
+    def _each(self, ids: Sequence[str], found: Mapping[str, ImageTask]) -> dict[str, ImageTask]:
+        """Return an answer for each id: those that were left out are not found."""
+        return {each: found.get(each) or self.service.not_found(each) for each in dict.fromkeys(ids)}
 
     async def _arun(self, flow_of: Callable[[Service, Pace], Flow[Result]]) -> Result:
         with errors_of_reading():

@@ -233,7 +233,7 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
             hook = ImageTaskHook(references.conn_id(explicit, partial(conn_ids_of_dag, self, context)))
             references.require_service(hook.account.service, hook.conn_id)
             folder = open_folder(str(self.output_path))
-            tasks = list(hook.get_tasks(references.ids).values())
+            tasks = list(hook.read(references.ids, insists=True).values())
         files, failures = download_images(
             tasks, folder, filename=self.filename, overwrite=self.overwrite, account=hook.account
         )

@@ -208,7 +208,8 @@ class StatusPoller:
         now = time.time()
         news: dict[_Wait, dict[str, ImageTask]] = {}
         for question in outcome.questions:
-            news.setdefault(question.wait, {})[question.image_task_id] = outcome.tasks[question.image_task_id]
+            if (task := outcome.tasks.get(question.image_task_id)) is not None:
+                news.setdefault(question.wait, {})[question.image_task_id] = task
         for wait, tasks in news.items():
             if not wait.end.done():
                 wait.finish(wait.run(wait.progress.saw, tasks, now))

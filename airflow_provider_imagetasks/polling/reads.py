@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, ProtocolError, RateLimitError
-from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests, concerns_account
+from airflow_provider_imagetasks.polling.status_requests import DOUBTS, Question, StatusRequests, concerns_account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE
 from airflow_provider_imagetasks.services.rates import Pace
@@ -14,14 +16,19 @@ from airflow_provider_imagetasks.tasks import ImageTask
 
 
 def read_once(service: Service, questions: Sequence[Question]) -> Flow[dict[str, ImageTask]]:
-    """Make one status request; by id, ``""`` for a trace id. Free."""
+    """Make one status request; by id, ``""`` for a trace id. Free.
+
+    :returns: what is believed of the answer; the others have to be asked for again.
+    """
     first = questions[0]
-    if not first.image_task_id:
-        return {"": (yield from service.read_by_trace_id(first.trace_id or ""))}
-    asked = list(dict.fromkeys(question.image_task_id for question in questions))
-    tasks: dict[str, ImageTask] = yield from service.read_tasks_once(asked)
+    tasks: dict[str, ImageTask]
+    if first.image_task_id:
+        asked = list(dict.fromkeys(question.image_task_id for question in questions))
+        tasks = yield from service.read_tasks_once(asked)
+    else:
+        tasks = {"": (yield from service.read_by_trace_id(first.trace_id or ""))}
     for image_task_id, task in tasks.items():
-        if task.id and task.id != image_task_id:
+        if image_task_id and task.id and task.id != image_task_id:
             # As a cache may do it: whoever believed it would hand on another's picture, and lose its own.
             raise ProtocolError(
                 f"The answer is the record of {task.id}, which was not asked for",
@@ -29,7 +36,8 @@ def read_once(service: Service, questions: Sequence[Question]) -> Flow[dict[str,
                 service=service.name,
                 billed="unknown",
             )
-    return tasks
+    doubted = {one.image_task_id for one in questions if not one.believes(tasks[one.image_task_id])}
+    return {image_task_id: task for image_task_id, task in tasks.items() if image_task_id not in doubted}
 
 
 def read_all(
@@ -40,10 +48,14 @@ def read_all(
     trace_id: str | None = None,
     enough: Callable[[ImageTask], bool] = lambda _task: False,
     patience: float = LONGEST_PAUSE,
+    known: Collection[str] = (),
+    insists: bool = False,
 ) -> Flow[dict[str, ImageTask]]:
     """Ask for image tasks until each has been answered once, group by group within the pace. Free.
 
     :param image_task_ids: in this order they are returned; ``[""]`` stands for ``trace_id``.
+    :param known: those of which a record was read before; where the service denies one again and again, it is left out.
+    :param insists: whether that there is none is believed only where the service says so again and again.
     :param enough: ends it early where it is true of an answer: the others are then left out.
     :param patience: seconds that the service may want to be left alone for, whoever of this process it told so.
     :raises RateLimitError: it wants more than that; a retry asks again.
@@ -52,8 +64,10 @@ def read_all(
     wanted = list(dict.fromkeys(image_task_ids))
     requests, found = StatusRequests[Question](pace), dict[str, ImageTask]()
     now = yield from pause(0)
+    denials: Counter[str] = Counter()
     for image_task_id in wanted:
-        requests.ask(Question(image_task_id, trace_id=trace_id), due=now)
+        doubts = math.inf if image_task_id in known else DOUBTS if insists else 0
+        requests.ask(Question(image_task_id, trace_id=trace_id, doubts=doubts), due=now)
     while (moment := requests.next_at()) is not None:
         if moment > now:
             if pace.paused_until - now > patience:
@@ -78,6 +92,10 @@ def read_all(
             now = yield from pause(0)
             requests.answered(group, now)
             found.update(tasks)
+            for question in group:
+                if question.image_task_id not in tasks and denials[question.image_task_id] < DOUBTS:
+                    denials[question.image_task_id] += 1
+                    requests.ask(question, due=now + denials[question.image_task_id])
             if any(enough(task) for task in tasks.values()):
                 break
     return {image_task_id: found[image_task_id] for image_task_id in wanted if image_task_id in found}

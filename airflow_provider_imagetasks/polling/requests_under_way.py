@@ -25,7 +25,7 @@ class Outcome(Generic[Asked]):
     """What came of a status request.
 
     :param questions: what it asked for.
-    :param tasks: the answer, by id, ``""`` for a trace id; empty where it failed.
+    :param tasks: what is believed of the answer, by id, ``""`` for a trace id; empty where it failed.
     :param error: why it failed, and ``failure`` what that means; None where it did not.
     """
 

@@ -8,6 +8,7 @@ what is done with the answer. Pure: :class:`StatusRequests` is told the time.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,11 +21,14 @@ from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE
 from airflow_provider_imagetasks.services.inline_ids import INLINE_PREFIX
 from airflow_provider_imagetasks.services.rates import Pace
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 
 MOST_AT_ONCE = 32
 """Status requests of one account that are under way at the same time."""
 FAILED_READS = 5
 """Status requests in a row that may fail for one image task before it is given up."""
+DOUBTS = 2
+"""Answers that there is no such image task which are not believed: something in between may have said so for once."""
 PAUSE_AFTER_429 = 5.0
 """Seconds in which the account is left alone after a 429 that does not say how long."""
 LONGEST_PAUSE_AFTER_429 = 300.0
@@ -40,14 +44,23 @@ class Question:
     :param trace_id: asked for where there is no id; never together with others.
     :param interval: seconds between two questions; None for one that is asked until it is answered once, with growing
         pauses after failures.
+    :param doubts: answers that there is none which are not believed; infinite where its record was read before.
     """
 
-    __slots__ = ("alone", "failures", "image_task_id", "interval", "refused", "trace_id", "turn")
+    __slots__ = ("alone", "doubts", "failures", "image_task_id", "interval", "refused", "trace_id", "turn")
 
-    def __init__(self, image_task_id: str, *, trace_id: str | None = None, interval: float | None = None) -> None:
+    def __init__(
+        self,
+        image_task_id: str,
+        *,
+        trace_id: str | None = None,
+        interval: float | None = None,
+        doubts: float = DOUBTS,
+    ) -> None:
         self.image_task_id = image_task_id
         self.trace_id = trace_id
         self.interval = interval
+        self.doubts = doubts
         self.alone = not image_task_id
         """Whether it must not be asked for together with others."""
         self.failures = 0
@@ -65,6 +78,19 @@ class Question:
     def interval_at(self, _now: float) -> float:
         """Return the seconds until it is asked for again after an answer."""
         return self.interval or 0.0
+
+    def believes(self, task: ImageTask) -> bool:
+        """Whether an answer is believed. That there is none is not at first, and never once the record was read."""
+        if task.state is not TaskState.NOT_FOUND:
+            self.doubts = math.inf
+            return True
+        self.doubts -= 1
+        return self.doubts < 0
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the service denied it, and that is not believed yet."""
+        return 0 <= self.doubts < DOUBTS
 
     def drop(self) -> None:
         """Ask for it no more."""

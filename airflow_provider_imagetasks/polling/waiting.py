@@ -138,10 +138,6 @@ class Progress:
     def saw(self, tasks: Mapping[str, ImageTask], now: float) -> str | None:
         """Take in what was read, by id, and return the end of the wait if this is it."""
         for image_task_id, task in tasks.items():
-            known = self._standings.get(image_task_id)
-            if task.state is TaskState.NOT_FOUND and known is not None and known.state is not TaskState.NOT_FOUND:
-                # Its record was there: this is an answer of something in between, and it is asked for again.
-                continue
             # Not the record itself, which would be kept for as long as the wait goes on.
             self._standings[image_task_id] = _Standing(
                 image_task_id or task.id, task.trace_id, task.state, task.raw_state

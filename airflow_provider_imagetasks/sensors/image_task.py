@@ -38,7 +38,7 @@ from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.observability.lineage import Lineage, ReportsLineage
 from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch, combine, failure
 from airflow_provider_imagetasks.submissions import callback_urls
-from airflow_provider_imagetasks.tasks import ImageTask, TaskState
+from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE, ImageTask, TaskState
 from airflow_provider_imagetasks.triggers.image_task import EVENT_STATUSES, FIRST_PAUSE_WITH_CALLBACKS, ImageTaskTrigger
 
 if TYPE_CHECKING:
@@ -321,16 +321,15 @@ class _Question:
 
         # A wait of its own goes on meanwhile, on the triggerer or until the next poke.
         patience = 0.0 if until_unfinished else self.poll_interval
+        # Before that, to be not found ends nothing.
+        insists = time.time() >= watch.asked_at + NOT_FOUND_GRACE
+        how: dict[str, Any] = {"enough": is_enough, "patience": patience, "insists": insists}
         try:
-            found = self.hook.read(watch.asked_for, trace_id=watch.trace_id, enough=is_enough, patience=patience)
+            found = self.hook.read(watch.asked_for, trace_id=watch.trace_id, **how)
         except RateLimitError as error:
             self._warn("A status request was refused, the wait goes on: %s", error.message)
             return []
-        for image_task_id, task in found.items():
-            known = self._latest.get(image_task_id, task)
-            # Where its record was read before, something in between says that there is none.
-            found[image_task_id] = known if task.state is TaskState.NOT_FOUND else task
         self._latest |= found
-        tasks = [found[image_task_id] for image_task_id in watch.asked_for if image_task_id in found]
+        tasks = [self._latest[image_task_id] for image_task_id in watch.asked_for if image_task_id in self._latest]
         self._log.read(tasks)
         return tasks

@@ -167,11 +167,20 @@ async def test_all_that_is_open_is_asked_for_once_more_before_it_counts_as_asked
 RUNNING = Reply({"id": "a", "created_at": 1795182366.0, "request": {"prompt": "a kite"}})
 
 
-@pytest.mark.parametrize("server", [[Reply({}), RUNNING, Reply({})]], indirect=True)
-async def test_that_there_is_none_is_believed_only_before_its_record_was_read(
+@pytest.mark.parametrize("server", [[*[Reply({})] * 3, RUNNING, *[Reply({})] * 4]], indirect=True)
+async def test_that_there_is_none_is_believed_when_it_is_said_again_and_never_once_its_record_was_read(
     asking: Asking, server: ScriptedServer
 ) -> None:
     await asking.run("a")
 
     assert asking.states == [TaskState.NOT_FOUND, TaskState.RUNNING, TaskState.SUCCEEDED]
-    assert len(server.requests) == 4
+    assert len(server.requests) == 9
+
+
+@pytest.mark.parametrize("server", [[Reply({})]], indirect=True)
+async def test_a_row_in_doubt_is_not_handed_over(asking: Asking, server: ScriptedServer) -> None:
+    running = asyncio.create_task(asking.run("a"))
+    await until(lambda: any(one.is_in_doubt for one in asking.questions._questions.values()))
+
+    assert not asking.questions.is_answered_since(time.time() - 999)
+    await running

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,8 +15,6 @@ from airflow_provider_imagetasks.exceptions import (
     ServiceUnavailableError,
     UnknownOutcomeError,
 )
-from airflow_provider_imagetasks.local import LocalImageService
-from tests.conftest import DIALECT_PATHS
 from tests.image_batch import ImageBatch
 from tests.scripted_server import Reply
 from tests.status_route import PAGE_404, StatusRoute
@@ -29,16 +26,6 @@ CANNOT_TELL = pytest.mark.parametrize("service_name", ["kie"], indirect=True)
 THREE = ["a kite [latency=0.5]", "a boat [latency=0.5]", "a tree [latency=0.5]"]
 NO_BALANCE = Reply({"error": {"code": "used_up"}, "code": 402, "msg": "no credits", "data": None}, status=403)
 CLEAR = {"try_number": 3, "max_tries": 5}
-
-
-@pytest.fixture
-def route(image_service: LocalImageService, connection: dict[str, Any], service_name: str) -> Iterator[StatusRoute]:
-    """What stands between the connection and the service."""
-    route = StatusRoute(f"{image_service.url}/{DIALECT_PATHS[service_name]}")
-    with route.server:
-        connection["host"] = route.server.url
-        connection["extra"] |= {"allow_private_hosts": True, "query_rate": "50/s"}
-        yield route
 
 
 def until_it_ends(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from airflow_provider_imagetasks.exceptions import (
@@ -88,3 +90,24 @@ def test_a_read_ends_with_the_first_answer_that_is_enough() -> None:
     driven = drive(read_all(service, Pace(None), "abcdef", enough=lambda task: task.id == "d"), *[response({})] * 2)
 
     assert list(driven.result) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("readings", "how", "state", "pauses"),
+    [
+        pytest.param(["not_found"], {}, "not_found", [], id="one that nobody vouches for"),
+        pytest.param(["not_found"] * 3, {"insists": True}, "not_found", [1, 2], id="one that somebody was told of"),
+        pytest.param(["not_found", "running"], {"insists": True}, "running", [1], id="a hiccup"),
+        pytest.param(["not_found", "running"], {"known": ["a"]}, "running", [1], id="a hiccup after its record"),
+        pytest.param(["not_found"] * 3, {"known": ["a"]}, None, [1, 2], id="its record was read, so it is left out"),
+    ],
+)
+def test_that_there_is_none_is_believed_by_what_is_known_of_it(
+    readings: list[str], how: dict[str, Any], state: str | None, pauses: list[float]
+) -> None:
+    service = ScriptedService(50, *readings)
+
+    driven = drive(read_all(service, Pace(None), ["a"], **how), *[response({})] * len(readings))
+
+    assert [task.state for task in driven.result.values()] == ([state] if state else [])
+    assert driven.pauses == pauses

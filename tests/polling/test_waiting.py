@@ -15,7 +15,7 @@ from airflow_provider_imagetasks.exceptions import (
     ImageTaskTimeoutError,
     RateLimitError,
 )
-from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch, combine, failure, wait
+from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch, combine, failure, wait
 from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
 from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
@@ -56,7 +56,7 @@ def limited(retry_after: float | None = None) -> ImageTaskError:
         ([], {"deadline": 5, "first_pause": 60}, "deadline", [5]),
         ([limited(9000)], {"deadline": 100}, "deadline", [20, 80]),
         ([limited(1), "succeeded"], {}, "done", [20, 1]),
-        (["not_found"], {"asked": -100}, "done", [20]),
+        (["not_found"] * 3, {"asked": -100, "interval": 0}, "done", [20]),
     ],
     ids=[
         "the first question comes after the first pause",
@@ -102,13 +102,9 @@ def test_not_found_is_not_yet_for_sixty_seconds(age: float, over: bool) -> None:
     assert watch().is_over([task("not_found")], NOW + age) is over
 
 
-def test_that_there_is_none_is_believed_only_before_its_record_was_read() -> None:
-    fresh, known = (Progress(watch(asked=-100)) for _ in range(2))
-    assert known.saw({"task-1": task("running")}, NOW) is None
-
-    assert fresh.saw({"task-1": task("not_found")}, NOW) == "done"
-    assert known.saw({"task-1": task("not_found")}, NOW) is None
-    assert known.saw({"task-1": task("succeeded")}, NOW) == "done"
+def test_that_there_is_none_is_believed_when_it_is_said_again_and_never_once_its_record_was_read() -> None:
+    assert waited("not_found", "not_found", "succeeded", asked=-100).result == "done"
+    assert waited("running", *["not_found"] * 9, "succeeded", asked=-100).result == "done"
 
 
 def why(found: ImageTask) -> ImageTaskError | None:
