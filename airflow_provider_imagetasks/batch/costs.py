@@ -54,10 +54,17 @@ def price_of(service: Service, request: ImageRequest, prices: Mapping[str, float
     return price if price is not None else service.price_of(request)
 
 
-def cost_of(service: Service, request: ImageRequest, prices: Mapping[str, float]) -> float | None:
-    """Return what all pictures of a request cost, None where nobody published it."""
+def cost_of(
+    service: Service, request: ImageRequest, prices: Mapping[str, float], *, pictures: int | None = None
+) -> float | None:
+    """Return what all pictures of a request cost, None where nobody published it.
+
+    :param pictures: how many came of it; None where it is only known how many it asks for.
+    """
     price = price_of(service, request, prices)
-    return None if price is None else price * service.image_count(request.options)
+    if price is None:
+        return None
+    return price * (service.image_count(request.options) if pictures is None else pictures)
 
 
 class Spending:
@@ -65,16 +72,20 @@ class Spending:
 
     :param total: rows of the batch.
     :param max_cost: what may be spent; None where nothing is counted.
-    :param cost_of_row: what a row's pictures cost; None where nobody knows.
+    :param cost_of_row: what a row's pictures cost, all that it asks for or so many; None where nobody knows.
     """
 
-    def __init__(self, total: int, max_cost: float | None, cost_of_row: Callable[[int], float | None]) -> None:
+    def __init__(
+        self, total: int, max_cost: float | None, cost_of_row: Callable[[int, int | None], float | None]
+    ) -> None:
         self.max_cost = max_cost
         self.amount = 0.0
         self._cost_of_row = cost_of_row
         self._attempts = array("H", bytes(2 * total)) if max_cost is not None else array("H")
         self._counted = bytearray(len(self._attempts))
         """Of each row, whether its latest submission is in the amount."""
+        self._pictures: dict[int, int] = {}
+        """How many pictures came of the latest submission of a row, where they are more or fewer than asked for."""
 
     def problem(self, intent: Intent) -> ImageTaskError | None:
         """Return why a submission must not be made; None where it may.
@@ -83,7 +94,7 @@ class Spending:
         """
         if self.max_cost is None or self._is_counted(intent):
             return None
-        cost = self._cost_of_row(intent.index)
+        cost = self._cost_of_row(intent.index, None)
         if cost is None:
             return InvalidRequestError(
                 f"max_cost is set, and nobody knows what row {intent.index} costs; say it with prices={{model: ...}}, "
@@ -122,7 +133,18 @@ class Spending:
         if intent.attempt >= self._attempts[intent.index]:
             self._attempts[intent.index] = intent.attempt + 1
             self._counted[intent.index] = False
+            self._pictures.pop(intent.index, None)
         self._count(intent.index, intent.taken)
+
+    def made(self, row: int, pictures: int) -> None:
+        """Count the pictures that came of the latest submission of a row, in place of those that it asks for."""
+        if self.max_cost is None or not self._counted[row]:
+            return
+        before = self._cost(row)
+        self._pictures[row] = pictures
+        if self._cost(row) == self._cost_of_row(row, None):
+            del self._pictures[row]
+        self.amount += self._cost(row) - before
 
     def not_billed(self, row: int) -> None:
         """Take back the latest submission of a row, which turned out to cost nothing."""
@@ -135,8 +157,11 @@ class Spending:
     def _count(self, row: int, counts: bool) -> None:
         if counts != bool(self._counted[row]):
             self._counted[row] = counts
-            cost = self._cost_of_row(row) or 0.0
+            cost = self._cost(row)
             self.amount = max(0.0, self.amount + (cost if counts else -cost))
+
+    def _cost(self, row: int) -> float:
+        return self._cost_of_row(row, self._pictures.get(row)) or 0.0
 
 
 def is_within(amount: float, max_cost: float) -> bool:

@@ -204,9 +204,9 @@ def _pattern(row: Row, index: int, arguments: BatchArguments, names: set[str] | 
     return pattern
 
 
-def _cost(request: ImageRequest, arguments: BatchArguments) -> float | None:
+def _cost(request: ImageRequest, arguments: BatchArguments, pictures: int | None = None) -> float | None:
     model = arguments.service.model_for(request, arguments.account)
-    return cost_of(arguments.service, replace(request, model=model), arguments.prices)
+    return cost_of(arguments.service, replace(request, model=model), arguments.prices, pictures=pictures)
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[str, Any]]:
@@ -269,14 +269,15 @@ class FrozenRequests:
             raise InvalidRequestError(problem["message"])
         return frozen_request(line)
 
-    def cost(self, index: int, arguments: BatchArguments) -> float | None:
+    def cost(self, arguments: BatchArguments, index: int, pictures: int | None = None) -> float | None:
         """Return what the pictures of a row cost, None where nobody can tell; a row that was wrong costs nothing.
 
         :param arguments: its prices count, not those of the start that froze the row.
+        :param pictures: how many came of it; None where it is only known how many it asks for.
         """
         line = self.line(index)
         try:
-            return 0.0 if line.get("error") else _cost(frozen_request(line), arguments)
+            return 0.0 if line.get("error") else _cost(frozen_request(line), arguments, pictures)
         except InvalidRequestError:
             # An earlier version froze, and perhaps submitted, what is refused by now.
             return None

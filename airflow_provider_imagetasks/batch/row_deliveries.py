@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
-from airflow_provider_imagetasks.batch.costs import price_of
+from airflow_provider_imagetasks.batch.costs import cost_of
 from airflow_provider_imagetasks.batch.manifest import outcome_row
 from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
 from airflow_provider_imagetasks.batch.rows import frozen_request
@@ -72,6 +72,5 @@ async def deliver(
     if len(files) > asked:
         log.warning("Row %s has %s pictures, and %s was asked for; all are kept.", row, len(files), asked)
     request = replace(request, model=request.model or task.model)
-    price = price_of(arguments.service, request, arguments.prices)
-    cost = price * len(files) if price is not None else None
+    cost = cost_of(arguments.service, request, arguments.prices, pictures=len(files))
     return Delivered(task, outcome_row(line, image_task_id=task.id, files=files, usage=task.usage, cost=cost))

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def open_batch(
             f"{folder.uri}/{REQUESTS_NAME} has {len(requests)} rows, and {owner.total} were frozen", code="batch_folder"
         )
     checkpoint = _begin(folder, slot, resumes, kept)
-    spending = Spending(owner.total, arguments.max_cost, lambda row: requests.cost(row, arguments))
+    spending = Spending(owner.total, arguments.max_cost, partial(requests.cost, arguments))
     ledger = BatchLedger(folder, checkpoint, BatchState(owner.total), scratch, arguments.account, spending)
     batch = OpenBatch(slot=slot, folder=folder, owner=owner, ledger=ledger, requests=requests)
     try:

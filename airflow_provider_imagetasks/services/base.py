@@ -12,11 +12,14 @@ from typing import Any, ClassVar
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.services.fields import whole_number
+from airflow_provider_imagetasks.services.fields import options_named, whole_number
 from airflow_provider_imagetasks.services.inline_ids import INLINE_PREFIX, task_from_inline_id
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import MOST_IMAGES, ImageFile, ImageRequest, ImageTask, TaskState
+
+IMAGE_COUNT_OPTIONS = ("n", "num_images", "max_images", "num_outputs", "number_of_images", "batch_size")
+"""How models of many makers call the number of pictures; a service with names of its own adds them."""
 
 
 class Service(ABC):
@@ -54,8 +57,8 @@ class Service(ABC):
     takes_files: ClassVar[bool] = False
     """Whether edits may upload files, rather than only name URLs."""
     most_edit_images: ClassVar[int] = 16
-    image_count_options: ClassVar[tuple[str, ...]] = ("n", "num_images", "max_images", "num_outputs")
-    """The options that say how many pictures are asked for; where a request has several, they multiply."""
+    image_count_options: ClassVar[tuple[str, ...]] = IMAGE_COUNT_OPTIONS
+    """The options that say how many pictures are asked for, also within other options; several of them multiply."""
     takes_callback_url: ClassVar[bool] = False
     unfinished_note: ClassVar[str] = "It goes on there: it may still finish, and be billed"
     """The fate of an image task that nobody waits for any longer."""
@@ -91,19 +94,17 @@ class Service(ABC):
 
         :param asked: its options, or what a record repeats of it.
         """
-        counts = (whole_number(asked.get(name)) for name in self.image_count_options)
+        counts = (whole_number(value) for _, value in options_named(self.image_count_options, asked))
         return math.prod(count for count in counts if count is not None and 0 < count <= MOST_IMAGES)
 
     def check_image_count(self, request: ImageRequest) -> None:
         """Refuse a request that does not say in whole numbers how many pictures it asks for: each is paid for."""
-        values = {name: request.options.get(name) for name in self.image_count_options}
-        given = {name: value for name, value in values.items() if value is not None}
+        given = [*options_named(self.image_count_options, request.options)]
         are_numbers = all(
-            re.fullmatch(r"[0-9]{1,3}(\.0{1,3})?", str(value)) and 0 < float(value) <= MOST_IMAGES
-            for value in given.values()
+            re.fullmatch(r"[0-9]{1,3}(\.0{1,3})?", str(value)) and 0 < float(value) <= MOST_IMAGES for _, value in given
         )
         if not are_numbers or self.image_count(request.options) > MOST_IMAGES:
-            said = ", ".join(f"{name}={value!r}" for name, value in given.items())
+            said = ", ".join(f"{name}={value!r}" for name, value in given)
             raise InvalidRequestError(
                 f"options holds {said}; the number of pictures must be a whole number from 1 to {MOST_IMAGES}"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 LONGEST_TEXT = 2_000
@@ -111,6 +111,25 @@ def seconds_to_wait(value: Any) -> float | None:
     """Return for how many seconds a service wants to be left alone, within sense; None where it does not say."""
     result = number(value)
     return None if result is None else min(max(0.0, result), LONGEST_RETRY_AFTER)
+
+
+def options_named(names: Collection[str], options: Mapping[str, Any], *, levels: int = 3) -> Iterator[tuple[str, Any]]:
+    """Yield the options of some names that are set, also those within other options, by where they stand.
+
+    :param names: as in ``num_images``; ``numImages`` is the same.
+    :param levels: of objects that are looked into.
+    """
+    wanted = {_plain(name) for name in names}
+    for name, value in options.items():
+        if _plain(name) in wanted:
+            if value is not None:
+                yield str(name), value
+        elif isinstance(value, Mapping) and levels > 1:
+            yield from ((f"{name}.{inner}", found) for inner, found in options_named(names, value, levels=levels - 1))
+
+
+def _plain(name: Any) -> str:
+    return str(name).replace("_", "").replace("-", "").lower()
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -47,7 +47,7 @@ class Batches:
         self.folder.write_checkpoint(begun)
         scratch = self.path / name
         scratch.mkdir()
-        spending = Spending(10, max_cost=5, cost_of_row=lambda row: 1.0)
+        spending = Spending(10, max_cost=5, cost_of_row=lambda row, _pictures: 1.0)
         ledger = BatchLedger(self.folder, begun, BatchState(10), scratch, account, spending)
         self.begun.append(ledger)
         ledger.load()

@@ -18,7 +18,11 @@ def intent(row: int, attempt: int = 0, *, taken: bool = True) -> Intent:
 
 
 def spending(max_cost: float | None) -> Spending:
-    return Spending(5, max_cost, COSTS.__getitem__)
+    def cost_of_row(row: int, pictures: int | None) -> float | None:
+        cost = COSTS[row]
+        return None if cost is None else cost * (1 if pictures is None else pictures)
+
+    return Spending(5, max_cost, cost_of_row)
 
 
 def test_submissions_are_made_in_their_order_for_exactly_the_money_that_there_is() -> None:
@@ -55,6 +59,25 @@ def test_what_was_not_billed_comes_back_once(taken_back) -> None:  # type: ignor
     taken_back(some)
 
     assert some.amount == pytest.approx(0.1)
+
+
+def test_the_pictures_that_came_of_a_row_count_and_not_those_that_were_asked_for() -> None:
+    some = spending(1)
+    for row in range(3):
+        some.submitted(intent(row))
+
+    # Known from the record, and again from what was stored.
+    for pictures in (4, 4, 3):
+        some.made(0, pictures)
+    some.made(1, 1)
+    some.made(2, 0)
+    assert some.amount == pytest.approx(0.4)
+
+    # Another submission of the row asks for one again.
+    some.submitted(intent(0, attempt=1))
+    assert some.amount == pytest.approx(0.5)
+    some.not_billed(0)
+    assert some.amount == pytest.approx(0.4)
 
 
 def test_a_row_without_a_price_is_submitted_only_where_there_is_no_limit_and_then_nothing_is_counted() -> None:

@@ -71,7 +71,7 @@ def test_every_row_stands_where_it_stood(folder: BatchFolder, tmp_path: Path, li
     assert begun is not None
     assert owner is not None
     state = BatchState(owner.total)
-    spending = Spending(owner.total, 10, lambda row: 1.0)
+    spending = Spending(owner.total, 10, lambda row, _pictures: 1.0)
     records = BatchLedger(folder, replace(begun, **life), state, tmp_path, ACCOUNT, spending)
     records.load()
     records.close()

@@ -65,6 +65,24 @@ def test_what_was_billed_is_spent(batch: ImageBatch, prompts: list[str], made: l
     assert batch.created == made
 
 
+def test_more_pictures_than_a_row_asked_for_are_spent_too(batch: ImageBatch) -> None:
+    prompts = ["a kite [n-more=2]", "b"]
+    batch.start(*prompts, max_cost=1.5, max_active_tasks=1)
+    assert batch.created == prompts[:1]
+    assert "By the prices known 1.50 of it is spent" in batch.rows[1]["error"]["message"]
+
+    # A later start knows it from the ledger.
+    batch.start(*prompts, max_cost=1.5, try_number=2, max_tries=3)
+    assert batch.created == prompts[:1]
+
+
+def test_fewer_pictures_than_a_row_asked_for_leave_money_for_others(batch: ImageBatch) -> None:
+    rows = [{"prompt": "a kite [n-less]", "options": {"n": 2}}, {"prompt": "b"}, {"prompt": "c"}]
+
+    assert batch.start(requests=rows, max_cost=1.5, max_active_tasks=1).state == "success"
+    assert batch.pushed()["cost"] == pytest.approx(1.5)
+
+
 def test_a_row_that_is_an_edit_of_a_file_goes_by_the_model_that_it_will_be_sent_with(
     batch: ImageBatch, tmp_path: Path
 ) -> None:

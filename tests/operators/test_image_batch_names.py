@@ -71,7 +71,12 @@ def test_an_id_that_is_no_name_gives_one_all_the_same(batch: ImageBatch, row_id:
 @pytest.mark.parametrize("service_name", ["acedatacloud", "kie", "aigptimage"], indirect=True)
 @pytest.mark.parametrize(
     "options",
-    [{"n": 2}, {"n": "2"}, {"n": 2.0}, {"n": "2.0"}, {"num_images": 2}, {"max_images": "2"}, {"num_outputs": 2}],
+    [
+        *({"n": count} for count in (2, "2", 2.0, "2.0")),
+        *({name: 2} for name in ("num_images", "max_images", "num_outputs", "number_of_images", "batch_size")),
+        {"sequential_image_generation": "auto", "sequential_image_generation_options": {"max_images": 2}},
+        {"parameters": {"numberOfImages": "2"}},
+    ],
 )
 def test_several_pictures_are_several_by_whatever_name_and_however_written(
     batch: ImageBatch, options: dict[str, Any]
@@ -88,6 +93,13 @@ def test_several_pictures_are_several_by_whatever_name_and_however_written(
 @pytest.mark.parametrize("count", [0, -1, 1.5, True, "two", "", "1_0", "٢", [2], 65, "5000"])
 def test_a_number_of_pictures_that_is_none_is_refused(batch: ImageBatch, name: str, count: Any) -> None:
     refused(batch, name, prompts=["a kite"], options={name: count})
+
+
+@ONE_SERVICE
+def test_where_a_number_of_pictures_stands_that_is_none_is_said(batch: ImageBatch) -> None:
+    options = {"sequential_image_generation_options": {"max_images": 0}}
+
+    refused(batch, "sequential_image_generation_options.max_images=0", prompts=["a kite"], options=options)
 
 
 @ONE_SERVICE

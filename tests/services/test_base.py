@@ -57,6 +57,10 @@ def test_the_model_is_the_request_s_else_the_connection_s_else_the_service_s(ser
         ({"n": "3"}, 3),
         ({"n": 3.0, "size": "auto"}, 3),
         ({"num_images": 2, "max_images": "3"}, 6),
+        *(({name: 3}, 3) for name in ("num_outputs", "number_of_images", "numberOfImages", "batch_size", "num-images")),
+        ({"sequential_image_generation_options": {"max_images": 4}, "n": 2}, 8),
+        ({"parameters": {"generation": {"numberOfImages": "4"}}}, 4),
+        ({"a": {"b": {"c": {"n": 9}}}, "names": ["n", 9], "notes": {"number": 9}}, 1),
         *(({"n": garbage}, 1) for garbage in (0, -2, True, "x", 1.5, [2], 10**30)),
     ],
 )
