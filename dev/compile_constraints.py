@@ -16,7 +16,7 @@ NEWEST_AIRFLOW = "3.3.2"
 # An older Airflow does not cap what it depends on, so its set stops some weeks after its release.
 OLDER_AIRFLOWS = {"3.1": ("3.1.8", "2026-06-15"), "3.2": ("3.2.2", "2026-06-15")}
 # The same tests run on every Airflow, so the same tools run them, whatever their date.
-TEST_TOOLS = ("hypothesis", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "requests-mock")
+TEST_TOOLS = ("hypothesis", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist")
 
 # The package asks for the SDK's second major version, which is younger than the older Airflows.
 MCP_SDK = ("httpcore2", "httpx2", "mcp", "mcp-types", "truststore")
