@@ -7,6 +7,7 @@ import json
 import time
 import weakref
 from collections.abc import Mapping
+from ipaddress import IPv6Address
 from typing import Any
 
 from airflow.providers.common.compat.connection import get_async_connection
@@ -33,7 +34,7 @@ def account_from(connection: Connection, conn_id: str) -> Account:
         service=service.name,
         default_base_url=service.default_base_url,
         requires_key=service.requires_key,
-        host=_host(connection),
+        host=_host(connection, conn_id),
         key=connection.password,
         extra=extra,
         is_tool_server=service.is_tool_server,
@@ -99,18 +100,53 @@ def _extra(connection: Connection, conn_id: str) -> Mapping[str, Any]:
             f"Connection {conn_id!r} is of the type {connection.conn_type!r}; the type must be {CONNECTION_TYPE!r}"
         )
     try:
-        extra = json.loads(connection.extra or "{}")
+        extra: Any = connection.extra or {}
+        if not isinstance(extra, Mapping):
+            extra = json.loads(extra)
     except (ValueError, RecursionError) as error:
         raise InvalidRequestError(f"Extra of connection {conn_id!r} is not JSON: {error}") from error
-    if not isinstance(extra, dict):
+    if not isinstance(extra, Mapping):
         raise InvalidRequestError(f"Extra of connection {conn_id!r} must be a JSON object")
     return extra
 
 
-def _host(connection: Connection) -> str | None:
-    """Return the base URL that a connection names; its parts are apart where it came from a URI."""
-    host = connection.host
-    if not host or "://" in host:
-        return host
-    scheme = connection.schema if connection.schema in ("http", "https") else "https"
-    return f"{scheme}://{host}:{connection.port}" if connection.port else f"{scheme}://{host}"
+def _host(connection: Connection, conn_id: str) -> str | None:
+    """Return the base URL that a connection names.
+
+    Airflow keeps its parts apart or in one, as the connection was written: a URI's path is the schema, and its host has
+    lost the brackets of IPv6. Schema may also be the scheme, as for Airflow's own HTTP connections.
+
+    :raises InvalidRequestError: it names two ports.
+    """
+    host, schema = (connection.host or "").strip(), (connection.schema or "").strip().strip("/")
+    if not host:
+        return None
+    first, _, others = schema.partition("/")
+    is_scheme = first.lower() in ("http", "https")
+    scheme, separator, rest = host.partition("://")
+    if not separator:
+        scheme, rest = first.lower() if is_scheme else "https", host
+    authority, slash, path = rest.partition("/")
+    if _is_ipv6(authority):
+        authority = f"[{authority}]"
+    if connection.port:
+        # What stands before an at sign may be a key.
+        _, _, port = authority.rpartition("@")[2].rpartition("]")[2].partition(":")
+        if port and port != str(connection.port):
+            raise InvalidRequestError(
+                f"Connection {conn_id!r} names one port in Host ({port[:20]}) and another in Port ({connection.port}); "
+                "leave one of them out"
+            )
+        authority = authority if port else f"{authority.removesuffix(':')}:{connection.port}"
+    more = others if is_scheme else schema
+    if more:
+        slash, path = "/", f"{path.rstrip('/')}/{more}".lstrip("/")
+    return f"{scheme}://{authority}{slash}{path}"
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True

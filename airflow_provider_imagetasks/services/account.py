@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_imagetasks.exceptions import AuthenticationError, InvalidRequestError
-from airflow_provider_imagetasks.services.account_fields import ConnectionFields
+from airflow_provider_imagetasks.services.account_fields import ConnectionFields, is_host_name
 from airflow_provider_imagetasks.services.rates import Rate, active_limit, parse_rate
 from airflow_provider_imagetasks.tasks import require_sendable
 
@@ -117,7 +117,7 @@ def read_account(
         submit_rate=parse_rate(submit_rate, field=fields.name("submit_rate"), kind="submit") if submit_rate else None,
         query_rate=parse_rate(query_rate, field=fields.name("query_rate"), kind="query") if query_rate else None,
         max_active_tasks=fields.whole_number("max_active_tasks", minimum=1) or active_limit(submit_rate),
-        download_hosts=fields.names("download_hosts"),
+        download_hosts=fields.host_names("download_hosts"),
         allow_private_hosts=allow_private_hosts,
         verify=fields.flag_or_path("verify"),
         trust_env=fields.flag("trust_env", default=True),
@@ -209,10 +209,9 @@ def _base_url(conn_id: str, host: str | None, default: str, allow_plain: bool, *
 def _can_be_looked_up(hostname: str) -> bool:
     """Whether a name has only parts that the domain name system allows; the HTTP libraries fail on others late."""
     try:
-        hostname.encode("idna")
+        return ":" in hostname or is_host_name(hostname.encode("idna").decode())
     except UnicodeError:
         return False
-    return True
 
 
 def is_loopback(hostname: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -92,11 +93,30 @@ class ConnectionFields:
             return value
         return self.flag(key, default=True, wanted="true, false or the path of a CA bundle")
 
-    def names(self, key: str) -> tuple[str, ...]:
-        """Return host names in lower case, from a list or separated by commas."""
-        value = self._value(key)
+    def host_names(self, key: str) -> tuple[str, ...]:
+        """Return host names or addresses in lower case, from a list, also a JSON text, or separated by commas.
+
+        Each holds for its subdomains too. One that no host of a URL can be is refused, since it would never match.
+        """
+        value = self._parsed(key)
         parts = self._texts(key, value.split(",") if isinstance(value, str) else value, "a list of host names")
-        return tuple(part.strip().lower() for part in parts if part.strip())
+        return tuple(self._host_name(key, part.strip().lower()) for part in parts if part.strip())
+
+    def _host_name(self, key: str, value: str) -> str:
+        try:
+            return str(ipaddress.ip_address(value.removeprefix("[").removesuffix("]")))
+        except ValueError:
+            name = value.rstrip(".")
+        try:
+            is_name = is_host_name(name if name.isascii() else name.encode("idna").decode())
+        except UnicodeError:
+            is_name = False
+        if not is_name:
+            raise InvalidRequestError(
+                f"{self.name(key)} lists {value[:80]!r}, which no host can match; list host names alone, like "
+                "cdn.example.com, which holds for its subdomains too: no scheme, port, path, wildcard or leading dot"
+            )
+        return name
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Return a list of texts, also from a JSON text."""
