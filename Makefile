@@ -13,6 +13,7 @@ TOOL_SERVERS ?= .venv-tool-servers
 # Every Airflow and every Python once, the oldest with the oldest. All nine pairs: see .github/workflows.
 MATRIX ?= 3.1-py3.11 3.2-py3.12 3.3-py3.13
 SERVICE ?= local
+MODEL ?=
 KEEP ?=
 QUICK ?=
 
@@ -26,7 +27,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9. -]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: PYTHON=... (3.11 or newer), SERVICE=local|acedatacloud|xhuoapi|aigptimage|kie|acedatacloud_mcp|gpt_image_mcp and KEEP=1 (demo), ARGUMENTS=..."
+	@echo "Variables: PYTHON=... (3.11 or newer), SERVICE=local|acedatacloud|xhuoapi|aigptimage|kie|acedatacloud_mcp|gpt_image_mcp, MODEL=flux/flux-2-pro and KEEP=1 (demo), ARGUMENTS=..."
 	@echo "MATRIX=\"3.1-py3.11 ...\" (test-matrix), PYTHON_3_12=... (where test-matrix finds no Python 3.12 itself)"
 
 .PHONY: install
@@ -128,7 +129,7 @@ dist: $(VENV)/.installed ## Build wheel and sdist into dist/, check them, and ru
 
 .PHONY: demo
 demo: $(VENV)/.installed ## Make pictures with a real Airflow and the local image service; KEEP=1 leaves both running
-	@$(VENV)/bin/python -m dev.demo --service "$(SERVICE)" $(if $(filter-out 0 no false,$(KEEP)),--keep)
+	@$(VENV)/bin/python -m dev.demo --service "$(SERVICE)" $(if $(MODEL),--model "$(MODEL)") $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 .PHONY: local-service
 local-service: $(VENV)/.installed ## Run the local image service on port 8750; ARGUMENTS="--help" lists its options

@@ -56,7 +56,7 @@ class ImageFile:
 class ImageRequest:
     """One picture request. Making one checks what can be checked without the service, before anything is billed.
 
-    :param prompt: text of what to draw; not empty.
+    :param prompt: text of what to draw; None for a model that takes only ``images``, as one that cuts out or enlarges.
     :param model: the service's model name; None takes the connection's, then the service's default.
     :param options: further fields, sent to the service untouched (the body, or kie's and AI GPT Image's ``input``).
     :param images: pictures to edit from, as URLs, object storage paths or files already read; not empty means an edit.
@@ -66,7 +66,7 @@ class ImageRequest:
     :raises InvalidRequestError: names the field and what is wrong with it.
     """
 
-    prompt: str
+    prompt: str | None = None
     model: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     images: Sequence[str | ImageFile] = ()
@@ -75,9 +75,11 @@ class ImageRequest:
     trace_id: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.prompt, str) or self.prompt.strip() in ("", "None"):
+        is_left_out = self.prompt is None and bool(self.images)
+        if not is_left_out and (not isinstance(self.prompt, str) or self.prompt.strip() in ("", "None")):
             raise InvalidRequestError(
-                f"prompt is {self.prompt!r}; give the text of what to draw. Did its template render nothing?"
+                f"prompt is {self.prompt!r}; give the text of what to draw (or images alone, to a model that takes "
+                "no text). Did its template render nothing?"
             )
         for name in ("prompt", "model", "options", "images", "mask", "callback_url", "trace_id"):
             require_sendable(name, getattr(self, name))

@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--service", choices=sorted(DIALECT_PATHS), default="local", help="whose dialect to speak")
+    parser.add_argument("--model", help="the model of all pictures; without it the service's own")
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     parser.add_argument("--output", type=Path, default=CHECKOUT / "demo-output", help="folder for the pictures")
     options = parser.parse_args(arguments)
@@ -55,19 +56,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     raise_on_interruption()
     try:
-        return run_demo(options.service, options.output.resolve(), keep=options.keep)
+        return run_demo(options.service, options.model, options.output.resolve(), keep=options.keep)
     except Interrupted as interruption:
         print("\nInterrupted: everything that was started is stopped.")
         return interruption.exit_code
 
 
-def run_demo(service: str, output: Path, *, keep: bool) -> int:
+def run_demo(service: str, model: str | None, output: Path, *, keep: bool) -> int:
     """Start everything, make the pictures, show them, stop everything; return the exit code."""
     started_at = time.monotonic()
     with contextlib.ExitStack() as running:
         try:
             image_service = running.enter_context(local_image_service())
-            airflow = running.enter_context(airflow_deployment(image_service, service, output))
+            airflow = running.enter_context(airflow_deployment(image_service, service, model, output))
             print(f"  Airflow is ready: {airflow.url}")
             if keep:
                 # The pictures can be watched as they come.
@@ -99,12 +100,15 @@ def local_image_service() -> LocalImageServiceProcess:
     return LocalImageServiceProcess(latency=LATENCY, port=port)
 
 
-def airflow_deployment(image_service: LocalImageServiceProcess, service: str, output: Path) -> AirflowDeployment:
+def airflow_deployment(
+    image_service: LocalImageServiceProcess, service: str, model: str | None, output: Path
+) -> AirflowDeployment:
     """Return an Airflow that has the example Dags and a connection to the local image service."""
+    default_model = {"default_model": model} if model else {}
     airflow = AirflowDeployment(
         dag_folders={"examples": CHECKOUT / "example_dags"},
         environment={
-            "AIRFLOW_CONN_IMAGETASKS_DEFAULT": image_service.connection(service),
+            "AIRFLOW_CONN_IMAGETASKS_DEFAULT": image_service.connection(service, **default_model),
             "IMAGETASKS_EXAMPLE_OUTPUT": f"file://{output}",
             "AIRFLOW__IMAGETASKS__GALLERY_ROOTS": f"file://{output}",
         },

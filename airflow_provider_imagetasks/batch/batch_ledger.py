@@ -42,6 +42,7 @@ class BatchLedger:
     :param checkpoint: this start's, already written to the folder.
     :param scratch: a local folder, for a copy of the outcomes.
     :param spending: told of every submission that is found on record.
+    :param api_of: says which of the service's APIs an image task is at.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class BatchLedger:
         scratch: Path,
         account: Account,
         spending: Spending,
+        api_of: Callable[[str], str] = lambda _image_task_id: "",
     ) -> None:
         self.folder = folder
         self.checkpoint = checkpoint
@@ -59,11 +61,12 @@ class BatchLedger:
         self.spending = spending
         self.recent: list[float] = []
         """When earlier starts submitted lately, in Unix seconds."""
-        self.known_taken: Intent | None = None
-        """A submission of this generation that the service certainly took, delivered or not."""
+        self.known_taken: dict[str, Intent] = {}
+        """By API, a submission of this generation that the service certainly took, delivered or not."""
         self.stopped: ImageTaskError | None = None
         """Why an earlier start of this try submitted nothing more."""
         self._account = account
+        self._api_of = api_of
         self._lock = threading.Lock()
         self._next_number = 0
         self._unwritten: list[bytes] = []
@@ -220,12 +223,16 @@ class BatchLedger:
             if intent.submitted_at and intent.submitted_at > now - RECENT_SECONDS:
                 self.recent.append(intent.submitted_at)
             if intent.image_task_id:
-                self.known_taken = intent
+                self.note_taken(intent)
         rows = {intent.index for intent in intents}
         if (head.get("conn_id"), head.get("base_url")) == (self._account.conn_id, self._account.base_url):
             self._foreign -= rows
         else:
             self._foreign |= rows
+
+    def note_taken(self, intent: Intent) -> None:
+        """Remember a submission that the service certainly took."""
+        self.known_taken[self._api_of(intent.image_task_id or "")] = intent
 
     def _read_outcomes(self, name: SegmentName, content: bytes, now: float) -> None:
         for outcome in read_json_lines(content):
@@ -236,7 +243,7 @@ class BatchLedger:
             self._remember(outcome)
             self.state.over(row, succeeded=outcome["status"] == SUCCEEDED)
             if image_task_id:
-                self.known_taken = Intent(index=row, attempt=latest, at=now, image_task_id=image_task_id)
+                self.note_taken(Intent(index=row, attempt=latest, at=now, image_task_id=image_task_id))
             if outcome["status"] == SUCCEEDED:
                 continue
             error = error_on_record(outcome)

@@ -282,6 +282,10 @@ class FrozenRequests:
             # An earlier version froze, and perhaps submitted, what is refused by now.
             return None
 
+    def api(self, index: int, arguments: BatchArguments) -> str:
+        """Return which of the service's APIs a row goes to."""
+        return arguments.service.api_of_model(self.line(index).get("model") or arguments.account.default_model)
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()

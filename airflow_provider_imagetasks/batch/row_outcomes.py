@@ -109,7 +109,7 @@ class RowOutcomes:
         self._news.set()
         match outcome:
             case Taken(intent, task):
-                self._ledger.known_taken = intent
+                self._ledger.note_taken(intent)
                 self._state.fresh.add(intent.index)
                 return self._follow(intent, task)
             case Refused(intent, error):
@@ -127,7 +127,8 @@ class RowOutcomes:
                 looks = " Whether it was taken is looked up there." if self._service.finds_by_trace_id else ""
                 reason = getattr(error, "reason", None) or error.message.rstrip(".")
                 self._log.warning("Row %s: %s.%s", intent.index, reason, looks)
-                self._unanswered.add(intent, self._batch.key_of(intent), time.time(), error)
+                api = self._batch.requests.api(intent.index, self._arguments)
+                self._unanswered.add(intent, self._batch.key_of(intent), time.time(), error, api=api)
             case Found(intent, task):
                 self._log.info("Row %s: the service has it as image task %s.", intent.index, task.id)
                 metrics.submitted(self._service.name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -65,12 +65,14 @@ def unknown_outcome(intent: Intent, key: str, service: Service) -> UnknownOutcom
 class _Search:
     """A submission that is looked for: its key, and the Unix time until which the service may still write it down.
 
+    :param api: which of the service's APIs it went to.
     :param error: why this start has no answer; None where an earlier one was cut off.
     """
 
     intent: Intent
     key: str
     until: float
+    api: str = ""
     error: ImageTaskError | None = None
 
 
@@ -87,35 +89,38 @@ class UnansweredSubmissions:
         self._grace = grace
         self._searches: dict[int, _Search] = {}
         self._next_look = 0.0
-        self._keeps_trace_ids = False
-        """Whether the service showed that it does."""
+        self._keep_trace_ids: set[str] = set()
+        """The APIs of the service that showed that they do."""
 
     def __len__(self) -> int:
         return len(self._searches)
 
-    def add(self, intent: Intent, key: str, leaves_by: float, error: ImageTaskError | None = None) -> None:
+    def add(
+        self, intent: Intent, key: str, leaves_by: float, error: ImageTaskError | None = None, *, api: str = ""
+    ) -> None:
         """Look from now on for a submission that went out with a key.
 
         :param leaves_by: Unix seconds after which it has left, if it did.
         :param error: why this start has no answer.
+        :param api: which of the service's APIs it went to.
         """
-        self._searches[intent.index] = _Search(intent, key, leaves_by + self._grace, error)
+        self._searches[intent.index] = _Search(intent, key, leaves_by + self._grace, api, error)
 
     def is_due(self) -> bool:
         """Whether it is time for the next search; never while one is being made."""
         return bool(self._searches) and self._next_look <= time.time()
 
-    def look(self, known_key: str | None) -> Coroutine[Any, Any, list[Searched]]:
+    def look(self, known_keys: Mapping[str, str]) -> Coroutine[Any, Any, list[Searched]]:
         """Ask the service, where it can tell, and return what is known now. The rest is looked for again.
 
-        :param known_key: the key of a submission that certainly was taken.
+        :param known_keys: by API, the key of a submission that certainly was taken.
         :raises ImageTaskError: the service cannot be asked now.
         """
         # Not when its turn comes: two searches for one submission would both act on what they find.
         self._next_look = math.inf
-        return self._look(known_key)
+        return self._look(known_keys)
 
-    async def _look(self, known_key: str | None) -> list[Searched]:
+    async def _look(self, known_keys: Mapping[str, str]) -> list[Searched]:
         now = time.time()
         searches = list(self._searches.values())
         if self._service.repeats_submit_by_key:
@@ -128,7 +133,10 @@ class UnansweredSubmissions:
         elif not self._service.finds_by_trace_id:
             ends = [self._unknown(search) for search in searches]
         else:
-            ends = await self._look_by_trace_id(searches, known_key, now)
+            ends = []
+            for api in dict.fromkeys(search.api for search in searches):
+                of_api = [search for search in searches if search.api == api]
+                ends += await self._look_by_trace_id(api, of_api, known_keys.get(api), now)
         for end in ends:
             self._searches.pop(end.intent.index, None)
         self._next_look = min(
@@ -136,13 +144,16 @@ class UnansweredSubmissions:
         )
         return ends
 
-    async def _look_by_trace_id(self, searches: Sequence[_Search], known_key: str | None, now: float) -> list[Searched]:
+    async def _look_by_trace_id(
+        self, api: str, searches: Sequence[_Search], known_key: str | None, now: float
+    ) -> list[Searched]:
         ends: list[Searched] = []
         absent: list[_Search] = []
         for start in range(0, len(searches), LARGEST_SEARCH):
             group = {search.key: search for search in searches[start : start + LARGEST_SEARCH]}
-            findings = await self._run(reconcile_group(self._service, list(group), known=known_key))
-            self._keeps_trace_ids = self._keeps_trace_ids or findings.proven
+            findings = await self._run(reconcile_group(self._service, list(group), known=known_key, api=api))
+            if findings.proven:
+                self._keep_trace_ids.add(api)
             for key, search in group.items():
                 task = findings.found.get(key)
                 if task is not None:
@@ -153,7 +164,9 @@ class UnansweredSubmissions:
                 elif now >= search.until:
                     absent.append(search)
         ends += [
-            NeverTaken(search.intent, self._never_taken(search)) if self._keeps_trace_ids else self._unknown(search)
+            NeverTaken(search.intent, self._never_taken(search))
+            if api in self._keep_trace_ids
+            else self._unknown(search)
             for search in absent
         ]
         return ends

@@ -63,7 +63,7 @@ def read_row(value: Any, *, model: str | None, options: Mapping[str, Any], files
         raise InvalidRequestError(f"options must be an object, not {type(own).__name__}")
     images, mask = value.get("images"), value.get("mask")
     request = ImageRequest(
-        prompt=value.get("prompt"),  # type: ignore[arg-type]
+        prompt=value.get("prompt"),
         model=value.get("model") or model,
         options={**options, **(own or {})},
         images=tuple(images) if isinstance(images, list | tuple) else images or (),

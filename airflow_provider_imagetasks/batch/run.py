@@ -68,8 +68,8 @@ class BatchRun:
                 while self._error is None and (self._delivering or not self._state.is_over):
                     self._submit_what_fits()
                     if self._unanswered.is_due():
-                        known = self._ledger.known_taken
-                        self._spawn(self._look(self._unanswered.look(self._batch.key_of(known) if known else None)))
+                        known = {api: self._batch.key_of(one) for api, one in self._ledger.known_taken.items()}
+                        self._spawn(self._look(self._unanswered.look(known)))
                     self._ask()
                     await self._keep_up()
                     if self._is_idle():
@@ -96,7 +96,8 @@ class BatchRun:
             if intent.image_task_id:
                 self._questions.add(row, intent.image_task_id, intent.since)
             else:
-                self._unanswered.add(intent, self._batch.key_of(intent), leaves_by)
+                api = self._batch.requests.api(row, self._arguments)
+                self._unanswered.add(intent, self._batch.key_of(intent), leaves_by, api=api)
         self._questions.ask_all_now()
         self._asked_all_at = None if self._state.has_new else time.time()
 

@@ -176,7 +176,9 @@ def open_batch(
         )
     checkpoint = _begin(folder, slot, resumes, kept)
     spending = Spending(owner.total, arguments.max_cost, partial(requests.cost, arguments))
-    ledger = BatchLedger(folder, checkpoint, BatchState(owner.total), scratch, arguments.account, spending)
+    ledger = BatchLedger(
+        folder, checkpoint, BatchState(owner.total), scratch, arguments.account, spending, arguments.service.api_of
+    )
     batch = OpenBatch(slot=slot, folder=folder, owner=owner, ledger=ledger, requests=requests)
     try:
         ledger.load()

@@ -25,8 +25,12 @@ Result = TypeVar("Result")
 DownloadAnswer = Callable[[web.Request, bytes], Awaitable[web.StreamResponse | None]]
 """Answers a download instead of the service, which has drawn the file; None leaves the answer to the service."""
 
-DIALECT_NAMES = ("acedatacloud", "xhuoapi", "aigptimage", "kie", "acedatacloud_mcp", "gpt_image_mcp")
-"""The names of all dialects; each is also the service's name in a connection."""
+DIALECT_NAMES = (
+    *("acedatacloud", "xhuoapi", "aigptimage", "kie", "acedatacloud_mcp", "gpt_image_mcp"),
+    *(f"acedatacloud/{api}" for api in ("flux", "nano-banana", "seedream", "qwen-image", "midjourney")),
+    *(f"kie/{family}" for family in ("4o-image", "flux-kontext", "mj")),
+)
+"""The names of all dialects: a service's, as in a connection, and behind a slash one of its further APIs'."""
 
 _KEPT_CREATIONS = 1_000
 _TOLD = ("id", "prompt", "dialect", "trace_id", "request_id", "created_at")

@@ -47,8 +47,9 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
     the prompt cut at 300 characters. Costs one picture at the service per ``n``. Where nothing was submitted,
     ``image_task_refused`` says why: ``{conn_id, service, model, prompt, error, advice}``.
 
-    :param prompt: text of what to draw.
-    :param model: the service's model name; None takes the connection's, then the service's default.
+    :param prompt: text of what to draw; not needed beside ``images`` for a model that takes no text.
+    :param model: the service's model name, ``api/model`` at one of its further APIs; None takes the connection's, then
+        the service's default.
     :param options: further fields for the service, sent untouched (size, quality, n, ...).
     :param images: references to edit from; not empty makes it an edit.
     :param mask: the edit mask.
@@ -73,7 +74,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
     def __init__(
         self,
         *,
-        prompt: str,
+        prompt: str | None = None,
         model: str | None = None,
         options: Mapping[str, Any] | None = None,
         images: Sequence[str] | None = None,
@@ -156,7 +157,9 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
                 "conn_id": hook.conn_id,
                 "service": error.service,
                 "model": text(self.model),
-                "prompt": prompt_excerpt(text(str(self.prompt), most=PROMPT_EXCERPT + 1)),
+                "prompt": prompt_excerpt(
+                    text(self.prompt if self.prompt is None else str(self.prompt), most=PROMPT_EXCERPT + 1)
+                ),
                 "error": error.as_xcom(),
                 "advice": error.retry_advice,
             }

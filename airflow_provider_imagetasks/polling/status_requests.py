@@ -33,6 +33,8 @@ PAUSE_AFTER_429 = 5.0
 """Seconds in which the account is left alone after a 429 that does not say how long."""
 LONGEST_PAUSE_AFTER_429 = 300.0
 """Seconds in which the account is left alone at most: one answer must not silence all who wait, and to ask is free."""
+MOST_PASSED_OVER = 1_000
+"""Questions that are looked through for more of the same API, to fill a request."""
 EARLIEST = 0.8
 """Share of the interval after which an image task may be asked for to fill a request; after all of it, it has to be."""
 
@@ -176,15 +178,21 @@ class StatusRequests(Generic[Asked]):
             return []
         held_back_until = self.pace.free_at()
         taken: list[tuple[Asked, float]] = []
+        passed_over: list[tuple[float, int, float, Asked]] = []
         while self._queue and len(taken) < service.batch_size and self._queue[0][2] <= now:
             entry = self._queue[0]
             due, _, _, question = entry
             if self._counts(entry):
                 # Whatever made the service refuse it in company must not hurt the others again.
-                if taken and (question.alone or taken[0][0].alone):
+                if taken and (question.alone or taken[0][0].alone or len(passed_over) >= MOST_PASSED_OVER):
                     break
-                taken.append((question, held_back_until - due))
+                if taken and service.api_of(question.image_task_id) != service.api_of(taken[0][0].image_task_id):
+                    passed_over.append(entry)
+                else:
+                    taken.append((question, held_back_until - due))
             heappop(self._queue)
+        for entry in passed_over:
+            heappush(self._queue, entry)
         for _ in range(requests_for([question for question, _ in taken], service)):
             self.pace.count(now)
         self.under_way += 1

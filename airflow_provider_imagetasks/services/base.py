@@ -78,9 +78,12 @@ class Service(ABC):
             raise InvalidRequestError(f"{self.title} has no trace ids: remove trace_id")
         if request.is_edit:
             self._check_edit(request)
+        model = self.model_for(request, account)
+        if request.prompt is None and self.needs_prompt(model):
+            raise InvalidRequestError(f"prompt is missing: {self.title} takes pictures for {model} only with a prompt")
         return replace(
             request,
-            model=self.model_for(request, account),
+            model=model or None,
             callback_url=(callback_url or self.fallback_callback_url) if self.takes_callback_url else None,
         )
 
@@ -88,6 +91,10 @@ class Service(ABC):
         """Return the model that a request is sent with: its own, or the connection's, or the service's."""
         default_model = self.default_edit_model if request.is_edit else self.default_model
         return request.model or account.default_model or default_model
+
+    def needs_prompt(self, model: str) -> bool:
+        """Whether a model takes pictures only with a text that says what to do with them."""
+        return True
 
     def image_count(self, asked: Mapping[str, Any]) -> int:
         """Return how many pictures a request asks for; one where it does not say.
@@ -170,6 +177,18 @@ class Service(ABC):
             task = yield from self.get_task_by_trace_id(trace_id)
             found += [task] if task.state is not TaskState.NOT_FOUND else []
         return found
+
+    def api_of(self, image_task_id: str) -> str:
+        """Return which of the service's APIs an image task is at: one status request asks for those of one API only."""
+        return ""
+
+    def api_of_model(self, model: str | None) -> str:
+        """Return which of the service's APIs a model is at."""
+        return ""
+
+    def find_in_api(self, api: str, trace_ids: Sequence[str]) -> Flow[list[ImageTask]]:
+        """Do what :meth:`find_by_trace_ids` does, in one of the service's APIs."""
+        return self.find_by_trace_ids(trace_ids)
 
     def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
         """Ask once for at most ``batch_size`` image tasks. Unknown ones come as ``not_found``. Free."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 LONGEST_TEXT = 2_000
@@ -50,8 +52,15 @@ def address(value: Any) -> str | None:
 
 
 def moment(value: Any) -> float | None:
-    """Return a moment in Unix seconds, also of one in milliseconds or finer; None for what is none of this century."""
+    """Return a moment in Unix seconds, also of one in milliseconds or finer, or as ISO-8601 text.
+
+    None for what is none of this century. A text without a timezone is taken as UTC.
+    """
     seconds = number(value)
+    if seconds is None and isinstance(value, str):
+        with suppress(ValueError, OverflowError):
+            read = datetime.fromisoformat(value)
+            seconds = (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
     if seconds is None:
         return None
     units = (seconds / per_second for per_second in (1, 1e3, 1e6, 1e9))

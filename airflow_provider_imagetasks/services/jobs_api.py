@@ -7,6 +7,7 @@ Follows AI GPT Image's "Create Task", "Query Task" and "Errors" pages. Every ans
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,6 +24,7 @@ from airflow_provider_imagetasks.exceptions import (
     ServiceUnavailableError,
 )
 from airflow_provider_imagetasks.services import exchange
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import (
     LONGEST_PROMPT,
@@ -39,18 +41,28 @@ from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, 
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState
 
-CREATE_PATH = "/api/v1/jobs/createTask"
-RECORD_PATH = "/api/v1/jobs/recordInfo"
 SUCCESS_WORDS = frozenset({"success", "succeeded", "completed"})
 FAILURE_WORDS = frozenset({"fail", "failed", "error", "cancelled", "canceled"})
-IMAGE_FIELDS = ("input_urls", "image_urls", "image_input")
+IMAGE_LISTS = ("input_urls", "image_urls", "image_input")
 """Fields in which models take the pictures of an edit. The first is usual; naming another in options picks that."""
+SINGLE_IMAGES = ("image_url", "image")
+"""Likewise of models that take a single picture."""
+OTHER_MEDIA = re.compile(
+    r"(?<![a-z0-9])(video|videoedit|[rtiv]2v|animate|lip-?sync|speech|audio|sound|music|veo\d*|sora|kling|hailuo|"
+    r"seedance|happyhorse|infinitalk|elevenlabs|suno)(?![a-z0-9])",
+    re.IGNORECASE,
+)
+"""Words in the names of models that make no pictures."""
 
 
 class JobsApiService(Service):
     """Submit with ``createTask``, then ask ``recordInfo`` for one id at a time."""
 
     makes_edits: ClassVar[bool] = True
+    create_path: ClassVar[str] = "/api/v1/jobs/createTask"
+    record_path: ClassVar[str] = "/api/v1/jobs/recordInfo"
+    images_fields: ClassVar[Mapping[str, str]] = {}
+    """Where a model takes the pictures of an edit, by how its name begins; ``IMAGE_LISTS[0]`` for all others."""
     error_codes: ClassVar[Mapping[int, type[ImageTaskError]]] = STATUSES
     """The codes of AI GPT Image's "Errors" page, which mean what they mean in HTTP."""
     not_found_codes: ClassVar[frozenset[int]] = frozenset({404})
@@ -58,15 +70,26 @@ class JobsApiService(Service):
     refusing_codes: ClassVar[frozenset[int]] = frozenset()
     """Further codes by which the service says that it did not take a request, or does not charge for it."""
 
+    def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
+        """Return the request as it is sent; models of other media, and pictures that do not fit, are refused."""
+        completed = super().complete(request, account)
+        if OTHER_MEDIA.search(completed.model or ""):
+            raise InvalidRequestError(
+                f"model is {completed.model!r}, which makes no pictures: what it makes would be paid for and then not "
+                "be stored. Choose a model for pictures"
+            )
+        self._body(completed)
+        return completed
+
     def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
         """Ask for a picture; ``key`` goes out as ``X-Request-ID`` where the service honours it."""
-        body: dict[str, Any] = {"model": request.model, "input": self._input(request)}
+        body = self._body(request)
         if request.callback_url:
             body["callBackUrl"] = request.callback_url
         headers = {"X-Request-ID": key} if self.repeats_submit_by_key and key else {}
         return (
             yield from exchange.submit(
-                Request(method="POST", path=CREATE_PATH, body=body, headers=headers),
+                Request(method="POST", path=self.create_path, body=body, headers=headers),
                 lambda response: self._created(response, request),
                 service=self.name,
                 repeatable=bool(headers),
@@ -76,7 +99,7 @@ class JobsApiService(Service):
 
     def read_one(self, image_task_id: str) -> Flow[ImageTask]:
         """Ask for one record."""
-        request = Request(method="GET", path=RECORD_PATH, parameters={"taskId": image_task_id})
+        request = Request(method="GET", path=self.record_path, parameters={"taskId": image_task_id})
         return exchange.read(request, lambda answer: self._record(answer, image_task_id), service=self.name)
 
     def check_connection(self) -> Flow[str]:
@@ -84,16 +107,11 @@ class JobsApiService(Service):
         yield from self.get_task(f"connection-test-{uuid.uuid4()}")
         return f"{self.title} accepts the key. Missing credits show only when a picture is submitted."
 
-    def _input(self, request: ImageRequest) -> dict[str, Any]:
-        fields: dict[str, Any] = {**request.options, "prompt": request.prompt}
-        if request.is_edit:
-            name = next((field for field in IMAGE_FIELDS if field in request.options), IMAGE_FIELDS[0])
-            if request.options.get(name):
-                raise InvalidRequestError(
-                    f"pictures are given twice, in images and in options[{name!r}]; give them once"
-                )
-            fields[name] = list(request.images)
-        return fields
+    def _body(self, request: ImageRequest) -> dict[str, Any]:
+        named = next((field for field in (*IMAGE_LISTS, *SINGLE_IMAGES) if field in request.options), None)
+        usual = (field for start, field in self.images_fields.items() if (request.model or "").startswith(start))
+        field = named or next(usual, IMAGE_LISTS[0])
+        return {"model": request.model, "input": fields_of(request, field, takes_one=field in SINGLE_IMAGES)}
 
     def _record(self, response: Response, image_task_id: str) -> ImageTask:
         envelope, code = self._envelope(response)
@@ -178,14 +196,14 @@ class JobsApiService(Service):
         if word.lower() in FAILURE_WORDS:
             state, error = TaskState.FAILED, self._failure(record, image_task_id)
         elif word.lower() in SUCCESS_WORDS:
-            urls = [address(url) for url in sequence(_object(record.get("resultJson")).get("resultUrls"))]
+            urls = [address(url) for url in sequence(object_of(record.get("resultJson")).get("resultUrls"))]
             images = [GeneratedImage(index=index, url=url) for index, url in enumerate(urls) if url]
             state = TaskState.SUCCEEDED
             if not images:
                 what, state = "The image task finished without a picture", TaskState.FAILED
                 error = ImageTaskFailedError(what, service=self.name, image_task_id=image_task_id, code="no_images")
-        asked = _object(record.get("param"))
-        asked_input, credits_used = _object(asked.get("input")), number(record.get("creditsConsumed"))
+        asked = object_of(record.get("param"))
+        asked_input, credits_used = object_of(asked.get("input")), number(record.get("creditsConsumed"))
         return ImageTask(
             id=text(record.get("taskId")) or image_task_id,
             service=self.name,
@@ -212,12 +230,30 @@ class JobsApiService(Service):
         return ImageTaskFailedError(what, **facts)
 
 
+def fields_of(request: ImageRequest, images_field: str, *, takes_one: bool) -> dict[str, Any]:
+    """Return options, prompt and pictures of a request as the fields of one object.
+
+    :param images_field: where the pictures go: a list, or the single one where ``takes_one``.
+    :raises InvalidRequestError: there are more pictures than may be, or they are given twice.
+    """
+    fields = {**request.options, **({} if request.prompt is None else {"prompt": request.prompt})}
+    if not request.is_edit:
+        return fields
+    if request.options.get(images_field):
+        raise InvalidRequestError(
+            f"pictures are given twice, in images and in options[{images_field!r}]; give them once"
+        )
+    if takes_one and len(request.images) > 1:
+        raise InvalidRequestError(f"images holds {len(request.images)} pictures; model {request.model} takes one")
+    return {**fields, images_field: request.images[0] if takes_one else list(request.images)}
+
+
 def _seconds(milliseconds: Any) -> float | None:
     found = number(milliseconds)
     return found / 1000 if found is not None else None
 
 
-def _object(value: Any) -> Mapping[str, Any]:
+def object_of(value: Any) -> Mapping[str, Any]:
     """Return an object that comes as itself or as a JSON string."""
     if isinstance(value, str):
         try:

@@ -1,23 +1,16 @@
-"""kie.ai: the jobs family with callbacks, more codes, and errors inside HTTP 200 (kie.ai's "Get Task Details")."""
+"""kie.ai: the models of its market by createTask, and by a model like ``flux-kontext/`` the families beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import ClassVar
 
-from airflow_provider_imagetasks.exceptions import (
-    ImageTaskError,
-    ImageTaskFailedError,
-    InvalidRequestError,
-    ProtocolError,
-    QuotaExceededError,
-    ServiceUnavailableError,
-)
+from airflow_provider_imagetasks.exceptions import ProtocolError
 from airflow_provider_imagetasks.services import exchange
+from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import number
-from airflow_provider_imagetasks.services.jobs_api import JobsApiService
-from airflow_provider_imagetasks.services.rates import TIERS
-from airflow_provider_imagetasks.services.refusals import STATUSES
+from airflow_provider_imagetasks.services.kie_families import FluxKontext, FourOImage, KieApi, Midjourney
+from airflow_provider_imagetasks.services.several_apis import SeveralApis
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
 from airflow_provider_imagetasks.tasks import ImageRequest
 
@@ -26,27 +19,21 @@ PRICES = {"1K": 0.03, "2K": 0.05, "4K": 0.08}
 """By the resolution of a GPT Image 2 picture, in US dollars."""
 
 
-class Kie(JobsApiService):
-    """kie.ai. A record is not there for a moment after its creation: code 422 on a status query means that."""
+class Market(KieApi):
+    """The models of kie.ai's market (its "Market" pages): each takes ``model`` and ``input``."""
 
-    name = "kie"
-    title = "kie.ai"
-    default_base_url = "https://api.kie.ai"
     default_model = "gpt-image-2-text-to-image"
     default_edit_model = "gpt-image-2-image-to-image"
-    console_url = "https://kie.ai/logs"
-    default_query_rate = TIERS["kie:default"].query
-    takes_callback_url = True
-    not_found_codes = frozenset({404, 422})
-    error_codes: ClassVar[Mapping[int, type[ImageTaskError]]] = {
-        **STATUSES,
-        433: QuotaExceededError,
-        455: ServiceUnavailableError,
-        **dict.fromkeys((451, 505), InvalidRequestError),
-        # 408 is the service's word that nothing came of it in ten minutes, which may have been charged.
-        **dict.fromkeys((408, 501, 531, 550), ImageTaskFailedError),
+    images_fields: ClassVar[Mapping[str, str]] = {
+        "nano-banana": "image_input",
+        **dict.fromkeys(("google/", "bytedance/", "seedream/", "grok-imagine/"), "image_urls"),
+        **dict.fromkeys(("qwen", "ideogram/", "topaz/"), "image_url"),
+        "recraft/": "image",
     }
-    refusing_codes = frozenset({455, 501, 531, 550})
+
+    def needs_prompt(self, model: str) -> bool:
+        """Whether a model is known to want a text beside pictures; many only scale, cut out or reframe them."""
+        return model.startswith("gpt-image")
 
     def price_of(self, request: ImageRequest) -> float | None:
         """Return the published price of one picture in US dollars."""
@@ -67,3 +54,13 @@ class Kie(JobsApiService):
         if balance is None:
             raise ProtocolError("The answer to the credit query has no number in 'data'", service=self.name)
         return balance
+
+
+class Kie(SeveralApis, Market):
+    """kie.ai: the market, 4o Image, Flux Kontext and Midjourney."""
+
+    further_apis: ClassVar[Mapping[str, type[Service]]] = {
+        "4o-image": FourOImage,
+        "flux-kontext": FluxKontext,
+        "mj": Midjourney,
+    }

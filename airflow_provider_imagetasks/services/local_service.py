@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
 from airflow_provider_imagetasks.services.rates import Rate, Window
-from airflow_provider_imagetasks.services.tasks_api import TasksApiService
 from airflow_provider_imagetasks.tasks import ImageRequest
 
 
-class LocalService(TasksApiService):
+class LocalService(AceDataCloud):
     """The server that ``python -m airflow_provider_imagetasks.local`` starts; it speaks the dialect of AceDataCloud."""
 
     name = "local"

@@ -35,9 +35,6 @@ from airflow_provider_imagetasks.services.tasks_api_errors import failure, is_on
 from airflow_provider_imagetasks.services.wire import Call, Flow, Part, Request, Response
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageFile, ImageRequest, ImageTask, TaskState
 
-GENERATIONS_PATH = "/openai/images/generations"
-EDITS_PATH = "/openai/images/edits"
-TASKS_PATH = "/openai/tasks"
 PAGE_SIZE = 50
 FILTERS = (
     *("ids", "trace_ids", "application_id", "user_id", "type"),
@@ -50,6 +47,13 @@ class TasksApiService(Service):
 
     default_model = "gpt-image-2"
     default_edit_model = "gpt-image-2"
+    generations_path: ClassVar[str] = "/openai/images/generations"
+    edits_path: ClassVar[str] = "/openai/images/edits"
+    tasks_path: ClassVar[str] = "/openai/tasks"
+    model_field: ClassVar[str] = "model"
+    """The field of a request, and of what a record repeats of it, that names the model."""
+    url_field: ClassVar[str] = "url"
+    """The field of each picture in ``data`` that says where it is."""
     batch_size: ClassVar[int] = 50
     keeps_answers_at_once: ClassVar[bool] = True
     """Whether an image task that was answered with its pictures at once can be asked for by its id later."""
@@ -82,13 +86,9 @@ class TasksApiService(Service):
             raise
 
     def _submission(self, request: ImageRequest, trace_id: str | None) -> Call:
-        body: dict[str, Any] = {**request.options, "prompt": request.prompt, "model": request.model, "async": True}
-        if request.callback_url:
-            body["callback_url"] = request.callback_url
-        if trace_id:
-            body["trace_id"] = trace_id
+        body = self._body(request, trace_id)
         if not request.is_edit:
-            return Request(method="POST", path=GENERATIONS_PATH, body=body)
+            return Request(method="POST", path=self.generations_path, body=body)
         # The documents disagree on the size that an edit has when none is given.
         body.setdefault("size", "auto")
         parts = [Part(name="image", file=image) for image in request.images if isinstance(image, ImageFile)]
@@ -96,11 +96,17 @@ class TasksApiService(Service):
             parts.append(Part(name="mask", file=request.mask))
         if not parts:
             body["image"] = list(request.images)
-        return Request(method="POST", path=EDITS_PATH, body=body, parts=tuple(parts))
+        return Request(method="POST", path=self.edits_path, body=body, parts=tuple(parts))
+
+    def _body(self, request: ImageRequest, trace_id: str | None) -> dict[str, Any]:
+        """Return what a request for new pictures and one for an edit have in common."""
+        body: dict[str, Any] = {**request.options, "prompt": request.prompt, "async": True}
+        own = {self.model_field: request.model, "callback_url": request.callback_url, "trace_id": trace_id}
+        return body | {name: value for name, value in own.items() if value}
 
     def _question(self, action: str, query: Mapping[str, Any]) -> Call:
         """Return what asks for one record (``retrieve``) or for several (``retrieve_batch``)."""
-        return Request(method="POST", path=TASKS_PATH, body={"action": action, **query})
+        return Request(method="POST", path=self.tasks_path, body={"action": action, **query})
 
     def read_one(self, image_task_id: str) -> Flow[ImageTask]:
         """Ask for one record; ``{}`` means that the service does not know it."""
@@ -183,7 +189,7 @@ class TasksApiService(Service):
         images: tuple[GeneratedImage, ...] = ()
         error: ImageTaskError | None = None
         if record.get("finished_at"):
-            images = _images(response)
+            images = self._pictures(response)
             if response.get("error") or response.get("success") is False:
                 error = failure(response, service=self.name, image_task_id=found_id, trace_id=trace_id)
             elif not images:
@@ -196,14 +202,14 @@ class TasksApiService(Service):
             state=state,
             raw_state="finished" if record.get("finished_at") else "started" if started_at else "created",
             trace_id=trace_id,
-            model=text(request.get("model")),
+            model=text(request.get(self.model_field)),
             prompt=text(request.get("prompt"), most=LONGEST_PROMPT),
             images=() if error else images,
             image_count_requested=self.image_count(request),
             created_at=moment(record.get("created_at")),
             finished_at=finished_at,
             duration=next((seconds for seconds in durations if seconds is not None), None),
-            usage=mapping(response.get("usage")) or mapping(record.get("cost")) or None,
+            usage=_usage(response) or mapping(record.get("cost")) or None,
             error=error,
             raw=record,
         )
@@ -229,13 +235,13 @@ class TasksApiService(Service):
         """Return the image task that a submission made: usually only its id, sometimes the pictures at once."""
         body = self._object(response)
         image_task_id = text(body.get("task_id"))
-        images = _images(body)
+        images = self._pictures(body)
         if body.get("success") is False and (image_task_id or body.get("error")):
             raise failure(body, service=self.name, image_task_id=image_task_id)
         task = replace(
             self.submitted(image_task_id or "", request, response.at, body),
             trace_id=text(body.get("trace_id")) or trace_id,
-            usage=mapping(body.get("usage")) or None,
+            usage=_usage(body),
         )
         if images:
             finished: dict[str, Any] = {"state": TaskState.SUCCEEDED, "finished_at": response.at, "images": images}
@@ -258,18 +264,28 @@ class TasksApiService(Service):
             )
         return replace(task, id=inline_id(task))
 
+    def _pictures(self, response: Mapping[str, Any]) -> tuple[GeneratedImage, ...]:
+        """Return the pictures of an answer at once or of a record's ``response``; flat or nested data."""
+        data = response.get("data")
+        if isinstance(data, Mapping):
+            data = data.get("data")
+        images = []
+        for index, entry in enumerate(sequence(data)):
+            url, encoded = mapping(entry).get(self.url_field), mapping(entry).get("b64_json")
+            if isinstance(url, str) and url.startswith("data:"):
+                url, encoded = None, url
+            url = address(url)
+            if url or (isinstance(encoded, str) and encoded):
+                images.append(GeneratedImage(index=index, url=url, data=None if url else encoded))
+        return tuple(images)
 
-def _images(response: Mapping[str, Any]) -> tuple[GeneratedImage, ...]:
-    """Return the pictures of an answer at once or of a record's ``response``; flat or nested data."""
-    data = response.get("data")
-    if isinstance(data, Mapping):
-        data = data.get("data")
-    images = []
-    for index, entry in enumerate(sequence(data)):
-        url, encoded = mapping(entry).get("url"), mapping(entry).get("b64_json")
-        if isinstance(url, str) and url.startswith("data:"):
-            url, encoded = None, url
-        url = address(url)
-        if url or (isinstance(encoded, str) and encoded):
-            images.append(GeneratedImage(index=index, url=url, data=None if url else encoded))
-    return tuple(images)
+
+def _usage(response: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what an answer says of what it used, with what it cost where it says so."""
+    usage, cost = dict(mapping(response.get("usage"))), mapping(response.get("cost"))
+    amount = number(cost.get("amount"))
+    if amount is not None and cost.get("currency") == "credit":
+        usage["credits"] = amount
+    elif cost:
+        usage["cost"] = cost
+    return usage or None

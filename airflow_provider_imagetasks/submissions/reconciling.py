@@ -31,11 +31,11 @@ def find_submission(
         are no answer.
     :raises ImageTaskError: the service cannot be asked now.
     """
-    trace_id = record.trace_id or request.trace_id or key
+    trace_id, api = record.trace_id or request.trace_id or key, service.api_of_model(request.model)
     is_recent = (yield from pause(0)) - sent_by < NOT_FOUND_GRACE
     for seconds in (0.0, *(LOOK_PAUSES if is_recent else ())):
         yield from pause(seconds)
-        tasks = yield from service.find_by_trace_ids([trace_id])
+        tasks = yield from service.find_in_api(api, [trace_id])
         ours = [task for task in tasks if task.trace_id == trace_id]
         if trace_id != key:
             # Somebody chose the trace id, and may have chosen it before.
@@ -68,16 +68,17 @@ class Findings:
     proven: bool
 
 
-def reconcile_group(service: Service, keys: Sequence[str], *, known: str | None) -> Flow[Findings]:
+def reconcile_group(service: Service, keys: Sequence[str], *, known: str | None, api: str = "") -> Flow[Findings]:
     """Ask for the submissions of a group, for a service that ``finds_by_trace_id``. Free.
 
     :param keys: what they went out with as trace ids; at most 49.
     :param known: the same of a submission that certainly was taken.
+    :param api: which of the service's APIs they all went to. What one does with trace ids proves nothing of another.
     :raises ImageTaskError: the service cannot be asked now.
     """
     asked = [*keys, *((known,) if known else ())]
     by_key: dict[str, list[ImageTask]] = {}
-    for task in (yield from service.find_by_trace_ids(asked)):
+    for task in (yield from service.find_in_api(api, asked)):
         if task.trace_id and task.trace_id in asked:
             by_key.setdefault(task.trace_id, []).append(task)
     return Findings(

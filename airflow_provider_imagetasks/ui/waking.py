@@ -45,7 +45,8 @@ def resume_waiting(session: Session, place: CallbackPlace, only: str | None, *, 
     """
     submitted = _submitted(session, place)
     image_task_id, trace_id = submitted.get("id"), submitted.get("trace_id")
-    if not isinstance(image_task_id, str) or only not in (None, image_task_id):
+    # A service signs its own id, which stands behind the name of its API where it has several.
+    if not isinstance(image_task_id, str) or not (only is None or f".{image_task_id}".endswith(f".{only}")):
         return 0
     waiting: list[tuple[TaskInstance, Trigger]] = []
     # In a mapped group the one that waits has the same map index; then the others need not be looked at.

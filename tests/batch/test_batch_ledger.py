@@ -118,8 +118,8 @@ def test_an_id_is_taken_up_and_is_known_to_be_taken(batches: Batches) -> None:
 
     ledger = batches.start()
     assert ledger.state.open[4].image_task_id == "id-4"
-    assert ledger.known_taken is not None
-    assert (ledger.known_taken.index, ledger.known_taken.attempt) == (4, 0)
+    known = ledger.known_taken[""]
+    assert (known.index, known.attempt) == (4, 0)
     assert len(ledger.recent) == 1
 
 
@@ -213,7 +213,7 @@ def test_a_delivered_row_shows_that_the_service_keeps_the_ids_of_this_batch(batc
     first.note(outcome(4, image_task_id="id-4"))
     first.flush()
 
-    known = batches.start().known_taken
+    known = batches.start().known_taken[""]
     assert known is not None
     assert (known.index, known.attempt, known.image_task_id) == (4, 0, "id-4")
 

@@ -103,3 +103,51 @@ def test_killed_three_times_every_row_is_submitted_once(
     assert len({row["image_task_id"] for row in rows}) == ROWS
     require_intact(rows)
     assert len(list(tmp_path.glob("*.png"))) == ROWS
+
+
+MODELS: dict[str, dict[str, str]] = {
+    "gpt-image-2": {"size": "64x64"},
+    "flux/flux-2-pro": {"size": "64x64"},
+    "seedream/doubao-seedream-4-0-250828": {"size": "64x64"},
+    "qwen-image/qwen-image-3.0": {"size": "64*64"},
+    "nano-banana/nano-banana-2": {"aspect_ratio": "16:9"},
+}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+def test_rows_of_five_apis_are_submitted_once_and_asked_for_by_the_page(
+    image_service: LocalImageService, connection: dict[str, Any], tmp_path: Path
+) -> None:
+    models = list(MODELS.items()) * 60
+    requests = [
+        {"prompt": f"kite {number} [latency=20]", "model": model, "options": options}
+        for number, (model, options) in enumerate(models)
+    ]
+    path = tmp_path / "requests.jsonl"
+    path.write_text("".join(json.dumps(request) + "\n" for request in requests))
+    arguments = {"requests_path": f"file://{path}", "output_path": f"file://{tmp_path}/pictures"}
+    output = tmp_path / "output"
+
+    def counts(name: str) -> int:
+        dialects = image_service.stats()["dialects"]
+        return sum(int(counted[name]) for dialect, counted in dialects.items() if dialect.startswith("acedatacloud"))
+
+    with started(arguments, connection, output) as process:
+        while counts("created") < 100:
+            assert process.poll() is None, output.read_text()[-2000:]
+            time.sleep(0.005)
+    with started(arguments, connection, output) as process:
+        process.wait(240)
+
+    said = output.read_text()
+    result = json.loads(said.splitlines()[-1])
+    assert (result["total"], result["succeeded"]) == (300, 300), said[-2000:]
+    assert counts("created") == 300
+    assert counts("ids_queried") >= 30 * counts("status_queries")
+    rows = manifest_rows(result["manifest"])
+    assert len({row["image_task_id"] for row in rows}) == 300
+    assert {row["image_task_id"].rpartition(".")[0] for row in rows} == {
+        *("", "flux", "seedream", "qwen-image", "nano-banana")
+    }
+    require_intact(rows)

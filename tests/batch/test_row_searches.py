@@ -16,6 +16,8 @@ from airflow_provider_imagetasks.batch.row_searches import (
     Unknown,
 )
 from airflow_provider_imagetasks.batch.segments import Intent
+from airflow_provider_imagetasks.services.wire import Flow
+from airflow_provider_imagetasks.tasks import ImageTask
 from tests.batch.batches import Easel
 
 
@@ -26,7 +28,7 @@ async def look(
     now = time.time()
     for row in range(rows):
         submissions.add(Intent(index=row, attempt=0, at=now - age), f"key-{row}", now)
-    return await submissions.look(known)
+    return await submissions.look({"": known} if known else {})
 
 
 async def test_what_carries_the_trace_id_was_taken() -> None:
@@ -71,7 +73,7 @@ async def test_nothing_is_said_of_the_absent_before_the_service_had_time_to_writ
     submissions.add(Intent(index=0, attempt=0, at=time.time()), "key-0", time.time())
     assert submissions.is_due()
 
-    assert await submissions.look("known") == []
+    assert await submissions.look({"": "known"}) == []
     assert len(submissions) == 1
     assert not submissions.is_due()
 
@@ -81,7 +83,25 @@ async def test_what_is_looked_for_is_not_looked_for_again_before_the_search_has_
     service = Easel(["known"])
     submissions = UnansweredSubmissions(service, 0, service.run)
     submissions.add(Intent(index=0, attempt=0, at=time.time()), "key-0", time.time() - 1)
-    search = submissions.look("known")
+    search = submissions.look({"": "known"})
 
     assert not submissions.is_due()
     assert [type(end) for end in await search] == [NeverTaken]
+
+
+class OfTwoApis(Easel):
+    """A service with a second API, which keeps no trace ids."""
+
+    def find_in_api(self, api: str, trace_ids: Any) -> Flow[list[ImageTask]]:
+        return self.find_by_trace_ids([] if api else trace_ids)
+
+
+async def test_what_one_api_does_with_trace_ids_proves_nothing_of_another() -> None:
+    service = OfTwoApis(["known", "key-0"])
+    submissions = UnansweredSubmissions(service, 0, service.run)
+    for row, api in enumerate(("", "", "sketches")):
+        submissions.add(Intent(index=row, attempt=0, at=time.time()), f"key-{row}", time.time() - 1, api=api)
+
+    ends = await submissions.look({"": "known"})
+
+    assert {end.intent.index: type(end) for end in ends} == {0: Found, 1: NeverTaken, 2: Unknown}

@@ -92,6 +92,23 @@ def test_who_is_due_is_asked_for(
     assert Asking(*due).take(after, most) == taken
 
 
+class OfTwoApis(ScriptedService):
+    """A service whose image tasks with odd numbers are at another API."""
+
+    def api_of(self, image_task_id: str) -> str:
+        return "odd" if int(image_task_id) % 2 else ""
+
+
+def test_one_request_asks_at_one_api_and_nobody_of_another_loses_his_turn() -> None:
+    asking, service = Asking(-9, -8, -7, -6, (1, -1)), OfTwoApis(2)
+
+    taken = [[one.image_task_id for one, _ in asking.requests.take(NOW, service)] for _ in range(4)]
+
+    # The fourth is not due by itself, and fills no request of its own.
+    assert taken == [["0", "2"], ["1", "3"], [], []]
+    assert asking.requests.next_due() == NOW + 1
+
+
 def test_no_more_requests_are_under_way_than_may_be() -> None:
     asking = Asking(0, 0, 0, most_at_once=2)
     first, _second = asking.taken(most=1), asking.taken(most=1)

@@ -32,6 +32,10 @@ EVERYWHERE: list[Callable[[Service], Flow[Any]]] = [
 SERVICES = [get_service(name) for name in ("acedatacloud", "xhuoapi", "aigptimage", "kie")]
 FLOWS: list[Callable[[], Flow[Any]]] = [
     *(partial(make, service) for service in SERVICES for make in EVERYWHERE),
+    *(partial(SERVICES[0].read_one, image_task_id) for image_task_id in ("flux.a", "midjourney.a")),
+    *(partial(SERVICES[3].read_one, image_task_id) for image_task_id in ("4o-image.a", "flux-kontext.a", "mj.a")),
+    lambda: SERVICES[0].submit(replace(WITH_CALLBACK, model="midjourney/")),
+    lambda: SERVICES[3].submit(replace(WITH_CALLBACK, model="mj/")),
     lambda: SERVICES[0].read_by_trace_id("t"),
     lambda: SERVICES[0].list_tasks(type="images"),
     lambda: read_all(SERVICES[3], Pace(None), ["a", "b"]),
@@ -41,6 +45,8 @@ FIELDS = (
     *("response", "items", "data", "error", "success", "code", "message", "msg", "usage", "cost", "url", "b64_json"),
     *("taskId", "state", "param", "input", "prompt", "n", "resultJson", "resultUrls", "failCode", "failMsg"),
     *("costTime", "createTime", "completeTime", "creditsConsumed", "retryAfter"),
+    *("image_url", "raw_image_url", "sub_image_urls", "successFlag", "paramJson", "resultImageUrl", "resultInfoJson"),
+    *("errorCode", "errorMessage", "result_urls", "resultUrl", "status", "amount", "currency"),
 )
 WORDS = ("success", "fail", "waiting", "200", "404", "used_up", "a", "", "data:,", "{}", '{"resultUrls": [1, "u"]}')
 SCALARS = (
@@ -65,7 +71,10 @@ RECORDS = st.fixed_dictionaries(
     {"id": st.sampled_from(("a", "b")), "finished_at": SCALARS, "response": OBJECTS | JSON},
     optional=dict.fromkeys(RECORD_FIELDS, JSON),
 )
-JOB_FIELDS = ("resultJson", "param", "costTime", "createTime", "completeTime", "creditsConsumed")
+JOB_FIELDS = (
+    *("resultJson", "param", "costTime", "createTime", "completeTime", "creditsConsumed", "response"),
+    *("successFlag", "paramJson", "resultInfoJson", "errorCode", "errorMessage"),
+)
 JOBS = st.fixed_dictionaries({"state": st.sampled_from(WORDS)}, optional=dict.fromkeys(JOB_FIELDS, JSON))
 CODES = st.sampled_from((200, 200, 400, 401, 402, 404, 408, 422, 429, 433, 451, 455, 500, 501, 505, 531, 550, "501"))
 ENVELOPES = st.fixed_dictionaries({"code": CODES, "data": JOBS | SCALARS})

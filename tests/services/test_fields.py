@@ -33,6 +33,8 @@ def test_a_text_is_one_line_that_anything_can_hold(value: Any, read: str | None)
     ("value", "read"),
     [
         *((value, NOON) for value in (NOON, str(NOON), NOON * 1e3, NOON * 1e6, NOON * 1e9)),
+        *((value, NOON) for value in ("2026-09-21T14:13:20Z", "2026-09-21T16:13:20+02:00", "2026-09-21 14:13:20")),
+        *((value, None) for value in ("1990-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "2026-99-01")),
         *((value, None) for value in (float("nan"), float("inf"), -NOON, 0, 12.5, 1e300, 10**400, "noon", None, True)),
     ],
 )

@@ -103,3 +103,13 @@ def test_without_a_submission_there_is_nobody_to_wake(database: MetadataDatabase
     database.defer("wait", IDS)
 
     assert wake(database, place(map_index=3)) == wake(database, place(run_id="another_run")) == 0
+
+
+@pytest.mark.parametrize(("signed", "woken"), [("it-1", 1), ("mj.it-1", 1), ("t-1", 0), ("it-2", 0)])
+def test_a_signature_holds_the_service_s_own_id_without_the_name_of_its_api(
+    database: MetadataDatabase, signed: str, woken: int
+) -> None:
+    database.push("submit", {"id": "mj.it-1", "trace_id": None}, "image_task", map_index=7)
+    database.defer("wait", {"image_task_ids": ["mj.it-1"]}, next_method="resume", map_index=7)
+
+    assert wake(database, place(map_index=7), only=signed) == woken

@@ -27,8 +27,17 @@ _CODES = {
     Reason.RATE_LIMITED: 429,
 }
 _LONGEST_PROMPT = 20_000
-_REFERENCE_FIELDS = ("input_urls", "image_urls", "image_input")
+_REFERENCE_LISTS = ("input_urls", "image_urls", "image_input")
+_SINGLE_REFERENCES = ("image_url", "image")
 _EDIT_SUFFIX = "image-to-image"
+_REQUIRED_REFERENCES = {
+    "recraft/": "image",
+    **dict.fromkeys(("topaz/", "ideogram/v3-reframe", "qwen/image-edit", "qwen/image-to-image"), "image_url"),
+    **dict.fromkeys(("google/nano-banana-edit", "bytedance/seedream-v4-edit", "seedream/4.5-edit"), "image_urls"),
+    **dict.fromkeys(("seedream/5-lite-image", "grok-imagine/image-to-image"), "image_urls"),
+}
+"""Where models that start from a picture want it, by how their names begin."""
+_WITHOUT_PROMPT = ("recraft/", "topaz/", "ideogram/v3-reframe")
 _LONG_SIDES = {"1K": 1024, "2K": 2048, "4K": 3840}
 
 
@@ -68,8 +77,10 @@ class JobsApiDialect(Dialect):
         model = body.text("model", required=True)
         require(isinstance(body.get("input"), dict), "input is an object and is required")
         order = Body(body["input"])
-        prompt = order.get("prompt", "")
-        is_fine = isinstance(prompt, str) and prompt.strip() and len(prompt) <= _LONGEST_PROMPT
+        prompt, needs_none = order.get("prompt", ""), model.startswith(_WITHOUT_PROMPT)
+        require(not (needs_none and prompt), f"input.prompt is unknown to {model}", Reason.UNPROCESSABLE)
+        is_text = isinstance(prompt, str) and prompt.strip() and len(prompt) <= _LONGEST_PROMPT
+        is_fine = is_text or needs_none
         words = f"input.prompt is a text of 1 to {_LONGEST_PROMPT} characters"
         require(is_fine, words, Reason.UNPROCESSABLE)
         self.check_submission(body)
@@ -129,13 +140,21 @@ class JobsApiDialect(Dialect):
         return self.state.tasks.find(self.name, task_id, bearer)
 
     async def _references(self, model: str, order: Body) -> References:
+        fields = (*_REFERENCE_LISTS, *_SINGLE_REFERENCES)
         try:
-            found = [urls for field in _REFERENCE_FIELDS if (urls := order.urls(field, most=MOST_REFERENCES))]
+            found = {
+                field: urls
+                for field in fields
+                if (urls := order.urls(field, most=MOST_REFERENCES, allow_one=field in _SINGLE_REFERENCES))
+            }
         except RefusedError as refused:
             raise RefusedError(Reason.UNPROCESSABLE, f"input.{refused.message}") from refused
-        words = f"input.{_REFERENCE_FIELDS[0]} is required by {model}"
-        require(found or not model.endswith(_EDIT_SUFFIX), words, Reason.UNPROCESSABLE)
-        return await self.state.referenced(found[0]) if found else NO_REFERENCES
+        needed = next((field for start, field in _REQUIRED_REFERENCES.items() if model.startswith(start)), None)
+        if needed or model.endswith(_EDIT_SUFFIX):
+            is_there = needed in found if needed else bool(found)
+            words = f"input.{needed or _REFERENCE_LISTS[0]} is required by {model}"
+            require(is_there, words, Reason.UNPROCESSABLE)
+        return await self.state.referenced(next(iter(found.values()))) if found else NO_REFERENCES
 
     def _size(self, order: Body, references: References) -> tuple[int, int]:
         ratio, resolution = order.get("aspect_ratio") or "auto", order.get("resolution") or "1K"

@@ -64,12 +64,9 @@ class KieDialect(JobsApiDialect):
         require(is_fine, "input.aspect_ratio auto goes with 1K only", Reason.UNPROCESSABLE)
 
     async def callback(self, record: TaskRecord, origin: str) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return the record with two more fields; the id and the time are signed, and not the body."""
-        data = self.record(record, origin)
-        data["consumeCredits"] = data.pop("creditsConsumed")
-        data["remainedCredits"] = _CREDITS
-        data.setdefault("resultJson", "")
-        body = {"code": 501 if record.failure else 200, "msg": data["failMsg"] or "success", "data": data}
+        """Return what is told of the result; the id and the time are signed, and not the body."""
+        code, message = (501, record.failure.message) if record.failure else (200, "success")
+        body = {"code": code, "msg": message, "data": self.told(record, origin)}
         secret = self.state.options.webhook_secret
         if secret is None:
             return body, {}
@@ -77,6 +74,14 @@ class KieDialect(JobsApiDialect):
         digest = hmac.new(secret.encode(), f"{record.id}.{timestamp}".encode(), hashlib.sha256).digest()
         signature = base64.b64encode(digest).decode("ascii")
         return body, {"X-Webhook-Timestamp": timestamp, "X-Webhook-Signature": signature}
+
+    def told(self, record: TaskRecord, origin: str) -> dict[str, Any]:
+        """Return what a callback tells of an image task: the record with two more fields."""
+        data = self.record(record, origin)
+        data["consumeCredits"] = data.pop("creditsConsumed")
+        data["remainedCredits"] = _CREDITS
+        data.setdefault("resultJson", "")
+        return data
 
     async def accepted(self, request: web.Request, record: TaskRecord) -> web.StreamResponse:
         """Answer with the id, which comes twice."""

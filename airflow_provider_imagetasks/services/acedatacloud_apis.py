@@ -1,0 +1,91 @@
+"""AceDataCloud's image APIs beside OpenAI's: ``POST /<api>/images``, then ``POST /<api>/tasks`` with the same records.
+
+Follows the guides of each on docs.acedata.cloud ("Flux Images", "Nano Banana Images", "SeeDream Images", "Qwen Image",
+"Midjourney Imagine", "Midjourney Edits"). Tokens, errors, ``async``, callbacks and status questions are those of
+:mod:`~airflow_provider_imagetasks.services.tasks_api`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from airflow_provider_imagetasks.services.base import IMAGE_COUNT_OPTIONS
+from airflow_provider_imagetasks.services.fields import address, sequence
+from airflow_provider_imagetasks.services.tasks_api import TasksApiService
+from airflow_provider_imagetasks.services.wire import Call, Request
+from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest
+
+COUNTS = (*IMAGE_COUNT_OPTIONS, "count")
+
+
+class FurtherApi(TasksApiService):
+    """One of these APIs. It takes pictures by their URLs only."""
+
+    takes_files = False
+    image_count_options = COUNTS
+    url_field = "image_url"
+    images_field: ClassVar[str]
+    """Where a request has the pictures to edit: a list, or a single one where ``most_edit_images`` is 1."""
+    has_action: ClassVar[bool] = False
+    """Whether a request says by ``action`` whether it is to ``generate`` or to ``edit``."""
+
+    def _submission(self, request: ImageRequest, trace_id: str | None) -> Call:
+        action = {"action": "edit" if request.is_edit else "generate"} if self.has_action else {}
+        body = {**action, **self._body(request, trace_id)}
+        if request.is_edit:
+            images = list(request.images)
+            body[self.images_field] = images[0] if self.most_edit_images == 1 else images
+        return Request(method="POST", path=self.edits_path if request.is_edit else self.generations_path, body=body)
+
+
+class Flux(FurtherApi):
+    """Flux; only the models ``flux-kontext-...`` edit."""
+
+    generations_path = edits_path = "/flux/images"
+    tasks_path = "/flux/tasks"
+    default_model, default_edit_model = "flux-dev", "flux-kontext-pro"
+    images_field, most_edit_images = "image_url", 1
+    has_action = True
+
+
+class NanoBanana(FurtherApi):
+    """Google's Nano Banana, with the resolutions, proportions and references that the OpenAI images API leaves out."""
+
+    generations_path = edits_path = "/nano-banana/images"
+    tasks_path = "/nano-banana/tasks"
+    default_model = default_edit_model = "nano-banana"
+    images_field = "image_urls"
+    has_action = True
+
+
+class Seedream(FurtherApi):
+    """ByteDance's Seedream."""
+
+    generations_path = edits_path = "/seedream/images"
+    tasks_path = "/seedream/tasks"
+    default_model = default_edit_model = "doubao-seedream-5-0-260128"
+    images_field, most_edit_images = "image", 10
+
+
+class QwenImage(FurtherApi):
+    """Alibaba's Qwen Image. Its records say what they cost."""
+
+    generations_path = edits_path = "/qwen-image/images"
+    tasks_path = "/qwen-image/tasks"
+    default_model = default_edit_model = "qwen-image-3.0"
+    images_field, most_edit_images = "image_urls", 3
+
+
+class Midjourney(FurtherApi):
+    """Midjourney: one picture of four, and with ``split_images`` each of the four as well; never the thumbnail."""
+
+    generations_path, edits_path = "/midjourney/imagine", "/midjourney/edits"
+    tasks_path = "/midjourney/tasks"
+    model_field, default_model, default_edit_model = "version", "", ""
+    images_field, most_edit_images = "image_url", 1
+
+    def _pictures(self, response: Mapping[str, Any]) -> tuple[GeneratedImage, ...]:
+        whole = address(response.get("raw_image_url")) or address(response.get("image_url"))
+        urls = [whole, *(address(part) for part in sequence(response.get("sub_image_urls")))]
+        return tuple(GeneratedImage(index=index, url=url) for index, url in enumerate(filter(None, urls)))
