@@ -12,7 +12,7 @@ from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
 from airflow_provider_imagetasks.batch.rows import frozen_request
 from airflow_provider_imagetasks.exceptions import DownloadError
 from airflow_provider_imagetasks.files.filenames import pattern_for_row
-from airflow_provider_imagetasks.files.picture_store import DownloadedFile, PictureStore
+from airflow_provider_imagetasks.files.picture_store import DownloadedFile, PictureStore, undelivered
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.tasks import ImageTask
 
@@ -54,9 +54,27 @@ async def deliver(
 ) -> Delivery:
     """Store the pictures of a finished image task under the names of its row. Free, and safe to repeat.
 
+    Whatever one row holds, others are delivered: an error that nobody foresaw is the row's own.
+
     :param store: where pictures go; open.
     :param may_be_there: False spares the look for pictures that an earlier start stored.
     """
+    try:
+        return await _deliver(row, task, arguments, requests, store, may_be_there=may_be_there, log=log)
+    except Exception as error:  # noqa: BLE001 - it must not decide what becomes of the batch
+        return Undelivered(row, task, undelivered(error, task, "The pictures"))
+
+
+async def _deliver(
+    row: int,
+    task: ImageTask,
+    arguments: BatchArguments,
+    requests: FrozenRequests,
+    store: PictureStore,
+    *,
+    may_be_there: bool,
+    log: Any,
+) -> Delivery:
     line = requests.line(row)
     # What was frozen before names were has none.
     pattern = line.get("filename") or pattern_for_row(arguments.filename, row=row, row_id=line.get("id"))

@@ -6,16 +6,18 @@ Each ends in an outcome that is returned; what becomes of the row is for the run
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
+from airflow_provider_imagetasks.batch.rows import sendable_request
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError
-from airflow_provider_imagetasks.files.input_images import with_files_read
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
@@ -23,6 +25,7 @@ from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.submissions.departure import Departure, HeldBackError
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, moment_of_submission
 
+_log = logging.getLogger(__name__)
 AT_ONCE = 8
 """Submissions that are under way at the same time; a service takes a second or so for each."""
 LARGEST_GROUP = 50
@@ -172,6 +175,10 @@ class RowSubmissions:
             # Under a key that may be given again, the first of them may have been taken all the same.
             taken = error.billed != "no" or (intent.is_repetition and self._service.repeats_submit_by_key)
             return Refused(replace(intent, image_task_id=error.image_task_id, taken=taken), error)
+        except Exception as error:  # noqa: BLE001 - whatever one row does, the others of its group are submitted
+            _log.warning("Row %s: its submission failed in a way that nobody foresaw", intent.index, exc_info=error)
+            what = f"No answer was understood ({type(error).__name__}; the log has the whole error)"
+            return Unanswered(intent, UnknownOutcomeError(what, service=self._service.name))
         finally:
             self.under_way -= 1
         holder = self._latest_ids.setdefault(task.id, intent.index)
@@ -185,6 +192,5 @@ class RowSubmissions:
 
     async def _prepared(self, row: int) -> ImageRequest:
         request = self._batch.requests.request(row)
-        if request.is_edit:
-            request = await asyncio.to_thread(with_files_read, request)
-        return self._service.complete(request, self._account)
+        prepare = partial(sendable_request, request, self._service, self._account)
+        return await asyncio.to_thread(prepare) if request.is_edit else prepare()

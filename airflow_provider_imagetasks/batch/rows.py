@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
+from airflow_provider_imagetasks.files.input_images import with_files_read
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.bounds import without_signatures
 from airflow_provider_imagetasks.tasks import ImageRequest, require_sendable
 
+_log = logging.getLogger(__name__)
 FIELDS = ("prompt", "model", "options", "images", "mask", "id")
 LONGEST_ID = 200
 _WEB_SCHEMES = frozenset({"http", "https"})
@@ -37,6 +43,25 @@ def frozen_request(value: Mapping[str, Any]) -> ImageRequest:
     return ImageRequest(
         prompt=value["prompt"], model=value.get("model"), options=options, images=images, mask=value.get("mask")
     )
+
+
+def sendable_request(request: ImageRequest, service: Service, account: Account) -> ImageRequest:
+    """Return a row's request as it is sent, with the files that it names.
+
+    :raises InvalidRequestError: a file cannot be read or used, or the service cannot do it. Nothing was billed; where
+        the storage failed in a way of its own, a retry reads it again.
+    """
+    try:
+        return service.complete(with_files_read(request), account)
+    except ImageTaskError:
+        raise
+    except Exception as error:
+        _log.warning("A row's request could not be prepared, in a way that nobody foresaw", exc_info=error)
+        raise InvalidRequestError(
+            f"images or mask could not be read ({type(error).__name__}: {without_signatures(str(error))[:200]})",
+            retryable=True,
+            retry_advice="Nothing was submitted; a retry reads them again.",
+        ) from error
 
 
 def read_row(value: Any, *, model: str | None, options: Mapping[str, Any], files_below: str | None) -> Row:

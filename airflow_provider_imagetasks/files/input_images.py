@@ -9,7 +9,8 @@ from pathlib import Path
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
-from airflow_provider_imagetasks.files.pictures import Picture, UnusablePictureError, inspect_picture
+from airflow_provider_imagetasks.files.picture_structure import UnusablePictureError
+from airflow_provider_imagetasks.files.pictures import Picture, inspect_picture
 from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest
 
 LARGEST_BYTES = 50 * 1024 * 1024

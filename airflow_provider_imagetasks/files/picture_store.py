@@ -7,8 +7,10 @@ import logging
 import os
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -17,10 +19,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, UnsafeResultError
 from airflow_provider_imagetasks.files.filenames import check_filename, file_name, holds, pattern_for_picture
 from airflow_provider_imagetasks.files.object_storage import fetch_those_there, is_missing, put_in_place, uri_of
-from airflow_provider_imagetasks.files.pictures import EXTENSIONS, Picture, UnusablePictureError, inspect_picture
+from airflow_provider_imagetasks.files.picture_structure import UnusablePictureError
+from airflow_provider_imagetasks.files.pictures import EXTENSIONS, Picture, inspect_picture
 from airflow_provider_imagetasks.files.shared_folder import fetch_shared
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.bounds import without_signatures
 from airflow_provider_imagetasks.tasks import MOST_IMAGES, GeneratedImage, ImageTask
 
 if TYPE_CHECKING:
@@ -30,6 +34,8 @@ _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 AT_THE_SAME_TIME = 16
 """Pictures that are fetched at the same time."""
+LONGEST_TRACE = 16_000
+"""Characters of an unforeseen error that are logged."""
 AT_WORK = 2 * AT_THE_SAME_TIME
 """Pictures that are fetched, verified or stored at the same time: the most that lie on the worker's disk at once."""
 
@@ -92,7 +98,7 @@ def _require_distinct_names(tasks: Sequence[ImageTask], filename: str) -> None:
         if len(task.images) > asked:
             text = "Image task %s has %s pictures, and %s was asked for; those to spare are kept too."
             _log.warning(text, task.id[:80], len(task.images), asked)
-        wanted = [one.name("x").lower() for one in _wanted(task, filename)]
+        wanted = [name.lower() for one in _wanted(task, filename) if (name := one.name_if_any())]
         misses_index = len(wanted) > 1 < asked and not holds(filename, "index")
         if misses_index or names.intersection(wanted):
             missing = "{index}" if misses_index else "{image_task_id}, or save the image tasks in folders of their own"
@@ -113,6 +119,13 @@ class _Wanted:
 
     def name(self, extension: str) -> str:
         return file_name(self.filename, image_task_id=self.task.id, index=self.image.index, extension=extension)
+
+    def name_if_any(self) -> str | None:
+        """Return a name of it for comparisons; None where none can be made, of which storing it tells."""
+        try:
+            return self.name("x")
+        except InvalidRequestError:
+            return None
 
     def file(self, path: ObjectStoragePath, picture: Picture, *, fetched: bool) -> DownloadedFile:
         return DownloadedFile(
@@ -203,22 +216,12 @@ class PictureStore:
                         return kept
                 content = await self._fetched(image, local)
                 return await self._in_thread(self._store, wanted, content)
-            except DownloadError as error:
-                error.image_task_id, error.service = task.id, task.service
-                return error
-            except InvalidRequestError as error:
-                return DownloadError(
-                    f"Picture {image.index} has no name: {error.message}", image_task_id=task.id, service=task.service
-                )
-            except OSError as error:
-                return DownloadError(
-                    f"Picture {image.index} could not be stored for a while on the worker's disk: {error}",
-                    image_task_id=task.id,
-                    service=task.service,
-                )
+            except Exception as error:  # noqa: BLE001 - whatever one picture does, the others are stored
+                return undelivered(error, task, f"Picture {image.index}")
             finally:
                 if content is local:
-                    await self._in_thread(local.unlink, True)
+                    with suppress(OSError):
+                        await self._in_thread(local.unlink, True)
 
     async def _fetched(self, image: GeneratedImage, local: Path) -> bytes | Path:
         if image.path:
@@ -254,6 +257,25 @@ class PictureStore:
         put_in_place(content, path)
         metrics.stored(wanted.task.service, picture.bytes)
         return wanted.file(path, picture, fetched=True)
+
+
+def undelivered(error: Exception, task: ImageTask, what: str) -> DownloadError:
+    """Return the error of a finished image task, of which something could not be stored, whatever was raised.
+
+    :param what: could not be stored, for the message.
+    """
+    facts: dict[str, Any] = {"image_task_id": task.id, "service": task.service}
+    if isinstance(error, DownloadError):
+        error.image_task_id, error.service = task.id, task.service
+        return error
+    if isinstance(error, InvalidRequestError):
+        return DownloadError(f"{what} has no name: {error.message}", **facts)
+    if isinstance(error, OSError):
+        return DownloadError(f"{what} could not be stored for a while on the worker's disk: {error}", **facts)
+    # What was raised may hold a signed address, so that it is no cause of the error, which Airflow would print.
+    trace = without_signatures("".join(traceback.format_exception(error)))[-LONGEST_TRACE:]
+    _log.error("%s of image task %s could not be stored, in a way that nobody foresaw:\n%s", what, task.id[:80], trace)
+    return DownloadError(f"{what} could not be stored ({type(error).__name__}; the log has the whole error)", **facts)
 
 
 def _inline(image: GeneratedImage) -> bytes:

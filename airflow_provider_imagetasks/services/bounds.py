@@ -85,6 +85,11 @@ def _without_secrets(told: str | None, secrets: Iterable[str]) -> str | None:
     for secret in secrets:
         for form in {secret, quote(secret, safe=""), secret.replace("/", "\\/")}:
             told = told.replace(form, "***")
+    return without_signatures(told)
+
+
+def without_signatures(told: str) -> str:
+    """Return a text without what lets somebody in of the URLs in it: queries, users with passwords, and tokens."""
     return _TOKEN.sub(r"\1***", _ADDRESS.sub(_public, told))
 
 

@@ -13,7 +13,8 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Form, HTTPException
 from fastapi.responses import StreamingResponse
 
-from airflow_provider_imagetasks.files.pictures import UnusablePictureError, peek_picture
+from airflow_provider_imagetasks.files.picture_structure import UnusablePictureError
+from airflow_provider_imagetasks.files.pictures import media_type_at
 from airflow_provider_imagetasks.ui.permissions import MayReadDag, User, readable_dags
 from airflow_provider_imagetasks.ui.picture_routes import CHUNK, HEADERS, PictureLinks, plain_name
 from airflow_provider_imagetasks.ui.roots import Location, locate, roots_of
@@ -119,7 +120,7 @@ def _zipped(places: Iterable[Location]) -> Iterator[bytes]:
                         missing.append(f"{name}: too large for this archive")
                         total -= size
                         continue
-                    peek_picture(file)
+                    media_type_at(file)
                     file.seek(0)
                     with archive.open(name, "w", force_zip64=True) as target:
                         for piece in _pieces(file):

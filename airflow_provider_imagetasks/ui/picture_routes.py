@@ -15,11 +15,12 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from itsdangerous import BadSignature, URLSafeSerializer
 
-from airflow_provider_imagetasks.files.pictures import UnusablePictureError, media_type_of, peek_picture
+from airflow_provider_imagetasks.files.picture_structure import UnusablePictureError
+from airflow_provider_imagetasks.files.pictures import media_type_at
 from airflow_provider_imagetasks.ui.permissions import MayReadDag
 from airflow_provider_imagetasks.ui.roots import Location, locate, roots_of
 from airflow_provider_imagetasks.ui.stored_files import OutOfReachError, opened
-from airflow_provider_imagetasks.ui.thumbnails import LARGEST_FILE, Thumbnails
+from airflow_provider_imagetasks.ui.thumbnails import LARGEST_FILE, BusyError, Thumbnails
 
 PICTURE = "/dags/{dag_id}/pictures/{token}"
 _SALT = "airflow_provider_imagetasks.ui.picture"
@@ -76,11 +77,11 @@ def picture_routes(roots: Sequence[Location], links: PictureLinks, thumbnails: T
         return location, signed[1]
 
     @router.get(PICTURE + "/thumbnail")
-    def thumbnail(_: MayReadDag, request: Request, dag_id: str, token: str) -> Response:
+    async def thumbnail(_: MayReadDag, request: Request, dag_id: str, token: str) -> Response:
         """Return a picture's thumbnail, a WebP file."""
         location, sha256 = place(dag_id, token)
         with _as_http_errors():
-            path = thumbnails.get(location, sha256)
+            path = await thumbnails.serve(location, sha256)
         etag = f'"{path.stem}"'
         if request.headers.get("If-None-Match") == etag:
             return Response(status_code=304, headers={**HEADERS, "ETag": etag})
@@ -97,7 +98,7 @@ def picture_routes(roots: Sequence[Location], links: PictureLinks, thumbnails: T
             file, size = stack.enter_context(opened(location))
             if size > LARGEST_FILE:
                 raise UnusablePictureError(f"it has {size:,} bytes, more than {LARGEST_FILE:,}")
-            media_type = media_type_of(peek_picture(file))
+            media_type = media_type_at(file)
             file.seek(0)
             open_file = stack.pop_all()
 
@@ -129,5 +130,8 @@ def _as_http_errors() -> Iterator[None]:
         yield
     except OutOfReachError as error:
         raise HTTPException(_STATUS[str(error)], str(error), headers=headers) from error
+    except BusyError as error:
+        text, busy = "Too many thumbnails are being made; ask again", {**headers, "Retry-After": "2"}
+        raise HTTPException(503, text, headers=busy) from error
     except UnusablePictureError as error:
         raise HTTPException(415, f"This file is not shown: {error}", headers=headers) from error

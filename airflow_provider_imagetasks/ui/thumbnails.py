@@ -1,52 +1,37 @@
-"""Small versions of pictures: made once, kept on disk within bounds, decoded within bounds of memory."""
+"""Small versions of pictures: made once, kept on disk within bounds, decoded within bounds of memory and time."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import secrets
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
-from airflow_provider_imagetasks.files.pictures import UnusablePictureError, peek_picture
+from airflow_provider_imagetasks.files.picture_structure import UnusablePictureError, damaged
+from airflow_provider_imagetasks.files.pictures import PixelBudget, held_pixels, open_picture
 from airflow_provider_imagetasks.ui.roots import Location
 from airflow_provider_imagetasks.ui.stored_files import opened
 
 EDGE = 512
 """Longest edge of a thumbnail in pixels: enough for a card on a screen with two pixels a point."""
 LARGEST_FILE = 64 * 1024 * 1024
-MOST_PIXELS = 50_000_000
-"""Pixels that may be decoded at the same time, by all requests to one api-server process together (some 200 MB)."""
+AT_ONCE = 2
+"""Thumbnails that one api-server process makes at the same time."""
+MOST_WAITING = 64
+"""Thumbnails that are being made or wait for that."""
+LONGEST_WAIT = 20.0
+"""Seconds that a request waits for one."""
 MOST_CACHED = 256 * 1024 * 1024
 _LOCKS = 64
 
 
-class PixelBudget:
-    """A bound on the pixels that decoders hold at the same time.
-
-    :param pixels: the bound.
-    """
-
-    def __init__(self, pixels: int = MOST_PIXELS) -> None:
-        self.pixels = pixels
-        self._free = pixels
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def taking(self, pixels: int) -> Iterator[None]:
-        """Hold so many pixels while the block runs; waits until they are free."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._free >= pixels)
-            self._free -= pixels
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += pixels
-                self._changed.notify_all()
+class BusyError(Exception):
+    """So many thumbnails are being made already that this one would have to wait for long."""
 
 
 class Thumbnails:
@@ -64,8 +49,28 @@ class Thumbnails:
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
         self._sweeping = threading.Lock()
         self._written = 0
+        # Of their own: the api-server has few threads, and whoever waits for a thumbnail must not hold all of them.
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="imagetasks-thumbnails")
+        self._places = threading.BoundedSemaphore(MOST_WAITING)
         self.made = 0
         """How many were decoded by this process."""
+
+    async def serve(self, location: Location, sha256: str) -> Path:
+        """Return the thumbnail of a picture as :meth:`get` does, made in one of few threads kept for that.
+
+        :raises BusyError: too many are being made.
+        """
+        path = self._path(location, sha256)
+        if await asyncio.to_thread(_is_kept, path):
+            return path
+        if not self._places.acquire(blocking=False):
+            raise BusyError
+        job = self._threads.submit(self.get, location, sha256)
+        job.add_done_callback(lambda _job: self._places.release())
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(job), LONGEST_WAIT)
+        except TimeoutError as error:
+            raise BusyError from error
 
     def get(self, location: Location, sha256: str) -> Path:
         """Return the thumbnail of a picture, a WebP file.
@@ -74,40 +79,45 @@ class Thumbnails:
         :raises UnusablePictureError: it is no raster picture, or too large to decode.
         :raises OutOfReachError: it cannot be read.
         """
-        name = hashlib.sha256(f"{location.uri}\0{sha256}".encode()).hexdigest()
-        path = self._folder / f"{name}.webp"
-        with self._locks[int(name[:8], 16) % _LOCKS]:
-            try:
-                # The time of the last use decides which give way.
-                os.utime(path)
-            except FileNotFoundError:
+        path = self._path(location, sha256)
+        with self._locks[int(path.name[:8], 16) % _LOCKS]:
+            if not _is_kept(path):
                 self._make(location, path)
         return path
 
+    def _path(self, location: Location, sha256: str) -> Path:
+        name = hashlib.sha256(f"{location.uri}\0{sha256}".encode()).hexdigest()
+        return self._folder / f"{name}.webp"
+
     def _make(self, location: Location, path: Path) -> None:
-        from PIL import Image, ImageOps
+        from PIL import ImageOps
 
         private_folder(self._folder)
-        draft = path.with_suffix(f".{secrets.token_hex(4)}.part")
         with opened(location) as (file, size):
             if size > LARGEST_FILE:
                 raise UnusablePictureError(f"it has {size:,} bytes, more than {LARGEST_FILE:,}")
-            image = peek_picture(file)
-            pixels = image.width * image.height
-            if pixels > self._budget.pixels:
-                raise UnusablePictureError(f"it has {pixels:,} pixels, more than {self._budget.pixels:,}")
-            with self._budget.taking(pixels):
-                try:
-                    image.draft("RGB", (EDGE, EDGE))
-                    image.thumbnail((EDGE, EDGE))
-                    upright = ImageOps.exif_transpose(image)
-                    mode = "RGBA" if upright.has_transparency_data else "RGB"
-                    upright.convert(mode).save(draft, "WEBP", quality=80, method=0)
-                    draft.replace(path)
-                except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-                    raise UnusablePictureError(f"it is a damaged picture ({error})", damaged=True) from error
-                finally:
-                    draft.unlink(missing_ok=True)
+            structure, image = open_picture(file.read())
+        pixels, held = image.width * image.height, held_pixels(structure, image.size)
+        if held > self._budget.pixels:
+            raise UnusablePictureError(
+                f"it has {pixels:,} pixels, more than {self._budget.pixels * pixels // held:,}, and is not decoded"
+            )
+        draft = path.with_suffix(f".{secrets.token_hex(4)}.part")
+        with self._budget.taking(held):
+            try:
+                image.draft("RGB", (EDGE, EDGE))
+                image.thumbnail((EDGE, EDGE))
+                with suppress(Exception):
+                    # Whatever is wrong with what a camera wrote, the picture itself can be shown.
+                    ImageOps.exif_transpose(image, in_place=True)
+                mode = "RGBA" if image.has_transparency_data else "RGB"
+                image.convert(mode).save(draft, "WEBP", quality=80, method=0)
+                draft.replace(path)
+            except Exception as error:
+                # What Pillow raises is decided by the file.
+                raise damaged(structure.kind, f"{type(error).__name__}: {error}"[:200]) from error
+            finally:
+                draft.unlink(missing_ok=True)
         self.made += 1
         self._written += path.stat().st_size
         if self._written > self._most_bytes / 16:
@@ -131,6 +141,15 @@ class Thumbnails:
                 total -= size
         finally:
             self._sweeping.release()
+
+
+def _is_kept(path: Path) -> bool:
+    """Whether a thumbnail is there; it counts as used, and the time of the last use decides which give way."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def usual_folder() -> Path:

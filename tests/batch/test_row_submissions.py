@@ -131,12 +131,18 @@ async def test_an_answer_with_the_id_of_another_row_is_none(groups: Any) -> None
     assert sorted(one.image_task_id or "" for one in group.on_record()) == ["", "id-other", "id-twin"]
 
 
-async def test_trouble_with_one_row_keeps_no_other_id_from_the_record(groups: Any) -> None:
+async def test_an_unforeseen_error_of_one_row_is_its_own_unknown_outcome(
+    groups: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     group = groups(["broken", "fine"])
     group.service.answers = {"broken": ZeroDivisionError()}
 
-    with pytest.raises(ZeroDivisionError):
-        [outcome async for outcome in group.submit()]
+    outcomes = {outcome.intent.index: outcome async for outcome in group.submit()}
+
+    assert isinstance(outcomes[0], Unanswered)
+    assert "ZeroDivisionError" in outcomes[0].error.message
+    assert "Traceback" in caplog.text
+    assert isinstance(outcomes[1], Taken)
     assert [one.image_task_id for one in group.on_record()] == [None, "id-fine"]
 
 

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import struct
+import threading
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from airflow_provider_imagetasks.files.pictures import UnusablePictureError, inspect_picture
+from airflow_provider_imagetasks.files.picture_structure import MOST_PARTS, UnusablePictureError
+from airflow_provider_imagetasks.files.pictures import MOST_SCANS, PixelBudget, inspect_picture
+from tests.files import hostile_pictures
 
 KINDS = {"PNG": ("png", "image/png"), "JPEG": ("jpg", "image/jpeg"), "WEBP": ("webp", "image/webp")}
 KINDS["GIF"] = ("gif", "image/gif")
@@ -71,11 +77,120 @@ def test_what_is_no_raster_picture_is_refused(content: bytes) -> None:
 
 @pytest.mark.parametrize("side", [12_000, 30_000])
 def test_too_many_pixels_are_refused_before_they_are_decoded(side: int) -> None:
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
-    bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
-
     with pytest.raises(UnusablePictureError, match="pixels"):
-        inspect_picture(bomb)
+        inspect_picture(hostile_pictures.png_bomb(side))
+
+
+@pytest.mark.parametrize("decode", [True, False])
+@pytest.mark.parametrize(("kind", "extension"), hostile_pictures.EXTENSIONS.items())
+def test_pictures_as_the_world_has_them_are_whole(tmp_path: Path, kind: str, extension: str, decode: bool) -> None:
+    content = hostile_pictures.whole(kind)
+    (tmp_path / "picture").write_bytes(content)
+
+    found = inspect_picture(tmp_path / "picture", decode=decode)
+
+    assert (found.extension, found.width, found.height) == (extension, 40, 30)
+    assert found == inspect_picture(content, decode=decode)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in hostile_pictures.EXTENSIONS if "packed" not in kind])
+def test_a_picture_is_whole_only_to_the_end_of_its_last_frame(kind: str) -> None:
+    content = hostile_pictures.whole(kind)
+    if "second picture" in kind:
+        # What counts is the first one.
+        content = content[: content.index(b"\xff\xd9") + 2]
+    for length in range(1, len(content) - 12, max(1, len(content) // 60)):
+        check_damaged(content[:length], decode=False)
+
+
+def test_a_gif_that_ends_after_its_first_frame_is_damaged() -> None:
+    check_damaged(hostile_pictures.gif_after_its_first_frame(), decode=False)
+
+
+def test_damage_in_a_later_frame_of_a_gif_is_found() -> None:
+    content = hostile_pictures.whole("animated gif")
+    # Behind the head of the last picture, its table of colours, and the beginning of its pixels.
+    later = content.rindex(b"\x2c" + struct.pack("<4H", 0, 0, 40, 30)) + 10 + 768 + 20
+
+    check_damaged(content[:later] + b"\xff" * 100 + content[later + 100 :], decode=False)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PN", b"\xff", b"RIFF", b"GIF8"])
+def test_nothing_or_the_first_bytes_of_a_picture_may_be_mended_by_fetching_it_again(content: bytes) -> None:
+    check_damaged(content, decode=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (hostile_pictures.png(), "without a chunk IDAT"),
+        (hostile_pictures.png((b"IDAT", zlib.compress(bytes(2))), colour=3), "without a chunk PLTE"),
+        (hostile_pictures.png((b"IDAT", b""), colour=7), "form that nobody knows"),
+        (hostile_pictures.png((b"IDAT", b""), size=(0, 9)), "without a size"),
+        (hostile_pictures.jpeg_of_many_scans(MOST_SCANS), "scans"),
+        (hostile_pictures.jpeg_of_many_scans(40, side=7000), "scans"),
+        (hostile_pictures.png(*[(b"tEXt", b"")] * MOST_PARTS), "more parts"),
+        (b"\xff\xd8\xff\xe0\0\2" + b"\xff\xfe\0\2" * MOST_PARTS, "more parts"),
+        (b"GIF89a" + bytes(7) + b"!\xfe" + b"\1a" * 5 * MOST_PARTS, "more parts"),
+        (hostile_pictures.gif_of_many_frames(1, 12_000), "pixels"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
+)
+def test_what_was_made_so_is_refused_for_good(content: bytes, said: str) -> None:
+    with pytest.raises(UnusablePictureError, match=said) as raised:
+        inspect_picture(content, decode=False)
+    assert raised.value.damaged is False
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        hostile_pictures.gif_of_many_frames(50_000, 9000),
+        hostile_pictures.gif_of_many_frames(50_000, 1),
+        hostile_pictures.saved(Image.new("RGB", (9000, 9000)), "WEBP", method=0),
+        hostile_pictures.saved(Image.new("RGB", (9000, 9000)), "JPEG", progressive=True),
+        hostile_pictures.saved(Image.new("L", (9000, 9000)), "JPEG"),
+    ],
+    ids=["wide gif", "long gif", "webp", "progressive jpeg", "jpeg"],
+)
+def test_a_small_file_that_unpacks_to_much_is_judged_in_little_time(content: bytes) -> None:
+    began = time.thread_time()
+
+    inspect_picture(content, decode=False)
+
+    assert time.thread_time() - began < 3
+
+
+def test_scans_are_counted_past_what_looks_like_a_segment_and_is_none() -> None:
+    many = hostile_pictures.jpeg_of_many_scans(MOST_SCANS)
+    first = many.index(b"\xff\xda")
+    # A decoder passes over this marker, and not over the bytes that would be its length.
+    hidden = many[:first] + b"\xff\x02\xff\xff" + many[first:]
+
+    with pytest.raises(UnusablePictureError, match="scans"):
+        inspect_picture(hidden)
+
+
+def test_whatever_becomes_of_a_picture_it_is_stored_or_refused() -> None:
+    for number in range(600):
+        with suppress(UnusablePictureError):
+            inspect_picture(hostile_pictures.mutated(number), decode=number % 2 == 0)
+
+
+def test_pixels_that_are_decoded_at_the_same_time_stay_within_a_bound() -> None:
+    budget, held, most, lock = PixelBudget(100), 0, 0, threading.Lock()
+
+    def decode(_number: int) -> None:
+        nonlocal held, most
+        with budget.taking(40):
+            with lock:
+                held += 40
+                most = max(most, held)
+            time.sleep(0.005)
+            with lock:
+                held -= 40
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(decode, range(24)))
+
+    assert 40 < most <= 100

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from airflow_provider_imagetasks.files.pictures import UnusablePictureError
+from airflow_provider_imagetasks.files.picture_structure import UnusablePictureError
+from airflow_provider_imagetasks.files.pictures import PixelBudget
 from airflow_provider_imagetasks.ui.roots import Location
-from airflow_provider_imagetasks.ui.thumbnails import EDGE, PixelBudget, Thumbnails
+from airflow_provider_imagetasks.ui.thumbnails import EDGE, Thumbnails
 from tests.ui.conftest import place
 
 
@@ -113,25 +112,6 @@ def test_the_folder_stays_within_its_bound(tmp_path: Path, pictures: Path) -> No
 
     assert sum(kept) <= 40_000
     assert len(kept) < 8
-
-
-def test_pixels_that_are_decoded_at_the_same_time_stay_within_a_bound() -> None:
-    budget, held, most, lock = PixelBudget(100), 0, 0, threading.Lock()
-
-    def decode(_number: int) -> None:
-        nonlocal held, most
-        with budget.taking(40):
-            with lock:
-                held += 40
-                most = max(most, held)
-            time.sleep(0.005)
-            with lock:
-                held -= 40
-
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(decode, range(24)))
-
-    assert 40 < most <= 100
 
 
 def test_a_folder_that_others_can_enter_is_not_used(thumbnails: Thumbnails, tmp_path: Path, pictures: Path) -> None:

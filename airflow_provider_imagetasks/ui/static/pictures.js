@@ -5,19 +5,24 @@ import { OUT_OF_REACH, duration } from "./words.js";
 export const thumbnailOf = (picture) => `${API}${picture.link}/thumbnail`;
 export const fileOf = (picture) => `${API}${picture.link}`;
 
+// Milliseconds before a thumbnail is asked for again: the api-server refuses them while it makes many.
+const PAUSES = [1000, 3000];
+
 export function Thumbnail({ picture, alt }) {
-  const [isMissing, setMissing] = useState(false);
+  const [attempt, setAttempt] = useState(0);
+  const isMissing = attempt > PAUSES.length;
   if (!picture.link || isMissing) {
     return h("div", { className: "it-place" }, h("p", null, OUT_OF_REACH[isMissing ? "missing" : picture.reach]));
   }
   return h("img", {
+    key: attempt,
     src: thumbnailOf(picture),
     alt,
     loading: "lazy",
     decoding: "async",
     width: picture.width ?? undefined,
     height: picture.height ?? undefined,
-    onError: () => setMissing(true),
+    onError: () => setTimeout(() => setAttempt(attempt + 1), PAUSES[attempt] ?? 0),
   });
 }
 
