@@ -14,7 +14,7 @@ from PIL import Image
 from airflow_provider_imagetasks.ui.permissions import MayReadDag
 from airflow_provider_imagetasks.ui.picture_routes import PictureLinks, picture_routes
 from airflow_provider_imagetasks.ui.roots import read_roots
-from airflow_provider_imagetasks.ui.thumbnails import Thumbnails
+from airflow_provider_imagetasks.ui.thumbnails import BusyError, Thumbnails
 
 LINKS = PictureLinks("the secret key of Airflow")
 NOT_SERVED = {"page.png": 415, "script.svg": 415, "gone.png": 404, "link.png": 404}
@@ -103,3 +103,20 @@ def test_a_thumbnail_that_the_browser_has_is_not_sent_again(client: TestClient, 
     again = client.get(path, headers={"If-None-Match": etag})
 
     assert (again.status_code, again.content) == (304, b"")
+
+
+def test_while_too_many_thumbnails_are_made_the_browser_is_asked_to_come_again(
+    client: TestClient, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(*_: object) -> Path:
+        raise BusyError
+
+    monkeypatch.setattr(Thumbnails, "serve", busy)
+
+    answer = get(client, f"file://{root}/a kite.png", "/thumbnail")
+
+    assert (answer.status_code, answer.headers["Retry-After"], answer.headers["Cache-Control"]) == (
+        503,
+        "2",
+        "no-store",
+    )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,10 @@ from PIL import Image
 
 from airflow_provider_imagetasks.files.picture_structure import UnusablePictureError
 from airflow_provider_imagetasks.files.pictures import PixelBudget
+from airflow_provider_imagetasks.ui import thumbnails as module
 from airflow_provider_imagetasks.ui.roots import Location
-from airflow_provider_imagetasks.ui.thumbnails import EDGE, Thumbnails
+from airflow_provider_imagetasks.ui.thumbnails import AT_ONCE, EDGE, MOST_WAITING, BusyError, Thumbnails
+from tests.files import hostile_pictures
 from tests.ui.conftest import place
 
 
@@ -79,6 +84,67 @@ def test_what_is_no_raster_picture_gets_none(thumbnails: Thumbnails, pictures: P
 
     with pytest.raises(UnusablePictureError):
         thumbnails.get(place(pictures, "a.png"), "hash")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [hostile_pictures.jpeg_of_many_scans(300, side=2000), hostile_pictures.gif_of_many_frames(1, 20_000)],
+    ids=["scans", "frame"],
+)
+def test_what_takes_long_to_decode_gets_none(thumbnails: Thumbnails, pictures: Path, content: bytes) -> None:
+    (pictures / "a.png").write_bytes(content)
+
+    with pytest.raises(UnusablePictureError, match=r"scans|pixels"):
+        thumbnails.get(place(pictures, "a.png"), "hash")
+
+
+@pytest.mark.parametrize("kind", hostile_pictures.EXTENSIONS)
+def test_what_a_download_stores_gets_one(thumbnails: Thumbnails, pictures: Path, kind: str) -> None:
+    (pictures / "a").write_bytes(hostile_pictures.whole(kind))
+
+    with Image.open(thumbnails.get(place(pictures, "a"), "hash")) as thumbnail:
+        assert thumbnail.size == (40, 30)
+
+
+def test_a_damaged_picture_of_any_kind_is_an_error_of_its_own(thumbnails: Thumbnails, pictures: Path) -> None:
+    for number in range(150):
+        (pictures / "a").write_bytes(hostile_pictures.mutated(number))
+        with suppress(UnusablePictureError):
+            thumbnails.get(place(pictures, "a"), str(number))
+
+
+async def test_thumbnails_that_take_long_keep_nobody_waiting(
+    thumbnails: Thumbnails, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location, go_on = draw(pictures / "a.png", (10, 10)), threading.Event()
+    kept = thumbnails.get(location, "kept")
+    monkeypatch.setattr(Thumbnails, "_make", lambda *_: go_on.wait(30))
+    monkeypatch.setattr(module, "LONGEST_WAIT", 0.05)
+
+    waiting = [asyncio.ensure_future(thumbnails.serve(location, f"{number}")) for number in range(MOST_WAITING)]
+    for request in waiting[:AT_ONCE]:
+        with pytest.raises(BusyError):
+            await request
+
+    assert sum(thread.name.startswith("imagetasks-thumbnails") for thread in threading.enumerate()) <= AT_ONCE
+    assert await thumbnails.serve(location, "kept") == kept
+    go_on.set()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_beyond_a_most_that_wait_none_is_promised(
+    thumbnails: Thumbnails, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location, go_on = draw(pictures / "a.png", (10, 10)), threading.Event()
+    monkeypatch.setattr(Thumbnails, "_make", lambda *_: go_on.wait(30))
+
+    outcomes = [asyncio.ensure_future(thumbnails.serve(location, f"{number}")) for number in range(MOST_WAITING + 5)]
+    done, _ = await asyncio.wait(outcomes, return_when=asyncio.FIRST_EXCEPTION)
+
+    assert all(isinstance(each.exception(), BusyError) for each in done)
+    go_on.set()
+    ends = await asyncio.gather(*outcomes, return_exceptions=True)
+    assert sum(isinstance(each, BusyError) for each in ends) == 5
 
 
 def test_a_picture_with_too_many_pixels_is_refused_by_its_header(tmp_path: Path, pictures: Path) -> None:
