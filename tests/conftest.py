@@ -86,6 +86,23 @@ def route(image_service: LocalImageService, connection: dict[str, Any], service_
 
 
 @pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked for, submitted or fetched again is that at once, unless the account is asked to slow down."""
+    from airflow_provider_imagetasks.exceptions import RateLimitError
+    from airflow_provider_imagetasks.files import fetching
+    from airflow_provider_imagetasks.services import exchange
+
+    pause_before_next = exchange._pause_before_next
+
+    def at_once(error: Any, *attempt: int) -> float | None:
+        seconds = pause_before_next(error, *attempt)
+        return seconds if seconds is None or isinstance(error, RateLimitError) else 0.0
+
+    monkeypatch.setattr(exchange, "_pause_before_next", at_once)
+    monkeypatch.setattr(fetching, "FIRST_PAUSE", 0)
+
+
+@pytest.fixture
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """No proxy of the environment stands between a test and its server on loopback."""
     monkeypatch.setenv("NO_PROXY", "*")

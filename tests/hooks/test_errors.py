@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
-from airflow_provider_imagetasks.files import fetching
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from tests.image_dag import ImageDag
 
@@ -73,9 +72,8 @@ def test_whoever_looks_at_the_image_task_is_told_why_it_failed_and_what_to_do(
     prompt: str,
     error_class: str,
     advice: str,
-    monkeypatch: pytest.MonkeyPatch,
+    no_pauses: None,
 ) -> None:
-    monkeypatch.setattr(fetching, "FIRST_PAUSE", 0)
     image_task_id = dag.submitted(prompt)
 
     outcome = getattr(dag, operation)()

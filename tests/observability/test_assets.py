@@ -65,7 +65,7 @@ def test_each_picture_is_an_event_but_what_is_listed_and_announced_is_bounded(
 
 
 @BY_URL
-def test_nothing_is_announced_where_the_download_fails(dag: ImageDag) -> None:
+def test_nothing_is_announced_where_the_download_fails(dag: ImageDag, no_pauses: None) -> None:
     dag.submit("a red kite [file-404]")
     outcome = dag.save(outlets=[ALIAS])
 

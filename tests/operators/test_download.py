@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, UnsafeResultError
-from airflow_provider_imagetasks.files import fetching, picture_store
+from airflow_provider_imagetasks.files import picture_store
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator
 from tests.conftest import BY_URL
 from tests.image_dag import ImageDag
@@ -99,9 +99,7 @@ def test_every_picture_of_a_sequence_is_stored(dag: ImageDag) -> None:
 
 @BY_URL
 @pytest.mark.parametrize("directive", ["[file-404=1]", "[file-500=1]", "[file-truncated=1]"])
-def test_a_passing_fault_is_overcome(dag: ImageDag, directive: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "FIRST_PAUSE", 0)
-
+def test_a_passing_fault_is_overcome(dag: ImageDag, directive: str) -> None:
     assert dag.save(dag.submitted(f"a kite {directive}")).state == "success"
     assert len(dag.stored) == 1
 

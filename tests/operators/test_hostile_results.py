@@ -21,9 +21,8 @@ Fetched = Callable[..., Outcome]
 
 
 @pytest.fixture
-def fetched(dag: ImageDag, monkeypatch: pytest.MonkeyPatch) -> Fetched:
+def fetched(dag: ImageDag) -> Fetched:
     """Submit a prompt, then run the download operator on it; give the prompt again to retry the same image task."""
-    monkeypatch.setattr(fetching, "FIRST_PAUSE", 0)
     submitted: dict[str, str] = {}
 
     def run(prompt: str = "a kite", **fields: Any) -> Outcome:

@@ -13,7 +13,6 @@ import pytest
 from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger
 from airflow_provider_imagetasks.batch.row_submissions import RowSubmissions
 from airflow_provider_imagetasks.exceptions import ContentPolicyError, QuotaExceededError, UnknownOutcomeError
-from airflow_provider_imagetasks.files import fetching
 from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
 from tests.image_batch import ImageBatch, Killed
 
@@ -86,9 +85,8 @@ class TestTries:
         assert batch.pushed("image_batch")["generation"] == 1
 
     def test_a_picture_that_could_not_be_fetched_is_fetched_by_a_retry_and_not_paid_again(
-        self, batch: ImageBatch, monkeypatch: Patch
+        self, batch: ImageBatch
     ) -> None:
-        monkeypatch.setattr(fetching, "FIRST_PAUSE", 0.01)
         assert batch.start("a kite [file-500=4]").state == "up_for_retry"
         assert batch.rows[0]["error"]["class"] == "DownloadError"
 

@@ -134,9 +134,8 @@ def test_there_is_a_most_of_pictures_and_those_up_to_it_are_stored(
 
 @ONE_SERVICE
 def test_the_names_that_were_checked_are_those_that_are_used_by_every_later_start(
-    batch: ImageBatch, monkeypatch: pytest.MonkeyPatch
+    batch: ImageBatch,
 ) -> None:
-    monkeypatch.setattr(fetching, "FIRST_PAUSE", 0)
     rows = [{"prompt": "kite", "id": "x"}, {"prompt": f"boat [file-500={fetching.ATTEMPTS}]", "id": "X"}]
     batch.start(requests=rows, filename="{row}.{ext}")
 

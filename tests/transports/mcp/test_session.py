@@ -34,16 +34,7 @@ TASK_ID = "0b6c2c4e-1111-4222-8333-444444444444"
 account = partial(driven_transports.account, service="acedatacloud_mcp", request_timeout=2)
 
 
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait before a free request is made again."""
-
-    def at_once(error: ImageTaskError, attempt: int, attempts: int) -> float | None:
-        return 0.0 if error.retryable and attempt < attempts else None
-
-    monkeypatch.setattr("airflow_provider_imagetasks.services.exchange._pause_before_next", at_once)
-
-
+pytestmark = pytest.mark.usefixtures("no_pauses")
 ACCEPTED = says({"task_id": TASK_ID})
 FORGOTTEN = {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "Session not found"}}
 
