@@ -11,12 +11,12 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from airflow_provider_imagetasks.batch.row_submissions import RunFlow
+from airflow_provider_imagetasks.batch.row_submissions import AtService, Failed, RunFlow
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.exceptions import ImageTaskError, ServiceUnavailableError, UnknownOutcomeError
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.submissions.reconciling import is_recognised, reconcile_group
-from airflow_provider_imagetasks.tasks import ImageTask, moment_of_submission, utc_moment
+from airflow_provider_imagetasks.tasks import moment_of_submission, utc_moment
 
 LARGEST_SEARCH = 49
 """Submissions that are looked for at once; with one that certainly was taken that makes a page."""
@@ -24,28 +24,16 @@ LOOK_AGAIN = 10.0
 """Seconds between two searches."""
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(AtService):
     """A submission without an answer that the service has."""
 
-    intent: Intent
-    task: ImageTask
 
-
-@dataclass(frozen=True)
-class NeverTaken:
+class NeverTaken(Failed):
     """A submission that was never taken, or is recognised when made again: free to repeat, else its row fails so."""
 
-    intent: Intent
-    error: ImageTaskError
 
-
-@dataclass(frozen=True)
-class Unknown:
+class Unknown(Failed):
     """A submission of which nobody can tell, with the error that says so."""
-
-    intent: Intent
-    error: ImageTaskError
 
 
 Searched: TypeAlias = Found | NeverTaken | Unknown

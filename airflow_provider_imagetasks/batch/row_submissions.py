@@ -48,27 +48,31 @@ class Withheld:
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A submission that the service took."""
+class AtService:
+    """A submission that the service has, and its image task."""
 
     intent: Intent
     task: ImageTask
 
 
+class Taken(AtService):
+    """A submission that the service took."""
+
+
 @dataclass(frozen=True)
-class Refused:
+class Failed:
+    """A submission without an image task, and why."""
+
+    intent: Intent
+    error: ImageTaskError
+
+
+class Refused(Failed):
     """A submission that the service did not take, or that was paid for in vain."""
 
-    intent: Intent
-    error: ImageTaskError
 
-
-@dataclass(frozen=True)
-class Unanswered:
+class Unanswered(Failed):
     """A submission whose answer did not come: nobody knows whether the service took it."""
-
-    intent: Intent
-    error: ImageTaskError
 
 
 Submitted: TypeAlias = Taken | Refused | Withheld | Unanswered
