@@ -88,8 +88,12 @@ test-chaos-mcp: $(VENV)/.installed ## Do the same with the two MCP services; fou
 test-chaos-airflow-3.1: .venv-3.1/.installed ## Do the same on the newest Airflow 3.1, with ledger_path and without; six minutes
 	@.venv-3.1/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
 
-.PHONY: test-airflow-3.1 test-airflow-3.2
-test-airflow-3.1 test-airflow-3.2: test-airflow-%: .venv-%/.installed ## Run all tests on the newest Airflow of that minor, in an environment of its own
+.PHONY: test-chaos-airflow-3.4
+test-chaos-airflow-3.4: .venv-3.4/.installed ## Do the same on the newest pre-release of Airflow 3.4; five minutes
+	@.venv-3.4/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
+
+.PHONY: test-airflow-3.1 test-airflow-3.2 test-airflow-3.4
+test-airflow-3.1 test-airflow-3.2 test-airflow-3.4: test-airflow-%: .venv-%/.installed ## Run all tests on the newest Airflow of that minor, in an environment of its own
 	@.venv-$*/bin/python -m dev.installed_versions --airflow $* $(call constraints_for,$*)
 	@$(call run_tests,.venv-$*/bin/python)
 

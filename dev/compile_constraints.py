@@ -15,6 +15,8 @@ PYTHON_VERSIONS = ("3.11", "3.12", "3.13")
 NEWEST_AIRFLOW = "3.3.2"
 # An older Airflow does not cap what it depends on, so its set stops some weeks after its release.
 OLDER_AIRFLOWS = {"3.1": ("3.1.8", "2026-06-15"), "3.2": ("3.2.2", "2026-06-15")}
+# Named with its parts, since a pre-release of what is not named is not taken. Newer than all of its dependencies.
+PRE_RELEASE = {"apache-airflow": "3.4.0b2", "apache-airflow-core": "3.4.0b2", "apache-airflow-task-sdk": "1.4.0b2"}
 # The same tests run on every Airflow, so the same tools run them, whatever their date.
 TEST_TOOLS = ("hypothesis", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist")
 
@@ -88,6 +90,8 @@ def main() -> None:
     for minor, (airflow, newest_upload) in OLDER_AIRFLOWS.items():
         pins = compile_constraints(uv, airflow, tools, newest_upload=newest_upload)
         write_constraints(CHECKOUT / f"constraints-airflow-{minor}.txt", pins)
+    pins = compile_constraints(uv, PRE_RELEASE["apache-airflow"], tools | PRE_RELEASE)
+    write_constraints(CHECKOUT / "constraints-airflow-3.4.txt", pins)
 
 
 if __name__ == "__main__":

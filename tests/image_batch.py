@@ -39,7 +39,7 @@ class ImageBatch:
         """Start the batch of these prompts, or take it up where it was deferred."""
         # A second start is a retry, unless a test says otherwise.
         how: dict[str, Any] = {"try_number": 2 if self.was_started else 1}
-        how |= {name: arguments.pop(name) for name in ("try_number", "max_tries") if name in arguments}
+        how |= {name: arguments.pop(name) for name in ("try_number", "max_tries", "iteration") if name in arguments}
         usual = {"output_path": self.output_folder, "retries": 2, "deferrable": False, "options": {"size": "256x256"}}
         given = {**usual, **self.arguments, **({"prompts": list(prompts)} if prompts else {}), **arguments}
 

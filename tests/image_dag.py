@@ -26,10 +26,18 @@ class ImageDag:
     options: dict[str, Any] = field(default_factory=dict)
 
     def submit(
-        self, prompt: str = "a red kite", *, try_number: int = 1, max_tries: int = 2, **arguments: Any
+        self,
+        prompt: str = "a red kite",
+        *,
+        try_number: int = 1,
+        max_tries: int = 2,
+        iteration: int | None = None,
+        **arguments: Any,
     ) -> Outcome:
         given = {"task_id": "submit", "prompt": prompt, "options": self.options, "retries": 2, **arguments}
-        return self.runner.run(lambda: ImageTaskSubmitOperator(**given), try_number=try_number, max_tries=max_tries)
+        return self.runner.run(
+            lambda: ImageTaskSubmitOperator(**given), try_number=try_number, max_tries=max_tries, iteration=iteration
+        )
 
     def submitted(
         self, prompt: str = "a red kite", *, options: Mapping[str, Any] | None = None, **arguments: Any

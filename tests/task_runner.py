@@ -12,13 +12,17 @@ from typing import Any
 from unittest import mock
 from urllib.parse import unquote
 
-import httpx
 import uuid6
 from airflow.sdk import DAG
+from airflow.sdk.api import client as airflows_client
 from airflow.sdk.api.datamodels._generated import DagRun, TaskInstance
 from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor, run_task_in_process
 
+httpx: Any = getattr(airflows_client, "httpx2", None) or airflows_client.httpx  # type: ignore[attr-defined]
+"""What Airflow asks its Execution API with; since 3.4 the second major version."""
 DAG_ID, RUN_ID = "a_dag", "a_run"
+LOOP = uuid.UUID("01980000-0000-7000-8000-000000000000")
+HAS_LOOPS = "region_id" in TaskInstance.model_fields
 _MOMENT = "2026-03-01T00:00:00Z"
 _REFUSED_BY_JSONB = re.compile(r"(?<!\\)(?:\\\\)*\\u0000|[\ud800-\udfff]")
 
@@ -39,10 +43,11 @@ class TaskRunner:
 
     connections: dict[str, dict[str, Any]] = field(default_factory=dict)
     xcoms: dict[tuple[str, str], Any] = field(default_factory=dict)
-    states: dict[tuple[str, str], Any] = field(default_factory=dict)
+    states: dict[tuple[str, str, str], Any] = field(default_factory=dict)
     refused_xcoms: set[str] = field(default_factory=set)
     rendered: dict[str, Any] = field(default_factory=dict)
     first_reschedule: str | None = None
+    try_id: str | None = None
 
     def run(
         self,
@@ -52,8 +57,12 @@ class TaskRunner:
         max_tries: int = 2,
         next_method: str | None = None,
         next_kwargs: Mapping[str, Any] | None = None,
+        iteration: int | None = None,
     ) -> Outcome:
-        """Make the task inside a Dag and run it once, or resume it with ``next_method``."""
+        """Make the task inside a Dag and run it once, or resume it with ``next_method``.
+
+        :param iteration: of the loop that it is in, for Airflow 3.4; None for none.
+        """
         with DAG(dag_id=DAG_ID, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
             task = make_task()
         self._task_id = task.task_id
@@ -69,13 +78,15 @@ class TaskRunner:
         }
         instance = TaskInstance(
             # As Airflow's own: a later try has a greater one.
-            id=uuid6.uuid7(),
+            id=self.try_id or uuid6.uuid7(),
             task_id=task.task_id,
             dag_id=DAG_ID,
             run_id=RUN_ID,
             try_number=try_number,
             dag_version_id=uuid.uuid4(),
+            **({} if iteration is None else {"region_id": LOOP, "region_index": iteration}),
         )
+        self._region = "" if iteration is None else str(iteration)
         client = InProcessTestSupervisor._Client(
             base_url="http://airflow.invalid/", token="", transport=httpx.MockTransport(self._answer)
         )
@@ -88,7 +99,7 @@ class TaskRunner:
         kwargs = {**outcome.message.next_kwargs, "event": event}
         return self.run(make_task, next_method=outcome.message.next_method, next_kwargs=kwargs)
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def _answer(self, request: Any) -> Any:
         path = unquote(request.url.path)
         if path.endswith("/run"):
             return httpx.Response(200, json=self._run_context)
@@ -101,10 +112,10 @@ class TaskRunner:
         if match := re.fullmatch(rf"/xcoms/{DAG_ID}/{RUN_ID}/([^/]+)/([^/]+)", path):
             return self._xcom(request, (match[1], match[2]))
         if match := re.fullmatch(r"/store/ti/[^/]+/(.+)", path):
-            return self._state(request, (self._task_id, match[1]))
+            return self._state(request, (self._task_id, self._region, match[1]))
         return httpx.Response(200, json={})
 
-    def _connection(self, conn_id: str) -> httpx.Response:
+    def _connection(self, conn_id: str) -> Any:
         known = self.connections.get(conn_id)
         if known is None:
             return httpx.Response(404, json={"detail": {"reason": "not_found", "message": f"no {conn_id}"}})
@@ -114,8 +125,8 @@ class TaskRunner:
             fields["extra"] = json.dumps(fields["extra"])
         return httpx.Response(200, json=fields)
 
-    def _state(self, request: httpx.Request, key: tuple[str, str]) -> httpx.Response:
-        """Answer for the task state store, which outlives tries and Clears."""
+    def _state(self, request: Any, key: tuple[str, str, str]) -> Any:
+        """Answer for the task state store, which outlives tries, and Clears unless a test empties ``states``."""
         if request.method == "PUT":
             self.states[key] = json.loads(request.content)["value"]
         elif request.method == "DELETE":
@@ -126,7 +137,7 @@ class TaskRunner:
             return httpx.Response(200, json={"value": self.states[key]})
         return httpx.Response(204)
 
-    def _xcom(self, request: httpx.Request, key: tuple[str, str]) -> httpx.Response:
+    def _xcom(self, request: Any, key: tuple[str, str]) -> Any:
         if request.method == "POST":
             value = json.loads(request.content)
             if key[1] in self.refused_xcoms or _REFUSED_BY_JSONB.search(json.dumps(value, ensure_ascii=False)):

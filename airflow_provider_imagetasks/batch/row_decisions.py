@@ -27,7 +27,8 @@ _UNUSABLE = frozenset({"UnsafeResultError", "ImageTaskNotFoundError"})
 class Checkpoint:
     """Where a batch stands between two starts. Later versions must read it: fields are only ever added.
 
-    :param generation: 0 for the first pictures, higher by one each time that somebody had them all made anew.
+    :param generation: 0 for the first pictures, higher by one each time that somebody had them all made anew; where a
+        later try begins and nothing is known of earlier ones, higher than theirs can have been.
     :param max_tries: the task instance's, unchanged by a retry and raised by a Clear.
     :param start: names the latest start; an older one that is still running sees that it was replaced.
     :param finished: how the batch ended last, ``"success"`` or ``"failed"``; None while it has not.
@@ -52,7 +53,14 @@ class Checkpoint:
 
 
 def next_checkpoint(
-    last: Checkpoint | None, *, max_tries: int, start: str, next_number: int, resumes: bool, now: float
+    last: Checkpoint | None,
+    *,
+    max_tries: int,
+    start: str,
+    next_number: int,
+    resumes: bool,
+    now: float,
+    first_generation: int = 0,
 ) -> Checkpoint:
     """Return what a start begins or goes on with.
 
@@ -62,9 +70,10 @@ def next_checkpoint(
     :param next_number: of the next segment of the generation.
     :param resumes: whether it comes back from the triggerer.
     :param now: Unix seconds.
+    :param first_generation: what the very first start begins with.
     """
     if last is None:
-        return Checkpoint(generation=0, max_tries=max_tries, start=start, began_at=now)
+        return Checkpoint(generation=first_generation, max_tries=max_tries, start=start, began_at=now)
     if resumes:
         return replace(last, start=start, began_at=last.began_at or now)
     if last.max_tries == max_tries:

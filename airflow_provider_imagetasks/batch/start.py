@@ -25,7 +25,7 @@ from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, batch_identity
 
 STATE_KEY = "imagetasks_batch"
-_NAMES = ("dag_id", "task_id", "run_id", "map_index")
+_NAMES = ("dag_id", "task_id", "run_id", "map_index", "region")
 """What names a batch among all others."""
 
 
@@ -136,12 +136,21 @@ def open_batch(
     :raises ImageTaskError: the folder of a batch that was begun is not there, or lacks something; nothing is submitted.
     """
     kept = _kept(state_store)
-    identity = batch_identity(dag_id=slot.dag_id, task_id=slot.task_id, run_id=slot.run_id, map_index=slot.map_index)
+    names = {"dag_id": slot.dag_id, "task_id": slot.task_id, "run_id": slot.run_id, "region": slot.region}
+    identity = batch_identity(**names, map_index=slot.map_index)
     folder = BatchFolder(str(kept.get("output_path") or arguments.output_path), identity)
-    owner = folder.owner()
+    owner, first_generation = folder.owner(), 0
     if owner is None:
         _require_first_start(folder, began=resumes or "counts" in kept or "generation" in kept)
         mark = str(kept.get("mark") or secrets.token_hex(16))
+        if state_store is not None and not kept and slot.was_cleared:
+            # What Airflow threw away may have been of a batch elsewhere: no row may go out under a key of that one.
+            first_generation = slot.try_number - 1
+            log.warning(
+                "This task was cleared, and nothing is kept of earlier tries, neither by Airflow nor in %s: the batch "
+                "begins anew. If it was begun in another folder, its rows are paid for again.",
+                folder.uri,
+            )
         frozen = freeze(source, scratch / REQUESTS_NAME, arguments)
         _say(frozen, log)
         _check_rows(frozen, arguments, frozen.problems)
@@ -149,11 +158,14 @@ def open_batch(
         keep(state_store, {"output_path": arguments.output_path, "folder": folder.uri, "mark": mark})
         owner = _freeze(frozen, folder, slot, mark, scratch)
         # From here on rows may be paid for: a later start must find this folder, or submit nothing.
-        keep(state_store, {"generation": 0})
+        keep(state_store, {"generation": first_generation})
     else:
-        # Before Airflow 3.3 nothing is kept by which to tell.
-        known_mark = kept.get("mark") if state_store is not None else owner.mark
-        _require_owner(owner, slot, mark=known_mark, uri=folder.uri)
+        # Before Airflow 3.3 nothing is kept by which to tell, and since 3.4 a Clear throws it away.
+        is_forgotten = state_store is None or ("mark" not in kept and slot.try_number > 1 and not resumes)
+        _require_owner(owner, slot, mark=owner.mark if is_forgotten else kept.get("mark"), uri=folder.uri)
+        if state_store is not None and is_forgotten:
+            log.warning("Airflow kept nothing of this batch, as after a Clear; going on from %s.", folder.uri)
+            keep(state_store, {"output_path": folder.output_path, "folder": folder.uri, "mark": owner.mark})
         if state_store is None and slot.try_number == 1 and not resumes:
             raise InvalidRequestError(
                 f"The folder {folder.uri} was there before the first try of this task, so it belongs to an earlier Dag "
@@ -174,7 +186,7 @@ def open_batch(
         raise ImageTaskError(
             f"{folder.uri}/{REQUESTS_NAME} has {len(requests)} rows, and {owner.total} were frozen", code="batch_folder"
         )
-    checkpoint = _begin(folder, slot, resumes, kept)
+    checkpoint = _begin(folder, slot, resumes, kept, first_generation)
     spending = Spending(owner.total, arguments.max_cost, partial(requests.cost, arguments))
     ledger = BatchLedger(
         folder, checkpoint, BatchState(owner.total), scratch, arguments.account, spending, arguments.service.api_of
@@ -274,9 +286,11 @@ def _freeze(frozen: Frozen, folder: BatchFolder, slot: SubmissionSlot, mark: str
     return owner
 
 
-def _begin(folder: BatchFolder, slot: SubmissionSlot, resumes: bool, kept: Mapping[str, Any]) -> Checkpoint:
+def _begin(
+    folder: BatchFolder, slot: SubmissionSlot, resumes: bool, kept: Mapping[str, Any], first_generation: int
+) -> Checkpoint:
     last = folder.checkpoint()
-    generation = last.generation if last else 0
+    generation = last.generation if last else first_generation
     segments = folder.segments(generation)
     counts = kept.get("counts") if kept.get("generation") == generation else None
     was_submitted = resumes or (isinstance(counts, Mapping) and counts.get("submitted"))
@@ -295,6 +309,7 @@ def _begin(folder: BatchFolder, slot: SubmissionSlot, resumes: bool, kept: Mappi
         next_number=segments[-1].number + 1 if segments else 0,
         resumes=resumes,
         now=time.time(),
+        first_generation=first_generation,
     )
     if last is not None and checkpoint.generation != last.generation:
         old = folder.read(MANIFEST_NAME)

@@ -12,9 +12,9 @@ from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.submissions.decisions import Reattach, Reconcile, Refuse, Submit
 from airflow_provider_imagetasks.submissions.departure import Departure, HeldBackError
 from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger
-from airflow_provider_imagetasks.submissions.reconciling import find_submission, is_recognised
+from airflow_provider_imagetasks.submissions.reconciling import find_earlier, find_submission, is_recognised
 from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState, utc_moment
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState, iso_time, utc_moment
 
 OnUnknownOutcome = Literal["fail", "resubmit"]
 
@@ -66,10 +66,34 @@ class Submission:
         )
 
     def _begin(self, decision: Submit) -> ImageTask:
+        if decision.names_earlier:
+            self._name_earlier()
         self._ledger.intend(decision.generation)
         if decision.asks_first and (task := self._find(sent_by=self._ledger.record.intent_at)) is not None:
             return task
         return self._submit_intended()
+
+    def _name_earlier(self) -> None:
+        """Say in the log which image tasks of earlier tries the service has, where nothing is on record any more.
+
+        Nobody can tell whether those were handed on before the task was cleared, so none is handed on now.
+        """
+        known = "which it cannot be asked for"
+        try:
+            tasks = self._hook.run(find_earlier(self._service, self._ledger.earlier_keys))
+            if self._service.finds_by_trace_id:
+                known = (
+                    ", ".join(f"{task.id[:80]} of {iso_time(task.created_at)}" for task in tasks) or "none it knows of"
+                )
+        except ImageTaskError as error:
+            known = f"which it could not be asked for: {error.message}"
+        self._log.warning(
+            "This task was cleared, and Airflow threw away what was on record of earlier tries, so a new picture is "
+            "submitted and paid for. What those submitted to %s may be paid for too: %s. To go on from the record "
+            "instead, clear with 'keep task state', or set [imagetasks] ledger_path.",
+            self._service.title,
+            known,
+        )
 
     def _submit_intended(self, *, again: bool = False) -> ImageTask:
         """Submit what is on record as an intent; keep the id, or that the service refused.

@@ -13,10 +13,12 @@ class Submit:
 
     :param generation: which of the submissions of this task instance it is.
     :param asks_first: whether an earlier try may have submitted it, of which only the service can know.
+    :param names_earlier: whether the log is to name what earlier tries submitted, of which nothing is on record.
     """
 
     generation: int
     asks_first: bool = False
+    names_earlier: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,21 +49,17 @@ class Refuse:
 Decision = Submit | Reattach | Reconcile | Refuse
 
 
-def decide(
-    record: SubmissionRecord | None, *, fingerprint: str, max_tries: int, is_left_over: bool = False
-) -> Decision:
-    """Return what to do.
+def decide(record: SubmissionRecord, *, fingerprint: str, max_tries: int, is_left_over: bool = False) -> Decision:
+    """Return what to do where something is on record.
 
     A Clear is told from a retry by ``max_tries``, which only a Clear of a finished task instance raises. A Clear of a
     running one counts as a retry.
 
-    :param record: what the ledger holds; None where it holds nothing.
+    :param record: what the ledger holds.
     :param fingerprint: of what is asked for now.
     :param max_tries: the task instance's today.
     :param is_left_over: whether the record is of another Dag run of the same run id, which was deleted.
     """
-    if record is None:
-        return Submit(generation=0)
     is_retry = record.max_tries == max_tries
     is_same = record.fingerprint == fingerprint
     if is_left_over:

@@ -6,6 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+_GENERATIONS_OF_A_TRY = 1_000
+"""More than any try begins, so that generations which are counted from different tries never meet."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionSlot:
@@ -16,6 +19,8 @@ class SubmissionSlot:
     :param max_tries: the task instance's today; tells a Clear from a retry.
     :param try_number: the task instance's today.
     :param try_id: Airflow's own id of this try.
+    :param region: which iteration of a loop, or expansion of a mapped task, Airflow 3.4 runs; else empty.
+    :param retries: the task's, as its Dag says today; None where that is not known.
     """
 
     dag_id: str
@@ -26,11 +31,36 @@ class SubmissionSlot:
     try_number: int
     item_index: int = 0
     try_id: str = ""
+    region: str = ""
+    retries: int | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What sets it apart from every other slot: Dag, task, run, map index and item."""
-        return self.dag_id, self.task_id, self.run_id, str(self.map_index), str(self.item_index)
+        """What sets it apart from every other slot: Dag, task, run, map index, item, and in a loop the iteration."""
+        names = (self.dag_id, self.task_id, self.run_id, str(self.map_index), str(self.item_index))
+        return (*names, self.region) if self.region else names
+
+    @property
+    def was_cleared(self) -> bool:
+        """Whether somebody cleared the task before this try, as far as can be told without a record."""
+        return self.try_number > 1 and (self.retries is None or self.max_tries > self.retries)
+
+    @property
+    def generation_without_record(self) -> int:
+        """Generation of a start that finds no record: one that no earlier try can have submitted as."""
+        return _GENERATIONS_OF_A_TRY * (self.try_number - 1)
+
+    def earlier_identities(self, most: int) -> list[str]:
+        """Return what earlier tries may have submitted under; each began at most one generation more than the last.
+
+        :param most: how many at most.
+        """
+        generations = (
+            _GENERATIONS_OF_A_TRY * (first - 1) + later
+            for first in range(1, self.try_number)
+            for later in range(self.try_number - first)
+        )
+        return [self.identity(generation) for generation, _ in zip(generations, range(most), strict=False)]
 
     def identity(self, generation: int, attempt: int = 0) -> str:
         """Return 64 hexadecimal digits, by which the service may recognise a submission: the same for every try of it.
@@ -52,12 +82,23 @@ def slot_of(context: Any) -> SubmissionSlot:
         max_tries=instance.max_tries,
         try_number=instance.try_number,
         try_id=str(getattr(instance, "id", "")),
+        region=region_of(getattr(instance, "region_id", None), getattr(instance, "region_index", None)),
+        retries=getattr(getattr(instance, "task", None), "retries", None),
     )
 
 
-def batch_identity(*, dag_id: str, task_id: str, run_id: str, map_index: int) -> str:
+def region_of(region_id: Any, region_index: Any) -> str:
+    """Return which iteration of a loop, or expansion of a mapped task, Airflow 3.4 means; empty before it.
+
+    An iteration that Airflow makes anew after a Clear has another region and the same index.
+    """
+    # All zeros is the region of what is neither.
+    return f"{region_id}/{region_index}" if region_id is not None and int(region_id) else ""
+
+
+def batch_identity(*, dag_id: str, task_id: str, run_id: str, map_index: int, region: str = "") -> str:
     """Return 64 hexadecimal digits that are the same for every start of one batch."""
-    return _digest(dag_id, task_id, run_id, str(map_index))
+    return _digest(dag_id, task_id, run_id, str(map_index), *([region] if region else []))
 
 
 def _digest(*parts: str) -> str:

@@ -51,13 +51,18 @@ class SubmissionLedger:
         """What the submission on record goes out with, so that the service may recognise it."""
         return self._slot.identity(self.record.generation)
 
+    @property
+    def earlier_keys(self) -> list[str]:
+        """What earlier tries may have submitted under, of which nothing is on record; at most 49."""
+        return self._slot.earlier_identities(49)
+
     def decide(self) -> Decision:
         """Announce this start, read the store, and return what is to be done.
 
         :raises ImageTaskError: the store cannot be read, or a later start was here; nothing may be submitted.
         """
-        before = self._store.read()
-        if is_earlier(self._start, self._store.latest_start()):
+        before, latest = self._store.read(), self._store.latest_start()
+        if is_earlier(self._start, latest):
             raise self.replaced()
         self._store.announce(self._start)
         record = self._record = self._store.read()
@@ -69,8 +74,12 @@ class SubmissionLedger:
             is_repetition = self._slot.try_number > 1
             # A trace id of the user's own may also be that of an older run.
             return Submit(generation=self._slot.max_tries, asks_first=is_repetition and not self._trace_id)
-        # Tries of one Dag run are counted up: what this one or a later one wrote is of a run that was deleted.
-        is_left_over = record is not None and record.try_number >= self._slot.try_number
+        if record is None:
+            # Since Airflow 3.4 a Clear throws the record away of what may be paid for.
+            return Submit(generation=self._slot.generation_without_record, names_earlier=self._slot.was_cleared)
+        # Tries of one Dag run are counted up: what this one or a later one wrote is of a run that was deleted. But one
+        # try may start several times, since Airflow 3.4, under one id.
+        is_left_over = record.try_number >= self._slot.try_number and _try_of(latest) != self._slot.try_id
         return decide(record, fingerprint=self._fingerprint, max_tries=self._slot.max_tries, is_left_over=is_left_over)
 
     def require_latest_start(self) -> None:
@@ -131,6 +140,9 @@ class SubmissionLedger:
             self._change(**taken)
             return
         record = self._store.read()
+        if record is None and self._store.latest_start() is None:
+            # The task was cleared, and Airflow threw away what is on record: the next start is to find the picture.
+            record = self.record
         if record is not None and record.generation == self.record.generation and not record.image_task_id:
             self._store.write(replace(record, **taken))
         raise self.replaced(image_task_id=task.id, has_left=True)
@@ -166,9 +178,13 @@ def is_earlier(start: str, latest: str | None) -> bool:
     Airflow gives each try an id that begins with the moment, so that later ones are greater, also in a Dag run that is
     made again; ids of another kind have no order.
     """
-    ids = [text.partition(" ")[0] for text in (start, latest or "")]
+    ids = [_try_of(text) for text in (start, latest)]
     try:
         has_order = all(uuid.UUID(text).version == 7 for text in ids)
     except ValueError:
         return False
     return has_order and ids[0] < ids[1]
+
+
+def _try_of(start: str | None) -> str:
+    return (start or "").partition(" ")[0]

@@ -45,6 +45,19 @@ def find_submission(
     return None
 
 
+def find_earlier(service: Service, keys: Sequence[str]) -> Flow[list[ImageTask]]:
+    """Ask for whatever was submitted under these keys; free, and one request at most.
+
+    :param keys: at most 49.
+    :returns: none where the service does not ``finds_by_trace_id``.
+    :raises ImageTaskError: the service cannot be asked now.
+    """
+    if not service.finds_by_trace_id or not keys:
+        return []
+    tasks = yield from service.find_by_trace_ids(keys)
+    return [task for task in tasks if task.trace_id in keys]
+
+
 def is_recognised(intent_at: float, now: float) -> bool:
     """Whether a service that ``repeats_submit_by_key`` is trusted to recognise a key that went out at ``intent_at``.
 

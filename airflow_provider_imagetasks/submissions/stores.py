@@ -1,4 +1,4 @@
-"""Where the ledger's records are kept: Airflow's task state store, else files that all workers share, else nowhere."""
+"""Where the ledger's records are kept: Airflow's task state store, files that all workers share, both, or nowhere."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class TaskStateStore:
 
 
 class FileStore:
-    """Small files in a folder that all workers share, for Airflow before 3.3.
+    """Small files in a folder that all workers share, for Airflow before 3.3, and beside the store of 3.4.
 
     :param folder: ``[imagetasks] ledger_path``, on any ``ObjectStoragePath``.
     :param names: of the slot.
@@ -118,6 +118,39 @@ class FileStore:
             put_in_place(start.encode(), self._start_path)
 
 
+class CopiedStore:
+    """Airflow 3.4's own store, which some Clears empty, with a copy in files, which none does.
+
+    :param state: Airflow's.
+    :param copy: written and read first; what was begun without it, Airflow has.
+    """
+
+    keeps_records = True
+
+    def __init__(self, state: TaskStateStore, copy: FileStore) -> None:
+        self._state = state
+        self._copy = copy
+
+    def read(self) -> SubmissionRecord | None:
+        """Return the record; None where neither has one."""
+        return self._copy.read() or self._state.read()
+
+    def write(self, record: SubmissionRecord, *, is_first: bool = False) -> None:
+        """Keep the record in both."""
+        # The files first, since they see that another start wrote before.
+        self._copy.write(record, is_first=is_first)
+        self._state.write(record)
+
+    def latest_start(self) -> str | None:
+        """Return the start that announced itself last."""
+        return self._copy.latest_start() or self._state.latest_start()
+
+    def announce(self, start: str) -> None:
+        """Keep that a start begins in both."""
+        self._state.announce(start)
+        self._copy.announce(start)
+
+
 class NoStore:
     """Airflow before 3.3 without ``ledger_path``: only the service can say what an earlier try did."""
 
@@ -145,9 +178,12 @@ def store_for(context: Mapping[str, Any], slot: SubmissionSlot) -> LedgerStore:
     :raises InvalidRequestError: ``[imagetasks] ledger_path`` cannot be used.
     """
     state = context.get("task_state_store")
-    if state is not None:
-        return TaskStateStore(state)
     folder = conf.get("imagetasks", "ledger_path", fallback="")
+    if state is not None:
+        own = TaskStateStore(state)
+        # Airflow 3.4 is the first with regions, and with a Clear that empties its store.
+        is_emptied = hasattr(context.get("ti"), "region_id")
+        return CopiedStore(own, FileStore(folder, slot.names)) if folder and is_emptied else own
     return FileStore(folder, slot.names) if folder else NoStore()
 
 

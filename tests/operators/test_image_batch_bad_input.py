@@ -162,4 +162,4 @@ def test_a_folder_of_another_deployment(batch: ImageBatch) -> None:
     batch.runner.states.clear()
     batch.image_service.reset()
 
-    refused(batch.start("a kite"), batch, "another deployment")
+    refused(batch.start("a kite", try_number=1), batch, "another deployment")

@@ -42,10 +42,6 @@ def test_what_is_on_record_decides(
     assert getattr(other, "is_same", False) is False
 
 
-def test_nothing_recorded_is_submitted() -> None:
-    assert decide(None, fingerprint=ASKED, max_tries=RETRY) == Submit(0)
-
-
 @pytest.mark.parametrize("max_tries", [RETRY, CLEAR], ids=["retry", "Clear"])
 @pytest.mark.parametrize(("asked", "generation"), [(ASKED, 3), (ANOTHER, 4)], ids=["unchanged", "changed"])
 def test_what_was_refused_is_submitted_and_another_request_never_under_its_key(
