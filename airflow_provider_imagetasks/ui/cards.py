@@ -296,6 +296,7 @@ def _place(xcom: XCom) -> dict[str, Any]:
         "run_id": xcom.run_id,
         "task_id": xcom.task_id,
         "map_index": xcom.map_index,
+        "told_at": xcom.timestamp.isoformat(),
     }
 
 

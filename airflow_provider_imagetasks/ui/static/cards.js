@@ -7,13 +7,13 @@ import { BATCH_STATES, CLEARS, STATES, billedWords, count, duration, errorTitle,
 const Badge = ({ state, names = STATES }) => h("span", { className: `it-badge it-${state}` }, names[state] ?? state);
 
 function Origin({ item, place }) {
-  const when = item.submitted_at ? moment(item.submitted_at) : "";
+  const when = moment(item.submitted_at ?? item.told_at);
   if (place === "nav") {
     return h(
       AirflowLink,
       { to: runPictures(item), className: "it-origin", title: `${item.dag_id}, ${item.run_id}` },
       h("span", null, item.dag_id),
-      h("span", { className: "it-when" }, when || item.run_id),
+      h("span", { className: "it-when" }, when),
     );
   }
   if (place === "batch") return h("span", { className: "it-origin", title: item.row_id }, rowName(item));

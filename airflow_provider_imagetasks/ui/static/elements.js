@@ -3,7 +3,6 @@ const { React, ReactRouterDOM } = globalThis;
 
 export const h = React.createElement;
 export const { Fragment, memo, useCallback, useEffect, useId, useLayoutEffect, useMemo, useRef, useState, useSyncExternalStore } = React;
-export const { useSearchParams } = ReactRouterDOM;
 
 // Where this file is served from tells where Airflow is, also behind a proxy's path.
 export const API = new URL("../", import.meta.url).pathname;

@@ -1,7 +1,7 @@
 // The gallery in its places: a page of its own, and tabs on a Dag, a Dag run and a task instance.
 import { useAddress } from "./address.js";
 import { BatchPanel } from "./batch.js";
-import { h, useCallback, useState } from "./elements.js";
+import { h, useCallback, useLayoutEffect, useRef, useState } from "./elements.js";
 import { Filters, isFiltered, useSeen } from "./filters.js";
 import { Grid, Sentinel, lookedAtWords, useViewer } from "./grid.js";
 import { Empty, Loading, Notice, Trouble } from "./notices.js";
@@ -56,6 +56,18 @@ function summary(items, list) {
   return [list.hasMore ? `${parts.join(" · ")} so far` : parts.join(" · "), shown].filter(Boolean).join(" · ");
 }
 
+// Where one was, for who comes back.
+const scrolled = new Map();
+
+function useScroll(key, isReady) {
+  const place = useRef(null);
+  useLayoutEffect(() => {
+    if (isReady && place.current) place.current.scrollTop = scrolled.get(key) ?? 0;
+  }, [key, isReady]);
+  const onScroll = (event) => scrolled.set(key, event.currentTarget.scrollTop);
+  return { ref: place, onScroll };
+}
+
 export function Gallery(props) {
   const { kind, path, dag } = placeOf(props ?? {});
   const address = useAddress();
@@ -80,7 +92,7 @@ export function Gallery(props) {
   else if (!items.length && !list.hasMore) body = h(Empty, { kind, isFiltered: isNarrowed, taskState: first.task_state });
   return h(
     kind === "nav" ? "main" : "section",
-    { className: `it it-page it-page-${kind}`, "aria-label": "Pictures of image tasks", "aria-busy": list.isLoading },
+    { className: `it it-page it-page-${kind}`, "aria-label": "Pictures of image tasks", "aria-busy": list.isLoading, ...useScroll(location.pathname, !list.isLoading) },
     h(
       "header",
       { className: "it-head" },

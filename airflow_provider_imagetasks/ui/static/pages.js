@@ -40,11 +40,24 @@ async function refreshed(pages, load) {
   return fresh;
 }
 
+// What was read lately, for who comes back: Airflow makes a plugin anew with each step in its history.
+const kept = new Map();
+const KEPT_FOR = 60_000;
+const MOST_KEPT = 20;
+
+function keep(key, pages) {
+  kept.delete(key);
+  kept.set(key, { pages, at: Date.now() });
+  if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value);
+}
+
+const keptPages = (key) => (Date.now() - (kept.get(key)?.at ?? 0) < KEPT_FOR ? kept.get(key).pages : null);
+
 export function usePages(path, query) {
   const key = JSON.stringify([path, query]);
-  const [state, setState] = useState({ key, pages: null, error: null });
+  const [state, setState] = useState({ key: null });
   const queue = useRef(null);
-  const known = state.key === key ? state : { pages: null, error: null };
+  const known = state.key === key ? state : { pages: keptPages(key), error: null };
 
   // One job after the other, and each kind at most once in the queue.
   const work = useCallback(
@@ -58,7 +71,9 @@ export function usePages(path, query) {
         const mine = queue.current;
         try {
           mine.pages = await job((cursor) => read(path, { ...query, cursor }, signal), mine.pages);
-          if (!signal.aborted) setState({ key, pages: mine.pages, error: null });
+          if (signal.aborted) return;
+          keep(key, mine.pages);
+          setState({ key, pages: mine.pages, error: null });
         } catch (error) {
           if (!signal.aborted) setState({ key, pages: mine.pages, error });
         } finally {
@@ -77,7 +92,7 @@ export function usePages(path, query) {
 
   useEffect(() => {
     const controller = new AbortController();
-    queue.current = { pages: null, queued: new Set(), last: Promise.resolve(), controller };
+    queue.current = { pages: keptPages(key), queued: new Set(), last: Promise.resolve(), controller };
     refresh();
     return () => controller.abort();
   }, [refresh]);

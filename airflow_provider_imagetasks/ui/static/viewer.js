@@ -67,7 +67,6 @@ export function Viewer({ shown, onMove, onClose, onCleared }) {
         ),
         h("h2", { className: "it-title" }, title),
         item.error ? h(Failure, { key: item.key, item, asked: isClearing, onCleared }) : null,
-        h(Facts, { item, picture, request }),
         h(
           "div",
           { className: "it-actions" },
@@ -78,6 +77,7 @@ export function Viewer({ shown, onMove, onClose, onCleared }) {
           h(Copy, { key: `link ${item.key} ${index}`, label: "Copy link", text: ownAddress }),
           picture ? h(Copy, { key: picture.uri, label: "Copy path", text: picture.uri }) : null,
         ),
+        h(Facts, { item, picture, request }),
       ),
     ),
   );
