@@ -15,7 +15,7 @@ BILLED_AND_RETRYABLE = {
     ("no", False): {"AuthenticationError", "QuotaExceededError", "InvalidRequestError", "ContentPolicyError"},
     ("no", True): {"RateLimitError"},
     ("yes", False): {"UnsafeResultError"},
-    ("yes", True): {"DownloadError"},
+    ("yes", True): {"DownloadError", "ResultExpiredError"},
     ("unknown", True): {"ServiceUnavailableError", "ProtocolError"},
     ("unknown", False): {
         *("ImageTaskError", "UnknownOutcomeError", "ImageTaskFailedError"),

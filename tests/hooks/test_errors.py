@@ -61,7 +61,7 @@ def told_of(dag: ImageDag, operation: str) -> list[dict[str, Any]]:
     [
         ("wait", "a kite [fail]", "ImageTaskFailedError", "Clear the submit task with its downstream"),
         ("save", "a kite [fail]", "ImageTaskFailedError", "Clear the submit task with its downstream"),
-        ("save", "a kite [file-404]", "DownloadError", "A retry reads the image task again"),
+        ("save", "a kite [file-404]", "ResultExpiredError", "A retry reads the image task again"),
         ("save", "a kite [file-html]", "UnsafeResultError", "A retry would be refused in the same way"),
         ("save", "a kite [never]", "ImageTaskError", "better put an ImageTaskSensor before this task"),
     ],
