@@ -76,6 +76,10 @@ test-batch-airflow-3.1: .venv-3.1/.installed ## Do the same on the newest Airflo
 test-model: $(VENV)/.installed ## Try 2,000 orders of kills, Clears, refusals and lost answers on a batch and on a submission, and count what was paid; ten minutes
 	@$(VENV)/bin/python -m pytest -m long tests/batch/test_paid_once_model.py tests/submissions/test_paid_once_model.py $(ARGUMENTS)
 
+.PHONY: test-hostile
+test-hostile: $(VENV)/.installed ## Download and deliver 20,000 mutated pictures, and the other long forms of what comes from outside; ten minutes
+	@$(VENV)/bin/python -m pytest -m long tests/files tests/operators $(ARGUMENTS)
+
 .PHONY: test-chaos
 test-chaos: $(VENV)/.installed ## Kill and cut submissions in a real Airflow and count what was paid, with PostgreSQL; five minutes (WRITE_DOCS=1: docs/money.md)
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)

@@ -175,7 +175,7 @@ def _checked(value: Any, arguments: BatchArguments, files_below: str | None) -> 
         raise value
     row = read_row(value, model=arguments.model, options=arguments.options, files_below=files_below)
     request = row.request
-    arguments.service.check_image_count(request)
+    arguments.service.check_options(request)
     if all(str(image).startswith(("http://", "https://")) for image in request.images) and request.mask is None:
         completed = arguments.service.complete(request, arguments.account)
         request = replace(completed, callback_url=None)

@@ -22,6 +22,10 @@ IMAGE_COUNT_OPTIONS = ("n", "num_images", "max_images", "num_outputs", "number_o
 """How models of many makers call the number of pictures; a service with names of its own adds them."""
 
 
+STORED_FORMATS = ("png", "jpeg", "webp", "gif", "avif", "jpg", "auto", "")
+"""Values of ``format_options`` whose result can be stored; what is left to the service is a picture."""
+
+
 class Service(ABC):
     """A protocol, written once as flows: generators that yield requests and are sent answers, without I/O.
 
@@ -59,6 +63,8 @@ class Service(ABC):
     most_edit_images: ClassVar[int] = 16
     image_count_options: ClassVar[tuple[str, ...]] = IMAGE_COUNT_OPTIONS
     """The options that say how many pictures are asked for, also within other options; several of them multiply."""
+    format_options: ClassVar[tuple[str, ...]] = ("output_format", "image_format")
+    """The options that say of which kind the file of a picture is to be."""
     takes_callback_url: ClassVar[bool] = False
     unfinished_note: ClassVar[str] = "It goes on there: it may still finish, and be billed"
     """The fate of an image task that nobody waits for any longer."""
@@ -70,7 +76,7 @@ class Service(ABC):
 
         :raises InvalidRequestError: it asks for what the service cannot do.
         """
-        self.check_image_count(request)
+        self.check_options(request)
         callback_url = request.callback_url or account.callback_url
         if request.callback_url and not self.takes_callback_url:
             raise InvalidRequestError(f"{self.title} has no callbacks: remove callback_url")
@@ -103,6 +109,19 @@ class Service(ABC):
         """
         counts = (whole_number(value) for _, value in options_named(self.image_count_options, asked))
         return math.prod(count for count in counts if count is not None and 0 < count <= MOST_IMAGES)
+
+    def check_options(self, request: ImageRequest) -> None:
+        """Refuse options that would be paid for in vain: a number of pictures that is none, a file of no picture.
+
+        :raises InvalidRequestError: names the option. Nothing was billed.
+        """
+        self.check_image_count(request)
+        for name, value in options_named(self.format_options, request.options):
+            if isinstance(value, str) and value.strip().lower().removeprefix("image/") not in STORED_FORMATS:
+                raise InvalidRequestError(
+                    f"options holds {name}={value[:40]!r}, which this package cannot store and so would be paid for in "
+                    f"vain; pictures may be {', '.join(STORED_FORMATS[:5])}"
+                )
 
     def check_image_count(self, request: ImageRequest) -> None:
         """Refuse a request that does not say in whole numbers how many pictures it asks for: each is paid for."""

@@ -49,7 +49,7 @@ SINGLE_IMAGES = ("image_url", "image")
 """Likewise of models that take a single picture."""
 OTHER_MEDIA = re.compile(
     r"(?<![a-z0-9])(video|videoedit|[rtiv]2v|animate|lip-?sync|speech|audio|sound|music|veo\d*|sora|kling|hailuo|"
-    r"seedance|happyhorse|infinitalk|elevenlabs|suno)(?![a-z0-9])",
+    r"seedance|happyhorse|infinitalk|elevenlabs|suno|svg|vector|vectori[sz]e)(?![a-z0-9])",
     re.IGNORECASE,
 )
 """Words in the names of models that make no pictures."""

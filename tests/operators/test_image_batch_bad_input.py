@@ -61,6 +61,7 @@ def refused(outcome: Outcome, batch: ImageBatch, *words: str) -> None:
         ({"submit_rate": "10/0s"}, ["submit_rate"]),
         ({"max_cost": 0}, ["max_cost"]),
         ({"poll_interval": 0}, ["poll_interval"]),
+        ({"options": {"output_format": "svg"}}, ["row 0", "output_format='svg'", "paid for in vain"]),
         pytest.param({"max_cost": 5}, ["gpt-image-2", "prices="], id="a price that nobody published"),
         pytest.param({"prompts": None, "requests": EDITS}, ["at most 16"], id="a row that the service cannot do"),
     ],

@@ -129,3 +129,25 @@ def test_what_was_refused_is_told_with_its_prompt(dag: ImageDag, service_name: s
     assert (told["prompt"], told["service"]) == ("a red kite [refuse]", service_name)
     assert (told["conn_id"], told["error"]["billed"]) == ("imagetasks_default", "no")
     assert set(told["error"]) == {"class", "code", "message", "billed"}
+
+
+@pytest.mark.parametrize(
+    "options", [{"output_format": "svg"}, {"outputFormat": "image/tiff"}, {"output_format": "MP4"}]
+)
+def test_a_kind_of_file_that_cannot_be_stored_is_refused_before_it_is_paid_for(
+    dag: ImageDag, options: dict[str, str]
+) -> None:
+    outcome = dag.submit(options=options)
+
+    assert isinstance(outcome.error, InvalidRequestError)
+    assert "format" in str(outcome.error).lower()
+    assert "It was not billed." in str(outcome.error)
+    assert dag.created == []
+
+
+@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+@pytest.mark.parametrize("kind", ["jpeg", "WebP", "png", "auto", "image/png", 7])
+def test_a_kind_of_file_that_can_be_stored_is_left_to_the_service(dag: ImageDag, kind: object) -> None:
+    outcome = dag.submit(options={"output_format": kind, "size": "64x64"})
+
+    assert not isinstance(outcome.error, InvalidRequestError) or "cannot store" not in str(outcome.error)

@@ -203,6 +203,7 @@ REFUSED: dict[str, tuple[str | None, dict[str, Any], str]] = {
             *("kling-3.0/video", "wan/2-7-text-to-video", "wan/2-7-r2v", "wan/2-7-videoedit", "sora-2-text-to-video"),
             *("bytedance/seedance-2", "hailuo/02-text-to-video-pro", "grok-imagine/image-to-video", "veo3_fast"),
             *("wan/2-2-animate-move", "happyhorse/reference-to-video", "elevenlabs/sound-effect-v2"),
+            *("recraft/v4-vector", "recraft/vectorize", "recraft-v3-svg"),
         )
     },
     "a video of midjourney": ("mj/", {"images": [A], "options": {"taskType": "mj_video_hd"}}, "video"),
