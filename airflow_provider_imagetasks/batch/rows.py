@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
-from airflow_provider_imagetasks.files.input_images import with_files_read
+from airflow_provider_imagetasks.files.input_images import local_path, scheme_of, with_files_read
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.bounds import without_signatures
@@ -52,7 +52,7 @@ def sendable_request(request: ImageRequest, service: Service, account: Account) 
         the storage failed in a way of its own, a retry reads it again.
     """
     try:
-        return service.complete(with_files_read(request), account)
+        return service.complete(with_files_read(request, real_paths_only=True), account)
     except ImageTaskError:
         raise
     except Exception as error:
@@ -94,8 +94,11 @@ def read_row(value: Any, *, model: str | None, options: Mapping[str, Any], files
         images=tuple(images) if isinstance(images, list | tuple) else images or (),
         mask=mask,
     )
-    for reference in (*request.images, *((mask,) if mask is not None else ())):
-        _check_reference(reference, files_below)
+    request = replace(
+        request,
+        images=tuple(_checked_reference(image, files_below) for image in request.images),
+        mask=_checked_reference(mask, files_below) if mask is not None else None,
+    )
     return Row(request=request, id=_row_id(value.get("id")))
 
 
@@ -111,26 +114,32 @@ def _row_id(value: Any) -> str | None:
     return text
 
 
-def _check_reference(reference: Any, files_below: str | None) -> None:
-    """Refuse what would let a row read files of the worker, or through a connection of its choice."""
-    scheme, separator, rest = str(reference).partition("://")
-    scheme, rest = (scheme.lower(), rest) if separator else ("", str(reference))
+def _checked_reference(reference: Any, files_below: str | None) -> str:
+    """Return a reference that lets a row read no file of the worker, and through no connection of its choice.
+
+    A file of this machine is returned as the path that it really has, wherever links lead.
+    """
+    text = str(reference)
+    scheme = scheme_of(text)
     if scheme in _WEB_SCHEMES:
-        return
-    if scheme in _OBJECT_STORES:
-        if "@" in rest.partition("/")[0]:
-            raise InvalidRequestError("images and mask of a row may not name a connection")
-        return
-    if scheme not in _LOCAL_SCHEMES:
+        return text
+    if scheme not in _LOCAL_SCHEMES | _OBJECT_STORES:
         raise InvalidRequestError(
             f"images and mask of a row may be http(s) URLs, paths on object storage, or files; not {scheme[:40]!r}"
         )
-    if files_below is None or not rest.startswith("/") or not _is_below(rest, files_below):
+    if "::" in text:
+        raise InvalidRequestError("images and mask of a row may not hold '::', which leads from one place to another")
+    if scheme in _OBJECT_STORES:
+        if "@" in text.partition("://")[2].partition("/")[0]:
+            raise InvalidRequestError("images and mask of a row may not name a connection")
+        return text
+    path = local_path(text)
+    real = os.path.realpath(path) if path is not None else None
+    if files_below is None or real is None or not _is_below(real, os.path.realpath(files_below)):
         allowed = f"below {files_below}, where requests_path is" if files_below else "where requests_path is local"
         raise InvalidRequestError(f"images and mask of a row may name files only by absolute path, and only {allowed}")
+    return real
 
 
 def _is_below(path: str, folder: str) -> bool:
-    """Whether a path lies in a folder, wherever links lead."""
-    real = os.path.realpath(path)
-    return os.path.commonpath((real, os.path.realpath(folder))) == os.path.realpath(folder)
+    return os.path.commonpath((path, folder)) == folder

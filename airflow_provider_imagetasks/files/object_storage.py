@@ -40,6 +40,11 @@ def open_folder(output_path: str) -> ObjectStoragePath:
         raise InvalidRequestError(
             f"output_path is {given!r}; a folder on the worker's own disk must be absolute, like file:///data/pictures"
         )
+    if scheme and "::" in given:
+        raise InvalidRequestError(
+            f"output_path is {given!r}; it must not hold '::', behind which another path begins: a folder of another "
+            "name would be used"
+        )
     try:
         folder = ObjectStoragePath(given)
         folder.fs  # noqa: B018 - finds the provider of its scheme

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import tempfile
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -80,17 +80,31 @@ def test_files_come_from_any_object_storage() -> None:
     assert file.content == content.getvalue()
 
 
-def test_nothing_is_left_on_the_worker_s_disk(
-    save: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+def test_a_link_that_came_after_the_path_was_resolved_is_not_followed(save: Callable[..., str], tmp_path: Path) -> None:
+    path, secret = Path(save("rows/a.png")), Path(save("private/a.png"))
+    assert len(with_files_read(request(str(path)), real_paths_only=True).images) == 1
+    path.unlink()
+    path.symlink_to(secret)
 
-    with_files_read(request(save("a.png"), save("b.png"), mask=save("m.png", "RGBA")))
-    refusal(request(save("a.png"), mask=save("opaque.png")))
+    for reference in (str(path), f"file://{path}"):
+        with pytest.raises(InvalidRequestError, match="link"):
+            with_files_read(request(reference), real_paths_only=True)
+        assert len(with_files_read(request(reference)).images) == 1
 
-    assert list(scratch.iterdir()) == []
+
+def test_what_an_object_storage_s_own_library_says_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ClientError(Exception):
+        """As botocore has it: no OSError."""
+
+    def size(_self: Any, path: str) -> int:
+        raise ClientError(f"no access to {path}")
+
+    attach(protocol="memory", fs=MemoryFileSystem())
+    monkeypatch.setattr(MemoryFileSystem, "size", size)
+
+    with pytest.raises(InvalidRequestError, match="images could not be read .ClientError: no access to") as caught:
+        with_files_read(request("memory://pictures-of-the-tests/a.png"))
+    assert (caught.value.billed, caught.value.retryable) == ("no", True)
 
 
 def test_a_mask_is_a_png_with_transparency_that_fits_the_first_file(save: Callable[..., str]) -> None:
@@ -121,7 +135,12 @@ def test_each_has_a_largest_size_that_the_services_name_and_may_have_it(
 
 UNREADABLE = {
     "nowhere://bucket/a.png": "cannot be read",
-    "{folder}": "cannot be",
+    "{folder}": "is no file",
+    "{folder}/pipe": "is no file",
+    "/dev/zero": "is no file",
+    "{folder}/half.png::{folder}/whole.png": "No such file",
+    "file://half.png": "absolute path",
+    "file://localhost/half.png": "absolute path",
     **{f"{{folder}}/{name}": "cannot be used" for name in ("empty.png", "vector.svg", "half.png")},
     "file://{folder}/missing.png": "cannot be read",
     "pictures/a.png": "absolute path",
@@ -130,6 +149,7 @@ UNREADABLE = {
 
 def test_what_cannot_be_read_or_is_no_picture_is_named(save: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "vector.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>')
     whole = Path(save("whole.png", size=(64, 64))).read_bytes()
     (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])

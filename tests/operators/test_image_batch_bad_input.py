@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from airflow_provider_imagetasks.batch.folder import BatchFolder
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
@@ -52,6 +53,7 @@ def refused(outcome: Outcome, batch: ImageBatch, *words: str) -> None:
     ("arguments", "words"),
     [
         pytest.param({"prompts": []}, ["empty"], id="no rows"),
+        pytest.param({"output_path": "file:///tmp/a::b"}, ["'::'"], id="a folder whose name would be cut"),
         pytest.param({"prompts": ()}, ["empty"], id="none in a tuple"),
         pytest.param({"prompts": [5]}, ["row 0"], id="rows that are no rows"),
         pytest.param({"prompts": None, "requests_path": "file:///no/one.jsonl"}, ["no such file"], id="no file"),
@@ -118,12 +120,58 @@ def test_a_bad_line_is_named_by_its_number_and_nothing_is_submitted(
     assert ("ine 2" in error["message"], error["billed"]) == (True, "no")
 
 
-def test_a_link_does_not_lead_out_of_the_folder(batch: ImageBatch, file_of: FileOf, tmp_path: Path) -> None:
-    link = tmp_path / "rows" / "link.png"
-    path = file_of(json.dumps({"prompt": "a", "images": [str(link)]}).encode())
-    link.symlink_to("/etc/passwd")
+ELSEWHERE = (
+    *("{outside}", "file://{outside}", "FILE://{outside}", "{folder}/../private/secret.png", "{folder}/link.png"),
+    *("{folder}/linked/secret.png", "{folder}/./linked/../secret.png", "file://{folder}/../private/secret.png"),
+    *("file://{outside}::/../../../..{inside}", "{outside}::{inside}", "{inside}::{outside}", "file://{outside}::"),
+    *("file://{inside}::file://{outside}", "simplecache::file://{outside}", "zip://a.png::file://{outside}"),
+    *("file:{outside}", "file:/{outside}", "file://localhost{outside}", "file://.{outside}", "local://{outside}"),
+    *(
+        "s3://bucket/a.png::file://{outside}",
+        "dir://{outside}",
+        "reference://{outside}",
+        "~/secret.png",
+        "\\\\x{outside}",
+    ),
+)
 
-    refused(batch.start(requests_path=path), batch, "below")
+
+@pytest.mark.parametrize("field", ["images", "mask"])
+@pytest.mark.parametrize("reference", ELSEWHERE)
+def test_a_row_reads_no_file_outside_of_its_folder_however_it_is_written(
+    batch: ImageBatch, file_of: FileOf, tmp_path: Path, reference: str, field: str
+) -> None:
+    folder, outside = tmp_path / "rows", tmp_path / "private" / "secret.png"
+    outside.parent.mkdir()
+    folder.mkdir()
+    for path in (outside, folder / "a.png"):
+        Image.new("RGBA", (8, 6)).save(path)
+    (folder / "link.png").symlink_to(outside)
+    (folder / "linked").symlink_to(outside.parent)
+    inside = f"{folder}/a.png"
+    written = reference.format(folder=folder, inside=inside, outside=outside)
+    row = (
+        {"prompt": "a", "images": [inside], "mask": written}
+        if field == "mask"
+        else {"prompt": "a", "images": [written]}
+    )
+
+    refused(batch.start(requests_path=file_of(json.dumps(row).encode())), batch, "images and mask of a row")
+
+
+def test_a_row_may_name_files_of_its_folder_also_by_links_within_it(
+    batch: ImageBatch, file_of: FileOf, tmp_path: Path
+) -> None:
+    folder = tmp_path / "rows"
+    (folder / "pictures").mkdir(parents=True)
+    Image.new("RGB", (8, 6)).save(folder / "pictures" / "a b.png")
+    (folder / "linked").symlink_to(folder / "pictures")
+    (tmp_path / "another name").symlink_to(folder)
+    references = [f"{folder}/linked/a b.png", f"file://{tmp_path}/another name/pictures/a b.png"]
+    file_of(*(json.dumps({"prompt": "a", "images": [reference]}).encode() for reference in references))
+
+    assert batch.start(requests_path=f"file://{tmp_path}/another name/requests.jsonl").state == "success"
+    assert batch.statuses == "succeeded succeeded"
 
 
 def test_a_changed_file_is_noticed_and_what_was_frozen_is_used(
