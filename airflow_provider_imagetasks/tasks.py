@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 
@@ -146,7 +147,12 @@ class GeneratedImage:
         """
         if self.data is None:
             raise ValueError("the picture is not inline")
-        encoded = self.data.partition(",")[2] if self.data.startswith("data:") else self.data
+        encoded: str | bytes = self.data
+        if self.data[:5].lower() == "data:":
+            kind, _, content = self.data.partition(",")
+            encoded = unquote_to_bytes(content)
+            if not kind.lower().endswith(";base64"):
+                return encoded
         try:
             return base64.b64decode(encoded, validate=True)
         except binascii.Error as error:

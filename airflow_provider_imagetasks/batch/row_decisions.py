@@ -18,7 +18,7 @@ from airflow_provider_imagetasks.polling.waiting import failure
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.tasks import ImageTask
 
-_UNDELIVERED = frozenset({"DownloadError", "ImageTaskTimeoutError"})
+_UNDELIVERED = frozenset({"DownloadError", "ResultExpiredError", "ImageTaskTimeoutError"})
 """Paid for, or perhaps: the service may still have the picture, so it is asked for that before a new one is."""
 _UNUSABLE = frozenset({"UnsafeResultError", "ImageTaskNotFoundError"})
 

@@ -9,11 +9,14 @@ from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.costs import cost_of
 from airflow_provider_imagetasks.batch.manifest import outcome_row
 from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
+from airflow_provider_imagetasks.batch.row_submissions import RunFlow
 from airflow_provider_imagetasks.batch.rows import frozen_request
-from airflow_provider_imagetasks.exceptions import DownloadError
+from airflow_provider_imagetasks.exceptions import DownloadError, ResultExpiredError
 from airflow_provider_imagetasks.files.filenames import pattern_for_row
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile, PictureStore, undelivered
 from airflow_provider_imagetasks.observability import metrics
+from airflow_provider_imagetasks.polling.reads import read_moved
+from airflow_provider_imagetasks.polling.status_requests import pace_of
 from airflow_provider_imagetasks.tasks import ImageTask
 
 
@@ -48,6 +51,7 @@ async def deliver(
     arguments: BatchArguments,
     requests: FrozenRequests,
     store: PictureStore,
+    run: RunFlow,
     *,
     may_be_there: bool,
     log: Any,
@@ -55,12 +59,14 @@ async def deliver(
     """Store the pictures of a finished image task under the names of its row. Free, and safe to repeat.
 
     Whatever one row holds, others are delivered: an error that nobody foresaw is the row's own.
+    Where addresses have expired since the image task was read, it is read once more, within ``query_rate``.
 
     :param store: where pictures go; open.
+    :param run: runs a flow of the service.
     :param may_be_there: False spares the look for pictures that an earlier start stored.
     """
     try:
-        return await _deliver(row, task, arguments, requests, store, may_be_there=may_be_there, log=log)
+        return await _deliver(row, task, arguments, requests, store, run, may_be_there=may_be_there, log=log)
     except Exception as error:  # noqa: BLE001 - it must not decide what becomes of the batch
         return Undelivered(row, task, undelivered(error, task, "The pictures"))
 
@@ -71,6 +77,7 @@ async def _deliver(
     arguments: BatchArguments,
     requests: FrozenRequests,
     store: PictureStore,
+    run: RunFlow,
     *,
     may_be_there: bool,
     log: Any,
@@ -79,6 +86,10 @@ async def _deliver(
     # What was frozen before names were has none.
     pattern = line.get("filename") or pattern_for_row(arguments.filename, row=row, row_id=line.get("id"))
     stored = await store.store(task, pattern, may_be_there=may_be_there)
+    if any(isinstance(result, ResultExpiredError) for result in stored):
+        pace = pace_of(arguments.account, arguments.service)
+        for moved in await run(read_moved(arguments.service, pace, [task])):
+            task, stored = moved, await store.store(moved, pattern, may_be_there=True)
     problem = next((result for result in stored if isinstance(result, DownloadError)), None)
     if problem is not None:
         return Undelivered(row, task, problem)

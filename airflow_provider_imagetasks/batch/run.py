@@ -190,7 +190,7 @@ class BatchRun:
             self._act(outcome)
 
     async def _deliver(self, row: int, task: ImageTask) -> None:
-        known = (self._arguments, self._batch.requests, self._store)
+        known = (self._arguments, self._batch.requests, self._store, self._api.run)
         is_old = row not in self._state.fresh
         try:
             outcome = await deliver(row, task, *known, may_be_there=is_old, log=self._log)

@@ -20,7 +20,7 @@ from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequest
 from airflow_provider_imagetasks.files.filenames import check_filename, file_name, holds, pattern_for_picture
 from airflow_provider_imagetasks.files.object_storage import fetch_those_there, is_missing, put_in_place, uri_of
 from airflow_provider_imagetasks.files.picture_structure import UnusablePictureError
-from airflow_provider_imagetasks.files.pictures import EXTENSIONS, Picture, inspect_picture
+from airflow_provider_imagetasks.files.pictures import EXTENSIONS, LARGEST_BYTES, Picture, inspect_picture
 from airflow_provider_imagetasks.files.shared_folder import fetch_shared
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.services.account import Account
@@ -282,6 +282,9 @@ def _inline(image: GeneratedImage) -> bytes:
     if image.data is None:
         raise UnsafeResultError(f"Picture {image.index} has neither an address nor a content")
     try:
-        return image.content()
+        content = image.content()
     except ValueError as error:
         raise UnsafeResultError(f"Picture {image.index} of the record cannot be read: {error}") from error
+    if len(content) > LARGEST_BYTES:
+        raise UnsafeResultError(f"Picture {image.index} of the record has more than {LARGEST_BYTES:,} bytes")
+    return content

@@ -5,9 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, RateLimitError
+from airflow_provider_imagetasks.exceptions import (
+    DownloadError,
+    ImageTaskError,
+    InvalidRequestError,
+    RateLimitError,
+    ResultExpiredError,
+)
 from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME
 from airflow_provider_imagetasks.files.input_images import with_files_read
 from airflow_provider_imagetasks.files.object_storage import open_folder
@@ -17,7 +23,7 @@ from airflow_provider_imagetasks.hooks.errors import errors_of_reading
 from airflow_provider_imagetasks.hooks.service_hook import ServiceHook
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.poller import StatusPoller, status_poller
-from airflow_provider_imagetasks.polling.reads import read_all
+from airflow_provider_imagetasks.polling.reads import read_all, read_moved
 from airflow_provider_imagetasks.polling.status_requests import pace_of
 from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch, failure, wait
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID, Account
@@ -28,6 +34,9 @@ from airflow_provider_imagetasks.services.submission_limits import SubmissionLim
 from airflow_provider_imagetasks.services.wire import Flow, Result
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 from airflow_provider_imagetasks.transports import open_async_transport
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 LONGEST_KEY = 200
 LONG_READ_SECONDS = 10.0
@@ -184,11 +193,33 @@ class ImageTaskHook(ServiceHook):
         :param overwrite: whether an intact file of that name is fetched again.
         :raises DownloadError: nothing incomplete is left behind; a retry fetches what is missing.
         """
-        folder = open_folder(output_path)
-        files, failures = download_images([task], folder, filename=filename, overwrite=overwrite, account=self.account)
+        files, failures = self.store([task], open_folder(output_path), filename=filename, overwrite=overwrite)
         if failures:
             raise failures[0]
         return files
+
+    def store(
+        self, tasks: Sequence[ImageTask], folder: ObjectStoragePath, *, filename: str, overwrite: bool
+    ) -> tuple[list[DownloadedFile], list[DownloadError]]:
+        """Store the pictures of finished image tasks, several at a time; free.
+
+        Where addresses have expired since the image tasks were read, those are read once more, within ``query_rate``.
+
+        :param folder: open.
+        :returns: what is in place, in the order of the image tasks, and what could not be stored.
+        :raises InvalidRequestError: the pattern cannot be used; nothing was fetched.
+        """
+        files, failures = download_images(tasks, folder, filename=filename, overwrite=overwrite, account=self.account)
+        expired = {error.image_task_id for error in failures if isinstance(error, ResultExpiredError)}
+        gone = [task for task in tasks if task.id in expired]
+        moved = self._read(lambda service: read_moved(service, pace_of(self.account, service), gone)) if gone else []
+        if moved:
+            ids, order = {task.id for task in moved}, [task.id for task in tasks]
+            more, lasting = download_images(moved, folder, filename=filename, overwrite=overwrite, account=self.account)
+            files = [file for file in files if file.image_task_id not in ids] + more
+            files.sort(key=lambda file: (order.index(file.image_task_id), file.index))
+            failures = [error for error in failures if error.image_task_id not in ids] + lasting
+        return files, failures
 
     async def aget_task(self, image_task_id: str | None = None, *, trace_id: str | None = None) -> ImageTask:
         """Do what :meth:`get_task` does, on an event loop."""

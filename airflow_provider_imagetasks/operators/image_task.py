@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME, check_filename
 from airflow_provider_imagetasks.files.object_storage import open_folder, require_known_scheme
-from airflow_provider_imagetasks.files.picture_store import DownloadedFile, download_images
+from airflow_provider_imagetasks.files.picture_store import DownloadedFile
 from airflow_provider_imagetasks.hooks.dag_connections import conn_ids_of_dag
 from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading, errors_pushed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
@@ -237,9 +237,7 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
             references.require_service(hook.account.service, hook.conn_id)
             folder = open_folder(str(self.output_path))
             tasks = list(hook.read(references.ids, insists=True).values())
-        files, failures = download_images(
-            tasks, folder, filename=self.filename, overwrite=self.overwrite, account=hook.account
-        )
+        files, failures = hook.store(tasks, folder, filename=self.filename, overwrite=self.overwrite)
         for file in files:
             picture, done = file.picture, "stored" if file.fetched else "already there"
             self.log.info("%s %s (%s x %s, %s bytes)", file.uri, done, picture.width, picture.height, picture.bytes)

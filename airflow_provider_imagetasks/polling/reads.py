@@ -99,3 +99,17 @@ def read_all(
             if any(enough(task) for task in tasks.values()):
                 break
     return {image_task_id: found[image_task_id] for image_task_id in wanted if image_task_id in found}
+
+
+def read_moved(service: Service, pace: Pace, tasks: Sequence[ImageTask]) -> Flow[list[ImageTask]]:
+    """Read finished image tasks once more whose results are not where they were, since addresses expire. Free.
+
+    :returns: those whose record names other addresses by now; none where they cannot be read.
+    """
+    ids = [task.id for task in tasks]
+    try:
+        found = yield from read_all(service, pace, ids, known=ids)
+    except ImageTaskError:
+        # Whoever asks has an error of the results themselves to tell.
+        return []
+    return [found[task.id] for task in tasks if task.id in found and found[task.id].images not in ((), task.images)]

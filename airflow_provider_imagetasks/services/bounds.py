@@ -15,6 +15,7 @@ from airflow_provider_imagetasks.services.fields import (
     LONGEST_TEXT,
     address,
     cleaned,
+    is_data_url,
     moment,
     number,
     seconds_to_wait,
@@ -23,7 +24,7 @@ from airflow_provider_imagetasks.services.fields import (
     whole_number,
 )
 from airflow_provider_imagetasks.services.wire import Call, Request, ToolCall
-from airflow_provider_imagetasks.tasks import ImageTask
+from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask
 
 MOST_PICTURES = 10_000
 _LONGEST_NAME = 200
@@ -52,7 +53,7 @@ def _bounded_task(task: ImageTask) -> ImageTask:
         trace_id=text(task.trace_id),
         model=text(task.model),
         prompt=text(task.prompt, most=LONGEST_PROMPT),
-        images=tuple(replace(image, url=address(image.url), path=address(image.path)) for image in task.images),
+        images=tuple(map(_bounded_image, task.images)),
         image_count_requested=count if count is not None and 0 < count <= MOST_PICTURES else None,
         created_at=moment(task.created_at),
         finished_at=moment(task.finished_at),
@@ -60,6 +61,14 @@ def _bounded_task(task: ImageTask) -> ImageTask:
         usage=structure(task.usage),
         error=bounded_error(task.error) if task.error is not None else None,
     )
+
+
+def _bounded_image(image: GeneratedImage) -> GeneratedImage:
+    if is_data_url(image.url):
+        return replace(image, url=None, data=image.url)
+    url = address(image.url)
+    # As on a page that was fetched by https.
+    return replace(image, url=f"https:{url}" if url and url.startswith("//") else url, path=address(image.path))
 
 
 def bounded_error(error: ImageTaskError, sent: Call | None = None) -> ImageTaskError:

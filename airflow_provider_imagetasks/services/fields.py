@@ -47,8 +47,13 @@ def text(value: Any, *, most: int = LONGEST_TEXT) -> str | None:
 
 
 def address(value: Any) -> str | None:
-    """Return a URL or a path, cleaned; None for anything else."""
-    return text(value, most=LONGEST_ADDRESS)
+    """Return a URL or a path, cleaned; None for anything else. What is in a ``data:`` address is kept as it is."""
+    return value if is_data_url(value) else text(value, most=LONGEST_ADDRESS)
+
+
+def is_data_url(value: Any) -> bool:
+    """Whether an address holds what it is the address of; https://www.rfc-editor.org/rfc/rfc2397."""
+    return isinstance(value, str) and value[:5].lower() == "data:"
 
 
 def moment(value: Any) -> float | None:

@@ -23,6 +23,7 @@ from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import (
     LONGEST_PROMPT,
     address,
+    is_data_url,
     mapping,
     moment,
     number,
@@ -272,7 +273,7 @@ class TasksApiService(Service):
         images = []
         for index, entry in enumerate(sequence(data)):
             url, encoded = mapping(entry).get(self.url_field), mapping(entry).get("b64_json")
-            if isinstance(url, str) and url.startswith("data:"):
+            if is_data_url(url):
                 url, encoded = None, url
             url = address(url)
             if url or (isinstance(encoded, str) and encoded):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,11 +13,13 @@ import pytest
 from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
 from airflow_provider_imagetasks.batch.row_deliveries import Delivered, Delivery, Undelivered, deliver
 from airflow_provider_imagetasks.batch.start import OpenBatch
-from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
+from airflow_provider_imagetasks.exceptions import DownloadError, ResultExpiredError, UnsafeResultError
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile, PictureStore
 from airflow_provider_imagetasks.files.pictures import Picture
-from airflow_provider_imagetasks.tasks import ImageTask, TaskState
+from airflow_provider_imagetasks.services.wire import Flow
+from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
 from tests.batch.batches import LOG, Easel, arguments, opened
+from tests.flow_driver import drive
 
 TASK = ImageTask(id="an-id", service="easel", state=TaskState.SUCCEEDED, model="easel-1", usage={"credits": 3})
 
@@ -50,11 +53,23 @@ def batch(tmp_path: Path) -> Iterator[OpenBatch]:
     batch.close()
 
 
-async def delivered(path: Path, requests: FrozenRequests, store: Store, *, may_be_there: bool = True) -> Delivery:
+async def delivered(
+    path: Path, requests: FrozenRequests, store: Store, *, may_be_there: bool = True, record: ImageTask = TASK
+) -> Delivery:
     # By a start of another filename: the names are those that were frozen.
     given = arguments(path, service=Easel(), prices={"easel-1": 0.5})
     pictures = cast(PictureStore, store)
-    return await deliver(0, TASK, given, requests, pictures, may_be_there=may_be_there, log=LOG)
+
+    def read_one(_image_task_id: str) -> Flow[ImageTask]:
+        yield from ()
+        return record
+
+    given.service.read_one = read_one  # type: ignore[method-assign]
+
+    async def run(flow: Flow[Any]) -> Any:
+        return drive(flow).result
+
+    return await deliver(0, TASK, given, requests, pictures, run, may_be_there=may_be_there, log=LOG)
 
 
 async def test_a_row_whose_pictures_are_in_place_has_files_usage_and_cost(tmp_path: Path, batch: OpenBatch) -> None:
@@ -87,3 +102,24 @@ async def test_one_picture_that_cannot_be_stored_leaves_the_row_undelivered(tmp_
     delivery = await delivered(tmp_path, batch.requests, Store(stored(0), error))
 
     assert delivery == Undelivered(0, TASK, error)
+
+
+MOVED = replace(TASK, images=(GeneratedImage(index=0, url="https://cdn.example/b.png"),))
+
+
+@pytest.mark.parametrize(("record", "is_delivered"), [(MOVED, True), (TASK, False)], ids=["moved", "still there"])
+async def test_a_row_whose_addresses_expired_is_read_once_more(
+    tmp_path: Path, batch: OpenBatch, record: ImageTask, is_delivered: bool
+) -> None:
+    expired = ResultExpiredError("it answered HTTP 403", code="403")
+    store = Store(expired)
+
+    async def store_again(task: ImageTask, filename: str, *, may_be_there: bool) -> Sequence[Any]:
+        store.asked.append((filename, may_be_there))
+        return [stored(0)] if task.images == MOVED.images else [expired]
+
+    store.store = store_again  # type: ignore[method-assign]
+    delivery = await delivered(tmp_path, batch.requests, store, may_be_there=False, record=record)
+
+    assert isinstance(delivery, Delivered if is_delivered else Undelivered)
+    assert [asked for _, asked in store.asked] == ([False, True] if is_delivered else [False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ def redirect(location: str) -> Reply:
 
 @dataclass
 class ResultServer:
-    """Answers the Tasks API with one image task, and every other request as a store of pictures.
+    """Answers the Tasks API and the jobs API with one image task, and every other request as a store of pictures.
 
     :param results: the addresses that its record names; each ``{url}`` in them is the server's own. Several records
         are what it says one after the other, the last one for ever.
@@ -51,12 +52,22 @@ class ResultServer:
         if request.path == "/openai/tasks":
             self.asked += 1
             return Reply(self._page(request))
+        if request.path.endswith("/recordInfo"):
+            self.asked += 1
+            return Reply(self._envelope())
         self.fetched.append(request)
         return self.answer(request) or Reply(PNG, headers={"Content-Type": "image/png"})
 
-    def _page(self, request: ReceivedRequest) -> Any:
+    def _named(self) -> list[str]:
         records = self.records or (self.results,)
-        named = [url.replace("{url}", self.url) for url in records[min(self.asked, len(records)) - 1]]
+        return [url.replace("{url}", self.url) for url in records[min(self.asked, len(records)) - 1]]
+
+    def _envelope(self) -> Any:
+        data = {"taskId": TASK_ID, "state": "success", "resultJson": json.dumps({"resultUrls": self._named()})}
+        return {"code": 200, "msg": "success", "data": data}
+
+    def _page(self, request: ReceivedRequest) -> Any:
+        named = self._named()
         record = {
             "id": TASK_ID,
             "created_at": time.time() - 60,

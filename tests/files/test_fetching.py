@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import ipaddress
 import socket
@@ -12,12 +13,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, UnsafeResultError
-from airflow_provider_imagetasks.files import addresses, fetching
-from airflow_provider_imagetasks.services.inline_ids import inline_id
+from airflow_provider_imagetasks.exceptions import (
+    DownloadError,
+    ImageTaskError,
+    ResultExpiredError,
+    UnsafeResultError,
+)
+from airflow_provider_imagetasks.files import addresses, fetching, picture_store
+from airflow_provider_imagetasks.services.inline_ids import inline_id, task_from_inline_id
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
 from tests.files.hostile_addresses import SIGNED, UNSENDABLE, forbidden_addresses, mutated
 from tests.files.result_server import PNG, TASK_ID, Download, ResultServer, redirect, serving
@@ -352,3 +359,92 @@ def test_all_of_one_picture_is_bounded_in_time(
     assert outcome.state == "up_for_retry"
     assert "was not fetched within" in str(outcome.error)
     assert "secret" not in str(outcome.error)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+@pytest.mark.parametrize("way", ["directly", "by redirect"])
+def test_an_address_that_expired_is_read_anew_within_the_try(
+    download: Download, results: ResultServer, status: int, way: str
+) -> None:
+    results.records = [["{url}/a?sig=old", "{url}/b?sig=old"], ["{url}/a?sig=new", "{url}/b?sig=new"]]
+
+    def answer(request: ReceivedRequest) -> Reply | None:
+        if "old" not in request.target or request.target.startswith("/b"):
+            return None
+        if way == "by redirect" and "moved" not in request.target:
+            return redirect(f"{request.target}&moved=1")
+        return Reply(b"<Error/>", status=status)
+
+    results.answer = answer
+    outcome = download.run()
+
+    assert outcome.state == "success", outcome.error
+    assert [file["index"] for file in download.files] == [0, 1]
+    assert results.asked == 2
+    # The other picture was in place.
+    assert len([target for target in results.targets if target.startswith("/b")]) == 1
+
+
+@pytest.mark.parametrize(("status", "attempts"), [(403, 1), (410, 1), (404, fetching.ATTEMPTS)])
+def test_a_result_that_is_gone_where_its_record_says_it_is_fails_and_a_retry_may_mend_it(
+    download: Download, results: ResultServer, status: int, attempts: int
+) -> None:
+    results.results = ["{url}/a?sig=secret"]
+    results.answer = lambda _request: Reply(b"", status=status)
+
+    outcome = download.run()
+
+    assert outcome.state == "up_for_retry"
+    assert isinstance(outcome.error, ResultExpiredError)
+    assert (outcome.error.billed, outcome.error.image_task_id) == ("yes", TASK_ID)
+    assert "secret" not in str(outcome.error)
+    assert (results.asked, len(results.fetched)) == (2, attempts)
+
+
+DATA_URLS = {
+    "base64": f"data:image/png;base64,{base64.b64encode(PNG).decode()}",
+    "upper case": f"DATA:image/png;BASE64,{base64.b64encode(PNG).decode()}",
+    "percent-encoded": f"data:image/png,{quote(PNG)}",
+    "both": f"data:image/png;base64,{quote(base64.b64encode(PNG).decode(), safe='')}",
+    "large": f"data:image/png;base64,{base64.b64encode(PNG + bytes(60_000)).decode()}",
+}
+
+
+@pytest.mark.parametrize("service", ["acedatacloud", "kie"])
+@pytest.mark.parametrize("form", DATA_URLS)
+def test_a_picture_that_is_its_own_address_is_stored(
+    download: Download, results: ResultServer, service: str, form: str
+) -> None:
+    download.fields = {"service": service}
+    results.results = [DATA_URLS[form]]
+
+    assert download.run().state == "success"
+    assert download.files[0]["media_type"] == "image/png"
+    assert results.fetched == []
+
+
+@pytest.mark.parametrize("content", ["data:image/png;base64,???", "data:text/html,<script>", "data:", "data:,"])
+def test_what_is_its_own_address_and_no_picture_is_not_stored(
+    download: Download, results: ResultServer, content: str
+) -> None:
+    results.results = [content]
+
+    error = download.run().error
+
+    assert isinstance(error, DownloadError)
+    assert error.image_task_id == TASK_ID
+
+
+def test_what_is_its_own_address_is_bounded(
+    download: Download, results: ResultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture_store, "LARGEST_BYTES", len(PNG) - 1)
+    results.results = [DATA_URLS["base64"]]
+
+    assert isinstance(download.run().error, UnsafeResultError)
+
+
+def test_an_address_without_a_scheme_is_one_of_https_wherever_it_is_told() -> None:
+    task = task_from_inline_id(inline(["//cdn.example/a.png?sig=1"]), "acedatacloud")
+
+    assert [image.as_xcom()["url"] for image in task.images] == ["https://cdn.example/a.png?sig=1"]

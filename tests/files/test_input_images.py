@@ -102,7 +102,7 @@ def test_what_an_object_storage_s_own_library_says_may_pass(monkeypatch: pytest.
     attach(protocol="memory", fs=MemoryFileSystem())
     monkeypatch.setattr(MemoryFileSystem, "size", size)
 
-    with pytest.raises(InvalidRequestError, match="images could not be read .ClientError: no access to") as caught:
+    with pytest.raises(InvalidRequestError, match=r"images could not be read \(ClientError: no access to") as caught:
         with_files_read(request("memory://pictures-of-the-tests/a.png"))
     assert (caught.value.billed, caught.value.retryable) == ("no", True)
 
