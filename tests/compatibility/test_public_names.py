@@ -22,7 +22,13 @@ NAMES = {
     "exceptions": (
         *("ImageTaskError", "AuthenticationError", "QuotaExceededError", "InvalidRequestError", "ContentPolicyError"),
         *("RateLimitError", "ServiceUnavailableError", "ProtocolError", "UnknownOutcomeError", "ImageTaskFailedError"),
-        *("ImageTaskNotFoundError", "ImageTaskTimeoutError", "DownloadError", "UnsafeResultError"),
+        *(
+            "ImageTaskNotFoundError",
+            "ImageTaskTimeoutError",
+            "DownloadError",
+            "ResultExpiredError",
+            "UnsafeResultError",
+        ),
     ),
     "services": ("get_service", "known_services", "ENTRY_POINT_GROUP"),
     "services.base": ("Service",),
