@@ -196,7 +196,7 @@ def _handler_for(scripted: ScriptedServer) -> type[BaseHTTPRequestHandler]:
                 case Trickle() as trickle:
                     self._trickle(trickle)
 
-        do_GET = do_POST = do_CONNECT = do_any  # noqa: N815 - the names that the base class looks for
+        do_GET = do_POST = do_PUT = do_DELETE = do_CONNECT = do_any  # noqa: N815 - the names that the base class looks for
 
         def _send(self, reply: Reply) -> None:
             self.send_response(reply.status)

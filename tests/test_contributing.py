@@ -1,4 +1,4 @@
-"""The service that CONTRIBUTING.md shows is run as it stands there."""
+"""The service that the documentation shows to whoever adds one is held against the contract as it stands there."""
 
 from __future__ import annotations
 
@@ -6,42 +6,63 @@ import re
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_imagetasks.exceptions import UnknownOutcomeError
+import pytest
+
+from airflow_provider_imagetasks.exceptions import ContentPolicyError, InvalidRequestError, UnknownOutcomeError
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
+from airflow_provider_imagetasks.tasks import ImageRequest
 from tests.flow_driver import drive, response
-from tests.services.wire_examples import account
+from tests.services.wire_examples import A, account
 
-CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
+PAGE = Path(__file__).parent.parent / "docs" / "adding-a-service.md"
+AT = "https://api.bfl.ai/v1/get_result?id=7"
 
 
-def shown_service() -> Service:
-    (block,) = re.findall(r"```python\n(.*?)```", CONTRIBUTING.read_text(), re.DOTALL)
-    assert block.count("\n") < 60
+@pytest.fixture(scope="module")
+def shown() -> dict[str, Any]:
+    """What the page defines."""
+    service, test = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert service.count("\n") < 80
     namespace: dict[str, Any] = {}
-    exec(compile(block, str(CONTRIBUTING), "exec"), namespace)
-    service: Service = namespace["Easel"]()
-    return service
+    for block in (service, test):
+        exec(compile(block, str(PAGE), "exec"), namespace)
+    return namespace
 
 
-def test_the_service_shown_does_not_take_a_strange_answer_for_a_submission() -> None:
-    request = ImageRequest(prompt="a kite", model="easel-1")
-
-    for answer in (response({}, status=404), response({"status": "queued"}), response({"id": "", "status": "queued"})):
-        error = drive(shown_service().submit(request), answer).error
-        assert type(error) is UnknownOutcomeError
+@pytest.fixture
+def service(shown: dict[str, Any]) -> Service:
+    found: Service = shown["BlackForestLabs"]()
+    return found
 
 
-def test_the_service_shown_submits_and_reads() -> None:
-    service = shown_service()
+def test_the_service_shown_keeps_the_contract(shown: dict[str, Any]) -> None:
+    shown["test_the_contract"]()
+
+
+def test_an_image_task_is_asked_for_where_it_was_taken(service: Service) -> None:
+    request = service.complete(ImageRequest(prompt="a kite", images=[A]), account())
+    taken = response({"id": "7", "polling_url": AT.replace("api.", "api.eu1.")})
+
+    submitted = drive(service.submit(request), taken)
+    (asked,) = drive(service.read_one(submitted.result.id), response({"status": "Pending"})).requests
+    (main,) = drive(service.read_one("7"), response({"status": "Pending"})).requests
+
+    assert submitted.requests[0].body == {"prompt": "a kite", "input_image": A}
+    assert submitted.result.id == "eu1.7"
+    assert (asked.host, asked.parameters) == ("https://api.eu1.bfl.ai", {"id": "7"})
+    assert main.host is None
+
+
+def test_the_service_shown_does_not_take_a_strange_answer_for_a_submission(service: Service) -> None:
     request = service.complete(ImageRequest(prompt="a kite"), account())
-    picture = "https://cdn.easel.example/7.png"
 
-    submitted = drive(service.submit(request), response({"id": "7", "status": "queued"}))
-    read = drive(service.get_task("7"), response({"id": "7", "status": "done", "pictures": [picture]}))
-    failed = drive(service.get_task("8"), response({"id": "8", "status": "broken", "reason": "no paint"})).result
+    for answer in ({}, {"id": "7"}, {"id": "", "polling_url": AT}, {"id": "7", "polling_url": 5}, []):
+        assert type(drive(service.submit(request), response(answer)).error) is UnknownOutcomeError
 
-    assert [call.path for call in (*submitted.requests, *read.requests)] == ["/jobs", "/jobs/7"]
-    assert submitted.result.id == "7"
-    assert (read.result.state, read.result.images[0].url) == (TaskState.SUCCEEDED, picture)
-    assert "no paint" in str(failed.error)
+
+def test_the_service_shown_knows_a_refusal_by_content_and_takes_one_picture(service: Service) -> None:
+    task = drive(service.read_one("7"), response({"status": "Content Moderated"})).result
+
+    assert (type(task.error), task.error.code) == (ContentPolicyError, "Content Moderated")
+    with pytest.raises(InvalidRequestError, match="at most 1"):
+        service.complete(ImageRequest(prompt="a kite", images=[A, A]), account())

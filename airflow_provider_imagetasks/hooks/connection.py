@@ -7,6 +7,7 @@ import json
 import time
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import Any
 
@@ -29,7 +30,7 @@ def account_from(connection: Connection, conn_id: str) -> Account:
     """
     extra = _extra(connection, conn_id)
     service = get_service(service_name(conn_id, extra, known_services()))
-    return read_account(
+    account = read_account(
         conn_id=conn_id,
         service=service.name,
         default_base_url=service.default_base_url,
@@ -40,6 +41,7 @@ def account_from(connection: Connection, conn_id: str) -> Account:
         is_tool_server=service.is_tool_server,
         allow_commands=conf.getboolean("imagetasks", "allow_stdio_commands", fallback=False),
     )
+    return replace(account, key_header=service.key_header, key_scheme=service.key_scheme, key_hosts=service.key_hosts)
 
 
 def read_connection(conn_id: str) -> Account:

@@ -53,6 +53,8 @@ class Account:
     :param server_command: starts the MCP server as a child process; None where it runs somewhere else.
     :param output_dir: the folder in which an MCP server writes its pictures, as the server names it.
     :param path_map: folders of an MCP server, and where the workers find each of them.
+    :param key_header: the header that the key goes out in, behind ``key_scheme`` where there is one.
+    :param key_hosts: further hosts that the key may go to; one that begins with a dot stands for all below it.
     """
 
     conn_id: str
@@ -74,6 +76,9 @@ class Account:
     server_command: ServerCommand | None = None
     output_dir: str | None = None
     path_map: tuple[tuple[str, str], ...] = ()
+    key_header: str = "Authorization"
+    key_scheme: str | None = "Bearer"
+    key_hosts: tuple[str, ...] = ()
 
 
 def read_account(

@@ -44,6 +44,12 @@ class Service(ABC):
     console_url: ClassVar[str | None] = None
     """The page where a person sees the account's image tasks and charges."""
     requires_key: ClassVar[bool] = True
+    key_header: ClassVar[str] = "Authorization"
+    """The header that the key goes out in."""
+    key_scheme: ClassVar[str | None] = "Bearer"
+    """The word before the key in that header; None where the key stands alone."""
+    key_hosts: ClassVar[tuple[str, ...]] = ()
+    """Further hosts that the key may go to (``Request.host``); one that begins with a dot stands for all below it."""
     is_tool_server: ClassVar[bool] = False
     """Whether it is an MCP server: its flows call tools, and a connection's Host is the address of its endpoint."""
     poll_interval: ClassVar[float] = 10.0

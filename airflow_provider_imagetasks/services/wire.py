@@ -37,6 +37,8 @@ class Part:
 class Request:
     """An API request. The transport adds base URL, key and User-Agent, so a flow can only reach its own service.
 
+    :param host: scheme and host of another server of the service, where one has to be asked; the service says by
+        ``key_hosts`` which those may be.
     :param path: below the account's base URL, with a leading slash.
     :param body: sent as JSON, or as the text fields of a multipart form where there are ``parts``; None sends no body.
     :param parts: the files of a multipart form.
@@ -44,12 +46,13 @@ class Request:
     :param headers: further headers.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     body: Mapping[str, Any] | None = None
     parts: tuple[Part, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    host: str | None = None
 
     @property
     def form(self) -> dict[str, str]:

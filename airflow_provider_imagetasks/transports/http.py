@@ -17,8 +17,10 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from http.cookiejar import DefaultCookiePolicy
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from airflow_provider_imagetasks import __version__
+from airflow_provider_imagetasks.exceptions import ProtocolError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import (
     Answer,
@@ -31,6 +33,7 @@ from airflow_provider_imagetasks.services.wire import (
     Result,
     Sleep,
     Step,
+    excerpt,
     run_flow,
     run_flow_at_once,
 )
@@ -56,9 +59,35 @@ class AnswerTooLargeError(Exception):
 
 def headers_of(account: Account, request: Request | None = None) -> dict[str, str]:
     """Return the headers by which a service knows who asks, and those of the request."""
-    key = {"Authorization": f"Bearer {account.key}"} if account.key else {}
+    said = f"{account.key_scheme} {account.key}" if account.key_scheme else account.key
+    key = {account.key_header: said} if account.key and said else {}
     own = {"Accept": "application/json", **request.headers} if request else {}
     return {"User-Agent": USER_AGENT, **own, **key}
+
+
+def url_of(account: Account, request: Request) -> str:
+    """Return where a request goes: below the account's base URL, or to another host of the service.
+
+    :raises ProtocolError: to a host that the key may not go to. Nothing was sent.
+    """
+    if request.host is None:
+        return account.base_url + request.path
+    try:
+        parts, own = urlsplit(request.host), urlsplit(account.base_url)
+        name = parts.hostname or ""
+    except ValueError:
+        parts, own, name = urlsplit(""), urlsplit(account.base_url), ""
+    is_known = any(f".{name}".endswith(host) if host.startswith(".") else name == host for host in account.key_hosts)
+    may_go = is_known and parts.scheme == "https" and parts.netloc.lower() == name
+    if not may_go and (parts.scheme, parts.netloc) != (own.scheme, own.netloc):
+        raise ProtocolError(
+            f"{account.service} points to {excerpt(name, 200) or 'no host'}, none of the hosts that its key may go to",
+            service=account.service,
+            billed="no",
+            retryable=False,
+            retry_advice="A retry would fail in the same way.",
+        )
+    return f"{parts.scheme}://{parts.netloc}{request.path}"
 
 
 class Transport(AbstractContextManager["Transport"]):
@@ -138,7 +167,7 @@ class RequestsTransport(Transport):
 
         request = _http_request(call)
         self.requests_made += 1
-        url = self._account.base_url + request.path
+        url = url_of(self._account, request)
         proxy = self._proxies.of(url)
         try:
             response = self._session.request(
@@ -183,6 +212,8 @@ class AiohttpTransport(AsyncTransport):
             max_line_size=LONGEST_HEADER,
             max_field_size=LONGEST_HEADER,
         )
+        # It would make a PUT or DELETE again whose answer did not come, as one that costs money must not be.
+        self._session._retry_connection = False
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
@@ -193,7 +224,7 @@ class AiohttpTransport(AsyncTransport):
 
         request = _http_request(call)
         self.requests_made += 1
-        url = self._account.base_url + request.path
+        url = url_of(self._account, request)
         try:
             async with self._session.request(
                 request.method,

@@ -96,8 +96,7 @@ SCENARIOS: list[tuple[str, list[Step], type[ImageTaskError] | None, Sequence[flo
     ("read", [PAGE] * 5, ProtocolError, GONE),
     ("read", [Reply({})], None, ()),
     ("jobs: read", [Reply({"code": 200, "data": {"state": "waiting"}})], None, ()),
-    # No plain cut here: aiohttp by itself repeats a GET once whose connection was cut, which is free.
-    ("jobs: read", [UNAVAILABLE, HALF_AN_ANSWER, Reply({"code": 404}, status=404)], None, TWICE),
+    ("jobs: read", [UNAVAILABLE, CUT, Reply({"code": 404}, status=404)], None, TWICE),
     ("jobs: submit", [CUT], UnknownOutcomeError, ()),
     ("jobs: submit with a key", [CUT, UNAVAILABLE, CREATED], None, TWICE),
     ("jobs: submit with a key", [CUT, NO_CREDITS], UnknownOutcomeError, (1,)),
