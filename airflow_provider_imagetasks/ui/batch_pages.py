@@ -72,6 +72,15 @@ class BatchPages:
         """
         try:
             files = self._files(batch, summary)
+            if (
+                summary is not None
+                and summary.get("failed") == 0
+                and wanted.order is None
+                and not wanted.looks_into_cards
+            ):
+                # A manifest is in the order of the rows, and nothing has to be counted.
+                page = self._as_they_lie(batch, files, task_state, wanted, cursor)
+                return {**page, "failures": {}}
             everything = read_all(files)
             if everything is None:
                 return self._as_they_lie(batch, files, task_state, wanted, cursor)

@@ -19,6 +19,8 @@ from airflow_provider_imagetasks.ui.stored_files import opened
 
 EDGE = 512
 """Longest edge of a thumbnail in pixels: enough for a card on a screen with two pixels a point."""
+LONGEST_EDGE = 2_048
+"""The same of a picture more than twice as long as it is wide."""
 LARGEST_FILE = 64 * 1024 * 1024
 AT_ONCE = 2
 """Thumbnails that one api-server process makes at the same time."""
@@ -105,8 +107,9 @@ class Thumbnails:
         draft = path.with_suffix(f".{secrets.token_hex(4)}.part")
         with self._budget.taking(held):
             try:
-                image.draft("RGB", (EDGE, EDGE))
-                image.thumbnail((EDGE, EDGE))
+                edge = _edge_of(image.width, image.height)
+                image.draft("RGB", (edge, edge))
+                image.thumbnail((edge, edge))
                 with suppress(Exception):
                     # Whatever is wrong with what a camera wrote, the picture itself can be shown.
                     ImageOps.exif_transpose(image, in_place=True)
@@ -150,6 +153,12 @@ def _is_kept(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _edge_of(width: int, height: int) -> int:
+    """Return the longest edge of a picture's thumbnail: a card shows the middle of a long one, which must fill it."""
+    shortest, longest = sorted((width, height))
+    return max(EDGE, min(LONGEST_EDGE, EDGE // 2 * longest // shortest))
 
 
 def usual_folder() -> Path:

@@ -65,7 +65,7 @@ def fill(deployment: AirflowDeployment, pictures: Path) -> None:
     over = ("kept_elsewhere", "no_pictures", "portraits", "thousand")
     start_runs(deployment, source, "catalogue", "broken_downloads", *over, run_id=RUN_ID)
     for dag_id in over:
-        require_success(deployment, dag_id, RUN_ID)
+        require_success(deployment, dag_id, RUN_ID, timeout=240)
     deployment.api.wait_for_task_state("catalogue", RUN_ID, "picture.save", "success", map_index=5, timeout=90)
     deployment.api.wait_for_task_state("catalogue", RUN_ID, "picture.wait", "failed", map_index=3, timeout=90)
     deployment.api.wait_for_task_state("broken_downloads", RUN_ID, "save", "failed", timeout=90)

@@ -48,6 +48,17 @@ def test_every_kind_of_raster_picture_gets_a_small_webp(
         assert (thumbnail.format, thumbnail.size) == ("WEBP", (EDGE, EDGE // 2))
 
 
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((256, 2048), (256, 2048)), ((1024, 1536), (341, 512)), ((4000, 1000), (1024, 256)), ((3, 6000), (1, 2048))],
+)
+def test_a_long_picture_fills_its_card_without_being_blown_up(
+    thumbnails: Thumbnails, pictures: Path, size: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    with Image.open(thumbnails.get(draw(pictures / "a.png", size), "hash")) as thumbnail:
+        assert thumbnail.size == shown
+
+
 def test_many_requests_for_one_picture_decode_it_once_for_all_api_servers_of_the_machine(
     thumbnails: Thumbnails, tmp_path: Path, pictures: Path
 ) -> None:
