@@ -39,11 +39,14 @@ export function Dialog({ className, label, onClose, children, ...others }) {
   const dialog = useRef(null);
   useEffect(() => {
     if (!dialog.current.open) dialog.current.showModal();
-  }, []);
+    // What had the focus may be gone with the picture that it belonged to, and keys must still arrive here.
+    if (!dialog.current.contains(document.activeElement)) dialog.current.focus();
+  });
   return h(
     "dialog",
     {
       ref: dialog,
+      tabIndex: -1,
       className: `it ${className}`,
       "aria-label": label,
       onClose,
