@@ -8,13 +8,13 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments, BatchLimits, poll_interval_for, with_limits
 from airflow_provider_imagetasks.batch.costs import read_max_cost, read_prices
@@ -34,6 +34,7 @@ from airflow_provider_imagetasks.hooks.task_settings import execution_ends_at, e
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.observability.assets import announce_pictures
 from airflow_provider_imagetasks.observability.lineage import ReportsLineage
+from airflow_provider_imagetasks.operators.rows_as_data import RowsAsData
 from airflow_provider_imagetasks.operators.submission import OnUnknownOutcome
 from airflow_provider_imagetasks.polling.batch_wait import Counts, wake_at
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
@@ -54,7 +55,7 @@ MOST_LITERAL_PROMPTS = 1000
 _BACKSTOP_SECONDS = 120.0
 
 
-class ImageBatchOperator(ReportsLineage, BaseOperator):
+class ImageBatchOperator(ReportsLineage, RowsAsData):
     """Make any number of pictures as one task: submit within the account's limits, wait without a worker, download.
 
     Give one of ``prompts``, ``requests`` and ``requests_path``. Returns ``{manifest, total, succeeded, failed, usage,
@@ -169,15 +170,6 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
         self.deferrable = default if deferrable is None else deferrable
         # `dry_run` is a method of every operator.
         self.only_dry_run = dry_run
-
-    def _do_render_template_fields(
-        self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
-    ) -> None:
-        """Render the arguments, but no row: rows are data, and somebody else's text must not run as a template."""
-        for name in template_fields:
-            rows = getattr(parent, name, None) if name in ("prompts", "requests") else None
-            seen = seen_oids | _texts_in(rows) if isinstance(rows, list | tuple) else seen_oids
-            super()._do_render_template_fields(parent, (name,), context, jinja_env, seen)
 
     def execute(self, context: Context) -> Any:
         """Begin or go on, and return what the batch came to, or defer."""
@@ -333,11 +325,3 @@ class ImageBatchOperator(ReportsLineage, BaseOperator):
             # Only a net: the trigger ends by itself at the deadline.
             timeout=timedelta(seconds=seconds + arguments.poll_interval + _BACKSTOP_SECONDS),
         )
-
-
-def _texts_in(value: Any) -> set[int]:
-    """Return the identities of all texts in rows, by which Airflow passes over what was rendered."""
-    if isinstance(value, str):
-        return {id(value)}
-    entries = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return {identity for entry in entries for identity in _texts_in(entry)}
