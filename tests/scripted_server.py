@@ -58,10 +58,13 @@ class Trickle:
     """Read the request, then send an answer that has no end, byte by byte.
 
     :param before: seconds until it begins; ``between`` two bytes.
+    :param head: what is sent at once; ``repeated`` what comes after it again and again.
     """
 
     before: float = 0.0
     between: float = 0.02
+    head: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+    repeated: bytes = b" "
 
 
 Step = Reply | CutBeforeReading | CutAfterReading | Hang | Trickle
@@ -210,9 +213,9 @@ def _handler_for(scripted: ScriptedServer) -> type[BaseHTTPRequestHandler]:
             self.close_connection = True
             scripted.closed.wait(trickle.before)
             try:
-                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                self.wfile.write(trickle.head)
                 while not scripted.closed.wait(trickle.between):
-                    self.wfile.write(b" ")
+                    self.wfile.write(trickle.repeated)
             except OSError:
                 return
 

@@ -80,7 +80,7 @@ class AccountSession:
         # What is under way ends on the session that it began on.
         await asyncio.gather(*self._asking, return_exceptions=True)
         await self.close()
-        transport = open_async_transport(account)
+        transport = open_async_transport(account, keeps_pictures=False)
         await transport.__aenter__()
         self._account, self._transport = account, transport
         # What was asked over a session that was closed meanwhile counts on.

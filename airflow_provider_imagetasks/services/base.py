@@ -52,6 +52,8 @@ class Service(ABC):
     """Further hosts that the key may go to (``Request.host``); one that begins with a dot stands for all below it."""
     is_tool_server: ClassVar[bool] = False
     """Whether it is an MCP server: its flows call tools, and a connection's Host is the address of its endpoint."""
+    answers_hold_pictures: ClassVar[bool] = True
+    """Whether an answer may hold the pictures themselves, in base64; where not, it is refused above 4 MiB."""
     poll_interval: ClassVar[float] = 10.0
     """Seconds between two status requests, where neither argument nor connection says."""
     default_query_rate: ClassVar[Rate] = Rate((Window(2, 1),))

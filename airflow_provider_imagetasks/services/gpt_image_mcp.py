@@ -60,6 +60,7 @@ class GptImageMcp(Service):
     default_edit_model = "gpt-image-2"
     requires_key = False
     is_tool_server = True
+    answers_hold_pictures = False
     default_query_rate = Rate((Window(20, 1),))
     requests_per_read = 2
     makes_edits = True

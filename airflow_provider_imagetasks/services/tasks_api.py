@@ -37,6 +37,8 @@ from airflow_provider_imagetasks.services.wire import Call, Flow, Part, Request,
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageFile, ImageRequest, ImageTask, TaskState
 
 PAGE_SIZE = 50
+MOST_LISTED = 10_000
+"""Image tasks that a list without a limit has at most: a service that ignores what is asked for has no end."""
 FILTERS = (
     *("ids", "trace_ids", "application_id", "user_id", "type"),
     *("offset", "limit", "created_at_min", "created_at_max"),
@@ -136,13 +138,14 @@ class TasksApiService(Service):
 
         :param filters: ``ids``, ``trace_ids``, ``application_id``, ``user_id``, ``type``, ``created_at_min``,
             ``created_at_max`` (Unix seconds), ``offset`` (records to skip), ``limit`` (at most so many; none: all that
-            match). The order is the service's.
+            match, up to 10,000). The order is the service's.
+        :raises InvalidRequestError: there are more than 10,000, and no ``limit`` says how many are wanted.
         """
         unknown = sorted(set(filters) - set(FILTERS))
         if unknown:
             raise InvalidRequestError(f"{self.title} has no filter {', '.join(unknown)}; it has {', '.join(FILTERS)}")
         query = {name: value for name, value in filters.items() if value is not None}
-        limit, offset = query.pop("limit", None), query.pop("offset", 0)
+        limit, offset = query.pop("limit", len(query.get("ids", ())) or None), query.pop("offset", 0)
         found: dict[str, ImageTask] = {}
         while limit is None or len(found) < limit:
             size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found))
@@ -154,7 +157,14 @@ class TasksApiService(Service):
             # A page that brings nothing new is the end, or a service that does not page.
             if not new or len(page) < size:
                 break
-        return list(found.values())
+            if limit is None and len(found) >= MOST_LISTED:
+                raise InvalidRequestError(
+                    f"{self.title} lists more than {MOST_LISTED:,} image tasks; ask for fewer by filters (are they "
+                    "honoured?), or say with limit how many you want, and with offset from where on",
+                    service=self.name,
+                    billed="unknown",
+                )
+        return list(found.values())[:limit]
 
     def check_connection(self) -> Flow[str]:
         """Ask for an empty batch."""

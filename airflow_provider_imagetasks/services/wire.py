@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar
+from functools import cached_property
+from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.fields import cleaned
@@ -117,10 +118,24 @@ class Response:
 
         :raises ValueError: when it is not JSON, or nested too deeply to be an answer.
         """
+        value, problem = self._parsed
+        if problem is not None:
+            raise problem
+        return value
+
+    def read_ahead(self) -> Self:
+        """Parse the body now, for a transport that does so off its event loop; return the same answer."""
+        _ = self._parsed
+        return self
+
+    @cached_property
+    def _parsed(self) -> tuple[Any, ValueError | None]:
         try:
-            return json.loads(self.content)
-        except RecursionError as error:
-            raise ValueError("the answer is nested too deeply") from error
+            return json.loads(self.content), None
+        except RecursionError:
+            return None, ValueError("the answer is nested too deeply")
+        except ValueError as error:
+            return None, error
 
     def excerpt(self) -> str:
         """Return the beginning of the body on one line, for messages."""

@@ -13,10 +13,13 @@ def open_transport(account: Account) -> Transport:
     return ToolTransport(account) if get_service(account.service).is_tool_server else RequestsTransport(account)
 
 
-def open_async_transport(account: Account) -> AsyncTransport:
+def open_async_transport(account: Account, *, keeps_pictures: bool = True) -> AsyncTransport:
     """Return what runs them in the running event loop; use it in ``async with``.
 
     An account that starts its own MCP server has it started by the first call and ended with the transport: what is to
     be submitted, waited for and collected there belongs into one.
+
+    :param keeps_pictures: False where nobody looks at pictures that answers hold: they are left out as they come in.
     """
-    return AsyncToolTransport(account) if get_service(account.service).is_tool_server else AiohttpTransport(account)
+    kind = AsyncToolTransport if get_service(account.service).is_tool_server else AiohttpTransport
+    return kind(account, keeps_pictures=keeps_pictures)

@@ -37,24 +37,19 @@ from airflow_provider_imagetasks.services.wire import (
     run_flow,
     run_flow_at_once,
 )
+from airflow_provider_imagetasks.transports.answers import AnswerTooLargeError, ReceivedAnswer, apart
 from airflow_provider_imagetasks.transports.environment import Proxies, ca_bundle, tls_context
 from airflow_provider_imagetasks.transports.redaction import hidden_forms, without_secrets
 
 if TYPE_CHECKING:
     import aiohttp
-    import requests
 
 USER_AGENT = f"airflow-provider-imagetasks/{__version__}"
 CONNECT_TIMEOUT = 10.0
+TOO_SLOW, TOO_SLOW_TO_CONNECT = "the answer took too long", "it took too long to connect"
 _CHUNK = 64 * 1024
-LARGEST_ANSWER = 256 * 1024 * 1024
-"""Bytes; the largest answers hold ten pictures in base64."""
 LONGEST_HEADER = 64 * 1024
 """Bytes that a line of an answer's head may have, as Python's own client, below requests, has it."""
-
-
-class AnswerTooLargeError(Exception):
-    """An answer is larger than any that a service has reason to send."""
 
 
 def headers_of(account: Account, request: Request | None = None) -> dict[str, str]:
@@ -150,9 +145,13 @@ class RequestsTransport(Transport):
     def __init__(self, account: Account) -> None:
         import requests
 
+        from airflow_provider_imagetasks.transports.deadlines import AnswerDeadline
+
         self._account = account
         self._proxies = Proxies(account)
         self._session = requests.Session()
+        self._deadline = AnswerDeadline(account.request_timeout)
+        self._deadline.watch(self._session)
         # The environment is read by Proxies and ca_bundle; requests itself would also let .netrc replace our key.
         self._session.trust_env = False
         self._session.verify = ca_bundle(account)
@@ -185,18 +184,30 @@ class RequestsTransport(Transport):
                 allow_redirects=False,
                 stream=True,
             )
-            with response:
-                content = _received(response, time.monotonic() + self._account.request_timeout)
+            with response, ReceivedAnswer(self._account) as received:
+                while piece := response.raw.read1(_CHUNK, decode_content=True):
+                    received.add(piece)
+                content = received.take()
+            self._deadline.end()
+            if self._deadline.struck:
+                raise requests.ReadTimeout
         except (requests.RequestException, urllib3.exceptions.HTTPError, AnswerTooLargeError) as error:
-            return NoResponse(reason=reason_of(error), may_have_left=may_have_left(error), at=time.time())
+            self._deadline.end()
+            left = may_have_left(error)
+            reason = (TOO_SLOW if left else TOO_SLOW_TO_CONNECT) if self._deadline.struck else reason_of(error)
+            return NoResponse(reason=reason, may_have_left=left, at=time.time())
         return _response(self._account, response.status_code, response.headers, content)
 
 
 class AiohttpTransport(AsyncTransport):
-    """Runs flows in the running event loop, over one session of aiohttp."""
+    """Runs flows in the running event loop, over one session of aiohttp.
 
-    def __init__(self, account: Account) -> None:
+    :param keeps_pictures: whether somebody looks at pictures that an answer holds.
+    """
+
+    def __init__(self, account: Account, *, keeps_pictures: bool = True) -> None:
         self._account = account
+        self._keeps_pictures = keeps_pictures
         self._proxies = Proxies(account)
         self._session: aiohttp.ClientSession
 
@@ -236,14 +247,13 @@ class AiohttpTransport(AsyncTransport):
                 proxy=self._proxies.of(url),
                 allow_redirects=False,
             ) as response:
-                content = bytearray()
-                async for chunk in response.content.iter_any():
-                    content += chunk
-                    if len(content) > LARGEST_ANSWER:
-                        raise AnswerTooLargeError
+                with ReceivedAnswer(self._account, keeps_pictures=self._keeps_pictures) as received:
+                    async for piece in response.content.iter_any():
+                        received.add(piece)
+                    content = received.take()
         except (aiohttp.ClientError, TimeoutError, AnswerTooLargeError) as error:
             return NoResponse(reason=reason_of(error), may_have_left=may_have_left(error), at=time.time())
-        return _response(self._account, response.status, response.headers, bytes(content))
+        return await apart(len(content), _response_read, self._account, response.status, response.headers, content)
 
 
 def _http_request(call: Call) -> Request:
@@ -252,26 +262,16 @@ def _http_request(call: Call) -> Request:
     return call
 
 
-def _received(response: requests.Response, deadline: float) -> bytes:
-    """Read a whole answer; requests itself would bound only the pauses in it, and not its size."""
-    import requests
-
-    content = bytearray()
-    while chunk := response.raw.read1(_CHUNK, decode_content=True):
-        content += chunk
-        if len(content) > LARGEST_ANSWER:
-            raise AnswerTooLargeError
-        if time.monotonic() > deadline:
-            raise requests.ReadTimeout
-    return bytes(content)
-
-
 def _response(account: Account, status: int, headers: Mapping[str, str], content: bytes) -> Response:
     """Return an answer without the key, which some services repeat in their error messages."""
     fields = {name.lower(): value for name, value in headers.items()}
     for form in hidden_forms(account.key):
         fields = {name: value.replace(form, "***") for name, value in fields.items()}
     return Response(status=status, headers=fields, content=without_secrets(content, [account.key]), at=time.time())
+
+
+def _response_read(account: Account, status: int, headers: Mapping[str, str], content: bytes) -> Response:
+    return _response(account, status, headers, content).read_ahead()
 
 
 def _aiohttp_form(request: Request) -> aiohttp.FormData:
@@ -330,7 +330,7 @@ def reason_of(error: BaseException) -> str:
         return "the answer was too large"
     if isinstance(error, (requests.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError)):
         connecting = isinstance(error, (requests.ConnectTimeout, aiohttp.ConnectionTimeoutError))
-        return "it took too long to connect" if connecting else "the answer took too long"
+        return TOO_SLOW_TO_CONNECT if connecting else TOO_SLOW
     details = (cause.strerror for cause in reversed(_causes(error)) if isinstance(cause, OSError) and cause.strerror)
     detail = next(details, type(error).__name__)
     return f"{'the connection was cut' if may_have_left(error) else 'no connection'} ({detail})"

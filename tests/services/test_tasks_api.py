@@ -242,6 +242,19 @@ def test_a_list_is_read_page_by_page(filters, pages, offsets, limits) -> None:
     assert [task.id for task in driven.result] == [name for page in pages for name in page]
 
 
+def test_a_list_has_an_end_where_the_service_ignores_what_is_asked_for() -> None:
+    endless = (items(*running(*names(50, 50 * page)), count=10**9) for page in range(200))
+    by_ids = drive(SERVICE.list_tasks(ids=["a", "b"]), items(*running(*names(50))))
+    by_trace_ids = drive(SERVICE.list_tasks(trace_ids=["t"]), *endless)
+
+    assert len(by_ids.result) == 2
+    assert type(by_trace_ids.error) is InvalidRequestError
+    assert "say with limit" in by_trace_ids.error.message
+    assert len(by_trace_ids.requests) == 200
+    assert drive(SERVICE.list_tasks(limit=0)).result == []
+    assert len(drive(SERVICE.list_tasks(limit=10), items(*running(*names(50)))).result) == 10
+
+
 def test_a_list_ends_where_the_service_does_not_page_and_refuses_a_filter_that_does_not_exist() -> None:
     driven = drive(SERVICE.list_tasks(), *[items(*running(*names(50)), count=900)] * 2)
     error = drive(SERVICE.list_tasks(state="failed")).error

@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from airflow_provider_imagetasks.exceptions import ServiceUnavailableError, UnknownOutcomeError
 from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
-from airflow_provider_imagetasks.services.wire import NoResponse, Request, Response
+from airflow_provider_imagetasks.services.wire import NoResponse, Request, Response, ask
 from airflow_provider_imagetasks.tasks import ImageRequest
-from airflow_provider_imagetasks.transports import http as transport
+from airflow_provider_imagetasks.transports import answers
+from airflow_provider_imagetasks.transports.http import RequestsTransport
 from tests.driven_transports import KEY, SUBMISSION, DrivenTransport, account
 from tests.scripted_server import CutAfterReading, CutBeforeReading, Hang, Reply, ScriptedServer, Step, Trickle
 
@@ -75,7 +77,7 @@ REQUEST = ImageRequest(prompt="a red kite", model="gpt-image-2")
 @pytest.fixture
 def small_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transports that take at most 10,000 bytes."""
-    monkeypatch.setattr(transport, "LARGEST_ANSWER", 10_000)
+    monkeypatch.setattr(answers, "LARGEST_ANSWER", 10_000)
 
 
 def large(size: int, **headers: str) -> Reply:
@@ -83,12 +85,24 @@ def large(size: int, **headers: str) -> Reply:
     return Reply(gzip.compress(body) if "Content-Encoding" in headers else body, headers=headers)
 
 
-@pytest.mark.parametrize("before", [0.0, 0.1])
+TRICKLES = {
+    "a body": Trickle(),
+    "after a pause": Trickle(before=0.1),
+    "a status line": Trickle(head=b"HTTP/1.1 200 "),
+    "a header": Trickle(head=b"HTTP/1.1 200 OK\r\nX-Header: "),
+    "endless headers": Trickle(head=b"HTTP/1.1 200 OK\r\n", repeated=b"X-Header: 1\r\n"),
+    "endless preliminaries": Trickle(head=b"", repeated=b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "the size of a chunk": Trickle(head=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=", repeated=b"y"),
+    "until it is closed": Trickle(head=b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("step", TRICKLES.values(), ids=TRICKLES)
 @pytest.mark.parametrize("request_", [SUBMISSION, QUERY], ids=["submission", "query"])
 def test_an_answer_that_trickles_ends_when_the_request_may_take_no_longer(
-    driven: DrivenTransport, request_: Request, before: float
+    driven: DrivenTransport, request_: Request, step: Trickle
 ) -> None:
-    with ScriptedServer(Trickle(before=before)) as server:
+    with ScriptedServer(step) as server:
         started = time.monotonic()
         answer = driven.ask(request_, account(server.url, request_timeout=0.2))
         took = time.monotonic() - started
@@ -98,6 +112,30 @@ def test_an_answer_that_trickles_ends_when_the_request_may_take_no_longer(
     # In workers the time counts anew once the answer begins, so that a long upload does not use it up.
     assert 0.15 <= took < 2
     assert len(server.requests) == 1
+
+
+def test_a_proxy_whose_answer_to_the_tunnel_trickles_has_not_let_the_request_out(
+    drive_with: Callable[[str], DrivenTransport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedServer(Trickle(head=b"HTTP/1.1 200 OK\r\nX-Header: ")) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        started = time.monotonic()
+        # aiohttp does not tell this from an answer that is late.
+        answer = failure(drive_with("requests"), f"https://{SERVICE}", request_timeout=0.2)
+
+    assert (answer.may_have_left, answer.reason) == (False, "it took too long to connect")
+    assert time.monotonic() - started < 3
+
+
+def test_a_connection_is_used_again_after_an_answer_in_time_and_not_after_one_that_was_cut() -> None:
+    quick, slow = Reply({}), Trickle(head=b"HTTP/1.1 200 OK\r\nX-Header: ")
+    with (
+        ScriptedServer(quick, slow, quick) as server,
+        RequestsTransport(account(server.url, request_timeout=0.3)) as on_worker,
+    ):
+        answers_ = [on_worker.run(ask(QUERY)) for _ in range(3)]
+
+    assert [type(answer) for answer in answers_] == [Response, NoResponse, Response]
 
 
 def test_a_submission_whose_answer_is_too_slow_or_too_large_has_an_unknown_outcome_and_a_read_is_repeated(
@@ -121,7 +159,7 @@ def test_an_answer_up_to_the_limit_is_whole_and_a_larger_one_is_none(
     with ScriptedServer(large(size, **headers)) as server:
         answer = driven.ask(QUERY, account(server.url))
 
-    if size < transport.LARGEST_ANSWER:
+    if size < answers.LARGEST_ANSWER:
         assert isinstance(answer, Response)
         assert answer.content == large(size).content
     else:

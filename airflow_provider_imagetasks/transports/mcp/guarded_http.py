@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any
 
 import httpx2
 
 from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.transports.answers import AnswerTooLargeError, ReceivedAnswer, apart
 from airflow_provider_imagetasks.transports.environment import Proxies, tls_context
-from airflow_provider_imagetasks.transports.http import CONNECT_TIMEOUT, LARGEST_ANSWER, headers_of
+from airflow_provider_imagetasks.transports.http import CONNECT_TIMEOUT, headers_of
 from airflow_provider_imagetasks.transports.redaction import without_secrets
 
 FAILURE = "imagetasks"
@@ -27,15 +30,17 @@ _EXCERPT = 4096
 _TELLING = ("retry-after", "location")
 _KEPT = ("content-type", "mcp-session-id", "mcp-protocol-version")
 """The headers that an MCP client has a use for; the body is decoded already, and cookies are not kept."""
+_FAILURES = (httpx2.HTTPError, httpx2.StreamError, OSError)
 _NEVER_LEFT = (
     *(httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError),
     *(httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL),
 )
 
 
-def make_client(account: Account) -> httpx2.AsyncClient:
+def make_client(account: Account, keeps_pictures: bool) -> httpx2.AsyncClient:
     """Return the HTTP client of one MCP session; reads the CA bundle from a file.
 
+    :param keeps_pictures: whether somebody looks at pictures that an answer holds.
     :raises InvalidRequestError: the environment's proxy or the CA bundle cannot be used.
     """
     inner = httpx2.AsyncHTTPTransport(
@@ -43,7 +48,7 @@ def make_client(account: Account) -> httpx2.AsyncClient:
     )
     return httpx2.AsyncClient(
         headers=headers_of(account),
-        transport=GuardedHttp(account, inner),
+        transport=GuardedHttp(account, inner, keeps_pictures=keeps_pictures),
         timeout=httpx2.Timeout(account.request_timeout, connect=CONNECT_TIMEOUT),
         trust_env=False,
         follow_redirects=False,
@@ -54,11 +59,13 @@ class GuardedHttp(httpx2.AsyncBaseTransport):
     """Makes the requests of one MCP session.
 
     :param inner: what really makes them.
+    :param keeps_pictures: whether somebody looks at pictures that an answer holds.
     """
 
-    def __init__(self, account: Account, inner: httpx2.AsyncBaseTransport) -> None:
-        self._key = account.key
+    def __init__(self, account: Account, inner: httpx2.AsyncBaseTransport, *, keeps_pictures: bool = True) -> None:
+        self._account = account
         self._inner = inner
+        self._received = partial(ReceivedAnswer, account, keeps_pictures=keeps_pictures)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -73,15 +80,18 @@ class GuardedHttp(httpx2.AsyncBaseTransport):
         if message_id is None:
             return await self._without_answer(request)
         try:
-            response = await self._inner.handle_async_request(request)
-            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if 200 <= response.status_code < 300 and kind == "text/event-stream":
-                return self._streamed(request, response)
-            content = await self._content(response)
-        except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, OSError) as error:
+            # The client's own limits bound only the pauses in an answer.
+            async with asyncio.timeout(self._account.request_timeout):
+                response = await self._inner.handle_async_request(request)
+                kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+                if 200 <= response.status_code < 300 and kind == "text/event-stream":
+                    return self._streamed(request, response)
+                content = await self._content(response)
+        except (*_FAILURES, httpx2.InvalidURL, AnswerTooLargeError) as error:
             left = not isinstance(error, _NEVER_LEFT)
             return _failure(request, message_id, {"reason": _reason(error, left), "may_have_left": left})
-        if not 200 <= response.status_code < 300 or kind != "application/json" or not _is_message(content):
+        is_json = 200 <= response.status_code < 300 and kind == "application/json"
+        if not is_json or not await apart(len(content), _is_message, content):
             said = content[:_EXCERPT].decode("utf-8", "replace")
             facts = {"status": response.status_code, "headers": _some(response, _TELLING), "content": said}
             return _failure(request, message_id, facts)
@@ -94,27 +104,26 @@ class GuardedHttp(httpx2.AsyncBaseTransport):
                 if request.method == "GET":
                     return self._streamed(request, response)
                 await self._content(response)
-        except (httpx2.HTTPError, httpx2.StreamError, OSError):
+        except (*_FAILURES, AnswerTooLargeError):
             pass
         # Whoever ends a session does not mind that it is gone already.
         return httpx2.Response(204 if request.method == "DELETE" else 202, request=request)
 
     async def _content(self, response: httpx2.Response) -> bytes:
-        content = bytearray()
         try:
-            async for chunk in response.aiter_bytes():
-                content += chunk
-                if len(content) > LARGEST_ANSWER:
-                    raise httpx2.ReadError("the answer was too large")
+            with self._received() as received:
+                async for piece in response.aiter_bytes():
+                    received.add(piece)
+                content = received.take()
         finally:
             await response.aclose()
-        return without_secrets(bytes(content), [self._key])
+        return await apart(len(content), without_secrets, content, [self._account.key])
 
     def _streamed(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
         return httpx2.Response(
             response.status_code,
             headers=_some(response, _KEPT),
-            stream=_WholeLines(response, self._key),
+            stream=_WholeLines(response, self._received(), self._account),
             request=request,
         )
 
@@ -122,23 +131,29 @@ class GuardedHttp(httpx2.AsyncBaseTransport):
 class _WholeLines(httpx2.AsyncByteStream):
     """Passes on a stream of events line by line, without the key, and no more than an answer may have."""
 
-    def __init__(self, response: httpx2.Response, key: str | None) -> None:
+    def __init__(self, response: httpx2.Response, received: ReceivedAnswer, account: Account) -> None:
         self._response = response
-        self._key = key
+        self._received = received
+        self._key = account.key
+        self._ends_at = time.monotonic() + account.request_timeout
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        received, held = 0, b""
-        async for chunk in self._response.aiter_bytes():
-            received += len(chunk)
-            if received > LARGEST_ANSWER:
-                raise httpx2.ReadError("the answer was too large")
-            lines, newline, held = (held + chunk).rpartition(b"\n")
-            if newline:
-                yield without_secrets(lines + newline, [self._key])
-        if held:
-            yield without_secrets(held, [self._key])
+        try:
+            async for piece in self._response.aiter_bytes():
+                if time.monotonic() > self._ends_at:
+                    raise httpx2.ReadTimeout("the answer took too long")
+                lines, newline, rest = piece.rpartition(b"\n")
+                self._received.add(lines + newline)
+                if newline:
+                    yield without_secrets(self._received.take(), [self._key])
+                self._received.add(rest)
+        except AnswerTooLargeError as error:
+            raise httpx2.ReadError("the answer was too large") from error
+        if rest := self._received.take():
+            yield without_secrets(rest, [self._key])
 
     async def aclose(self) -> None:
+        self._received.close()
         await self._response.aclose()
 
 
@@ -168,7 +183,9 @@ def _failure(request: httpx2.Request, message_id: Any, facts: Mapping[str, Any])
 
 
 def _reason(error: Exception, left: bool) -> str:
-    if isinstance(error, httpx2.TimeoutException):
+    if isinstance(error, AnswerTooLargeError):
+        return "the answer was too large"
+    if isinstance(error, (httpx2.TimeoutException, TimeoutError)):
         return "the answer took too long" if left else "it took too long to connect"
     root: BaseException = error
     while (cause := root.__cause__ or root.__context__) is not None:

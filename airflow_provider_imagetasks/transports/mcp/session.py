@@ -18,10 +18,18 @@ from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from airflow_provider_imagetasks import __version__
-from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.services.wire import Answer, NoResponse, ToolAnswer, ToolCall, ToolListing, excerpt
-from airflow_provider_imagetasks.transports.http import LARGEST_ANSWER
+from airflow_provider_imagetasks.services.wire import (
+    Answer,
+    NoResponse,
+    Response,
+    ToolAnswer,
+    ToolCall,
+    ToolListing,
+    excerpt,
+)
+from airflow_provider_imagetasks.transports.answers import LARGEST_ANSWER, apart
 from airflow_provider_imagetasks.transports.mcp.guarded_http import FAILURE, SHORT_TIMEOUT, make_client
 from airflow_provider_imagetasks.transports.mcp.server_process import ServerProcess
 from airflow_provider_imagetasks.transports.redaction import without_secrets
@@ -55,10 +63,12 @@ class ToolServerSession:
 
     :param account: says where the server is, or how it is started. One that was started is not started again: what it
         had begun died with it.
+    :param keeps_pictures: whether somebody looks at pictures that an answer holds.
     """
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, *, keeps_pictures: bool = True) -> None:
         self._account = account
+        self._keeps_pictures = keeps_pictures
         self._process = ServerProcess(account) if account.server_command else None
         self._opening = asyncio.Lock()
         self._open: _Open | None = None
@@ -72,7 +82,12 @@ class ToolServerSession:
         return f"the MCP server {command.command!r}" if command else f"the MCP server {self._account.base_url}"
 
     async def perform(self, call: ToolCall | ToolListing) -> Answer:
-        """Make one call and say what came of it; never raises for what the server does."""
+        """Make one call and say what came of it; never raises for what the server does.
+
+        :raises InvalidRequestError: it cannot be sent; the session goes on for the others.
+        """
+        if isinstance(call, ToolCall):
+            await asyncio.to_thread(_require_encodable, call)
         for attempt in (1, 2):
             try:
                 opened = await self._opened()
@@ -113,7 +128,8 @@ class ToolServerSession:
         except (RuntimeError, OSError) as error:
             await self._close(opened)
             return self._no_response(f"the session broke ({type(error).__name__})", call, may_have_left=True)
-        return self._answer(call, _text_of(result), is_error=bool(result.is_error))
+        text = _text_of(result)
+        return await apart(len(text), self._answer_read, call, text, bool(result.is_error))
 
     async def _error_answer(self, error: MCPError, call: ToolCall, opened: _Open) -> Answer:
         failure = _failure_of(error)
@@ -143,6 +159,9 @@ class ToolServerSession:
             is_error=is_error or code is not None,
             code=code,
         )
+
+    def _answer_read(self, call: ToolCall, text: str, is_error: bool) -> Response:
+        return self._answer(call, text, is_error=is_error).read_ahead()
 
     def _http_answer(self, failure: Mapping[str, Any], call: ToolCall | None) -> Answer:
         answer = self._answer(call, failure["content"])
@@ -207,7 +226,7 @@ class ToolServerSession:
             if self._process is not None:
                 streams: AbstractAsyncContextManager[Any] = self._process.started()
             else:
-                client = await asyncio.to_thread(make_client, self._account)
+                client = await asyncio.to_thread(make_client, self._account, self._keeps_pictures)
                 stack.push_async_callback(client.aclose)
                 streams = streamable_http_client(
                     self._account.base_url, http_client=client, max_sse_event_size=LARGEST_ANSWER
@@ -267,6 +286,17 @@ class _NotOpenedError(Exception):
     def __init__(self, answer: Answer) -> None:
         super().__init__()
         self.answer = answer
+
+
+def _require_encodable(call: ToolCall) -> None:
+    """Refuse what the SDK would only fail to encode when it is on its way, and end the session with it."""
+    try:
+        json.dumps(dict(call.arguments), ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        # Not the error itself, which holds the text.
+        raise InvalidRequestError(
+            f"The arguments of {call.tool} cannot be sent as JSON ({type(error).__name__})"
+        ) from None
 
 
 async def _tools_of(session: ClientSession) -> frozenset[str]:

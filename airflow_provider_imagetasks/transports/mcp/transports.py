@@ -47,15 +47,19 @@ def load_sessions() -> ModuleType:
 
 
 class AsyncToolTransport(AsyncTransport):
-    """Runs flows in the running event loop, over one MCP session that opens with the first call."""
+    """Runs flows in the running event loop, over one MCP session that opens with the first call.
 
-    def __init__(self, account: Account) -> None:
+    :param keeps_pictures: whether somebody looks at pictures that an answer holds; where not, larger ones are refused.
+    """
+
+    def __init__(self, account: Account, *, keeps_pictures: bool = True) -> None:
         self._account = account
+        self._keeps_pictures = keeps_pictures
         self._session: ToolServerSession
 
     async def __aenter__(self) -> Self:
         sessions = await asyncio.to_thread(load_sessions)
-        self._session = sessions.ToolServerSession(self._account)
+        self._session = sessions.ToolServerSession(self._account, keeps_pictures=self._keeps_pictures)
         return self
 
     async def __aexit__(self, *_exception: object) -> None:

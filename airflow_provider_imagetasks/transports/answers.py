@@ -1,0 +1,119 @@
+"""Answers as they come in, piece by piece: within bounds of size and structure, and read beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.account import Account
+
+LARGEST_ANSWER = 256 * 1024 * 1024
+"""Bytes; the largest answers hold ten pictures in base64."""
+LARGEST_WITHOUT_PICTURES = 4 * 1024 * 1024
+"""Bytes; fifty records with prompts of 32,000 characters are less than half of it."""
+LARGEST_TOTAL = 512 * 1024 * 1024
+"""Bytes of all answers that a process is receiving at the same time."""
+MOST_VALUES = 50_000
+"""Values, names and lists that an answer may hold: a thousand for each of fifty records. They take a hundred times the
+memory of their text, and hold up whoever reads them."""
+READ_APART = 64 * 1024
+"""Bytes of an answer from which on it is read in a thread rather than on an event loop."""
+Result = TypeVar("Result")
+_MARKS = b"{[,:"
+_BLOCK = 256 * 1024
+_PICTURE = re.compile(rb"(?<![A-Za-z0-9+/=\\])[A-Za-z0-9+/=]{16384,}")
+_LEFT_OF_A_PICTURE = b"AAAA"
+
+
+class AnswerTooLargeError(Exception):
+    """An answer is larger than any that a service has reason to send."""
+
+
+async def apart(size: int, function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a function that reads an answer: in a thread, where the answer is large.
+
+    :param size: of the answer, in bytes.
+    """
+    return await asyncio.to_thread(function, *arguments) if size > READ_APART else function(*arguments)
+
+
+class _Total:
+    """What all answers that are being received hold, in bytes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._bytes = 0
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self._bytes += size
+            if size > 0 and self._bytes > LARGEST_TOTAL:
+                raise AnswerTooLargeError
+
+
+_total = _Total()
+
+
+class ReceivedAnswer(AbstractContextManager["ReceivedAnswer"]):
+    """An answer that is being received; use it in ``with``, which gives its room free again.
+
+    :param account: whom it is for; its service says whether answers may hold pictures.
+    :param keeps_pictures: False where nobody looks at them, as on a triggerer: what is long enough to be one is left
+        out as it comes in.
+    """
+
+    def __init__(self, account: Account, *, keeps_pictures: bool = True) -> None:
+        holds_pictures = get_service(account.service).answers_hold_pictures
+        self._most_received = LARGEST_ANSWER if holds_pictures else LARGEST_WITHOUT_PICTURES
+        self._most_kept = self._most_received if keeps_pictures else LARGEST_WITHOUT_PICTURES
+        self._keeps_pictures = keeps_pictures
+        self._received = self._values = self._kept = 0
+        self._block: list[bytes] = []
+        self._block_size = 0
+        self._blocks: list[bytes] = []
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give its room free; once or several times."""
+        _total.add(-self._kept - self._block_size)
+        self._kept = self._block_size = 0
+
+    def add(self, piece: bytes) -> None:
+        """Take the next piece.
+
+        :raises AnswerTooLargeError: it gets larger than an answer may be; the rest of it is not wanted.
+        """
+        self._received += len(piece)
+        self._values += len(piece) - len(piece.translate(None, _MARKS))
+        if self._received > self._most_received or self._values > MOST_VALUES:
+            raise AnswerTooLargeError
+        self._block.append(piece)
+        self._block_size += len(piece)
+        _total.add(len(piece))
+        if self._block_size >= _BLOCK:
+            self._keep_block()
+
+    def take(self) -> bytes:
+        """Return what was received since the last call."""
+        self._keep_block()
+        content = b"".join(self._blocks)
+        self._blocks.clear()
+        return content
+
+    def _keep_block(self) -> None:
+        block = b"".join(self._block)
+        kept = block if self._keeps_pictures else _PICTURE.sub(_LEFT_OF_A_PICTURE, block)
+        self._blocks.append(kept)
+        self._kept += len(kept)
+        self._block.clear()
+        self._block_size = 0
+        _total.add(len(kept) - len(block))
+        if self._kept > self._most_kept:
+            raise AnswerTooLargeError

@@ -1,0 +1,133 @@
+"""Answers beyond all sense: refused as they come, and what is large is read beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_imagetasks.polling.waiting import Progress
+from airflow_provider_imagetasks.services import wire
+from airflow_provider_imagetasks.services.wire import NoResponse, Request, Response, ask
+from airflow_provider_imagetasks.transports import answers, open_async_transport
+from airflow_provider_imagetasks.transports.answers import AnswerTooLargeError, ReceivedAnswer
+from tests.driven_transports import DrivenTransport, account
+from tests.polled_accounts import poller_of, watch
+from tests.scripted_server import Reply, ScriptedServer
+
+QUERY = Request(method="POST", path="/openai/tasks", body={})
+MIB = 1024 * 1024
+HOSTILE = {
+    "empty objects": b'{"items":[' + b"{}," * 5 * MIB + b"{}]}",
+    "lists in lists": b"[" * 16 * MIB,
+    "names": b"{" + b'"":0,' * 3 * MIB + b'"":0}',
+    "no JSON": b"," * 16 * MIB,
+}
+PICTURE = "iVBORw0KGgo" + "Ab9+/" * 400_000 + "=="
+RECORD = {"id": "a", "finished_at": 5.5, "response": {"data": [{"b64_json": PICTURE}]}}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_an_answer_of_millions_of_values_is_refused_before_it_is_read(driven: DrivenTransport, content: bytes) -> None:
+    with ScriptedServer(Reply(content)) as server:
+        answer = driven.ask(QUERY, account(server.url))
+
+    assert isinstance(answer, NoResponse)
+    assert (answer.reason, answer.may_have_left) == ("the answer was too large", True)
+
+
+def test_a_worker_is_given_the_pictures_of_an_answer(driven: DrivenTransport) -> None:
+    with ScriptedServer(Reply(RECORD)) as server:
+        answer = driven.ask(QUERY, account(server.url))
+
+    assert isinstance(answer, Response)
+    assert answer.json() == RECORD
+
+
+@pytest.fixture
+def readers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the threads that parsed an answer."""
+    threads: list[str] = []
+
+    def loads(content: bytes) -> Any:
+        threads.append(threading.current_thread().name)
+        return json.loads(content)
+
+    monkeypatch.setattr(wire, "json", SimpleNamespace(loads=loads, dumps=json.dumps))
+    return threads
+
+
+async def test_a_large_answer_is_read_in_a_thread_and_a_small_one_where_it_came(
+    readers: list[str], no_proxy: None
+) -> None:
+    with ScriptedServer(Reply({"id": "a"}), Reply(RECORD)) as server:
+        async with open_async_transport(account(server.url)) as transport:
+            small, large = [await transport.run(ask(QUERY)) for _ in range(2)]
+
+    assert isinstance(small, Response)
+    assert isinstance(large, Response)
+    assert large.json()["id"] == small.json()["id"] == "a"
+    assert readers[0] == threading.current_thread().name
+    assert len(readers) == 2
+    assert readers[1] != readers[0]
+
+
+async def test_a_triggerer_leaves_pictures_out_as_they_come_in(readers: list[str], no_proxy: None) -> None:
+    pictures = {"response": {"data": [{"b64_json": PICTURE}] * 4}}
+    with ScriptedServer(Reply({**RECORD, **pictures})) as server:
+        assert await asyncio.wait_for(poller_of(server.url).wait(Progress(watch("a")), first_pause=0), 30) == "done"
+
+    assert readers == [threading.current_thread().name]
+
+
+async def test_a_triggerer_refuses_what_is_large_and_no_picture(no_proxy: None) -> None:
+    wordy = Reply({**RECORD, "response": {"data": [], "said": "a b " * 2 * MIB}})
+    with ScriptedServer(wordy, otherwise=lambda _request: Reply(RECORD)) as server:
+        wait = poller_of(server.url).wait(Progress(watch("a", interval=0.05)), first_pause=0)
+        assert await asyncio.wait_for(wait, 30) == "done"
+
+        assert len(server.requests) == 2
+
+
+def pieces_of(content: bytes, size: int) -> Iterator[bytes]:
+    yield from (content[start : start + size] for start in range(0, len(content), size))
+
+
+@pytest.mark.parametrize("size", [1_000, 65_536, 300_001, 10**9])
+def test_what_is_left_without_pictures_is_the_same_answer(size: int) -> None:
+    texts = {
+        "prompt": 'ein Drachen, rot; 風箏 \\ " \n' * 1_000,
+        "escaped": "\u4f60\u597d" * 16_000,
+        "url": "https://x.example/a.png?X-Amz-Security-Token=" + "Ab9%2F" * 2_700,
+        "short": "Ab9+/" * 3_000,
+    }
+    content = json.dumps({**texts, "data": [{"b64_json": PICTURE}, {"b64_json": f"data:image/png;base64,{PICTURE}"}]})
+
+    with ReceivedAnswer(account("https://x.example"), keeps_pictures=False) as received:
+        for piece in pieces_of(content.encode(), size):
+            received.add(piece)
+        kept = received.take()
+
+    answer = json.loads(kept)
+    assert len(kept) < (5 if size < 65_536 else 1) * MIB
+    assert {name: answer[name] for name in texts} == texts
+    assert all(picture["b64_json"] for picture in answer["data"])
+
+
+def test_all_answers_together_are_bounded_and_give_their_room_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "LARGEST_TOTAL", answers._total._bytes + 3 * MIB)
+    mine = account("https://x.example")
+
+    for _ in range(3):
+        with ReceivedAnswer(mine) as first, ReceivedAnswer(mine) as second:
+            first.add(b"x" * 2 * MIB)
+            with pytest.raises(AnswerTooLargeError):
+                second.add(b"x" * 2 * MIB)
+        with ReceivedAnswer(mine) as alone:
+            alone.add(b"x" * 2 * MIB)
+            assert len(alone.take()) == 2 * MIB
