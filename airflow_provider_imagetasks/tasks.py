@@ -70,24 +70,24 @@ class ImageRequest:
     prompt: str | None = None
     model: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    images: Sequence[str | ImageFile] = ()
+    images: Sequence[str | ImageFile] = field(default=(), repr=False)
     mask: str | ImageFile | None = None
-    callback_url: str | None = None
+    callback_url: str | None = field(default=None, repr=False)
     trace_id: str | None = None
 
     def __post_init__(self) -> None:
         is_left_out = self.prompt is None and bool(self.images)
         if not is_left_out and (not isinstance(self.prompt, str) or self.prompt.strip() in ("", "None")):
             raise InvalidRequestError(
-                f"prompt is {self.prompt!r}; give the text of what to draw (or images alone, to a model that takes "
-                "no text). Did its template render nothing?"
+                f"prompt is {_told(self.prompt)}; give the text of what to draw (or images alone, to a model that "
+                "takes no text). Did its template render nothing?"
             )
         for name in ("prompt", "model", "options", "images", "mask", "callback_url", "trace_id"):
             require_sendable(name, getattr(self, name))
         for name in ("model", "callback_url", "trace_id"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not value.strip()):
-                raise InvalidRequestError(f"{name} is {value!r}; leave it out or give it as text")
+                raise InvalidRequestError(f"{name} is {_told(value)}; leave it out or give it as text")
         if not isinstance(self.options, Mapping):
             raise InvalidRequestError(f"options must be a dict, not {type(self.options).__name__}")
         try:
@@ -109,7 +109,7 @@ class ImageRequest:
             if image is None and name == "mask":
                 continue
             if not isinstance(image, str | ImageFile) or (isinstance(image, str) and image.strip() in ("", "None")):
-                raise InvalidRequestError(f"{name} holds {image!r}; give a URL, or the path of a file")
+                raise InvalidRequestError(f"{name} holds {_told(image)}; give a URL, or the path of a file")
             if isinstance(image, str) and image.startswith("data:"):
                 raise InvalidRequestError(f"{name} holds a data: URL; give a URL, or the path of a file")
         if self.mask is not None and not self.images:
@@ -218,6 +218,14 @@ class ImageTask:
             "duration": self.duration,
             "usage": dict(self.usage) if self.usage is not None else None,
         }
+
+
+def _told(value: Any) -> str:
+    """Return what a message says of a value that is not what it should be: no more than its kind, where it holds any.
+
+    In the wrong shape, too, it may be a signed URL, or one with a token.
+    """
+    return repr(value) if value is None or isinstance(value, str | int | float) else f"a {type(value).__name__}"
 
 
 def require_sendable(name: str, value: Any, *, levels: int = DEEPEST) -> None:

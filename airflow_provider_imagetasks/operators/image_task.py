@@ -141,7 +141,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
 
     def _request(self, hook: ImageTaskHook, slot: SubmissionSlot) -> ImageRequest:
         return ImageRequest(
-            prompt=rendered_text("prompt", self.prompt) or "",
+            prompt=rendered_text("prompt", self.prompt),
             model=rendered_text("model", self.model) or None,
             options=self.options or {},
             images=self.images or (),

@@ -37,6 +37,7 @@ from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceCo
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.observability.lineage import Lineage, ReportsLineage
 from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch, combine, failure
+from airflow_provider_imagetasks.services.inline_ids import INLINE_PREFIX
 from airflow_provider_imagetasks.submissions import callback_urls
 from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE, ImageTask, TaskState
 from airflow_provider_imagetasks.triggers.image_task import EVENT_STATUSES, FIRST_PAUSE_WITH_CALLBACKS, ImageTaskTrigger
@@ -211,7 +212,9 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
         self.defer(
             trigger=ImageTaskTrigger(
                 conn_id=question.hook.conn_id,
-                image_task_ids=watch.image_task_ids,
+                # Those that are the record itself are over, and hold addresses, which Airflow would store in clear.
+                image_task_ids=[one for one in watch.image_task_ids if not one.startswith(INLINE_PREFIX)]
+                or watch.image_task_ids,
                 trace_id=watch.trace_id,
                 deadline=deadline,
                 poll_interval=poll_interval,

@@ -185,10 +185,12 @@ def _base_url(conn_id: str, host: str | None, default: str, allow_plain: bool, *
     try:
         parts = urlsplit(given if "://" in given else f"https://{given}")
         hostname, _port = parts.hostname, parts.port
-    except ValueError as error:
+    except ValueError:
+        # Not the error itself, which shows what it could not read: it may be a key in the wrong field.
         raise InvalidRequestError(
-            f"Host (Base URL) of connection {conn_id!r} is not a base URL ({error}); write it like {default}"
-        ) from error
+            f"Host (Base URL) of connection {conn_id!r} is not a base URL (its host or its port cannot be read); write "
+            f"it like {default}"
+        ) from None
     if parts.scheme not in ("http", "https"):
         problem = "it must start with https://"
     elif not hostname or any(character.isspace() for character in given):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, RateLimitError
 from airflow_provider_imagetasks.services.fields import (
@@ -29,10 +29,13 @@ from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask
 MOST_PICTURES = 10_000
 _LONGEST_NAME = 200
 _SHORTEST_SECRET = 8
+_SHORTEST_ALONE = 16
+"""Characters of a value or a segment; shorter ones are words, and occur in messages by themselves."""
 _LONGEST_DURATION = 1e8
 _ADDRESS = re.compile(r"https?(?::|%3a)(?:\\?/|%2f){2}[^\s\"'<>]+", re.IGNORECASE)
 _USER = re.compile(r"(?<=//)[^/@]*@")
 _QUERY = re.compile(r"(\?|#|%3f|%23).+", re.IGNORECASE)
+_PARAMETER = re.compile(r"\b(sig|signature|[\w-]+-signature|[\w-]*token|[\w-]+-credential)=[^\s&\"'<>]+", re.IGNORECASE)
 _TOKEN = re.compile(r"(/|%2f)eyJ[\w.~-]+", re.IGNORECASE)
 """A segment that begins as base64 of a JSON object does: callback URLs hold one."""
 
@@ -92,14 +95,15 @@ def _without_secrets(told: str | None, secrets: Iterable[str]) -> str | None:
     if told is None:
         return None
     for secret in secrets:
-        for form in {secret, quote(secret, safe=""), secret.replace("/", "\\/")}:
+        in_html, in_script = secret.replace("&", "&amp;"), secret.replace("&", "\\u0026")
+        for form in {secret, quote(secret, safe=""), secret.replace("/", "\\/"), in_html, in_script}:
             told = told.replace(form, "***")
     return without_signatures(told)
 
 
 def without_signatures(told: str) -> str:
     """Return a text without what lets somebody in of the URLs in it: queries, users with passwords, and tokens."""
-    return _TOKEN.sub(r"\1***", _ADDRESS.sub(_public, told))
+    return _PARAMETER.sub(r"\1=***", _TOKEN.sub(r"\1***", _ADDRESS.sub(_public, told)))
 
 
 def _public(found: re.Match[str]) -> str:
@@ -114,8 +118,11 @@ def _secrets_of(sent: Call | None) -> Iterator[str]:
             parts = urlsplit(cleaned(url))
         except ValueError:
             continue
-        secrets = (parts.query, parts.path if "callback" in name.lower() else "")
-        yield from (secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+        path = parts.path if "callback" in name.lower() else ""
+        yield from (secret for secret in (parts.query, path) if len(secret) >= _SHORTEST_SECRET)
+        # A service may repeat a signature alone, as it came or read.
+        alone = [*(value for _, value in parse_qsl(parts.query)), *re.split("[=&]", parts.query), *path.split("/")]
+        yield from (secret for secret in alone if len(secret) >= _SHORTEST_ALONE)
 
 
 def _urls_in(value: Any, name: str) -> Iterator[tuple[str, str]]:

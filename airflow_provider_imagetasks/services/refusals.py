@@ -29,6 +29,8 @@ QUOTA_CODES = frozenset(
 )
 """Codes of OpenAI and of gateways for an empty balance, which some send with the status of a rate limit."""
 _QUOTA_WORDS = re.compile(rf"\b({'|'.join(QUOTA_CODES)})\b|exceeded your current quota", re.IGNORECASE)
+_SAID = 8_000
+"""Characters of an answer in which such words are looked for; a refusal is no longer, and more would hold others up."""
 STATUSES: dict[int, type[ImageTaskError]] = {
     **dict.fromkeys((400, 404, 405, 413, 422), InvalidRequestError),
     401: AuthenticationError,
@@ -49,7 +51,7 @@ def quota_code(error: Any, status: int) -> str | None:
     named = next((code for code in codes if code in QUOTA_CODES), None)
     if named or status != 429:
         return named
-    found = _QUOTA_WORDS.search(error if isinstance(error, str) else json.dumps(error))
+    found = _QUOTA_WORDS.search((error if isinstance(error, str) else json.dumps(error))[:_SAID])
     return (found[1] or "insufficient_quota").lower() if found else None
 
 
@@ -57,7 +59,7 @@ def unexplained(response: Response, *, service: str) -> ImageTaskError:
     """Return the error of an answer whose body does not explain itself: a proxy's page, garbage, an empty body."""
     seen = f"HTTP {response.status} from {service}: {response.excerpt() or 'an empty body'}"
     if response.status == 429:
-        code = quota_code(response.content.decode("utf-8", "replace"), response.status)
+        code = quota_code(response.content[:_SAID].decode("utf-8", "replace"), response.status)
         if code:
             return QuotaExceededError(seen, service=service, code=code)
         return RateLimitError(seen, service=service, retry_after=exchange.retry_after(response))

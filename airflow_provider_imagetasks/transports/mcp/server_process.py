@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import zip_longest
 from typing import IO, Any
 
 from mcp.client.stdio import StdioServerParameters, stdio_client
@@ -38,7 +39,12 @@ class ServerProcess:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The values that must not stand in a message."""
-        return tuple(value for name, value in self._environment.items() if _SECRET_NAME.search(name))
+        named = [(name, value) for name, value in self._environment.items()]
+        # "--api-key=..." and "--api-key", "..."
+        for flag, following in zip_longest(self._command.args, self._command.args[1:], fillvalue=""):
+            name, separator, value = flag.partition("=")
+            named.append((name, value if separator else following))
+        return tuple(value for name, value in named if _SECRET_NAME.search(name))
 
     @asynccontextmanager
     async def started(self) -> AsyncIterator[Any]:

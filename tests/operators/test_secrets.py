@@ -1,0 +1,219 @@
+"""What lets somebody in stands nowhere in what Airflow keeps, whatever a service repeats and however a run ends."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
+from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
+from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
+from tests.image_dag import ImageDag
+from tests.scripted_server import CutAfterReading, ReceivedRequest, Reply, ScriptedServer, Step
+from tests.task_runner import Outcome, TaskRunner
+
+SIGNATURE = "Zm9vYmFyYmF6/c2lnbmF0dXJl+PT0="
+IN_URL = quote(SIGNATURE, safe="")
+INPUT = f"https://bucket.example/in.png?Expires=17900&Signature={IN_URL}"
+TOKEN = "eyJjb25uX2lkIjogIm1pbmUifQ.c2lnbmF0dXJlLW9mLXRoZS11cmw"
+CALLBACK = f"https://airflow.example/imagetasks/callback/{TOKEN}"
+KEY = "sk-nobody-may-see-this/at+all="
+SECRETS = (SIGNATURE, IN_URL, TOKEN, KEY, quote(KEY, safe=""), base64.b64encode(KEY.encode()).decode())
+
+by_url = pytest.mark.parametrize("service", ["acedatacloud", "kie"])
+
+
+def runner_for(service: str, url: str, **extra: Any) -> TaskRunner:
+    connection = {"host": url, "password": KEY, "extra": {"service": service, "poll_interval": 1, **extra}}
+    return TaskRunner(connections={"imagetasks_default": connection})
+
+
+def kept(runner: TaskRunner, outcome: Outcome, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return all that is left of a task but its templates, which are the author's own words."""
+    said = capsys.readouterr()
+    stored = [*runner.xcoms.values(), *runner.states.values()]
+    message = getattr(outcome.message, "trigger_kwargs", None), getattr(outcome.message, "next_kwargs", None)
+    return "\n".join([said.out, said.err, json.dumps(stored), json.dumps(message, default=str), str(outcome.error)])
+
+
+def leaks(text: str) -> list[str]:
+    return [secret for secret in SECRETS if secret in text]
+
+
+ECHOES: dict[str, Callable[[ReceivedRequest], Any]] = {
+    "the body": lambda asked: asked.content.decode(),
+    "the URLs": lambda _asked: f"cannot fetch {INPUT}, cannot call {CALLBACK}",
+    "the parts": lambda _asked: f"bad Signature={IN_URL} ({SIGNATURE}) and token {TOKEN}",
+    "in HTML": lambda _asked: f"<a href='{INPUT.replace('&', '&amp;')}'>{CALLBACK}</a>",
+    "encoded": lambda _asked: f"redirect={quote(INPUT, safe='')}&to={quote(CALLBACK, safe='')}",
+    "the headers": lambda asked: json.dumps(dict(asked.headers)),
+    "as PHP": lambda _asked: json.dumps({"url": INPUT, "to": CALLBACK}).replace("/", "\\/"),
+}
+
+
+@by_url
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+@pytest.mark.parametrize(("status", "is_page"), [(400, False), (200, False), (429, True)])
+def test_what_a_service_repeats_of_a_submission_is_not_kept(
+    service: str, echo: Callable[[ReceivedRequest], Any], status: int, is_page: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answers(asked: ReceivedRequest) -> Step:
+        if asked.path.endswith("/tasks"):
+            # What is repeated of a submission, by itself, is known only where its answer is read.
+            return Reply({"items": []})
+        said = echo(asked)
+        if is_page:
+            return Reply(said.encode(), status=status, headers={"Content-Type": "text/html"})
+        error = {"code": said, "message": said, "type": said}
+        return Reply({"error": error, "trace_id": said, "code": status, "msg": said}, status=status)
+
+    with ScriptedServer(otherwise=answers) as server:
+        runner = runner_for(service, server.url)
+        given = {"prompt": "winter", "images": [INPUT], "callback_url": CALLBACK}
+        outcome = runner.run(lambda: ImageTaskSubmitOperator(task_id="submit", **given))
+
+    assert outcome.error is not None
+    assert leaks(kept(runner, outcome, capsys)) == []
+
+
+@by_url
+def test_nor_is_it_kept_of_a_batch_s_rows(service: str, capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:
+    def answers(asked: ReceivedRequest) -> Step:
+        return Reply({"error": {"code": "bad_request", "message": asked.content.decode()}, "code": 422}, status=422)
+
+    with ScriptedServer(otherwise=answers) as server:
+        runner = runner_for(service, server.url, callback_url=CALLBACK)
+        rows = [{"prompt": "winter", "images": [INPUT]}]
+        given = {"requests": rows, "output_path": f"file://{tmp_path}/out", "deferrable": False}
+        outcome = runner.run(lambda: ImageBatchOperator(task_id="batch", **given))
+
+    assert outcome.error is not None
+    assert leaks(kept(runner, outcome, capsys)) == []
+    (manifest,) = tmp_path.rglob("manifest.jsonl")
+    assert leaks(manifest.read_text()) == []
+
+
+@pytest.mark.parametrize("mode", [{"mode": "poke"}, {"mode": "reschedule"}, {"deferrable": True}], ids=str)
+def test_a_record_that_fails_repeats_no_address(mode: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    said = f"cannot fetch {INPUT}; told {CALLBACK}"
+    failed = {"id": "a", "finished_at": 5.5, "response": {"error": {"code": "x", "message": said}, "success": False}}
+    with ScriptedServer(otherwise=lambda _asked: Reply(failed)) as server:
+        runner = runner_for("acedatacloud", server.url)
+        outcome = runner.run(lambda: ImageTaskSensor(task_id="wait", image_task_id="a", **mode))
+
+    assert outcome.state == "failed"
+    assert "bucket.example/in.png" in str(outcome.error)
+    assert leaks(kept(runner, outcome, capsys)) == []
+
+
+BROKEN: dict[str, Step] = {
+    "status line": CutAfterReading(b"HTTP/9 what\r\n\r\n"),
+    "length": CutAfterReading(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nx"),
+    "chunk": CutAfterReading(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+    "header": CutAfterReading(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000 + b"\r\n\r\n"),
+    "cut": CutAfterReading(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nx"),
+    "nothing": CutAfterReading(),
+    "page": Reply(b"<html>", headers={"Content-Type": "text/html"}),
+    "gone": Reply(b"gone", status=410),
+    "redirect": Reply(b"", status=302, headers={"Location": f"ftp://x.example/?{IN_URL}"}),
+    "gzip": Reply(b"no gzip", headers={"Content-Encoding": "gzip"}),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_the_signature_of_a_result_is_not_in_the_log_of_a_download_that_failed(
+    broken: Step, capsys: pytest.CaptureFixture[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_imagetasks.files.fetching.FIRST_PAUSE", 0.01)
+    with ScriptedServer(otherwise=lambda _asked: broken) as store:
+        url = f"{store.url}/a.png?Signature={IN_URL}"
+        record = {"id": "a", "finished_at": 5.5, "response": {"data": [{"url": url}]}}
+        with ScriptedServer(otherwise=lambda _asked: Reply(record)) as server:
+            runner = runner_for("acedatacloud", server.url, allow_private_hosts=True)
+            given = {"image_task_id": "a", "output_path": f"file://{tmp_path}/out"}
+            outcome = runner.run(lambda: ImageTaskDownloadOperator(task_id="save", **given))
+
+    assert outcome.error is not None
+    assert leaks(kept(runner, outcome, capsys)) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"callback_url": [CALLBACK]},
+        {"callback_url": {"url": CALLBACK}},
+        {"images": [{"url": INPUT}]},
+        {"images": [[INPUT]]},
+        {"images": INPUT},
+        {"images": [INPUT, f"data:image/png;base64,{SIGNATURE}"]},
+        {"images": [INPUT], "mask": {"url": INPUT}},
+        {"images": [INPUT], "mask": [INPUT]},
+        {"images": [INPUT], "mask": INPUT},
+    ],
+    ids=str,
+)
+def test_an_argument_of_a_wrong_type_is_not_shown(given: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    runner = runner_for("acedatacloud", "http://127.0.0.1:1")
+
+    outcome = runner.run(lambda: ImageTaskSubmitOperator(task_id="submit", prompt="winter", **given))
+
+    assert outcome.state == "failed"
+    assert outcome.error.billed == "no"
+    assert leaks(kept(runner, outcome, capsys)) == []
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        *({"webhook_secret": value} for value in ([KEY], {"a": KEY}, 5)),
+        *({"callback_url": value} for value in ([CALLBACK], {"a": CALLBACK}, f"ftp://{TOKEN}")),
+        *({"args": value} for value in (KEY, {"a": KEY}, [[KEY]], f'["{KEY}"')),
+        *({"env": value} for value in (KEY, [KEY], {"OPENAI_API_KEY": [KEY]}, f'{{"A": "{KEY}"')),
+        *(
+            {name: [KEY]}
+            for name in ("default_model", "verify", "trust_env", "poll_interval", "submit_rate", "command")
+        ),
+        *({name: {"a": KEY}} for name in ("download_hosts", "path_map", "output_dir", "max_active_tasks")),
+    ],
+    ids=lambda extra: re.sub(r"[^a-z_]", "", str(extra))[:40],
+)
+@pytest.mark.parametrize("service", ["acedatacloud", "gpt_image_mcp"])
+def test_a_field_of_the_connection_of_a_wrong_type_is_not_shown(
+    service: str, extra: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__ALLOW_STDIO_COMMANDS", "True")
+    command = {"command": "a-program", "output_dir": "/tmp"} if service == "gpt_image_mcp" else {}
+    runner = runner_for(service, "http://127.0.0.1:1/mcp", **{**command, **extra})
+
+    outcome = runner.run(lambda: ImageTaskSubmitOperator(task_id="submit", prompt="winter"))
+
+    assert outcome.state != "success"
+    assert leaks(kept(runner, outcome, capsys)) == []
+
+
+@pytest.mark.parametrize("host", [f"https://x.example:{KEY}", f"https://user:{KEY}@x.example", f"https://[{KEY}]"])
+def test_a_key_in_the_host_is_not_shown(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    runner = runner_for("acedatacloud", host)
+
+    outcome = runner.run(lambda: ImageTaskSubmitOperator(task_id="submit", prompt="winter"))
+
+    assert outcome.state != "success"
+    assert leaks(kept(runner, outcome, capsys)) == []
+
+
+@pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+def test_a_trigger_is_not_given_the_addresses_that_an_id_may_hold(dag: ImageDag) -> None:
+    whole, running = dag.submitted("a kite [sync=anonymous]"), dag.submitted("a kite [never]")
+
+    deferred = dag.wait([whole, running], deferrable=True)
+
+    assert deferred.message.trigger_kwargs["image_task_ids"] == [running]
+    over = dag.wait([whole, running], resume=deferred, event={"status": "done"}, deferrable=True)
+    assert over.message.trigger_kwargs["image_task_ids"] == [running]
+    assert dag.wait([whole], deferrable=True).state == "success"
