@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 import time
 import traceback
 from abc import abstractmethod
@@ -296,17 +297,22 @@ def _causes(error: BaseException) -> list[Any]:
     return found
 
 
+def _errors_of(module: str, *names: str) -> tuple[type[BaseException], ...]:
+    """Return error classes of a library, none where it is not loaded: what raised one of them has loaded it.
+
+    To load it here would take an event loop a tenth of a second.
+    """
+    loaded = sys.modules.get(module)
+    return tuple(getattr(loaded, name) for name in names) if loaded else ()
+
+
 def may_have_left(error: BaseException) -> bool:
     """Return False only where the connection was never made, so that the service cannot have seen the request."""
-    import aiohttp
-    import requests
-    import urllib3
-
     never_made = (
-        *(urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError, ssl.SSLCertVerificationError),
-        *(requests.ConnectTimeout, requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader),
-        *(aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.ConnectionTimeoutError),
-        aiohttp.InvalidURL,
+        ssl.SSLCertVerificationError,
+        *_errors_of("urllib3.exceptions", "NewConnectionError", "ConnectTimeoutError"),
+        *_errors_of("requests.exceptions", "ConnectTimeout", "InvalidURL", "InvalidHeader"),
+        *_errors_of("aiohttp", "ClientConnectorError", "ClientHttpProxyError", "ConnectionTimeoutError", "InvalidURL"),
     )
     return not any(isinstance(cause, never_made) or _while_connecting(cause) for cause in _causes(error))
 
@@ -322,15 +328,15 @@ def _while_connecting(error: BaseException) -> bool:
 
 def reason_of(error: BaseException) -> str:
     """Return what happened in words, without the request's URL or headers."""
-    import aiohttp
-    import requests
-    import urllib3
-
     if isinstance(error, AnswerTooLargeError):
         return "the answer was too large"
-    if isinstance(error, (requests.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError)):
-        connecting = isinstance(error, (requests.ConnectTimeout, aiohttp.ConnectionTimeoutError))
-        return TOO_SLOW_TO_CONNECT if connecting else TOO_SLOW
+    late = _errors_of("requests.exceptions", "Timeout"), _errors_of("urllib3.exceptions", "ReadTimeoutError")
+    if isinstance(error, (TimeoutError, *late[0], *late[1])):
+        connecting = (
+            *_errors_of("requests.exceptions", "ConnectTimeout"),
+            *_errors_of("aiohttp", "ConnectionTimeoutError"),
+        )
+        return TOO_SLOW_TO_CONNECT if isinstance(error, connecting) else TOO_SLOW
     details = (cause.strerror for cause in reversed(_causes(error)) if isinstance(cause, OSError) and cause.strerror)
     detail = next(details, type(error).__name__)
     return f"{'the connection was cut' if may_have_left(error) else 'no connection'} ({detail})"
