@@ -308,7 +308,7 @@ def _errors_of(module: str, *names: str) -> tuple[type[BaseException], ...]:
 
 def may_have_left(error: BaseException) -> bool:
     """Return False only where the connection was never made, so that the service cannot have seen the request."""
-    never_made = (
+    never_made: tuple[type[BaseException], ...] = (
         ssl.SSLCertVerificationError,
         *_errors_of("urllib3.exceptions", "NewConnectionError", "ConnectTimeoutError"),
         *_errors_of("requests.exceptions", "ConnectTimeout", "InvalidURL", "InvalidHeader"),
