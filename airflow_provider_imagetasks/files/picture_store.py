@@ -267,6 +267,8 @@ def undelivered(error: Exception, task: ImageTask, what: str) -> DownloadError:
     facts: dict[str, Any] = {"image_task_id": task.id, "service": task.service}
     if isinstance(error, DownloadError):
         error.image_task_id, error.service = task.id, task.service
+        # Its frames would hold the picture, and there may be thousands of errors until the others are stored.
+        error.__traceback__ = error.__cause__ = error.__context__ = None
         return error
     if isinstance(error, InvalidRequestError):
         return DownloadError(f"{what} has no name: {error.message}", **facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,28 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from airflow_provider_imagetasks.exceptions import DownloadError
 from airflow_provider_imagetasks.files import picture_store
 from airflow_provider_imagetasks.files.object_storage import open_folder
 from airflow_provider_imagetasks.files.picture_store import AT_THE_SAME_TIME, DownloadedFile, PictureStore
+from airflow_provider_imagetasks.files.picture_structure import UnusablePictureError
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
 from tests.batch.batches import Easel, arguments, intents, opened
+from tests.files import hostile_pictures
 from tests.polled_accounts import account
+
+
+async def test_an_error_does_not_keep_the_picture_that_it_is_about(tmp_path: Path) -> None:
+    damaged = hostile_pictures.whole("jpeg")[:-2] + bytes(1_000_000)
+    image = GeneratedImage(index=0, data=base64.b64encode(damaged).decode())
+    task = ImageTask(id="an-id", service="easel", state=TaskState.SUCCEEDED, images=(image,))
+    async with PictureStore(open_folder(f"file://{tmp_path}/pictures"), account("https://api.example")) as store:
+        errors = await store.store(task, "{image_task_id}.{ext}")
+        gc.collect()
+
+    held = [each for each in gc.get_objects() if isinstance(each, UnusablePictureError)]
+    assert [(type(error), error.__traceback__, error.__cause__) for error in errors] == [(DownloadError, None, None)]
+    assert held == []
 
 
 async def test_ids_of_paid_submissions_never_wait_for_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
