@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import NullPool, create_engine, inspect, text
 
 
 def copy_database(source: Path, target: Path) -> None:
@@ -35,14 +35,17 @@ class MetadataDatabase:
 
     def trigger_rows(self, dag_id: str | None = None, run_id: str | None = None) -> list[dict[str, Any]]:
         """Return the triggers that deferred task instances wait for, their ``kwargs`` decoded, in map order."""
+        columns = {column["name"] for column in inspect(self._engine).get_columns("task_instance")}
+        # As Airflow names it since 3.4.
+        index = "region_index" if "region_index" in columns else "map_index"
         rows = self.query(
             "SELECT trigger.id, trigger.classpath, trigger.kwargs, trigger.created_date, trigger.triggerer_id,"
-            " task_instance.dag_id, task_instance.run_id, task_instance.task_id, task_instance.map_index,"
+            f" task_instance.dag_id, task_instance.run_id, task_instance.task_id, task_instance.{index} AS map_index,"
             " task_instance.state, task_instance.try_number, task_instance.trigger_timeout"
             " FROM trigger JOIN task_instance ON task_instance.trigger_id = trigger.id"
             " WHERE (:dag_id IS NULL OR task_instance.dag_id = :dag_id)"
             " AND (:run_id IS NULL OR task_instance.run_id = :run_id)"
-            " ORDER BY task_instance.task_id, task_instance.map_index",
+            f" ORDER BY task_instance.task_id, task_instance.{index}",
             {"dag_id": dag_id, "run_id": run_id},
         )
         for row in rows:

@@ -24,9 +24,8 @@ CHECKPOINT_NAME = "life.json"
 class Owner:
     """Whose folder it is, and what was frozen there. Written last, so that its presence means that all is frozen.
 
-    From ``total`` to ``unpriced`` it says what :class:`~airflow_provider_imagetasks.batch.requests_file.Frozen` does.
+    From ``total`` on it says what :class:`~airflow_provider_imagetasks.batch.requests_file.Frozen` does.
 
-    :param region: as in :class:`~airflow_provider_imagetasks.submissions.identity.SubmissionSlot`.
     :param mark: drawn at random by the first start; Airflow keeps it too, where it can.
     """
 
@@ -42,7 +41,6 @@ class Owner:
     digest: str | None = None
     cost: float | None = None
     unpriced: tuple[str, ...] = ()
-    region: str = ""
 
 
 Kept = TypeVar("Kept", Owner, Checkpoint)

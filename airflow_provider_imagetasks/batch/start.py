@@ -25,7 +25,7 @@ from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, batch_identity
 
 STATE_KEY = "imagetasks_batch"
-_NAMES = ("dag_id", "task_id", "run_id", "map_index", "region")
+_NAMES = ("dag_id", "task_id", "run_id", "map_index")
 """What names a batch among all others."""
 
 
@@ -136,8 +136,7 @@ def open_batch(
     :raises ImageTaskError: the folder of a batch that was begun is not there, or lacks something; nothing is submitted.
     """
     kept = _kept(state_store)
-    names = {"dag_id": slot.dag_id, "task_id": slot.task_id, "run_id": slot.run_id, "region": slot.region}
-    identity = batch_identity(**names, map_index=slot.map_index)
+    identity = batch_identity(**{name: getattr(slot, name) for name in _NAMES}, region=slot.region)
     folder = BatchFolder(str(kept.get("output_path") or arguments.output_path), identity)
     owner, first_generation = folder.owner(), 0
     if owner is None:

@@ -34,11 +34,18 @@ def for_airflow(error: ImageTaskError) -> ImageTaskError:
 
 
 @contextmanager
-def errors_for_airflow() -> Iterator[None]:
-    """Raise every error of ours that leaves the block as :func:`for_airflow` returns it."""
+def errors_for_airflow(task: Any = None) -> Iterator[None]:
+    """Raise every error of ours that leaves the block as :func:`for_airflow` returns it.
+
+    :param task: the operator. An error after which its ``ImageTaskRetryPolicy`` has it start again is raised as it is,
+        since Airflow asks no policy about the others.
+    """
     try:
         yield
     except ImageTaskError as error:
+        reschedules = getattr(getattr(task, "retry_policy", None), "reschedules", None)
+        if reschedules is not None and reschedules(error):
+            raise
         raise for_airflow(error) from error.__cause__
 
 

@@ -100,7 +100,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Submit, push ``image_task`` and return the image task id."""
-        with errors_for_airflow():
+        with errors_for_airflow(self):
             hook = ImageTaskHook(rendered_text("conn_id", self.conn_id) or DEFAULT_CONN_ID)
             self.image_service_console_url = hook.service.console_url
             hook.require_lasting_server()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -81,14 +82,30 @@ class ImageTaskTriggerBase(BaseTrigger):
         earliest = self.poll_interval * EARLIEST if seconds is None else seconds
         return max(earliest, SHORTEST_FIRST_PAUSE) / EARLIEST
 
-    def explained_cancellation(self) -> asyncio.CancelledError:
+    def explained_cancellation(self, cancelled: asyncio.CancelledError) -> asyncio.CancelledError:
         """Say in the log of the task why a wait that is cancelled ends, and return what is to be raised instead.
 
         It is without the message of the cancellation, by which Airflow would log a user's action, which it often was
         not.
+
+        :param cancelled: as Airflow cancelled it; since 3.4 its message tells what happened.
         """
         self.log.info(
-            "This triggerer stops asking: a callback woke the task, it was ended or cleared, another triggerer took "
-            "the wait over, or this one shuts down. What was submitted goes on at the service."
+            "This triggerer stops asking: %s. What was submitted goes on at the service.", _why_cancelled(cancelled)
         )
         return asyncio.CancelledError()
+
+
+def _why_cancelled(cancelled: asyncio.CancelledError) -> str:
+    ended, reassigned = "a callback woke the task, or it was ended or cleared", "another triggerer took the wait over"
+    # Loaded wherever triggers run, and too much to be loaded for this.
+    runner = sys.modules.get("airflow.jobs.triggerer_job_runner")
+    known = {
+        getattr(runner, "_REASSIGNED_CANCEL_MSG", None): reassigned,
+        getattr(runner, "_USER_ACTION_CANCEL_MSG", None): ended,
+    }
+    if len(known) == 2 and None not in known:
+        message = cancelled.args[0] if cancelled.args else None
+        return known.get(message, "this triggerer shuts down")
+    # Before Airflow 3.4 the same message stood for two of them.
+    return f"{ended}, {reassigned}, or this one shuts down"

@@ -44,8 +44,8 @@ class ImageBatchTrigger(ImageTaskTriggerBase):
         waiting = asyncio.create_task(self.poller.wait(progress, first_pause=self.first_question_after()))
         try:
             status = await self._watched(waiting, progress)
-        except asyncio.CancelledError:
-            raise self.explained_cancellation() from None
+        except asyncio.CancelledError as cancelled:
+            raise self.explained_cancellation(cancelled) from None
         finally:
             waiting.cancel()
         yield TriggerEvent({"status": status})

@@ -38,6 +38,6 @@ class ImageTaskTrigger(ImageTaskTriggerBase):
         first_pause = self.first_question_after(self.first_pause)
         try:
             status = await self.poller.wait(Progress(self.watch, WaitLog(self.logger())), first_pause=first_pause)
-        except asyncio.CancelledError:
-            raise self.explained_cancellation() from None
+        except asyncio.CancelledError as cancelled:
+            raise self.explained_cancellation(cancelled) from None
         yield TriggerEvent({"status": status, "deadline": self.deadline, "asked_at": self.asked_at})

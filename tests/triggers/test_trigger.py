@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -128,3 +130,31 @@ async def test_a_cancelled_wait_is_not_called_a_users_action(
 
     assert cancelled.value.args == ()
     assert "This triggerer stops asking" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (["reassigned"], "another triggerer took the wait over."),
+        (["user action"], "a callback woke the task, or it was ended or cleared."),
+        ([], "this triggerer shuts down."),
+    ],
+    ids=["reassigned", "ended", "shut down"],
+)
+async def test_where_airflow_tells_what_ended_a_wait_the_log_says_so(
+    submitted: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    message: list[str],
+    told: str,
+) -> None:
+    names = {"_REASSIGNED_CANCEL_MSG": "reassigned", "_USER_ACTION_CANCEL_MSG": "user action"}
+    monkeypatch.setitem(sys.modules, "airflow.jobs.triggerer_job_runner", SimpleNamespace(**names))
+    waiting = asyncio.ensure_future(events(make(submitted("[never]"))))
+    await asyncio.sleep(0)
+    waiting.cancel(*message)
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    assert f"This triggerer stops asking: {told}" in capsys.readouterr().out
