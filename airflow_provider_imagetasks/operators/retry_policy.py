@@ -47,12 +47,14 @@ class ImageTaskRetryPolicy(RetryPolicy):
         if not isinstance(exception, ImageTaskError):
             return RetryDecision.default()
         if self.reschedules(exception):
-            return RetryDecision.reschedule(
+            decisions: Any = RetryDecision
+            later: RetryDecision = decisions.reschedule(
                 self._wanted_delay(exception),
                 max_reschedules=self.max_reschedules,
                 reschedule_timeout=self.reschedule_timeout,
                 reason=f"the service does not take it now: {exception.message}",
             )
+            return later
         if not exception.retryable:
             return RetryDecision.fail(exception.retry_advice)
         delay = self._wanted_delay(exception)
