@@ -29,7 +29,7 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.gpt_image_texts import JobError
 from airflow_provider_imagetasks.services.rates import Rate, Window
-from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, quota_code
+from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, named_refusal
 from airflow_provider_imagetasks.services.tool_answers import REFUSING_CODES, require_tools, tool_answer
 from airflow_provider_imagetasks.services.wire import Flow, Response, Result, ToolAnswer, ToolCall, excerpt
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageFile, ImageRequest, ImageTask, TaskState
@@ -237,7 +237,8 @@ class GptImageMcp(Service):
         if of_content and status in (400, 403):
             facts["code"] = of_content[1] or facts["code"]
             return ContentPolicyError(f"OpenAI refused it by its content policy: {said}", **facts)
-        if quota_code(message, status) or message.startswith("Billing hard limit"):
+        named = named_refusal(message, status)
+        if named and named[0] is QuotaExceededError:
             return QuotaExceededError(
                 f"OpenAI refused it, since the account of the server's key has nothing left: {said}", **facts
             )

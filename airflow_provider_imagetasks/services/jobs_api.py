@@ -19,7 +19,6 @@ from airflow_provider_imagetasks.exceptions import (
     ImageTaskFailedError,
     InvalidRequestError,
     ProtocolError,
-    QuotaExceededError,
     RateLimitError,
     ServiceUnavailableError,
 )
@@ -37,7 +36,7 @@ from airflow_provider_imagetasks.services.fields import (
     text,
     whole_number,
 )
-from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, quota_code, unexplained
+from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, named_refusal, unexplained
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState
 
@@ -116,7 +115,7 @@ class JobsApiService(Service):
     def _record(self, response: Response, image_task_id: str) -> ImageTask:
         envelope, code = self._envelope(response)
         if code != 200:
-            if code in self.not_found_codes:
+            if code in self.not_found_codes and not self._named_code(envelope, code):
                 return self.not_found(image_task_id, envelope)
             error = self._refusal(response, envelope, code)
             if not isinstance(error, ImageTaskFailedError):
@@ -148,7 +147,7 @@ class JobsApiService(Service):
             raise unexplained(response, service=self.name)
         own = whole_number(envelope.get("code"))
         if own is None and 200 <= response.status < 300:
-            if self._quota_code(envelope, response.status):
+            if self._named_code(envelope, response.status):
                 raise self._refusal(response, envelope, response.status)
             raise ProtocolError(f"The answer has no code: {response.excerpt()}", service=self.name)
         code = response.status if own in (None, 200) and not 200 <= response.status < 300 else own
@@ -159,9 +158,10 @@ class JobsApiService(Service):
         what = f"{self.name} answered code {code}: {message}"
         facts: dict[str, Any] = {"service": self.name, "code": str(code)}
         error_class = self.error_codes.get(code)
-        empty = self._quota_code(envelope, code)
-        if empty:
-            return QuotaExceededError(what, **{**facts, "code": empty})
+        named = self._named_code(envelope, code) if error_class is not ImageTaskFailedError else None
+        if named:
+            named_class, facts["code"] = named
+            return named_class(what, **facts)
         if (code >= 500 or code == 408) and whole_number(envelope.get("code")) != code:
             # A status alone may be a gateway's, which does not know what became of an image task.
             return ServiceUnavailableError(what, **facts)
@@ -180,10 +180,10 @@ class JobsApiService(Service):
         return ProtocolError(what, billed="no" if 400 <= code < 500 else None, retryable=False, **facts)
 
     @staticmethod
-    def _quota_code(envelope: Mapping[str, Any], code: int) -> str | None:
-        """Return by which code an envelope that is no success says that the balance is empty."""
+    def _named_code(envelope: Mapping[str, Any], code: int) -> tuple[type[ImageTaskError], str] | None:
+        """Return what an envelope that is no success says by a code that is not the family's."""
         said = {name: envelope.get(name) for name in ("code", "msg", "message")}
-        return quota_code(envelope.get("error") or said, code)
+        return named_refusal(envelope.get("error") or said, code)
 
     def _task_in(self, record: Mapping[str, Any], image_task_id: str) -> ImageTask:
         """Return the image task that ``data`` of a recordInfo answer tells of; an unknown word means running."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
+    ContentPolicyError,
     ImageTaskError,
     InvalidRequestError,
     ProtocolError,
@@ -24,11 +26,30 @@ CONTENT_POLICY_CODES = frozenset({"content_policy_violation", "moderation_blocke
 QUOTA_CODES = frozenset(
     {
         *("insufficient_quota", "insufficient_user_quota", "insufficient_balance", "insufficient_credits"),
-        *("billing_hard_limit_reached", "billing_not_active", "pre_consume_token_quota_failed"),
+        *("billing_hard_limit_reached", "billing_not_active", "pre_consume_token_quota_failed", "payment_required"),
     }
 )
 """Codes of OpenAI and of gateways for an empty balance, which some send with the status of a rate limit."""
-_QUOTA_WORDS = re.compile(rf"\b({'|'.join(QUOTA_CODES)})\b|exceeded your current quota", re.IGNORECASE)
+KEY_CODES = frozenset({"invalid_api_key", "invalid_organization", "account_deactivated", "access_terminated"})
+"""OpenAI's codes for a key, or an account, that is let in no more."""
+NAMED_CODES: Mapping[str, type[ImageTaskError]] = {
+    **dict.fromkeys(CONTENT_POLICY_CODES, ContentPolicyError),
+    **dict.fromkeys(QUOTA_CODES, QuotaExceededError),
+    **dict.fromkeys(KEY_CODES, AuthenticationError),
+}
+"""The meaning of the codes that gateways pass on, whichever field they come in."""
+_SENTENCES = {
+    "You exceeded your current quota": "insufficient_quota",
+    "Billing hard limit has been reached": "billing_hard_limit_reached",
+    "Your account is not active": "billing_not_active",
+    "The OpenAI account associated with this API key has been deactivated": "account_deactivated",
+    "Incorrect API key provided": "invalid_api_key",
+}
+"""OpenAI's own words for its codes, of which some gateways leave no more."""
+_WORDS = "|".join((*NAMED_CODES, *_SENTENCES))
+_FIRST_WORDS = re.compile(rf"\W*({_WORDS})\b", re.IGNORECASE)
+_QUOTA_WORDS = re.compile(rf"\b({'|'.join(QUOTA_CODES)}|{next(iter(_SENTENCES))})\b", re.IGNORECASE)
+_CODES = {words.lower(): code for words, code in (*_SENTENCES.items(), *zip(NAMED_CODES, NAMED_CODES, strict=True))}
 _SAID = 8_000
 """Characters of an answer in which such words are looked for; a refusal is no longer, and more would hold others up."""
 STATUSES: dict[int, type[ImageTaskError]] = {
@@ -41,27 +62,36 @@ STATUSES: dict[int, type[ImageTaskError]] = {
 """The meaning of a status alone, where no code of the service says more."""
 
 
-def quota_code(error: Any, status: int) -> str | None:
-    """Return the code for an empty balance that a refusal names, None for another refusal.
+def named_refusal(error: Any, status: int) -> tuple[type[ImageTaskError], str] | None:
+    """Return class and code of a refusal that names one of :data:`NAMED_CODES`; None for another refusal.
+
+    A code counts in its field, or where a message begins with it, since some gateways drop the field. Further on in a
+    message, a prompt may be quoted; only with the status of a rate limit an empty balance counts there too.
 
     :param error: an object with a ``code`` or ``type``, or a text.
-    :param status: with that of a rate limit the words count too, since some gateways drop the code.
     """
-    codes = [(text(mapping(error).get(name)) or "").lower() for name in ("code", "type")]
-    named = next((code for code in codes if code in QUOTA_CODES), None)
-    if named or status != 429:
-        return named
-    found = _QUOTA_WORDS.search((error if isinstance(error, str) else json.dumps(error))[:_SAID])
-    return (found[1] or "insufficient_quota").lower() if found else None
+    said = mapping(error)
+    codes = [(text(said.get(name)) or "").lower() for name in ("code", "type")]
+    code = next((code for code in codes if code in NAMED_CODES), None)
+    if code is None:
+        messages = (
+            [error[:_SAID]] if isinstance(error, str) else [text(said.get(name)) or "" for name in ("message", "msg")]
+        )
+        found = next(filter(None, map(_FIRST_WORDS.match, messages)), None)
+        if found is None and status == 429:
+            found = _QUOTA_WORDS.search((error if isinstance(error, str) else json.dumps(error))[:_SAID])
+        code = _CODES[found[1].lower()] if found else None
+    return (NAMED_CODES[code], code) if code else None
 
 
 def unexplained(response: Response, *, service: str) -> ImageTaskError:
     """Return the error of an answer whose body does not explain itself: a proxy's page, garbage, an empty body."""
     seen = f"HTTP {response.status} from {service}: {response.excerpt() or 'an empty body'}"
+    named = named_refusal(response.content[:_SAID].decode("utf-8", "replace"), response.status)
+    if named and 400 <= response.status < 500:
+        error_class, code = named
+        return error_class(seen, service=service, code=code)
     if response.status == 429:
-        code = quota_code(response.content[:_SAID].decode("utf-8", "replace"), response.status)
-        if code:
-            return QuotaExceededError(seen, service=service, code=code)
         return RateLimitError(seen, service=service, retry_after=exchange.retry_after(response))
     if response.status >= 500 or STATUSES.get(response.status) is ServiceUnavailableError:
         return ServiceUnavailableError(seen, service=service)

@@ -20,14 +20,15 @@ from airflow_provider_imagetasks.exceptions import (
     ServiceUnavailableError,
 )
 from airflow_provider_imagetasks.services.fields import mapping, text
-from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, QUOTA_CODES, STATUSES, quota_code
+from airflow_provider_imagetasks.services.refusals import NAMED_CODES, STATUSES, named_refusal
 
 ERROR_CODES: dict[str, type[ImageTaskError]] = {
+    **NAMED_CODES,
     **dict.fromkeys(("bad_request", "api_not_implemented", "no_api", "validation_error"), InvalidRequestError),
     **dict.fromkeys(("no_token", "invalid_token", "token_expired", "token_mismatched"), AuthenticationError),
-    **dict.fromkeys(("disabled", "invalid_api_key", "auth_error", "access_denied"), AuthenticationError),
-    **dict.fromkeys(("used_up", *QUOTA_CODES), QuotaExceededError),
-    **dict.fromkeys(("forbidden", "content_filter", *CONTENT_POLICY_CODES), ContentPolicyError),
+    **dict.fromkeys(("disabled", "auth_error", "access_denied"), AuthenticationError),
+    "used_up": QuotaExceededError,
+    **dict.fromkeys(("forbidden", "content_filter"), ContentPolicyError),
     **dict.fromkeys(("too_many_requests", "rate_limited", "rate_limit_exceeded"), RateLimitError),
     **dict.fromkeys(("api_error", "timeout"), ServiceUnavailableError),
 }
@@ -46,9 +47,7 @@ def refusal(
     error_class, message, facts = _explained(body, service)
     what = f"{who}: {message}"
     if error_class is None:
-        empty = quota_code(body["error"], status)
-        facts["code"] = empty or facts["code"]
-        error_class = QuotaExceededError if empty else STATUSES.get(status)
+        error_class, facts["code"] = named_refusal(body["error"], status) or (STATUSES.get(status), facts["code"])
     if error_class is RateLimitError:
         return RateLimitError(what, retry_after=retry_after, **facts)
     if error_class is not None:

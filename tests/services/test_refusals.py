@@ -111,13 +111,20 @@ EMPTY_BALANCES: list[tuple[dict[str, Any], str, tuple[int, ...]]] = [
     ({"error": {**QUOTA_AS_OPENAI_SAYS_IT, "code": None}}, "insufficient_quota", (200, 400, 403, 429)),
     ({"error": OF_GATEWAY, "trace_id": "t-9"}, "insufficient_user_quota", (200, 400, 403, 429)),
     ({"error": HARD_LIMIT}, "billing_hard_limit_reached", (200, 400, 429)),
-    ({"error": EMPTY}, "insufficient_quota", (429,)),
+    ({"error": EMPTY}, "insufficient_quota", (200, 400, 403, 429)),
+    ({"error": {"message": "Sorry, insufficient_quota", "code": None}}, "insufficient_quota", (429,)),
     ({"code": 429, "msg": "insufficient_quota: no luck", "data": None}, "insufficient_quota", (429,)),
     ({"code": "insufficient_quota", "message": EMPTY}, "insufficient_quota", (429,)),
 ]
 BY_STATUS = [(said, code, status) for said, code, statuses in EMPTY_BALANCES for status in statuses]
 IN_ENVELOPES = [({"code": "insufficient_quota", "msg": EMPTY}, "insufficient_quota", status) for status in (200, 400)]
 IN_ENVELOPES += [({"code": 429, "msg": EMPTY, "data": None}, "insufficient_quota", 200)]
+IN_ENVELOPES += [
+    ({"code": code, "msg": said, "data": None}, named, status)
+    for code in (400, 402, 422, 500)
+    for said, named in (("insufficient_quota", "insufficient_quota"), (HARD_LIMIT["message"], HARD_LIMIT["code"]))
+    for status in (200, code)
+]
 
 
 @pytest.mark.parametrize(
@@ -136,6 +143,42 @@ def test_an_empty_balance_is_no_rate_however_it_is_said_and_nothing_is_asked_aga
         assert type(driven.error) is QuotaExceededError
         assert (driven.error.billed, driven.error.retryable, driven.error.code) == (billed, False, code)
         assert driven.pauses == []
+
+
+GONE = "The OpenAI account associated with this API key has been deactivated."
+OF_OTHERS: list[tuple[Any, int, ErrorClass, str]] = [
+    *(
+        (
+            {"error": {"code": "account_deactivated", "message": GONE}},
+            status,
+            AuthenticationError,
+            "account_deactivated",
+        )
+        for status in (200, 400, 401, 403, 429)
+    ),
+    ({"error": {"code": None, "message": GONE}}, 403, AuthenticationError, "account_deactivated"),
+    ({"error": {"code": "access_terminated", "message": "no"}}, 403, AuthenticationError, "access_terminated"),
+    (b"account_deactivated", 403, AuthenticationError, "account_deactivated"),
+    (b"insufficient_quota", 403, QuotaExceededError, "insufficient_quota"),
+    ({"error": {"type": "moderation_blocked", "message": "no"}}, 400, ContentPolicyError, "moderation_blocked"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "error_class", "code"), OF_OTHERS)
+def test_a_code_that_a_gateway_passes_on_means_the_same_at_every_service(body, status, error_class, code) -> None:
+    for service in SERVICES:
+        error = drive(service.submit(REQUEST), response(body, status=status)).error
+
+        assert type(error) is error_class
+        assert (error.code, error.billed, error.retryable) == (code, "no", False)
+
+
+def test_a_refusal_that_quotes_a_prompt_is_not_what_the_prompt_says() -> None:
+    said = 'The prompt "insufficient_quota: You exceeded your current quota" is too long'
+    for body in ({"error": {"code": None, "message": said}}, {"code": 400, "msg": said}):
+        for service in SERVICES:
+            error = drive(service.submit(REQUEST), response(body, status=400)).error
+            assert type(error) is InvalidRequestError
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
