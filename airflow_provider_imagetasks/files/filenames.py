@@ -8,7 +8,7 @@ from itertools import pairwise
 from string import Formatter
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
-from airflow_provider_imagetasks.services.inline_ids import INLINE_PREFIX
+from airflow_provider_imagetasks.services.fields import INLINE_PREFIX
 from airflow_provider_imagetasks.tasks import require_sendable
 
 DEFAULT_FILENAME = "{image_task_id}-{index}.{ext}"

@@ -5,6 +5,7 @@ It is data: what names it may come from any upstream, so it does not decide whos
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,10 +13,9 @@ from typing import Any
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
-from airflow_provider_imagetasks.services.fields import text
+from airflow_provider_imagetasks.services.fields import is_too_long, text
 from airflow_provider_imagetasks.tasks import require_sendable
 
-LONGEST_ID = 16_384
 _LONGEST_NAME = 250
 
 
@@ -49,6 +49,18 @@ class ImageTaskReferences:
     def ids(self) -> tuple[str, ...]:
         """The ids in the given order."""
         return tuple(item.id for item in self.items)
+
+    def warn_of_repeated(self, log: Any) -> None:
+        """Say where an image task is named twice: two submissions that were given the same one paid for two perhaps."""
+        repeated = [image_task_id for image_task_id, count in Counter(self.ids).items() if count > 1]
+        if repeated:
+            log.warning(
+                "image_task_id names image task %s more than once%s. If that is what different submissions were "
+                "answered, as a cache on the way may do it, a picture may be paid for that nobody waits for: look at "
+                "the service.",
+                repeated[0][:80],
+                f", and {len(repeated) - 1} others" if len(repeated) > 1 else "",
+            )
 
     def conn_id(self, explicit: str | None, of_dag: Callable[[], Collection[str]]) -> str:
         """Return the connection to use: the explicit one, else the one that the dicts name, else the default.
@@ -157,7 +169,7 @@ def _checked_id(value: str) -> str:
             f"image_task_id is {value!r}: the task that should have submitted pushed no id. Was it skipped, or is "
             "do_xcom_push off?"
         )
-    if stripped[0] in "[{" or any(character.isspace() for character in stripped) or len(stripped) > LONGEST_ID:
+    if stripped[0] in "[{" or any(character.isspace() for character in stripped) or is_too_long(stripped):
         raise InvalidRequestError(
             f"image_task_id is the text {_shown(stripped)}, which is no id; pass `submit.output` instead of a "
             "template, or set render_template_as_native_obj=True on the Dag"

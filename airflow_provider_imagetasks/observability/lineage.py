@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_imagetasks.observability.assets import stable_uri
-from airflow_provider_imagetasks.services.inline_ids import INLINE_PREFIX
+from airflow_provider_imagetasks.services.fields import INLINE_PREFIX
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage

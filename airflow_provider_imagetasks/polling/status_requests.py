@@ -19,7 +19,7 @@ from airflow_provider_imagetasks.exceptions import AuthenticationError, ImageTas
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE
-from airflow_provider_imagetasks.services.inline_ids import INLINE_PREFIX
+from airflow_provider_imagetasks.services.fields import INLINE_PREFIX
 from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 

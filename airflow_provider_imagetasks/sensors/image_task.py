@@ -110,6 +110,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
         """Ask once; wait in the sensor's mode if that is not enough."""
         with failures_skipped(self), errors_for_airflow(), errors_pushed(context, self._known_ids):
             question = _Question(self, context)
+            question.references.warn_of_repeated(self.log)
             if not self.deferrable:
                 return self._execute_in_worker(context, question)
             watch = question.watch(deadline=time.time() + self.timeout)
@@ -281,7 +282,7 @@ class _Question:
         self.hook.require_lasting_server()
         account, service = self.hook.account, self.hook.service
         references.require_service(account.service, conn_id)
-        self._references = references
+        self.references = references
         """Without items where only a trace id is known."""
         self.is_sequence = references.is_sequence
         """Whether the result is to be a list."""
@@ -296,15 +297,15 @@ class _Question:
         """What was read last, with a stand-in for each image task that could not be asked for."""
         return [
             self._latest.get(one) or replace(self.hook.service.not_asked(one), trace_id=self._trace_id)
-            for one in self._references.ids or ("",)
+            for one in self.references.ids or ("",)
         ]
 
     def watch(self, *, deadline: float, asked_at: float | None = None) -> Watch:
         """Return what to wait for; ``asked_at`` is the Unix time of the first question, where that was earlier."""
-        submitted = [item.submitted_at for item in self._references.items if item.submitted_at is not None]
+        submitted = [item.submitted_at for item in self.references.items if item.submitted_at is not None]
         now = time.time()
         return Watch(
-            image_task_ids=self._references.ids,
+            image_task_ids=self.references.ids,
             trace_id=self._trace_id,
             # A moment to come would put off the end of the wait for what nobody knows.
             asked_at=min(max(submitted, default=None) or asked_at or now, now),

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.services.fields import options_named, whole_number
-from airflow_provider_imagetasks.services.inline_ids import INLINE_PREFIX, task_from_inline_id
+from airflow_provider_imagetasks.services.fields import INLINE_PREFIX, options_named, whole_number
+from airflow_provider_imagetasks.services.inline_ids import task_from_inline_id
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import MOST_IMAGES, ImageFile, ImageRequest, ImageTask, TaskState

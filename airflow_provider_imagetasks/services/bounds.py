@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, RateLimitError
 from airflow_provider_imagetasks.services.fields import (
-    LONGEST_ID,
+    LONGEST_INLINE_ID,
     LONGEST_PROMPT,
     LONGEST_TEXT,
     address,
@@ -51,7 +51,7 @@ def _bounded_task(task: ImageTask) -> ImageTask:
     count, duration = whole_number(task.image_count_requested), number(task.duration)
     return replace(
         task,
-        id=(text(task.id, most=LONGEST_ID) or "").strip(),
+        id=(text(task.id, most=LONGEST_INLINE_ID) or "").strip(),
         raw_state=text(task.raw_state),
         trace_id=text(task.trace_id),
         model=text(task.model),
@@ -85,7 +85,7 @@ def bounded_error(error: ImageTaskError, sent: Call | None = None) -> ImageTaskE
     error.args = (error.message,)
     error.code = _without_secrets(text(error.code, most=_LONGEST_NAME), secrets)
     error.trace_id = _without_secrets(text(error.trace_id, most=_LONGEST_NAME), secrets)
-    error.image_task_id = text(error.image_task_id, most=LONGEST_ID)
+    error.image_task_id = text(error.image_task_id, most=LONGEST_INLINE_ID)
     if isinstance(error, RateLimitError):
         error.retry_after = seconds_to_wait(error.retry_after)
     return error

@@ -22,6 +22,7 @@ from airflow_provider_imagetasks.exceptions import (
     UnknownOutcomeError,
 )
 from airflow_provider_imagetasks.services.bounds import bounded, bounded_error
+from airflow_provider_imagetasks.services.fields import is_too_long
 from airflow_provider_imagetasks.services.wire import (
     Answer,
     Call,
@@ -129,7 +130,10 @@ def submit(
     """
 
     def accepted(response: Response) -> ImageTask:
-        task: ImageTask = bounded(interpret(response))
+        found = interpret(response)
+        if is_too_long(found.id):
+            raise ProtocolError(f"The answer names an image task by {len(found.id)} characters", service=service)
+        task: ImageTask = bounded(found)
         if not task.id or task.state is TaskState.NOT_FOUND:
             said = response.excerpt() or "an empty body"
             raise ProtocolError(f"The answer to the submission names no image task: {said}", service=service)

@@ -13,8 +13,13 @@ LONGEST_TEXT = 2_000
 """Characters of a message, a word or a name; beyond them nobody reads on."""
 LONGEST_PROMPT = 32_000
 LONGEST_ADDRESS = 16_384
-"""Characters of a URL or a path, which mean nothing once they are cut; likewise of an id, which may hold URLs."""
-LONGEST_ID = 4 * LONGEST_ADDRESS
+"""Characters of a URL or a path, which mean nothing once they are cut."""
+INLINE_PREFIX = "inline:"
+"""The beginning of an id that is the record itself."""
+LONGEST_ID = 512
+"""Characters of an image task's id at a service; none has a quarter of them."""
+LONGEST_INLINE_ID = 4 * LONGEST_ADDRESS
+"""Characters of an id that is the record itself, with the addresses of the pictures."""
 LONGEST_RETRY_AFTER = 3_600.0
 """Seconds for which a service may ask to be left alone: quotas are counted by the minute or the hour, and whoever asks
 for more errs, or means harm."""
@@ -23,6 +28,12 @@ _UNWANTED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udf
 _CALENDAR = (946_684_800, 4_102_444_800)
 """Unix seconds of the years 2000 and 2100: no image task is older, or later."""
 _DEEPEST, _MOST_ENTRIES, _LONGEST_ENTRY, _LARGEST_NUMBER = 4, 32, 100, 1e15
+
+
+def is_too_long(image_task_id: str) -> bool:
+    """Whether an id is longer than that of any image task."""
+    is_inline = image_task_id.startswith(INLINE_PREFIX)
+    return len(image_task_id) > (LONGEST_INLINE_ID if is_inline else LONGEST_ID)
 
 
 def cleaned(value: str, *, most: int = LONGEST_TEXT) -> str:

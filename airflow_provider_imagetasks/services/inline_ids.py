@@ -7,11 +7,9 @@ import json
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.bounds import bounded
-from airflow_provider_imagetasks.services.fields import whole_number
+from airflow_provider_imagetasks.services.fields import INLINE_PREFIX, whole_number
 from airflow_provider_imagetasks.services.wire import excerpt
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState, prompt_excerpt
-
-INLINE_PREFIX = "inline:"
 
 
 def inline_id(task: ImageTask) -> str:

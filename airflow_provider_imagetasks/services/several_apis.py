@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.inline_ids import INLINE_PREFIX, inline_id
+from airflow_provider_imagetasks.services.fields import INLINE_PREFIX
+from airflow_provider_imagetasks.services.inline_ids import inline_id
 from airflow_provider_imagetasks.services.wire import Flow, Result
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
 

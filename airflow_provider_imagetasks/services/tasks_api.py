@@ -7,6 +7,7 @@ inside HTTP 200.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -43,6 +44,8 @@ FILTERS = (
     *("ids", "trace_ids", "application_id", "user_id", "type"),
     *("offset", "limit", "created_at_min", "created_at_max"),
 )
+_KEY = re.compile(r"[0-9a-f]{64}")
+"""How the trace ids read that submissions of this package go out with."""
 
 
 class TasksApiService(Service):
@@ -118,6 +121,13 @@ class TasksApiService(Service):
     def read_by_trace_id(self, trace_id: str) -> Flow[ImageTask]:
         """Ask for the record that was submitted with this trace id."""
         task = yield from self._retrieve({"trace_id": trace_id}, "")
+        if task.trace_id not in (None, text(trace_id)):
+            # As a cache may do it: whoever believed it would hand on another's picture, and lose its own.
+            raise ProtocolError(
+                f"The answer is the record of trace id {task.trace_id}, which was not asked for",
+                service=self.name,
+                billed="unknown",
+            )
         return replace(task, trace_id=task.trace_id or trace_id)
 
     def find_by_trace_ids(self, trace_ids: Sequence[str]) -> Flow[list[ImageTask]]:
@@ -245,13 +255,18 @@ class TasksApiService(Service):
     def _accepted(self, response: Response, request: ImageRequest, trace_id: str | None) -> ImageTask:
         """Return the image task that a submission made: usually only its id, sometimes the pictures at once."""
         body = self._object(response)
-        image_task_id = text(body.get("task_id"))
+        image_task_id, answered = text(body.get("task_id")), text(body.get("trace_id"))
+        if trace_id and answered and answered != trace_id and _KEY.fullmatch(answered):
+            raise ProtocolError(
+                "The answer carries the trace id of another submission, as a cache on the way may repeat it",
+                service=self.name,
+            )
         images = self._pictures(body)
         if body.get("success") is False and (image_task_id or body.get("error")):
             raise failure(body, service=self.name, image_task_id=image_task_id)
         task = replace(
             self.submitted(image_task_id or "", request, response.at, body),
-            trace_id=text(body.get("trace_id")) or trace_id,
+            trace_id=answered or trace_id,
             usage=_usage(body),
         )
         if images:

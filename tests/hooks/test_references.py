@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections import UserList
 from contextlib import suppress
 from typing import Any
@@ -45,11 +46,18 @@ def test_any_sequence_of_them_keeps_its_order(make: Any) -> None:
     assert (references.ids, references.is_sequence) == (("task-2", "task-1"), True)
 
 
+@pytest.mark.parametrize(("ids", "said"), [(["a", "b"], 0), (["a", "b", "a"], 1), (["a", "b", "a", "b"], 1)])
+def test_an_image_task_that_is_named_twice_is_said(ids: list[str], said: int, caplog: pytest.LogCaptureFixture) -> None:
+    read_references(ids).warn_of_repeated(logging.getLogger("airflow_provider_imagetasks.tests"))
+
+    assert caplog.text.count("names image task a more than once") == said
+
+
 REFUSED: dict[str, list[Any]] = {
     "give an id": [b"task-1", {1, 2}],
     "pushed no id": [None, "", "  ", "None", "null", ["task-1", ""], {"id": "", "service": "acedatacloud"}],
     "must be text": [True, 1.2e46, ["task-1", 5.5], float("nan")],
-    "submit.output": ["['task-1', 'task-2']", "a red kite", "x" * 20_000],
+    "submit.output": ["['task-1', 'task-2']", "a red kite", "x" * 513, "inline:" + "x" * 65_536],
     "render_template_as_native_obj": ["{'id': 'task-1'}"],
     "empty sequence": [[]],
     "an id or a dict": [[["task-1"]], ["task-1", {1}]],

@@ -34,10 +34,11 @@ def encoded(content: bytes) -> str:
 
 def test_the_id_is_the_record_with_a_long_prompt_cut_and_passes_wherever_ids_pass() -> None:
     image_task_id = inline_id(TASK)
-    many = inline_id(replace(TASK, images=TASK.images * 10))
+    many = inline_id(replace(TASK, images=TASK.images * 500))
     long = task_from_inline_id(inline_id(replace(TASK, prompt="kite " * 5000)), "acedatacloud")
 
     assert task_from_inline_id(image_task_id, "acedatacloud") == replace(TASK, id=image_task_id)
+    assert len(many) > 32_000
     assert read_references(many).ids == (many,)
     assert long.prompt == "kite " * 60
 

@@ -6,13 +6,19 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.exceptions import ContentPolicyError, ImageTaskFailedError
+from airflow_provider_imagetasks.exceptions import (
+    ContentPolicyError,
+    ImageTaskFailedError,
+    ProtocolError,
+    UnknownOutcomeError,
+)
 from airflow_provider_imagetasks.services import get_service
 from tests.flow_driver import drive, response
 from tests.services.wire_examples import (
     NO_PICTURE,
     NOT_FOUND,
     PICTURE,
+    REQUEST,
     RUNNING,
     SUCCEEDED,
     TASK_ID,
@@ -124,3 +130,41 @@ def test_a_finished_record_becomes_plain_data_and_is_kept_whole_for_the_hook() -
         "duration": 41.25,
         "usage": {"total_tokens": 10},
     }
+
+
+KEY, KEY_OF_ANOTHER = "a" * 64, "b" * 64
+
+
+@pytest.mark.parametrize("answered", [None, KEY, "11111111-2222-4333-8444-555555555556"])
+def test_a_trace_id_of_the_service_s_own_is_no_reason_to_doubt_an_answer(answered: str | None) -> None:
+    answer = response({"task_id": TASK_ID, "trace_id": answered})
+
+    assert drive(SERVICE.submit(REQUEST, key=KEY), answer).result.id == TASK_ID
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param({"task_id": TASK_ID, "trace_id": KEY_OF_ANOTHER}, id="that of another submission"),
+        pytest.param({"task_id": "x" * 513}, id="one that is too long to be asked for"),
+        pytest.param({"task_id": "x" * 5_000}, id="one that would be cut"),
+        pytest.param({"data": [{"url": f"https://x.example/{'x' * 9_000}"}] * 9}, id="pictures that are too long"),
+    ],
+)
+def test_an_answer_that_cannot_be_that_to_the_submission_leaves_its_outcome_unknown(answer: dict[str, Any]) -> None:
+    error = drive(SERVICE.submit(REQUEST, key=KEY), response(answer)).error
+
+    assert isinstance(error, UnknownOutcomeError)
+    assert len(str(error)) < 1_000
+
+
+@pytest.mark.parametrize(("trace_id", "is_believed"), [("mine", True), (None, True), ("another's", False)])
+def test_a_record_that_is_asked_for_by_trace_id_has_that_one(trace_id: str | None, is_believed: bool) -> None:
+    record = {"id": "1", "request": {}, "trace_id": trace_id}
+    read = drive(SERVICE.read_by_trace_id("mine"), response(record))
+
+    assert (read.error is None) == is_believed
+    if not is_believed:
+        assert isinstance(read.error, ProtocolError)
+        assert "the record of trace id another's, which was not asked for" in str(read.error)
+        assert read.error.billed == "unknown"
