@@ -182,7 +182,7 @@ class ImageTaskFailedError(ImageTaskError):
 class ImageTaskNotFoundError(ImageTaskError):
     """The service does not know the image task, and the grace period after its submission is over."""
 
-    default_advice = "A retry asks for the same id again; Clear the submit task for a new picture."
+    default_advice = "Clear asks for the same id again; Clear the submit task with its downstream for a new picture."
 
 
 class ImageTaskTimeoutError(ImageTaskError):

@@ -26,7 +26,7 @@ from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
 from airflow_provider_imagetasks.services.fields import text
 from airflow_provider_imagetasks.submissions import callback_urls
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, slot_of
-from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger
+from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger, say_what_is_on_record
 from airflow_provider_imagetasks.submissions.stores import store_for
 from airflow_provider_imagetasks.tasks import PROMPT_EXCERPT, ImageRequest, ImageTask, iso_time, prompt_excerpt
 
@@ -102,15 +102,16 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
         """Submit, push ``image_task`` and return the image task id."""
         with errors_for_airflow(self):
             hook = ImageTaskHook(rendered_text("conn_id", self.conn_id) or DEFAULT_CONN_ID)
-            self.image_service_console_url = hook.service.console_url
-            hook.require_lasting_server()
             slot = slot_of(context)
             store = store_for(context, slot)
             try:
+                self.image_service_console_url = hook.service.console_url
+                hook.require_lasting_server()
                 request = hook.complete(self._request(hook, slot))
                 ledger = SubmissionLedger(store, slot, request, hook.account)
                 task = Submission(hook, ledger, request, resubmits=self.on_unknown_outcome == "resubmit").carry_out()
             except ImageTaskError as error:
+                say_what_is_on_record(error, store, slot)
                 # What a start pushes that was replaced would stand for what the other comes to.
                 if error.code != "replaced":
                     self._push_refusal(context, error, hook)
@@ -232,6 +233,7 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
         with errors_of_reading():
             check_filename(self.filename)
             references = read_references(self.image_task_id)
+            references.warn_of_repeated(self.log)
             explicit = rendered_text("conn_id", self.conn_id)
             hook = ImageTaskHook(references.conn_id(explicit, partial(conn_ids_of_dag, self, context)))
             references.require_service(hook.account.service, hook.conn_id)

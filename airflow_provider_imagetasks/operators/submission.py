@@ -68,7 +68,7 @@ class Submission:
     def _begin(self, decision: Submit) -> ImageTask:
         if decision.names_earlier:
             self._name_earlier()
-        self._ledger.intend(decision.generation)
+        self._ledger.intend(decision)
         if decision.asks_first and (task := self._find(sent_by=self._ledger.record.intent_at)) is not None:
             return task
         return self._submit_intended()
@@ -113,8 +113,6 @@ class Submission:
         except ImageTaskError as error:
             if again and error.billed == "no":
                 # It says nothing of the first time: what is on record stays an intent, for the next start to find out.
-                error.billed = "unknown"
-                error.message += ". Whether the submission of an earlier try was taken is not known yet"
                 raise
             can_tell = isinstance(error, UnknownOutcomeError) and self._service.finds_by_trace_id
             found = self._look_up() if can_tell else None
@@ -200,6 +198,7 @@ class Submission:
                 why = "and the request was changed since"
             elif is_recognised(record.intent_at, time.time()):
                 self._log.info("%s charges once for the same key: submitting under it again.", title)
+                self._ledger.note_leaves_again()
                 return self._submit_intended(again=True)
         elif (task := self._find(sent_by=record.intent_at)) is not None:
             self._taken(task)
@@ -208,7 +207,8 @@ class Submission:
             return task
         if self._resubmits:
             self._log.warning("on_unknown_outcome is 'resubmit': submitting again, which may pay twice.")
-            return self._begin(Submit(generation=record.generation + 1))
+            unsettled_at = record.unsettled_at or record.intent_at
+            return self._begin(Submit(generation=record.generation + 1, unsettled_at=unsettled_at))
         error = UnknownOutcomeError(
             f"The outcome of the submission at {moment} is unknown: the task was ended before the answer came, {why}. "
             f"{self._service.how_to_look}",

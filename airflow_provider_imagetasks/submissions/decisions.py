@@ -14,11 +14,13 @@ class Submit:
     :param generation: which of the submissions of this task instance it is.
     :param asks_first: whether an earlier try may have submitted it, of which only the service can know.
     :param names_earlier: whether the log is to name what earlier tries submitted, of which nothing is on record.
+    :param unsettled_at: Unix seconds of a submission before it of which nobody knows whether it was taken.
     """
 
     generation: int
     asks_first: bool = False
     names_earlier: bool = False
+    unsettled_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def decide(record: SubmissionRecord, *, fingerprint: str, max_tries: int, is_lef
         return Submit(generation=record.generation + 1)
     if record.refused:
         # A key goes out with one request only, so that no service takes a new one for the old.
-        return Submit(generation=record.generation if is_same else record.generation + 1)
+        generation = record.generation if is_same else record.generation + 1
+        return Submit(generation=generation, unsettled_at=record.unsettled_at)
     if record.image_task_id:
         if is_retry:
             return Reattach(record) if is_same else Refuse(record)

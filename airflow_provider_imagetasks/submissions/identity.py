@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +100,27 @@ def region_of(region_id: Any, region_index: Any) -> str:
 def batch_identity(*, dag_id: str, task_id: str, run_id: str, map_index: int, region: str = "") -> str:
     """Return 64 hexadecimal digits that are the same for every start of one batch."""
     return _digest(dag_id, task_id, run_id, str(map_index), *([region] if region else []))
+
+
+def is_earlier(start: str, latest: str | None) -> bool:
+    """Whether a start is certainly of an earlier try than the latest that announced itself.
+
+    Airflow gives each try an id that begins with the moment, so that later ones are greater, also in a Dag run that is
+    made again; ids of another kind have no order.
+
+    :param start: begins with the id of its try.
+    """
+    ids = [try_of(text) for text in (start, latest)]
+    try:
+        has_order = all(uuid.UUID(text).version == 7 for text in ids)
+    except ValueError:
+        return False
+    return has_order and ids[0] < ids[1]
+
+
+def try_of(start: str | None) -> str:
+    """Return the id of the try that a start announced itself with."""
+    return (start or "").partition(" ")[0]
 
 
 def _digest(*parts: str) -> str:

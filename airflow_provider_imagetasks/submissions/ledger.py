@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import secrets
 import time
-import uuid
 from dataclasses import replace
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.submissions.decisions import Decision, Submit, decide
-from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
+from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, is_earlier, try_of
 from airflow_provider_imagetasks.submissions.stores import LedgerStore
 from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord, fingerprint
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, moment_of_submission
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, moment_of_submission, utc_moment
 
 
 class SubmissionLedger:
@@ -79,7 +78,7 @@ class SubmissionLedger:
             return Submit(generation=self._slot.generation_without_record, names_earlier=self._slot.was_cleared)
         # Tries of one Dag run are counted up: what this one or a later one wrote is of a run that was deleted. But one
         # try may start several times, since Airflow 3.4, under one id.
-        is_left_over = record.try_number >= self._slot.try_number and _try_of(latest) != self._slot.try_id
+        is_left_over = record.try_number >= self._slot.try_number and try_of(latest) != self._slot.try_id
         return decide(record, fingerprint=self._fingerprint, max_tries=self._slot.max_tries, is_left_over=is_left_over)
 
     def require_latest_start(self) -> None:
@@ -107,7 +106,7 @@ class SubmissionLedger:
             retry_advice="The other start goes on from what is on record.",
         )
 
-    def intend(self, generation: int) -> None:
+    def intend(self, decision: Submit) -> None:
         """Write down that the request is about to leave, as which of the submissions of this task instance.
 
         :raises ImageTaskError: another start has taken over, or it cannot be written; nothing may be submitted.
@@ -115,11 +114,12 @@ class SubmissionLedger:
         self.require_latest_start()
         record = SubmissionRecord(
             fingerprint=self._fingerprint,
-            generation=generation,
+            generation=decision.generation,
             max_tries=self._slot.max_tries,
             intent_at=time.time(),
-            trace_id=self._trace_id or self._slot.identity(generation),
+            trace_id=self._trace_id or self._slot.identity(decision.generation),
             try_number=self._slot.try_number,
+            unsettled_at=decision.unsettled_at,
         )
         try:
             self._store.write(record, is_first=self._record is None)
@@ -151,6 +151,11 @@ class SubmissionLedger:
         """Write down that a person is told of an outcome that nobody can hand on, so that a Clear submits anew."""
         self._change(reported_unknown=True, max_tries=self._slot.max_tries)
 
+    def note_leaves_again(self) -> None:
+        """Write down that the same request leaves once more, so that a person who was told of it knows too little."""
+        if self.record.reported_unknown:
+            self._change(reported_unknown=False)
+
     def note_refused(self) -> None:
         """Write down that the service took nothing of this generation, whose key has gone out with this request."""
         self._change(refused=True)
@@ -172,19 +177,34 @@ class SubmissionLedger:
         return not self._store.keeps_records or self._store.latest_start() == self._start
 
 
-def is_earlier(start: str, latest: str | None) -> bool:
-    """Whether a start is certainly of an earlier try than the latest that announced itself.
+def say_what_is_on_record(error: ImageTaskError, store: LedgerStore, slot: SubmissionSlot) -> None:
+    """Correct an error that says "not billed" of its own try, where an earlier one may have submitted. Raises nothing.
 
-    Airflow gives each try an id that begins with the moment, so that later ones are greater, also in a Dag run that is
-    made again; ids of another kind have no order.
+    :param error: changed in place.
+    :param store: where the record is kept.
+    :param slot: of the try that failed.
     """
-    ids = [_try_of(text) for text in (start, latest)]
+    if error.billed != "no" or slot.try_number == 1 or error.code == "replaced":
+        return
     try:
-        has_order = all(uuid.UUID(text).version == 7 for text in ids)
-    except ValueError:
-        return False
-    return has_order and ids[0] < ids[1]
+        record = store.read()
+    except ImageTaskError:
+        error.billed = "unknown"
+        return
+    earlier = "What earlier tries of this task submitted is on no record, since [imagetasks] ledger_path is not set"
+    if store.keeps_records:
+        is_left_over = record is not None and record.try_number > slot.try_number
+        earlier = _unsettled(record) if record is not None and not is_left_over else ""
+    if earlier:
+        error.billed = "unknown"
+        error.message = f"{error.message.rstrip('.')}. {earlier}: that may be billed"
 
 
-def _try_of(start: str | None) -> str:
-    return (start or "").partition(" ")[0]
+def _unsettled(record: SubmissionRecord) -> str:
+    """Return what may be paid for, and was not handed on; empty where nothing is."""
+    if record.finished:
+        return ""
+    if record.image_task_id:
+        return f"An earlier try submitted image task {record.image_task_id[:80]}, and it goes on"
+    moment = record.unsettled_at if record.refused else record.intent_at
+    return f"Nobody knows whether the submission at {utc_moment(moment)} was taken" if moment is not None else ""

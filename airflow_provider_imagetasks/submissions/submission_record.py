@@ -30,6 +30,7 @@ class SubmissionRecord:
     :param finished: whether the Airflow task got as far as to hand the id on.
     :param refused: whether the service definitely took nothing of this generation.
     :param try_number: of the try that wrote it last; earlier versions did not keep it.
+    :param unsettled_at: Unix seconds of a submission before this one of which nobody knows whether it was taken.
     """
 
     fingerprint: str
@@ -43,6 +44,7 @@ class SubmissionRecord:
     finished: bool = False
     refused: bool = False
     try_number: int = 1
+    unsettled_at: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON, with the version of its form."""

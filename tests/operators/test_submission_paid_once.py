@@ -13,7 +13,12 @@ import pytest
 from airflow.sdk import Context
 from airflow.sdk.execution_time import task_runner as airflows_runner
 
-from airflow_provider_imagetasks.exceptions import AuthenticationError, RateLimitError, UnknownOutcomeError
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    InvalidRequestError,
+    RateLimitError,
+    UnknownOutcomeError,
+)
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators import image_task as operators
@@ -297,3 +302,49 @@ def test_what_a_replaced_start_was_answered_does_not_take_the_place_of_a_newer_p
     newest = submit.dag.created[-1]["id"]
     assert submit.dag.image_task_id == newest
     assert submit.handed_on(try_number=4, max_tries=4) == newest
+
+
+@BLIND
+@WITH_A_LEDGER
+def test_a_refusal_beside_a_submission_that_may_be_paid_is_not_called_unbilled(submit: SubmitTask) -> None:
+    prompt, resubmits = "a red kite [500-after=1]", {"on_unknown_outcome": "resubmit"}
+    unknown = submit.start(prompt, **resubmits)
+    for try_number in (2, 3):
+        refused = submit.start(prompt, key="wrong", try_number=try_number, **resubmits)
+        assert isinstance(refused.error, AuthenticationError)
+        assert "Nobody knows whether the submission at 2" in str(refused.error)
+        assert "It may have been billed" in str(refused.error)
+        assert submit.dag.runner.xcoms["submit", "image_task_refused"]["error"]["billed"] == "unknown"
+    second = submit.handed_on(prompt, try_number=4, **resubmits)
+    cleared = submit.start(prompt, key="wrong", try_number=5, max_tries=6, **resubmits)
+
+    assert isinstance(unknown.error, UnknownOutcomeError)
+    assert [entry["id"] for entry in submit.dag.created][1:] == [second]
+    assert "It was not billed" in str(cleared.error)
+
+
+@BLIND
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_what_fails_before_it_submits_does_not_call_an_earlier_submission_unbilled(
+    submit: SubmitTask, store: str, is_answered: bool
+) -> None:
+    owner: Any = SubmissionLedger if is_answered else ImageTaskHook
+    name = "note_taken" if is_answered else "submit_completed"
+    method = getattr(owner, name)
+
+    def killed(*arguments: Any, **named: Any) -> None:
+        method(*arguments, **named)
+        raise Killed
+
+    with submit.monkeypatch.context() as patch:
+        patch.setattr(owner, name, killed)
+        submit.start()
+    (created,) = submit.dag.created
+    lost = submit.start(try_number=2, images=["file:///nowhere/photo.png"])
+
+    assert isinstance(lost.error, InvalidRequestError)
+    assert "It may have been billed" in str(lost.error)
+    if store == "no store":
+        assert "is on no record" in str(lost.error)
+    else:
+        assert (created["id"] if is_answered else "Nobody knows whether the submission at") in str(lost.error)

@@ -170,6 +170,9 @@ def test_an_id_that_the_service_does_not_know_is_waited_for_only_a_minute(dag: I
     assert just_now.state == "deferred"
     assert isinstance(long_ago.error, ImageTaskNotFoundError)
     assert "imagetasks_default" in str(long_ago.error)
+    # It fails without retries.
+    assert "retry" not in str(long_ago.error)
+    assert "Clear asks for the same id again" in str(long_ago.error)
 
 
 @by_acedatacloud

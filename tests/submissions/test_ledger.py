@@ -36,7 +36,7 @@ def begin(ledger: SubmissionLedger) -> SubmissionLedger:
     """Write the intent down, as the decision demands."""
     decision = ledger.decide()
     assert isinstance(decision, Submit)
-    ledger.intend(decision.generation)
+    ledger.intend(decision)
     return ledger
 
 

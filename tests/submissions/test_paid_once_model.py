@@ -3,12 +3,12 @@
 What holds after every step, whatever the service can tell:
 
 1. No picture is paid for twice, unless a person cleared something that was handed on, or whose outcome was reported as
-   unknown, or asked for something else.
+   unknown, or asked for something else; or ``on_unknown_outcome="resubmit"`` accepts it.
 2. A key goes out with one request only.
 3. Whoever asks for a picture is handed that one, and never that of an earlier request.
 4. No picture that is paid for is without an owner: it was handed on, or is named in an error, or is on record, or
-   somebody was told that the outcome is unknown.
-5. Nothing is called "not billed" by the start that paid for it.
+   somebody was told that the outcome is unknown, or ``"resubmit"`` gave it up.
+5. Nothing is called "not billed" while a picture may be paid for that was neither handed on nor given up by a Clear.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from airflow_provider_imagetasks.exceptions import ContentPolicyError, ImageTask
 from airflow_provider_imagetasks.operators.submission import Submission
 from airflow_provider_imagetasks.services.wire import Request, Sleep, run_flow_at_once
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
-from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger
+from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger, say_what_is_on_record
 from airflow_provider_imagetasks.submissions.stores import TaskStateStore
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 from tests.batch.batches import ACCOUNT
@@ -94,6 +94,8 @@ class PaidOnce(RuleBasedStateMachine):
         self.paid: list[ImageTask] = []
         self.prompts_by_key: dict[str, str] = {}
         self.owned: set[str] = set()
+        self.settled: set[str] = set()
+        """What was handed on, or given up by a person who knew that it may be paid for."""
         self.may_pay_again = False
         self.ended: str | None = None
         """How the latest start ended: ``"handed on"``, ``"unknown"``, ``"failed"`` or ``"killed"``."""
@@ -102,9 +104,9 @@ class PaidOnce(RuleBasedStateMachine):
         self.next_answers: list[str] = []
         self.overtaken_after: int | None = None
 
-    @initialize(kind=st.sampled_from(KINDS))
-    def begins(self, kind: str) -> None:
-        self.service = Studio(kind)
+    @initialize(kind=st.sampled_from(KINDS), resubmits=st.booleans())
+    def begins(self, kind: str, resubmits: bool) -> None:
+        self.service, self.resubmits = Studio(kind), resubmits
         self.keeps_trace_ids = kind == KINDS[0]
 
     @rule(answer=st.sampled_from(ANSWERS))
@@ -126,12 +128,14 @@ class PaidOnce(RuleBasedStateMachine):
     def is_cleared(self, prompt: str) -> None:
         if self.ended in ("handed on", "unknown") or prompt != self.prompt:
             self.may_pay_again = True
+            self.settled |= {paid.id for paid in self.paid}
         self.prompt = prompt
         self.max_tries += 1
         self.start()
 
     def comes_first(self) -> None:
-        if self.overtaken_after is None:
+        # Where it may submit beside what nobody knows, it must not be frozen between a look and what it writes then.
+        if self.overtaken_after is None or self.resubmits:
             return
         self.overtaken_after -= 1
         if self.overtaken_after < 0:
@@ -150,30 +154,33 @@ class PaidOnce(RuleBasedStateMachine):
             # As Airflow gives them: later tries have greater ids.
             try_id=str(uuid.UUID(int=(self.try_number << 80) | (7 << 76) | (2 << 62))),
         )
-        request, paid_before = ImageRequest(prompt=self.prompt, model="studio-1"), len(self.paid)
-        ledger = SubmissionLedger(TaskStateStore(self.state), slot, request, ACCOUNT)
+        request, store = ImageRequest(prompt=self.prompt, model="studio-1"), TaskStateStore(self.state)
+        ledger = SubmissionLedger(store, slot, request, ACCOUNT)
         hook: Any = Hook(self.service, self.answered)
         try:
-            task = Submission(hook, ledger, request, resubmits=False).carry_out()
+            task = Submission(hook, ledger, request, resubmits=self.resubmits).carry_out()
             ledger.finish()
         except KilledError:
             self.ended = "killed"
         except ImageTaskError as error:
-            self.fails(error, self.paid[paid_before:])
+            say_what_is_on_record(error, store, slot)
+            self.fails(error)
         else:
             self.owned.add(task.id)
+            self.settled.add(task.id)
             whose = next(paid for paid in self.paid if paid.id == task.id)
             assert whose.prompt == request.prompt, f"{whose} is handed on to who asked for {request.prompt}"
             self.ended = "handed on"
         self.no_picture_is_without_an_owner()
 
-    def fails(self, error: ImageTaskError, paid_by_it: list[ImageTask]) -> None:
+    def fails(self, error: ImageTaskError) -> None:
         if error.image_task_id:
             self.owned.add(error.image_task_id)
         if error.billed == "unknown":
             self.owned |= {paid.id for paid in self.paid}
-        else:
-            assert not paid_by_it or error.code == "replaced", f"{paid_by_it} is paid for: {error}"
+        elif error.code != "replaced":
+            unsettled = [paid for paid in self.paid if paid.id not in self.settled]
+            assert not unsettled, f"{unsettled} is paid for: {error}"
         if error.code != "replaced":
             self.ended = "unknown" if error.billed == "unknown" else "failed"
 
@@ -192,7 +199,9 @@ class PaidOnce(RuleBasedStateMachine):
         if answer == "not taken, no answer":
             return UnknownOutcomeError("cut")
         if not (self.service.repeats_submit_by_key and known):
-            assert not self.paid or self.may_pay_again, f"{prompt} is paid for again, beside {self.paid}"
+            assert not self.paid or self.may_pay_again or self.resubmits, (
+                f"{prompt} is paid for again, beside {self.paid}"
+            )
             self.may_pay_again = False
             name = f"image-task-{len(self.paid)}"
             fields: dict[str, Any] = {"trace_id": key, "prompt": prompt, "model": "studio-1"}
@@ -203,6 +212,8 @@ class PaidOnce(RuleBasedStateMachine):
         return known[0] if answer == "taken" else UnknownOutcomeError("cut")
 
     def no_picture_is_without_an_owner(self) -> None:
+        if self.resubmits:
+            return
         record = self.state.values.get("imagetasks_submission") or {}
         for paid in self.paid:
             is_looked_for = not record.get("image_task_id") and record.get("trace_id") == paid.trace_id
