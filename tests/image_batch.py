@@ -77,5 +77,11 @@ class ImageBatch:
         return [json.loads(line) for line in (self.folder / "manifest.jsonl").read_text().splitlines()]
 
     @property
+    def intents(self) -> list[str | None]:
+        """The image task of each submission on record."""
+        lines = [line for path in self.folder.glob("intents-*") for line in path.read_text().splitlines()[1:]]
+        return [json.loads(line).get("image_task_id") for line in lines]
+
+    @property
     def statuses(self) -> str:
         return " ".join(row["status"] for row in self.rows)

@@ -74,6 +74,10 @@ class BatchLedger:
         self._outcomes = (scratch / "outcomes").open("w+b")
         self._outcome_at = array("q", [-1]) * state.total
         self._foreign: set[int] = set()
+        self._unanswered: dict[SegmentName, Sequence[Intent]] = {}
+        """Segments with submissions of which no id is written down."""
+        self._found: dict[tuple[int, int], Intent] = {}
+        """Submissions, by row and attempt, whose answer was lost and that the service has."""
 
     def load(self) -> None:
         """Read what earlier starts left, and so what is to be done with each row.
@@ -101,6 +105,12 @@ class BatchLedger:
                 billed="unknown",
             )
         self.recent.sort()
+        waiting = {row for row, intent in self.state.open.items() if not intent.image_task_id}
+        self._unanswered = {
+            name: intents
+            for name, intents in self._unanswered.items()
+            if waiting.intersection(intent.index for intent in intents)
+        }
 
     def intend(self, intents: Sequence[Intent]) -> SegmentName:
         """Write down that rows are about to be submitted. When this returns, that outlives the process.
@@ -110,7 +120,7 @@ class BatchLedger:
         self.require_latest_start()
         with self._lock:
             name = self._new_name("intents")
-        self.folder.write(str(name), intents_content(intents, self._account))
+        self._write(name, intents)
         try:
             # One that took over before this was there has not read it, and submits the same.
             self.require_latest_start()
@@ -121,6 +131,24 @@ class BatchLedger:
 
     def settle(self, name: SegmentName, intents: Sequence[Intent]) -> None:
         """Write down what became of the submissions of a group, in the place of what was written of it before."""
+        self._write(name, [self._found.get((intent.index, intent.attempt), intent) for intent in intents])
+
+    def found(self, intents: Sequence[Intent]) -> None:
+        """Write down the ids of submissions whose answer was lost, with the groups in which they were made.
+
+        :raises ImageTaskError: another start has taken over, or nothing can be written.
+        """
+        self.require_latest_start()
+        found = {(intent.index, intent.attempt): intent for intent in intents}
+        self._found |= found
+        for name, group in list(self._unanswered.items()):
+            if any((intent.index, intent.attempt) in found for intent in group):
+                self.settle(name, group)
+
+    def _write(self, name: SegmentName, intents: Sequence[Intent]) -> None:
+        self._unanswered.pop(name, None)
+        if any(intent.taken and not intent.image_task_id for intent in intents):
+            self._unanswered[name] = intents
         self.folder.write(str(name), intents_content(intents, self._account))
 
     def note(self, outcome: dict[str, Any], once_written: Callable[[], None] | None = None) -> None:
@@ -172,12 +200,7 @@ class BatchLedger:
         """
         latest = self.folder.checkpoint()
         if latest is None or latest.start != self.checkpoint.start:
-            raise ImageTaskError(
-                f"Another start of this task works on the batch (as {self.folder.uri}/{CHECKPOINT_NAME} says), so this "
-                "one stops. Airflow took this one for dead, or the task was cleared while it ran",
-                code="replaced",
-                retry_advice="The other start goes on from what is on record.",
-            )
+            raise replaced(self.folder)
 
     def write_manifest(self, target: Path) -> Totals:
         """Write the manifest to a local file, in the order of the rows, and return what it comes to."""
@@ -224,6 +247,8 @@ class BatchLedger:
                 self.recent.append(intent.submitted_at)
             if intent.image_task_id:
                 self.note_taken(intent)
+        if any(intent.taken and not intent.image_task_id for intent in intents):
+            self._unanswered[name] = intents
         rows = {intent.index for intent in intents}
         if (head.get("conn_id"), head.get("base_url")) == (self._account.conn_id, self._account.base_url):
             self._foreign -= rows
@@ -237,6 +262,7 @@ class BatchLedger:
     def _read_outcomes(self, name: SegmentName, content: bytes, now: float) -> None:
         for outcome in read_json_lines(content):
             row, image_task_id = outcome["index"], outcome.get("image_task_id")
+            known = self.state.open.get(row)
             latest = self.state.attempt_of(row, same=True)
             if outcome["status"] != SUCCEEDED and self._is_stale(outcome, latest):
                 continue
@@ -252,7 +278,11 @@ class BatchLedger:
                 self.spending.not_billed(row)
             if error.billed == "no" and concerns_account(error) and name.number >= self.checkpoint.try_from:
                 self.stopped = error
-            action = after_failure(Failure.of_outcome(outcome), name.number, self.checkpoint)
+            failed = Failure.of_outcome(outcome)
+            if not image_task_id and known is not None and known.image_task_id:
+                # An old start wrote down what it was answered, when this had been said.
+                image_task_id, failed = known.image_task_id, replace(failed, has_id=True, is_unread=True)
+            action = after_failure(failed, name.number, self.checkpoint)
             if action is Action.SUBMIT:
                 self.state.renewed(row)
             elif action is not Action.KEEP:
@@ -280,3 +310,13 @@ class BatchLedger:
         self._outcome_at[outcome["index"]] = self._outcomes.seek(0, 2)
         self._outcomes.write(line)
         return line
+
+
+def replaced(folder: BatchFolder) -> ImageTaskError:
+    """Return what a start raises that another one has taken over from."""
+    return ImageTaskError(
+        f"Another start of this task works on the batch (as {folder.uri}/{CHECKPOINT_NAME} says), so this one stops. "
+        "Airflow took this one for dead, or the task was cleared while it ran",
+        code="replaced",
+        retry_advice="The other start goes on from what is on record.",
+    )

@@ -36,6 +36,7 @@ class Checkpoint:
     :param retried_at: of failed rows in segments with lower numbers, those are to be repeated that a retry may mend.
     :param began_at: Unix seconds when the present try began, which may have had several starts; 0 in what an earlier
         version wrote.
+    :param try_id: Airflow's own id of the latest try; empty in what an earlier version wrote.
     """
 
     generation: int
@@ -45,6 +46,7 @@ class Checkpoint:
     cleared_at: int = 0
     retried_at: int = 0
     began_at: float = 0.0
+    try_id: str = ""
 
     @property
     def try_from(self) -> int:

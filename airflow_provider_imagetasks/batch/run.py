@@ -183,10 +183,13 @@ class BatchRun:
                 self._act(outcome)
 
     async def _look(self, search: Awaitable[list[Searched]]) -> None:
-        for outcome in await search:
-            if isinstance(outcome, Found):
-                # Its time may be over: a trigger would hand it back at once, for ever.
-                self._asked_all_at = None
+        outcomes = await search
+        found = [outcome.intent for outcome in outcomes if isinstance(outcome, Found)]
+        if found:
+            # Its time may be over: a trigger would hand it back at once, for ever.
+            self._asked_all_at = None
+            await asyncio.to_thread(self._ledger.found, found)
+        for outcome in outcomes:
             self._act(outcome)
 
     async def _deliver(self, row: int, task: ImageTask) -> None:

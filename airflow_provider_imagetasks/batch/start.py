@@ -6,13 +6,14 @@ import secrets
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
-from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger
+from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger, replaced
 from airflow_provider_imagetasks.batch.costs import Spending, in_words, is_within
 from airflow_provider_imagetasks.batch.folder import REQUESTS_NAME, BatchFolder, Owner
 from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, error_of
@@ -22,7 +23,7 @@ from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.state import BatchState
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.polling.batch_wait import Counts
-from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, batch_identity
+from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, batch_identity, is_earlier
 
 STATE_KEY = "imagetasks_batch"
 _NAMES = ("dag_id", "task_id", "run_id", "map_index")
@@ -180,23 +181,23 @@ def open_batch(
                 "and what runs at the service goes on",
                 code="batch_folder",
             )
-    requests = FrozenRequests(scratch / REQUESTS_NAME)
-    if len(requests) != owner.total:
-        raise ImageTaskError(
-            f"{folder.uri}/{REQUESTS_NAME} has {len(requests)} rows, and {owner.total} were frozen", code="batch_folder"
+    with ExitStack() as opened:
+        requests = FrozenRequests(scratch / REQUESTS_NAME)
+        opened.callback(requests.close)
+        if len(requests) != owner.total:
+            raise ImageTaskError(
+                f"{folder.uri}/{REQUESTS_NAME} has {len(requests)} rows, and {owner.total} were frozen",
+                code="batch_folder",
+            )
+        checkpoint = _begin(folder, slot, resumes, kept, first_generation)
+        spending = Spending(owner.total, arguments.max_cost, partial(requests.cost, arguments))
+        ledger = BatchLedger(
+            folder, checkpoint, BatchState(owner.total), scratch, arguments.account, spending, arguments.service.api_of
         )
-    checkpoint = _begin(folder, slot, resumes, kept, first_generation)
-    spending = Spending(owner.total, arguments.max_cost, partial(requests.cost, arguments))
-    ledger = BatchLedger(
-        folder, checkpoint, BatchState(owner.total), scratch, arguments.account, spending, arguments.service.api_of
-    )
-    batch = OpenBatch(slot=slot, folder=folder, owner=owner, ledger=ledger, requests=requests)
-    try:
+        opened.callback(ledger.close)
         ledger.load()
-    except BaseException:
-        batch.close()
-        raise
-    return batch
+        opened.pop_all()
+    return OpenBatch(slot=slot, folder=folder, owner=owner, ledger=ledger, requests=requests)
 
 
 def _require_owner(owner: Owner, slot: SubmissionSlot, *, mark: str | None, uri: str) -> None:
@@ -289,6 +290,9 @@ def _begin(
     folder: BatchFolder, slot: SubmissionSlot, resumes: bool, kept: Mapping[str, Any], first_generation: int
 ) -> Checkpoint:
     last = folder.checkpoint()
+    if last is not None and is_earlier(slot.try_id, last.try_id):
+        # By its max_tries, which a Clear raised since, it would count as a Clear itself.
+        raise replaced(folder)
     generation = last.generation if last else first_generation
     segments = folder.segments(generation)
     counts = kept.get("counts") if kept.get("generation") == generation else None
@@ -310,6 +314,7 @@ def _begin(
         now=time.time(),
         first_generation=first_generation,
     )
+    checkpoint = replace(checkpoint, try_id=slot.try_id)
     if last is not None and checkpoint.generation != last.generation:
         old = folder.read(MANIFEST_NAME)
         if old is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -83,9 +84,10 @@ def _begin_at_once(*arguments: Any) -> Any:
     job = Job.current()
     job.pauses = False
     job.start_of_batch.world.begins(job.start_of_batch)
-    checkpoint = _begin(*arguments)
-    job.pauses = job.start_of_batch.has_begun = True
-    return checkpoint
+    try:
+        return _begin(*arguments)
+    finally:
+        job.pauses = True
 
 
 @dataclass
@@ -227,8 +229,6 @@ class Start:
         """How often it could be stopped at each kind of point."""
         self.seconds = 0.0
         self.is_dead = False
-        self.has_begun = False
-        """Whether the folder named it as the latest start."""
         self.may_stop = False
         """Whether it is being turned up to a point that may lie within what works off the loop."""
         self.transport = _Transport(self)
@@ -293,7 +293,9 @@ class Start:
         scratch = world.scratch / str(len(list(world.scratch.iterdir())))
         scratch.mkdir()
         source = RequestsSource(world.rows, None)
-        slot = replace(SLOT, max_tries=self.max_tries, try_number=self.try_number)
+        # As Airflow gives them: later tries have greater ids.
+        try_id = str(uuid.UUID(int=(self.try_number << 80) | (7 << 76) | (2 << 62)))
+        slot = replace(SLOT, max_tries=self.max_tries, try_number=self.try_number, try_id=try_id)
         self.batch = await asyncio.to_thread(
             partial(open_batch, given, source, slot, scratch, state_store=None, resumes=self.resumes, log=LOG)
         )

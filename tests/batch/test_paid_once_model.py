@@ -155,8 +155,7 @@ class PaidOnce(RuleBasedStateMachine):
     @rule(is_cleared=st.booleans())
     def is_taken_for_dead(self, is_cleared: bool) -> None:
         """Another start takes over; this one is frozen, or killed."""
-        if self.latest.has_begun:
-            self.old.append(self.latest)
+        self.old.append(self.latest)
         self.again(is_cleared)
 
     @precondition(lambda self: any(start.ended is None for start in self.old))
@@ -206,23 +205,26 @@ class PaidOnce(RuleBasedStateMachine):
 
     def note_beginning(self, start: Start) -> None:
         """Note what a Clear asks to be paid for anew, as its first start finds it."""
+        if start is not self.latest:
+            return
         checkpoint = self.world.checkpoint()
         self.known[start] = {paid.id for paid in self.paid if self.is_on_record(paid)}
         if not checkpoint or start.resumes or checkpoint["max_tries"] == start.max_tries:
             return
-        outcomes = self.outcomes_on_record(checkpoint["generation"])
+        outcomes, is_new = self.outcomes_on_record(checkpoint["generation"]), checkpoint.get("finished") == "success"
         for paid in self.paid:
             outcome = outcomes.get(paid.row)
-            paid.excused = paid.excused or checkpoint.get("finished") == "success" or self.may_be_asked_anew(outcome)
+            paid.excused = paid.excused or is_new or self.may_be_asked_anew(outcome, paid)
 
     def is_on_record(self, paid: Paid) -> bool:
         return any(paid.id.encode() in content for content in self.world.files.values())
 
-    def may_be_asked_anew(self, outcome: dict[str, Any] | None) -> bool:
+    def may_be_asked_anew(self, outcome: dict[str, Any] | None, paid: Paid) -> bool:
         if outcome is None or outcome["status"] == "succeeded":
             return False
         if not outcome["image_task_id"]:
-            return outcome["error"]["billed"] != "no"
+            # Not where an old start has written down late what it was answered.
+            return outcome["error"]["billed"] != "no" and not self.is_on_record(paid)
         paid = next(paid for paid in self.paid if paid.id == outcome["image_task_id"])
         is_gone = paid.state(self.world.now) in (TaskState.FAILED, TaskState.NOT_FOUND)
         return is_gone or outcome["error"]["class"] == "UnsafeResultError"

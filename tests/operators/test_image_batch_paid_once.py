@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 import pytest
+from airflow.sdk.execution_time import task_runner as airflows_runner
 
+from airflow_provider_imagetasks.batch import start as start_of_batch
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
     ImageTaskFailedError,
@@ -244,3 +247,53 @@ class TestAnswersAboutOthers:
         assert batch.start("a kite", **CLEAR).state == "success"
         assert batch.rows[0]["image_task_id"] != other
         assert batch.created == ["a kite", "another one"]
+
+
+class TestWhatIsLearntLate:
+    """What the service, or an old start, tells of a row after its answer was lost is kept with the row."""
+
+    @ONE_SERVICE
+    def test_the_id_of_a_row_that_was_found_is_on_record(self, batch: ImageBatch) -> None:
+        prompts = ["a kite [cut-after=1] [never]", "a boat [never]"]
+        assert batch.start(*prompts, deferrable=True).state == "deferred"
+
+        assert sorted(batch.intents) == sorted(task.id for task in batch.image_service.tasks)
+        batch.start(*prompts, timeout=1, try_number=2)
+        assert len(batch.created) == 2
+
+    @CANNOT_TELL
+    @pytest.mark.parametrize("again", [CLEAR, {"try_number": 2}], ids=["Clear", "retry"])
+    def test_an_id_that_an_old_start_wrote_down_late_is_taken_up(
+        self, batch: ImageBatch, again: dict[str, int]
+    ) -> None:
+        assert isinstance(batch.start("a kite [500-after=1]").error, UnknownOutcomeError)
+        (made,) = batch.image_service.tasks
+        (segment,) = batch.folder.glob("intents-*")
+        head, intent = map(json.loads, segment.read_text().splitlines())
+        answered = {**intent, "image_task_id": made.id, "submitted_at": made.created_at}
+        segment.write_text("\n".join(map(json.dumps, (head, answered))))
+
+        assert batch.start("a kite [500-after=1]", **again).state == "success"
+        assert batch.rows[0]["image_task_id"] == made.id
+        assert len(batch.created) == 1
+
+    @ONE_SERVICE
+    def test_an_old_start_that_wakes_up_after_a_clear_is_no_clear(
+        self, batch: ImageBatch, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begin, comms, others = start_of_batch._begin, "SUPERVISOR_COMMS", []
+
+        def frozen(*arguments: Any) -> Any:
+            monkeypatch.setattr(start_of_batch, "_begin", begin)
+            ours = getattr(airflows_runner, comms)
+            others.append(batch.start("a kite", try_number=2, max_tries=3))
+            setattr(airflows_runner, comms, ours)
+            return begin(*arguments)
+
+        monkeypatch.setattr(start_of_batch, "_begin", frozen)
+        old = batch.start("a kite", try_number=1, max_tries=2)
+
+        assert [other.state for other in others] == ["success"]
+        assert old.error is not None
+        assert old.error.code == "replaced"
+        assert batch.created == ["a kite"]
