@@ -80,7 +80,7 @@ async def test_a_large_answer_is_read_in_a_thread_and_a_small_one_where_it_came(
 async def test_a_triggerer_leaves_pictures_out_as_they_come_in(readers: list[str], no_proxy: None) -> None:
     pictures = {"response": {"data": [{"b64_json": PICTURE}] * 4}}
     with ScriptedServer(Reply({**RECORD, **pictures})) as server:
-        assert await asyncio.wait_for(poller_of(server.url).wait(Progress(watch("a")), first_pause=0), 30) == "done"
+        assert await asyncio.wait_for(poller_of(server.url).wait(Progress(watch("a")), first_pause=0), 60) == "done"
 
     assert readers == [threading.current_thread().name]
 
@@ -89,7 +89,7 @@ async def test_a_triggerer_refuses_what_is_large_and_no_picture(no_proxy: None) 
     wordy = Reply({**RECORD, "response": {"data": [], "said": "a b " * 2 * MIB}})
     with ScriptedServer(wordy, otherwise=lambda _request: Reply(RECORD)) as server:
         wait = poller_of(server.url).wait(Progress(watch("a", interval=0.05)), first_pause=0)
-        assert await asyncio.wait_for(wait, 30) == "done"
+        assert await asyncio.wait_for(wait, 60) == "done"
 
         assert len(server.requests) == 2
 
