@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
 from airflow_provider_imagetasks.exceptions import (
+    DownloadError,
     ImageTaskError,
     QuotaExceededError,
     RateLimitError,
@@ -21,7 +22,7 @@ _CAN_RESCHEDULE = hasattr(RetryDecision, "reschedule")
 
 
 class ImageTaskRetryPolicy(RetryPolicy):
-    """Decide by the error: its ``retryable``, and the ``retry_after`` of a refusal by rate.
+    """Decide by the error: its ``retryable``, and the ``retry_after`` of a service or a store that is busy.
 
     ``ImageTaskSubmitOperator(..., retries=5, retry_policy=ImageTaskRetryPolicy())``. Errors of other kinds are left to
     the task's own settings. It cannot go beyond the task's ``retries``.
@@ -59,12 +60,12 @@ class ImageTaskRetryPolicy(RetryPolicy):
             return RetryDecision.fail(exception.retry_advice)
         delay = self._wanted_delay(exception)
         if delay is not None:
-            return RetryDecision.retry(delay, f"the service asked for {delay.total_seconds():.0f} s of patience")
+            return RetryDecision.retry(delay, f"{delay.total_seconds():.0f} s of patience were asked for")
         return RetryDecision.default()
 
     def _wanted_delay(self, error: ImageTaskError) -> timedelta | None:
         """Return how long the service wants to be left alone; None where it does not say: the task's own delay."""
-        seconds = error.retry_after if isinstance(error, RateLimitError) else None
+        seconds = error.retry_after if isinstance(error, RateLimitError | DownloadError) else None
         return timedelta(seconds=min(seconds, LONGEST_DELAY)) if seconds is not None else None
 
     def serialize(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from packaging.version import Version
 
 from airflow_provider_imagetasks.exceptions import (
     ContentPolicyError,
+    DownloadError,
     ImageTaskError,
     QuotaExceededError,
     RateLimitError,
@@ -41,6 +42,8 @@ def test_an_airflow_without_policies_says_so_when_ours_is_imported() -> None:
         (RateLimitError("slowly", retry_after=90), "retry", timedelta(seconds=90)),
         (RateLimitError("slowly", retry_after=86_400), "retry", timedelta(hours=1)),
         (RateLimitError("slowly"), "default", None),
+        (DownloadError("busy", retry_after=90), "retry", timedelta(seconds=90)),
+        (DownloadError("cut off"), "default", None),
         (ServiceUnavailableError("down"), "default", None),
         (ContentPolicyError("no"), "fail", None),
         (ImageTaskError("odd", retryable=False), "fail", None),
