@@ -20,6 +20,7 @@ from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.status_requests import concerns_account
+from airflow_provider_imagetasks.services.bounds import trace_of
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.submissions.departure import Departure, HeldBackError
@@ -180,7 +181,7 @@ class RowSubmissions:
             taken = error.billed != "no" or (intent.is_repetition and self._service.repeats_submit_by_key)
             return Refused(replace(intent, image_task_id=error.image_task_id, taken=taken), error)
         except Exception as error:  # noqa: BLE001 - whatever one row does, the others of its group are submitted
-            _log.warning("Row %s: its submission failed in a way that nobody foresaw", intent.index, exc_info=error)
+            _log.warning("Row %s: submitting it failed as nobody foresaw:\n%s", intent.index, trace_of(error))
             what = f"No answer was understood ({type(error).__name__}; the log has the whole error)"
             return Unanswered(intent, UnknownOutcomeError(what, service=self._service.name))
         finally:

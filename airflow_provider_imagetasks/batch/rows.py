@@ -12,7 +12,7 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidReques
 from airflow_provider_imagetasks.files.input_images import local_path, scheme_of, with_files_read
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.bounds import without_signatures
+from airflow_provider_imagetasks.services.bounds import trace_of, without_signatures
 from airflow_provider_imagetasks.tasks import ImageRequest, require_sendable
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def sendable_request(request: ImageRequest, service: Service, account: Account) 
     except ImageTaskError:
         raise
     except Exception as error:
-        _log.warning("A row's request could not be prepared, in a way that nobody foresaw", exc_info=error)
+        _log.warning("A row's request could not be prepared, in a way that nobody foresaw:\n%s", trace_of(error))
         raise InvalidRequestError(
             f"images or mask could not be read ({type(error).__name__}: {without_signatures(str(error))[:200]})",
             retryable=True,

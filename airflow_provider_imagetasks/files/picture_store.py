@@ -7,7 +7,6 @@ import logging
 import os
 import tempfile
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,7 +23,7 @@ from airflow_provider_imagetasks.files.pictures import EXTENSIONS, LARGEST_BYTES
 from airflow_provider_imagetasks.files.shared_folder import fetch_shared
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.services.bounds import without_signatures
+from airflow_provider_imagetasks.services.bounds import trace_of
 from airflow_provider_imagetasks.tasks import MOST_IMAGES, GeneratedImage, ImageTask
 
 if TYPE_CHECKING:
@@ -34,8 +33,6 @@ _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 AT_THE_SAME_TIME = 16
 """Pictures that are fetched at the same time."""
-LONGEST_TRACE = 16_000
-"""Characters of an unforeseen error that are logged."""
 AT_WORK = 2 * AT_THE_SAME_TIME
 """Pictures that are fetched, verified or stored at the same time: the most that lie on the worker's disk at once."""
 
@@ -275,8 +272,8 @@ def undelivered(error: Exception, task: ImageTask, what: str) -> DownloadError:
     if isinstance(error, OSError):
         return DownloadError(f"{what} could not be stored for a while on the worker's disk: {error}", **facts)
     # What was raised may hold a signed address, so that it is no cause of the error, which Airflow would print.
-    trace = without_signatures("".join(traceback.format_exception(error)))[-LONGEST_TRACE:]
-    _log.error("%s of image task %s could not be stored, in a way that nobody foresaw:\n%s", what, task.id[:80], trace)
+    told = "%s of image task %s could not be stored, in a way that nobody foresaw:\n%s"
+    _log.error(told, what, task.id[:80], trace_of(error))
     return DownloadError(f"{what} could not be stored ({type(error).__name__}; the log has the whole error)", **facts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -26,6 +27,8 @@ from airflow_provider_imagetasks.services.fields import (
 from airflow_provider_imagetasks.services.wire import Call, Request, ToolCall
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask
 
+LONGEST_TRACE = 16_000
+"""Characters of a trace, from its end."""
 MOST_PICTURES = 10_000
 _LONGEST_NAME = 200
 _SHORTEST_SECRET = 8
@@ -99,6 +102,11 @@ def _without_secrets(told: str | None, secrets: Iterable[str]) -> str | None:
         for form in {secret, quote(secret, safe=""), secret.replace("/", "\\/"), in_html, in_script}:
             told = told.replace(form, "***")
     return without_signatures(told)
+
+
+def trace_of(error: BaseException) -> str:
+    """Return the trace of an error that nobody foresaw, as it may be logged: bounded, and without signatures."""
+    return without_signatures("".join(traceback.format_exception(error)))[-LONGEST_TRACE:]
 
 
 def without_signatures(told: str) -> str:
