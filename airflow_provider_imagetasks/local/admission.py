@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from aiohttp import web
 
@@ -225,7 +226,16 @@ class Admission:
             record.image_count = max(1, record.image_count - int(behaviours.number("n-less", 1)))
         if behaviours.asks("n-more"):
             record.image_count += min(100, int(behaviours.number("n-more", 1)))
+        if behaviours.asks("odd-texts"):
+            record.request = _odd(record.request)
         if behaviours.asks("no-images") or record.failure is not None:
             record.image_count = 0
         record.in_base64 = record.in_base64 or behaviours.asks("b64")
         record.queryable = record.queryable and behaviours.word("sync", "") != "anonymous"
+
+
+def _odd(value: Any) -> Any:
+    """Return what a request holds with U+0000 and half of a surrogate pair at the end of each text."""
+    if isinstance(value, dict):
+        return {name: _odd(entry) for name, entry in value.items()}
+    return value + "\0\ud800" if isinstance(value, str) else value

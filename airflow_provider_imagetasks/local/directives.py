@@ -39,7 +39,7 @@ class Directive:
 
 
 DIRECTIVES: Mapping[str, Directive] = {
-    **dict.fromkeys(("never", "no-images", "b64", "nested", "expired-key"), Directive("none")),
+    **dict.fromkeys(("never", "no-images", "b64", "nested", "odd-texts", "expired-key"), Directive("none")),
     **dict.fromkeys(("fail", "refuse-late", "unknown-state", "refuse", "no-credit", "sync"), Directive("word")),
     **dict.fromkeys(("latency", "late-record"), Directive("seconds", needs_value=True)),
     **dict.fromkeys(("cut", "cut-after", "hang-after", "garbage", "poll-cut", "poll-hang"), Directive("times")),

@@ -37,7 +37,7 @@ from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceCo
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.observability.lineage import Lineage, ReportsLineage
 from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch, combine, failure
-from airflow_provider_imagetasks.services.inline_ids import INLINE_PREFIX
+from airflow_provider_imagetasks.services.fields import INLINE_PREFIX
 from airflow_provider_imagetasks.submissions import callback_urls
 from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE, ImageTask, TaskState
 from airflow_provider_imagetasks.triggers.image_task import EVENT_STATUSES, FIRST_PAUSE_WITH_CALLBACKS, ImageTaskTrigger

@@ -317,3 +317,11 @@ def test_a_manifest_has_one_line_for_each_row_whatever_its_prompt_holds(batch: I
     assert batch.start(*prompts).state == "success"
 
     assert [row["prompt"] for row in batch.rows] == prompts
+
+
+def test_a_record_that_holds_what_no_database_stores_is_handed_on_clean(dag: ImageDag) -> None:
+    assert dag.submit("a kite [odd-texts]").state == "success"
+    assert dag.wait().state == "success"
+    assert dag.save().state == "success"
+
+    assert dag.record["prompt"] in (None, "a kite [odd-texts]")

@@ -20,7 +20,7 @@ class Event:
     :param name: its task id.
     :param title: its row in the documentation.
     :param directives: what the prompt asks of the local service.
-    :param killed: the point at which the task process kills itself.
+    :param killed: the point at which the task process kills itself, or freezes.
     :param held: whether it stops there until the test has changed the Dag.
     :param clears: how often the task is cleared although it has ended well; the sensor's, where one ``waits``.
     :param connection: what the id of its connection ends in.
@@ -71,6 +71,14 @@ INTERRUPTED = (
 )
 REFUSED = Event("refused", "refused after a Clear; then Clear with another prompt", clears=2)
 """The first try is accepted, the second refused, and the third asks for something else."""
+UNSTORABLE = Event(
+    "unstorable", "a prompt with U+0000, then with half of a surrogate pair, which PostgreSQL refuses; Clear, Clear"
+)
+FROZEN = Event(
+    "frozen",
+    "worker frozen before the request leaves, until the next try has ended; then thawed",
+    killed="frozen before the POST",
+)
 CHANGED = (
     Event(
         "retries_lowered",
@@ -100,13 +108,27 @@ WAITS = (
     ),
     Event("triggerer_killed", "triggerer killed and started again in the wait", directives="[latency=180]", waits=True),
 )
+WATCHED = (
+    Event(
+        "status_broken",
+        "status route answers a proxy's 404 page until the sensor has failed; then Clear of the sensor",
+        directives="[latency=5] [poll-html=6,status=404]",
+        waits=True,
+    ),
+    Event(
+        "odd_texts",
+        "the service says U+0000 and half of a surrogate pair, which PostgreSQL refuses",
+        directives="[odd-texts]",
+        waits=True,
+    ),
+)
 NEVER_SEEN = {
     ("gpt_image_mcp", "rate_limited"): "the server itself asks OpenAI again",
     ("gpt_image_mcp", "refused"): "the server refuses only once the job runs",
 }
 """What cannot happen between us and a service, by service and event, and why."""
-SUBMISSIONS = (*KILLED_AND_CUT, REFUSED, *INTERRUPTED)
-EVENTS = (*SUBMISSIONS, *CHANGED, *WAITS)
+SUBMISSIONS = (*KILLED_AND_CUT, REFUSED, UNSTORABLE, *INTERRUPTED)
+EVENTS = (*SUBMISSIONS, FROZEN, *CHANGED, *WAITS, *WATCHED)
 
 _DAG = """
 import os
@@ -151,9 +173,11 @@ def changed_prompt_of(dag_id: str, event: Event) -> str:
     return f"{prompt_of(dag_id, event)} changed"
 
 
-def _prompt_by_try(dag_id: str, event: Event) -> str:
+def _prompt(dag_id: str, event: Event, *, changed: bool) -> str:
     first, last = prompt_of(dag_id, event), changed_prompt_of(dag_id, event)
-    return f"{{{{ {{1: {first!r}, 2: {f'{first} [no-credit]'!r}}}.get(ti.try_number, {last!r}) }}}}"
+    if event is REFUSED:
+        return f"{{{{ {{1: {first!r}, 2: {f'{first} [no-credit]'!r}}}.get(ti.try_number, {last!r}) }}}}"
+    return last if changed and event.name == "prompt_changed" else first
 
 
 def dag_source(
@@ -168,14 +192,14 @@ def dag_source(
     submissions: list[dict[str, Any]] = [
         {
             "task_id": event.name,
-            "prompt": changed_prompt_of(dag_id, event)
-            if changed and event.name == "prompt_changed"
-            else _prompt_by_try(dag_id, event)
-            if event is REFUSED
-            else prompt_of(dag_id, event),
+            "prompt": _prompt(dag_id, event, changed=changed),
             "conn_id": f"imagetasks_{service}{event.connection}",
             "killed": event.killed,
             "held": event.held,
+            # Not before the task runs: Airflow keeps what it renders in the same database.
+            "spoilt": "\0\udfff" if event is UNSTORABLE else "",
+            # It takes Airflow a minute to miss a frozen one, and a wait must not be over before it is disturbed.
+            "priority_weight": 20 if event is FROZEN else 15 if event in WAITS else 1,
             "retries": 1 if changed and event.name == "retries_lowered" else event.retries,
             "waits": event.waits,
             "killed_sensor": event.name == "killed_on_resume",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.child_process import ChildProcess
@@ -14,6 +16,8 @@ from tests.system.money_cases import Event, wait_of
 from tests.system.money_director import ENDED, Director, Play, Scene
 
 FROZEN_FOR = 40.0
+THAWED_ALONE_FOR = 5.0
+"""Seconds in which a thawed task goes on before what supervises it does, and may end it."""
 MISLEADING = ("cancelled", "canceled", "on_kill", "[error", "Traceback", "lost", "not found")
 """What must not stand in the log of a wait that nothing is wrong with."""
 
@@ -40,6 +44,27 @@ class Interventions:
         for mark in marks:
             killing.release(mark)
 
+    def thaw(self, scene: Scene, event: Event) -> Play:
+        """Let a frozen start go on when the next one has ended, and see then what became of the submission."""
+        yield from self.director.ended(scene, event.name)
+        task, supervisor = killing.frozen_processes(self.director.mark(scene, event.name))
+        os.kill(task, signal.SIGCONT)
+        thaw_at = time.monotonic() + THAWED_ALONE_FOR
+        while killing.is_alive(task) and time.monotonic() < thaw_at:
+            yield
+        os.kill(supervisor, signal.SIGCONT)
+        while killing.is_alive(task):
+            yield
+        yield
+        yield from self.director.submission(scene, event)
+
+    def thaw_all(self, scenes: Sequence[Scene]) -> None:
+        """Leave nothing frozen, whatever went wrong."""
+        marks = [self.director.mark(scene, event.name) for scene in scenes for event in scene.events]
+        for process in (process for mark in marks if mark.exists() for process in killing.frozen_processes(mark)):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
+
     def wait(self, scene: Scene, event: Event) -> Play:
         """See a wait to its end, and after it what became of the submission."""
         director, sensor = self.director, wait_of(event)
@@ -53,12 +78,25 @@ class Interventions:
             clears -= 1
             yield
         yield from director.ended(scene, sensor)
+        if event.name == "status_broken":
+            yield from self._mended(scene, sensor)
         key = scene.store, scene.service, event.name
         self.logs[key] = director.log(scene, sensor)
         assert director.state(scene, sensor) == "success", self.logs[key]
         struck = director.mark(scene, sensor).exists()
         assert struck == (event.name == "killed_on_resume"), f"{scene.dag_id} {sensor}: killed is {struck}"
         yield from director.submission(scene, event)
+
+    def _mended(self, scene: Scene, sensor: str) -> Play:
+        """Clear a sensor whose status route is broken until that is over."""
+        director = self.director
+        assert director.state(scene, sensor) == "failed"
+        while director.state(scene, sensor) == "failed":
+            log = director.log(scene, sensor)
+            assert "It may have been billed." in log, log
+            director.clear(scene, sensor)
+            yield
+            yield from director.ended(scene, sensor)
 
     def disturb_triggerers(self, scenes: Sequence[Scene]) -> Play:
         """Freeze one of two triggerers, the one that has the waits; later kill both, and start one again."""

@@ -48,13 +48,19 @@ class Observation:
 
         :param pays_twice: whether a killed worker is known to cost a second picture here.
         """
-        found = [fault for number, life in enumerate(self.lives) for fault in _faults(life, self.lives[:number])]
+        found = [
+            fault for number, life in enumerate(self.lives) for fault in _faults(life, self.lives[:number], pays_twice)
+        ]
         if len(self.lives[0].created) > 1 + pays_twice:
             found.append(f"{len(self.lives[0].created)} pictures")
         found += [f"{len(life.created)} pictures after a Clear" for life in self.lives[1:] if len(life.created) > 1]
         if self.lives[-1].state != "success":
             found.append(f"{self.lives[-1].state} at last")
         return found
+
+
+UNSTORABLE = "neither be sent nor stored"
+NO_RECORD = "is on no record"
 
 
 def _words(life: Life, before: tuple[Life, ...]) -> str:
@@ -65,19 +71,26 @@ def _words(life: Life, before: tuple[Life, ...]) -> str:
     if life.state == "success":
         return pictures
     words = WORDS.get(life.error or "", f"fails: {life.error}")
+    if UNSTORABLE in life.log:
+        words = WORDS["QuotaExceededError"]
     return words if before and not count else f"{pictures}, {words}"
 
 
-def _faults(life: Life, before: tuple[Life, ...]) -> list[str]:
+def _faults(life: Life, before: tuple[Life, ...], pays_twice: bool) -> list[str]:
     created = [image_task_id for earlier in (*before, life) for image_task_id in earlier.created]
     if life.state == "success":
-        return [] if created and life.handed_on == created[-1] else [f"handed on {life.handed_on}, not {created[-1:]}"]
+        latest = created[-1 - pays_twice :]
+        return [] if life.handed_on in latest else [f"handed on {life.handed_on}, not one of {latest}"]
     if life.error == "UnknownOutcomeError":
         told = ("Look at the ", "around that time", "Clear submits anew", "It may have been billed")
+    elif UNSTORABLE in life.log:
+        told = (UNSTORABLE, "Correct it, then Clear the task")
+        told += ("It was not billed",) if NO_RECORD not in life.log else ("It may have been billed",)
     elif life.error == "InvalidRequestError":
         told = ("The request changed since it was submitted", "Clear submits the new request")
     elif WORDS.get(life.error or "") == "fails: refused":
-        told = ("It was not billed",)
+        # Where nothing is kept, it is said of this try alone.
+        told = ("It was not billed",) if NO_RECORD not in life.log else ("It may have been billed",)
     else:
         told = ()
     if life.error not in WORDS:

@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from tests.status_route import StatusRoute
 from tests.system import batch_cases
 from tests.system.batch_cases import CASES, Case, Ending
 from tests.system.deployments import require_intact, start_runs
+from tests.system.killing import is_alive
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -93,7 +94,7 @@ class Stage:
         yield from self._ended(case)
         for process in (task, supervisor):
             os.kill(process, signal.SIGCONT)
-        while _is_alive(task):
+        while is_alive(task):
             yield
 
     def _while_folder_gone(self, case: Case) -> Play:
@@ -139,12 +140,6 @@ class Stage:
         log = api.task_log(case.name, run_id, task)
         assert failed == (error is not None), log + self.deployment.component_logs("scheduler")
         self.endings[case.name].append(Ending(created, unaccepted, str(task.state), delivered, error, log))
-
-
-def _is_alive(process: int) -> bool:
-    with suppress(FileNotFoundError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,18 @@ from dev.local_image_service import LocalImageServiceProcess
 from dev.postgresql_server import PostgresqlServer
 from tests.system import money_table
 from tests.system.deployments import REST_SERVICES
-from tests.system.money_cases import CHANGED, EVENTS, HASTY, KILLED_AND_CUT, NEVER_SEEN, SUBMISSIONS, WAITS, Event
+from tests.system.money_cases import (
+    CHANGED,
+    EVENTS,
+    FROZEN,
+    HASTY,
+    KILLED_AND_CUT,
+    NEVER_SEEN,
+    SUBMISSIONS,
+    WAITS,
+    WATCHED,
+    Event,
+)
 from tests.system.money_director import Director, Scene
 from tests.system.money_interventions import MISLEADING, Interventions, make_second_triggerer
 
@@ -30,6 +41,8 @@ are too many for the waits to last as long as what disturbs them."""
 SHORT_SERVICES = ("acedatacloud", "aigptimage", "kie")
 LONG_ONLY = ("killed_after_xcom", "no_answer", "error_500", "rate_limited")
 SHORT_EVENTS = tuple(event for event in KILLED_AND_CUT if event.name not in LONG_ONLY)
+AT_ONCE = ("cleared_while_running", FROZEN.name)
+"""What has two starts of a task at once, of which each submits where there is no record."""
 CANNOT_TELL = ("kie", "acedatacloud_mcp", "gpt_image_mcp")
 """Services that neither find a submission again nor recognise a repetition."""
 
@@ -83,8 +96,10 @@ def long_deployment(
     }
     # Soon enough that a worker which died together with its scheduler is missed within the test.
     missed_after = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60"}
+    # Beside six tasks at once, those that stand frozen.
+    parallelism = 6 + len(STORES) * len(LONG_SERVICES)
     with AirflowDeployment(
-        environment={**connections, **missed_after}, parallelism=6, database_url=postgresql.url()
+        environment={**connections, **missed_after}, parallelism=parallelism, database_url=postgresql.url()
     ) as deployment:
         yield deployment
 
@@ -102,14 +117,18 @@ def interventions(
     waiting = scenes("waits", LONG_SERVICES, WAITS, folder)
     changed = scenes("changed", LONG_SERVICES, CHANGED, folder)
     submitting = scenes("money", LONG_SERVICES, SUBMISSIONS, folder)
+    watched = scenes("watched", LONG_SERVICES, WATCHED, folder)
+    frozen = scenes("frozen", LONG_SERVICES, [FROZEN], folder)
     try:
-        director.begin([*waiting, *changed, *submitting])
+        director.begin([*frozen, *waiting, *changed, *submitting, *watched])
         plays = [interventions.disturb_triggerers(waiting), *(interventions.change_dag(scene) for scene in changed)]
-        plays += [interventions.wait(scene, event) for scene in waiting for event in scene.events]
+        plays += [interventions.wait(scene, event) for scene in (*waiting, *watched) for event in scene.events]
+        plays += [interventions.thaw(scene, FROZEN) for scene in frozen]
         plays += [director.submission(scene, event) for scene in (*changed, *submitting) for event in scene.events]
         director.perform(plays, timeout=540)
     finally:
         second_triggerer.stop(grace=3)
+        interventions.thaw_all(frozen)
     if os.environ.get("WRITE_DOCS"):
         for store in STORES:
             money_table.write(store, director.observations)
@@ -140,7 +159,7 @@ def test_each_life_of_a_task_makes_one_picture_or_says_that_nobody_knows(
 ) -> None:
     observation = request.getfixturevalue(form).observations[store, service, event.name]
 
-    is_blind = (service in CANNOT_TELL and event.killed is not None) or event.name == "cleared_while_running"
+    is_blind = (service in CANNOT_TELL and event.killed is not None) or event.name in AT_ONCE
     pays_twice = store == money_table.NOTHING and is_blind
     assert observation.faults(pays_twice=pays_twice) == [], observation
 
@@ -155,7 +174,7 @@ def test_the_documentation_says_what_happens(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("event", WAITS, ids=lambda event: event.name)
+@pytest.mark.parametrize("event", [*WAITS, *WATCHED], ids=lambda event: event.name)
 @pytest.mark.parametrize("service", LONG_SERVICES)
 @pytest.mark.parametrize("store", STORES)
 def test_a_disturbed_wait_goes_on_and_its_log_does_not_mislead(

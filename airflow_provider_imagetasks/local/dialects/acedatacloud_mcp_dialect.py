@@ -116,7 +116,8 @@ class AceDataCloudMcpDialect(TasksApiDialect, ToolServer):
             if refused.is_below_any_dialect:
                 raise
             found = self._words_of(refused)
-        words = json.dumps(found, ensure_ascii=False, indent=2)
+        # What is no UTF-8 goes out escaped.
+        words = json.dumps(found, ensure_ascii=False, indent=2).encode(errors="backslashreplace").decode()
         return ToolResult(words, structured={"result": words})
 
     async def _submit(self, tool: str, arguments: dict[str, Any], request: web.Request) -> dict[str, Any]:

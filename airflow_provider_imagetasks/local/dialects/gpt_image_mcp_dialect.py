@@ -135,7 +135,8 @@ class GptImageMcpServer(ToolServer):
         )
         try:
             job.record, _ = self._state.admit(await self._asked(job, arguments))
-            job.id = job.record.id
+            job.id, said = job.record.id, job.record.request["prompt"]
+            job.prompt = said.encode(errors="ignore").decode()
         except (_ServerError, ValueError) as problem:
             job.failure = str(problem)
         except RefusedError as refused:
