@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services import get_service, known_services
 from airflow_provider_imagetasks.services.account import Account
 
 LARGEST_ANSWER = 256 * 1024 * 1024
@@ -68,7 +68,9 @@ class ReceivedAnswer(AbstractContextManager["ReceivedAnswer"]):
     """
 
     def __init__(self, account: Account, *, keeps_pictures: bool = True) -> None:
-        holds_pictures = get_service(account.service).answers_hold_pictures
+        # A service that is held against the contract need not be installed.
+        is_known = account.service in known_services()
+        holds_pictures = not is_known or get_service(account.service).answers_hold_pictures
         self._most_received = LARGEST_ANSWER if holds_pictures else LARGEST_WITHOUT_PICTURES
         self._most_kept = self._most_received if keeps_pictures else LARGEST_WITHOUT_PICTURES
         self._keeps_pictures = keeps_pictures
