@@ -235,6 +235,8 @@ class Start:
         self.batch: OpenBatch | None = None
         self.max_tries = max_tries
         self.resumes = resumes
+        # As Airflow gives them: later tries have greater ids.
+        self.try_id = str(uuid.UUID(int=(try_number << 80) | (7 << 76) | (2 << 62)))
         self._loop = TurnedLoop(self)
         self._task = self._loop.create_task(self._execute())
 
@@ -293,9 +295,7 @@ class Start:
         scratch = world.scratch / str(len(list(world.scratch.iterdir())))
         scratch.mkdir()
         source = RequestsSource(world.rows, None)
-        # As Airflow gives them: later tries have greater ids.
-        try_id = str(uuid.UUID(int=(self.try_number << 80) | (7 << 76) | (2 << 62)))
-        slot = replace(SLOT, max_tries=self.max_tries, try_number=self.try_number, try_id=try_id)
+        slot = replace(SLOT, max_tries=self.max_tries, try_number=self.try_number, try_id=self.try_id)
         self.batch = await asyncio.to_thread(
             partial(open_batch, given, source, slot, scratch, state_store=None, resumes=self.resumes, log=LOG)
         )

@@ -205,9 +205,10 @@ class PaidOnce(RuleBasedStateMachine):
 
     def note_beginning(self, start: Start) -> None:
         """Note what a Clear asks to be paid for anew, as its first start finds it."""
-        if start is not self.latest:
-            return
         checkpoint = self.world.checkpoint()
+        if checkpoint.get("try_id", "") > start.try_id:
+            # A later try has begun, so that this one is turned away.
+            return
         self.known[start] = {paid.id for paid in self.paid if self.is_on_record(paid)}
         if not checkpoint or start.resumes or checkpoint["max_tries"] == start.max_tries:
             return
