@@ -168,7 +168,7 @@ class TestExecutionTimeout:
             assert "execution_timeout (60 s) is over" in str(outcome.error)
 
     def test_what_is_over_by_then_is_a_success(self, dag: ImageDag) -> None:
-        image_task_id = dag.submitted("a kite [latency=0.5]")
+        image_task_id = dag.submitted("a kite [latency=3]")
         deferred = dag.wait(deferrable=True, **self.TIMES)
         assert deferred.state == "deferred"
         deferred.message.next_kwargs["ends_at"] = time.time() - 1
