@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 
@@ -105,13 +105,20 @@ class ImageRequest:
     def _check_images(self) -> None:
         if isinstance(self.images, str) or not isinstance(self.images, Sequence):
             raise InvalidRequestError("images must be a list of URLs or paths, not a single one")
-        for name, image in [*(("images", image) for image in self.images), ("mask", self.mask)]:
+        given = [*(("images", image) for image in self.images), ("mask", self.mask)]
+        for position, (name, image) in enumerate(given, start=1):
             if image is None and name == "mask":
                 continue
             if not isinstance(image, str | ImageFile) or (isinstance(image, str) and image.strip() in ("", "None")):
                 raise InvalidRequestError(f"{name} holds {_told(image)}; give a URL, or the path of a file")
             if isinstance(image, str) and image.startswith("data:"):
                 raise InvalidRequestError(f"{name} holds a data: URL; give a URL, or the path of a file")
+            if isinstance(image, str) and image.lower().startswith(("http://", "https://")) and not has_host(image):
+                which = f" (number {position})" if name == "images" else ""
+                raise InvalidRequestError(
+                    f"{name} holds a URL{which} whose host or port cannot be read; it is not shown, since it may hold "
+                    "a secret. Give one like https://pictures.example/a.png, or the path of a file"
+                )
         if self.mask is not None and not self.images:
             raise InvalidRequestError("mask is given without images; there is nothing to apply it to")
 
@@ -226,6 +233,16 @@ def _told(value: Any) -> str:
     In the wrong shape, too, it may be a signed URL, or one with a token.
     """
     return repr(value) if value is None or isinstance(value, str | int | float) else f"a {type(value).__name__}"
+
+
+def has_host(url: str) -> bool:
+    """Whether a URL can be read, and names a host that can be connected to."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        return bool(host) and not any(map(str.isspace, host)) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def require_sendable(name: str, value: Any, *, levels: int = DEEPEST) -> None:

@@ -62,24 +62,26 @@ def local_path(reference: str) -> str | None:
 
 
 def _read(name: str, reference: str, largest: int, real_paths_only: bool) -> tuple[ImageFile, Picture]:
+    # It may be a URL with a misspelled scheme.
+    shown = without_signatures(reference)
     if scheme_of(reference) in _LOCAL_SCHEMES and local_path(reference) is None:
-        raise InvalidRequestError(f"{name} holds {reference!r}; give a URL, or the absolute path of a file")
+        raise InvalidRequestError(f"{name} holds {shown!r}; give a URL, or the absolute path of a file")
     try:
         file, size = _opened(reference, real_paths_only)
         with file:
             if size > largest:
-                raise InvalidRequestError(
-                    f"{name} holds {reference!r}, which has {size:,} bytes, more than {largest:,}"
-                )
+                raise InvalidRequestError(f"{name} holds {shown!r}, which has {size:,} bytes, more than {largest:,}")
             # It may grow meanwhile.
             content = file.read(largest)
         picture = inspect_picture(content)
     except InvalidRequestError:
         raise
     except UnusablePictureError as error:
-        raise InvalidRequestError(f"{name} holds {reference!r}, which cannot be used: {error}") from error
+        raise InvalidRequestError(f"{name} holds {shown!r}, which cannot be used: {error}") from error
     except (OSError, ValueError, ImportError, AttributeError) as error:
-        raise InvalidRequestError(f"{name} holds {reference!r}, which cannot be read: {error}") from error
+        raise InvalidRequestError(
+            f"{name} holds {shown!r}, which cannot be read: {without_signatures(str(error))}"
+        ) from error
     except Exception as error:
         # Each library for object storage has errors of its own, which do not tell what lasts.
         raise InvalidRequestError(

@@ -14,6 +14,7 @@ from urllib.request import getproxies_environment
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.tasks import has_host
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -60,7 +61,7 @@ class Proxies:
         problem = None
         if kind.lower() not in _DEFAULT_PORTS:
             problem = f"a {kind}:// proxy for {host}; only http:// and https:// proxies can be used"
-        elif not _has_host(proxy):
+        elif not has_host(proxy):
             # It is not shown, since it may hold a password.
             problem = (
                 f"a proxy for {host} that cannot be read; write it like http://proxy.example:3128, and special "
@@ -72,14 +73,6 @@ class Proxies:
                 f"connection {self._account.conn_id!r} to false"
             )
         return proxy
-
-
-def _has_host(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)

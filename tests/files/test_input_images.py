@@ -158,3 +158,13 @@ def test_what_cannot_be_read_or_is_no_picture_is_named(save: Callable[..., str],
         message = refusal(request(reference.format(folder=tmp_path)))
         assert said in message
         assert reference.format(folder=tmp_path) in message
+
+
+@pytest.mark.parametrize(
+    "url", [" https://me:secret@x.example/a.png?sig=secret", "xhttps://x.example/a.png?sig=secret"]
+)
+def test_a_url_with_a_misspelled_scheme_is_named_without_what_lets_somebody_in(url: str) -> None:
+    message = refusal(request(url))
+
+    assert "x.example/a.png" in message
+    assert "secret" not in message

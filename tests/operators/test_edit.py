@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,29 @@ def test_urls_are_passed_on(dag: ImageDag) -> None:
 
     assert outcome.state == "success", outcome.error
     assert references(dag) == [[ONE, TWO]]
+
+
+MALFORMED = [
+    *("http://[", "http://[::1", "HTTPS://[/a.png", "https://ho℀st/x.png", "https://example.com:port/a.png"),
+    *("http://", "https:///a.png", "https://?sig=secret-of-the-url", "https://exam ple.com/a.png"),
+    "https://someone:secret-of-the-url@[/a.png?sig=secret-of-the-url",
+    "https://someone:secret-of-the-url@ho℀st/a.png?sig=secret-of-the-url",
+]
+
+
+@pytest.mark.parametrize("name", ["images", "mask"])
+def test_a_url_that_cannot_be_read_is_refused_before_anything_is_sent_and_not_shown(dag: ImageDag, name: str) -> None:
+    for url in MALFORMED:
+        outcome = dag.submit(**{"images": [ONE, url]} if name == "images" else {"images": [ONE], "mask": url})
+        assert outcome.state == "failed"
+        assert isinstance(outcome.error, InvalidRequestError)
+        assert f"{name} holds a URL" in outcome.error.message
+        assert outcome.error.billed == "no"
+        refused = dag.runner.xcoms["submit", "image_task_refused"]
+        assert refused["error"]["class"] == "InvalidRequestError"
+        told = "".join(traceback.format_exception(outcome.error))
+        assert "secret-of-the-url" not in f"{told}{refused}"
+    assert dag.created == []
 
 
 @TASKS_API
