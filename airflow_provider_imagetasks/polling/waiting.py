@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from airflow_provider_imagetasks.exceptions import (
+    DownloadError,
     ImageTaskError,
     ImageTaskFailedError,
     ImageTaskNotFoundError,
@@ -212,19 +213,27 @@ def failure(task: ImageTask, *, service: Service, conn_id: str) -> ImageTaskErro
 def combine(failures: Sequence[ImageTaskError], total: int, *, rest: str, retryable: bool) -> ImageTaskError:
     """Return one error for what failed of several, naming the first ten.
 
+    Its class is that of all; a :class:`DownloadError` where they are different ones of those, which costs nothing to
+    mend; else an :class:`ImageTaskFailedError`.
+
     :param failures: at least one.
     :param total: how many there were.
-    :param rest: what became of the others, for the message.
-    :param retryable: whether a retry of the Airflow task may mend it.
+    :param rest: what became of the others, for the message where there are any.
+    :param retryable: whether a retry of the Airflow task may mend it; where only downloads failed, their errors say.
     """
     if total == 1:
         return failures[0]
     classes, billed = {type(error) for error in failures}, {error.billed for error in failures}
     named = "; ".join(f"{str(error.image_task_id)[:80]}: {error.message.rstrip('.')}" for error in failures[:_NAMED])
     more = f"; and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
-    error_class = classes.pop() if len(classes) == 1 else ImageTaskFailedError
+    only_downloads = all(isinstance(error, DownloadError) for error in failures)
+    if only_downloads:
+        retryable = any(error.retryable for error in failures)
+    kind: type[ImageTaskError] = DownloadError if only_downloads else ImageTaskFailedError
+    error_class = classes.pop() if len(classes) == 1 else kind
+    others = f", {rest}" if len(failures) < total else ""
     combined = error_class(
-        f"{len(failures)} of {total} failed, {rest}. {named}{more}",
+        f"{len(failures)} of {total} failed{others}. {named}{more}",
         service=failures[0].service,
         billed=billed.pop() if len(billed) == 1 else "unknown",
         retryable=retryable,

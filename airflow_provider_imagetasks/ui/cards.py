@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_imagetasks.services.fields import mapping
-from airflow_provider_imagetasks.ui.clears import advice_of, clears_of, clears_of_batch
+from airflow_provider_imagetasks.ui.clears import advice_of, clears_of, clears_of_batch, needs_new_picture
 
 if TYPE_CHECKING:
     from airflow_provider_imagetasks.ui.airflow_records import XCom
@@ -75,7 +75,10 @@ def collect_results(xcoms: Iterable[XCom]) -> Results:
             for failure in _mappings(xcom.value):
                 ids.append(failure.get("id"))
                 if isinstance(failure.get("id"), str):
-                    results.failures[xcom.run_key, failure["id"]] = failure, xcom
+                    before, teller = results.failures.get((xcom.run_key, failure["id"]), ({}, None))
+                    # Of several pictures' failures that is kept which a Clear may mend for nothing.
+                    if teller is not xcom or needs_new_picture(_text(before.get("class"))):
+                        results.failures[xcom.run_key, failure["id"]] = failure, xcom
         elif xcom.key == "image_task_error":
             results.errors[xcom.place] = xcom
         elif xcom.key == "progress" or "manifest" in told:

@@ -24,6 +24,11 @@ def advice_of(error_class: str | None) -> str | None:
     return None
 
 
+def needs_new_picture(error_class: str | None) -> bool:
+    """Whether a failure of an image task can only be mended by one that is paid for."""
+    return error_class in _NEW_PICTURE
+
+
 def clears_of(error_class: str | None, failed: XCom, submission: XCom | None) -> list[dict[str, Any]]:
     """Return the Clears that may mend a failure, the most advisable first; each takes what comes downstream with it.
 
@@ -37,7 +42,7 @@ def clears_of(error_class: str | None, failed: XCom, submission: XCom | None) ->
         return [_clear(failed, "maybe" if error_class == "UnknownOutcomeError" else "picture")]
     again = _clear(failed, "nothing")
     anew = [_clear(submission, "picture")] if submission is not None else []
-    if error_class in _NEW_PICTURE and anew:
+    if needs_new_picture(error_class) and anew:
         return anew
     return [again, *anew] if error_class in _ASK_AGAIN else [again]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, UnsafeResultError
+from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, InvalidRequestError, UnsafeResultError
 from airflow_provider_imagetasks.files import picture_store
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator
 from tests.conftest import BY_URL
@@ -120,6 +120,20 @@ def test_the_good_pictures_of_a_sequence_are_stored_before_the_failed_are_named(
     assert outcome.state == "failed"
     assert bad in str(outcome.error)
     assert len(dag.stored) == 1
+
+
+@BY_URL
+def test_pictures_that_fail_in_different_ways_are_fetched_again_and_not_paid_for_again(dag: ImageDag) -> None:
+    ids = [dag.submitted(f"a kite [{fault}=99]") for fault in ("file-truncated", "file-404", "file-html")]
+
+    outcome = dag.save(ids, retries=2)
+
+    assert outcome.state == "up_for_retry"
+    assert type(outcome.error) is DownloadError
+    assert outcome.error.message.startswith("3 of 3 failed. ")
+    assert len({type(each) for each in outcome.error.failures}) > 1
+    assert dag.runner.xcoms["save", "image_task_error"]["class"] == "DownloadError"
+    assert "Clear the submit task" not in str(outcome.error)
 
 
 @ACEDATACLOUD

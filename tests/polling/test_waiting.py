@@ -9,11 +9,14 @@ import pytest
 
 from airflow_provider_imagetasks.exceptions import (
     ContentPolicyError,
+    DownloadError,
     ImageTaskError,
     ImageTaskFailedError,
     ImageTaskNotFoundError,
     ImageTaskTimeoutError,
     RateLimitError,
+    ResultExpiredError,
+    UnsafeResultError,
 )
 from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch, combine, failure, wait
 from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
@@ -160,6 +163,29 @@ def test_failures_of_different_kinds_are_a_failure_of_unknown_cost() -> None:
     error = combined(ContentPolicyError("no kites"), ImageTaskTimeoutError("too late"), limited())
 
     assert (type(error), error.billed, error.retryable) == (ImageTaskFailedError, "unknown", False)
+
+
+@pytest.mark.parametrize("others", [[UnsafeResultError("refused")], [ResultExpiredError("403")]])
+def test_downloads_that_failed_in_different_ways_are_a_download_that_a_retry_may_mend(
+    others: list[ImageTaskError],
+) -> None:
+    for failures in ([DownloadError("cut off"), *others], [*others, DownloadError("cut off")]):
+        error = combined(*failures)
+        assert (type(error), error.billed, error.retryable) == (DownloadError, "yes", True)
+        assert error.retry_advice == DownloadError.default_advice
+
+
+def test_pictures_that_none_may_store_are_not_fetched_again() -> None:
+    refused = [UnsafeResultError("refused"), DownloadError("full", retryable=False, retry_advice="Make room.")]
+
+    assert (type(combined(*refused)), combined(*refused).retryable) == (DownloadError, False)
+    assert (type(combined(*refused[:1] * 2)), combined(*refused[:1] * 2).retryable) == (UnsafeResultError, False)
+
+
+def test_where_all_failed_there_are_no_others() -> None:
+    error = combined(*[ContentPolicyError("no kites", image_task_id=name) for name in "ab"], total=2)
+
+    assert error.message == "2 of 2 failed. a: no kites; b: no kites"
 
 
 @pytest.mark.parametrize("retryable", [True, False])

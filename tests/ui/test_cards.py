@@ -67,6 +67,24 @@ def test_a_failure_says_why() -> None:
     assert (shown["state"], shown["error"]) == ("failed", ERROR)
 
 
+@pytest.mark.parametrize("dearer", ["UnsafeResultError", "ResultExpiredError", "ImageTaskFailedError"])
+def test_of_several_failures_that_which_is_mended_for_nothing_comes_first(dearer: str) -> None:
+    failures = [{"id": "it-1", **ERROR, "class": name} for name in ("DownloadError", dearer)]
+
+    for told in (failures, failures[::-1]):
+        shown = made(xcom(told, key="image_task_failures", task_id="save"))
+        assert shown["error"]["class"] == "DownloadError"
+        assert [(each["task_id"], each["pays"]) for each in shown["clears"]] == [("save", "nothing")]
+
+
+def test_what_a_later_task_says_of_a_failure_counts() -> None:
+    first = xcom([{"id": "it-1", **ERROR, "class": "DownloadError"}], "image_task_failures", "save")
+
+    shown = made(first, xcom([{"id": "it-1", **ERROR}], "image_task_failures", "again"))
+
+    assert shown["error"] == ERROR
+
+
 def test_a_submission_that_was_refused_has_a_card_that_says_why() -> None:
     refused = xcom({"prompt": "a kite", "service": "kie", "error": ERROR}, key="image_task_refused")
 
