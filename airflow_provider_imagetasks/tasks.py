@@ -23,7 +23,14 @@ LARGEST_CLOCK_ERROR = 86_400.0
 """Seconds between a service's moment of a submission and our own, beyond which it cannot be meant."""
 DEEPEST = 100
 """Levels of nesting, far below what the JSON libraries on the way can take."""
-_RESERVED_OPTIONS = frozenset({"prompt", "model", "callback_url", "callBackUrl", "trace_id", "async", "stream"})
+_RESERVED_OPTIONS = frozenset(
+    {
+        *("prompt", "model", "traceid", "async", "stream"),
+        *("callback", "callbackurl", "callbackuri", "webhook", "webhookurl", "webhookuri"),
+        *("hookurl", "notifyhook", "notifyurl"),
+    }
+)
+"""As :func:`plain_name` returns them; those of the last two lines are addresses that a service posts to."""
 
 
 class TaskState(StrEnum):
@@ -94,11 +101,11 @@ class ImageRequest:
             json.dumps(dict(self.options), allow_nan=False)
         except (TypeError, ValueError) as error:
             raise InvalidRequestError(f"options cannot be sent as JSON: {error}") from error
-        reserved = sorted(_RESERVED_OPTIONS & set(self.options))
+        reserved = sorted(str(name) for name in self.options if plain_name(name) in _RESERVED_OPTIONS)
         if reserved:
             raise InvalidRequestError(
-                f"options holds {', '.join(reserved)}; use the argument of that name (async is always set, and streams "
-                "cannot be waited for by id)"
+                f"options holds {', '.join(reserved)}; use the argument for it (prompt, model, callback_url, trace_id; "
+                "async is always set, and streams cannot be waited for by id)"
             )
         self._check_images()
 
@@ -233,6 +240,11 @@ def _told(value: Any) -> str:
     In the wrong shape, too, it may be a signed URL, or one with a token.
     """
     return repr(value) if value is None or isinstance(value, str | int | float) else f"a {type(value).__name__}"
+
+
+def plain_name(name: Any) -> str:
+    """Return the name of an option for comparisons: ``num_images``, ``numImages`` and ``num-images`` are the same."""
+    return "".join(filter(str.isalnum, str(name))).lower()
 
 
 def has_host(url: str) -> bool:

@@ -51,14 +51,23 @@ def test_options_that_contain_themselves_are_refused() -> None:
         ImageRequest(prompt="a red kite", options=options)
 
 
-@pytest.mark.parametrize("name", ["prompt", "model", "callback_url", "callBackUrl", "trace_id", "async", "stream"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("prompt", "model", "callback_url", "callBackUrl", "trace_id", "async", "stream"),
+        *("PROMPT", "Model", "Async", "Stream", "callbackUrl", "Callback_URL", "callback-url", "callback url"),
+        *("callback", "Trace_Id", "traceId", "webhook", "webhook_url", "webHook", "notify_hook", "notifyHook"),
+        *("notify_url", "hook_url", "callback_uri"),
+    ],
+)
 def test_options_do_not_stand_in_for_an_argument(name: str) -> None:
     with pytest.raises(InvalidRequestError, match=f"options holds {name}"):
         ImageRequest(prompt="a red kite", options={name: "x"})
 
 
 def test_unknown_options_are_nobody_s_business() -> None:
-    options = {"size": "auto", "brand_new": [1, {"two": None}]}
+    options = {"size": "auto", "brand_new": [1, {"two": None}], "partial_images": 0, "mode": "fast", "upstream": True}
+    options |= dict.fromkeys(("style", "n", "negative_prompt", "prompt_upsampling", "model_version", "trace", "hook"))
 
     assert ImageRequest(prompt="a red kite", options=options).options == options
 

@@ -9,6 +9,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow_provider_imagetasks.tasks import plain_name
+
 LONGEST_TEXT = 2_000
 """Characters of a message, a word or a name; beyond them nobody reads on."""
 LONGEST_PROMPT = 32_000
@@ -144,17 +146,13 @@ def options_named(names: Collection[str], options: Mapping[str, Any], *, levels:
     :param names: as in ``num_images``; ``numImages`` is the same.
     :param levels: of objects that are looked into.
     """
-    wanted = {_plain(name) for name in names}
+    wanted = {plain_name(name) for name in names}
     for name, value in options.items():
-        if _plain(name) in wanted:
+        if plain_name(name) in wanted:
             if value is not None:
                 yield str(name), value
         elif isinstance(value, Mapping) and levels > 1:
             yield from ((f"{name}.{inner}", found) for inner, found in options_named(names, value, levels=levels - 1))
-
-
-def _plain(name: Any) -> str:
-    return str(name).replace("_", "").replace("-", "").lower()
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

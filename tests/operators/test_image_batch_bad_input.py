@@ -99,6 +99,8 @@ def test_an_empty_file(batch: ImageBatch, file_of: FileOf) -> None:
         pytest.param(b'{"prompt": "a", "conn_id": "other"}', "conn_id", id="a connection"),
         pytest.param(b'{"prompt": "a", "host": "https://x.example"}', "host", id="a host"),
         pytest.param(b'{"prompt": "a", "options": {"callback_url": "x"}}', "callback_url", id="a callback in options"),
+        pytest.param(b'{"prompt": "a", "options": {"Web-Hook": "x"}}', "Web-Hook", id="a callback in other words"),
+        pytest.param(b'{"prompt": "a", "images": ["http://["]}', "images holds a URL", id="a URL that is none"),
         pytest.param(b'{"prompt": "a", "images": ["file:///etc/passwd"]}', "below", id="a file elsewhere"),
         pytest.param(b'{"prompt": "a", "images": ["/etc/passwd"]}', "below", id="the same without a scheme"),
         pytest.param(b'{"prompt": "a", "images": ["s3://conn@bucket/x"]}', "connection", id="a connection in a path"),
