@@ -155,10 +155,21 @@ def _reference(value: Any) -> ImageTaskReference:
         )
     return ImageTaskReference(
         id=_checked_id(value["id"]),
-        conn_id=text(value.get("conn_id"), most=_LONGEST_NAME),
-        service=text(value.get("service"), most=_LONGEST_NAME),
+        conn_id=_name(value, "conn_id"),
+        service=_name(value, "service"),
         submitted_at=_unix_seconds(value.get("submitted_at") or value.get("created_at")),
     )
+
+
+def _name(value: Mapping[str, Any], name: str) -> str | None:
+    """Return a name that a dict of ours holds; of what is none nobody can tell whose key was meant."""
+    told = value.get(name)
+    if told is not None and (not isinstance(told, str) or not told.strip()):
+        raise InvalidRequestError(
+            f"image_task_id holds a dict whose {name} is {_shown(told)}, where a name is expected: this package did "
+            "not push it so; give the output of a submit task or sensor"
+        )
+    return text(told, most=_LONGEST_NAME)
 
 
 def _checked_id(value: str) -> str:

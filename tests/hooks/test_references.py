@@ -96,6 +96,21 @@ def test_a_dict_may_name_the_default_connection_and_those_that_the_dag_names_and
         read_references(SUBMITTED).conn_id(None, lambda: {"yours"})
 
 
+@pytest.mark.parametrize("value", [["mine"], {"mine": 1}, [], {}, True, 5, 0, b"mine", " "], ids=repr)
+@pytest.mark.parametrize("name", ["conn_id", "service"])
+def test_a_dict_whose_connection_or_service_is_no_text_is_refused_and_not_read_with_another(
+    name: str, value: Any
+) -> None:
+    for told in ({**SUBMITTED, name: value}, ["task-0", {**SUBMITTED, name: value}]):
+        with pytest.raises(InvalidRequestError, match=rf"{name} is .*did not push it"):
+            read_references(told)
+
+
+def test_a_dict_without_a_connection_is_read_with_the_default() -> None:
+    for told in ({**SUBMITTED, "conn_id": None}, {name: SUBMITTED[name] for name in ("id", "service")}):
+        assert read_references(told).conn_id(None, set) == "imagetasks_default"
+
+
 def test_digits_that_native_rendering_made_a_number_of_are_an_id() -> None:
     assert read_references([20250101, "007"]).ids == ("20250101", "007")
 
