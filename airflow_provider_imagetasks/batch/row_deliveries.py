@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -11,7 +12,7 @@ from airflow_provider_imagetasks.batch.manifest import outcome_row
 from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
 from airflow_provider_imagetasks.batch.row_submissions import RunFlow
 from airflow_provider_imagetasks.batch.rows import frozen_request
-from airflow_provider_imagetasks.exceptions import DownloadError, ResultExpiredError
+from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, ResultExpiredError
 from airflow_provider_imagetasks.files.filenames import pattern_for_row
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile, PictureStore, undelivered
 from airflow_provider_imagetasks.observability import metrics
@@ -94,12 +95,15 @@ async def _deliver(
     if problem is not None:
         return Undelivered(row, task, problem)
     files = [result.as_xcom() for result in stored if isinstance(result, DownloadedFile)]
-    request = frozen_request(line)
-    asked = arguments.service.image_count(request.options)
-    if len(files) < asked:
-        log.warning("Row %s has %s of %s pictures.", row, len(files), asked)
-    if len(files) > asked:
-        log.warning("Row %s has %s pictures, and %s was asked for; all are kept.", row, len(files), asked)
-    request = replace(request, model=request.model or task.model)
-    cost = cost_of(arguments.service, request, arguments.prices, pictures=len(files))
+    cost = None
+    # An earlier version froze, and submitted, what is refused by now: its pictures are in place all the same.
+    with suppress(InvalidRequestError):
+        request = frozen_request(line)
+        asked = arguments.service.image_count(request.options)
+        if len(files) < asked:
+            log.warning("Row %s has %s of %s pictures.", row, len(files), asked)
+        if len(files) > asked:
+            log.warning("Row %s has %s pictures, and %s was asked for; all are kept.", row, len(files), asked)
+        request = replace(request, model=request.model or task.model)
+        cost = cost_of(arguments.service, request, arguments.prices, pictures=len(files))
     return Delivered(task, outcome_row(line, image_task_id=task.id, files=files, usage=task.usage, cost=cost))

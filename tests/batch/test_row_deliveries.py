@@ -84,6 +84,19 @@ async def test_a_row_whose_pictures_are_in_place_has_files_usage_and_cost(tmp_pa
     assert store.asked == [("0-K1-{index}.{ext}", False)]
 
 
+@pytest.mark.parametrize("froze", [{"options": {"webhook_url": "x"}}, {"images": ["http://["]}])
+async def test_a_row_that_an_earlier_version_let_pass_is_delivered_at_a_cost_that_nobody_can_tell(
+    tmp_path: Path, batch: OpenBatch, monkeypatch: pytest.MonkeyPatch, froze: dict[str, Any]
+) -> None:
+    line = {**batch.requests.line(0), **froze}
+    monkeypatch.setattr(batch.requests, "line", lambda _index: line)
+
+    delivery = await delivered(tmp_path, batch.requests, Store(stored(0), stored(1)))
+
+    assert isinstance(delivery, Delivered)
+    assert (len(delivery.outcome["files"]), delivery.outcome["cost"]) == (2, None)
+
+
 async def test_fewer_pictures_than_asked_are_said_and_paid_for_as_many_as_there_are(
     tmp_path: Path, batch: OpenBatch, caplog: pytest.LogCaptureFixture
 ) -> None:
