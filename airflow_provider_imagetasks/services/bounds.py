@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, RateLimitError
 from airflow_provider_imagetasks.services.fields import (
@@ -34,11 +34,18 @@ _LONGEST_NAME = 200
 _SHORTEST_SECRET = 8
 _SHORTEST_ALONE = 16
 """Characters of a value or a segment; shorter ones are words, and occur in messages by themselves."""
+_SHORTEST_PASSWORD = 6
 _LONGEST_DURATION = 1e8
-_ADDRESS = re.compile(r"https?(?::|%3a)(?:\\?/|%2f){2}[^\s\"'<>]+", re.IGNORECASE)
-_USER = re.compile(r"(?<=//)[^/@]*@")
-_QUERY = re.compile(r"(\?|#|%3f|%23).+", re.IGNORECASE)
-_PARAMETER = re.compile(r"\b(sig|signature|[\w-]+-signature|[\w-]*token|[\w-]+-credential)=[^\s&\"'<>]+", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?:\\?/|%2f){2}[^\s\"'<>]+", re.IGNORECASE)
+"""Of any scheme or none, escaped or not."""
+_USER = re.compile(r"^((?:\\?/|%2f){2})(?:(?!\\?/|%2f|[?#]).)*(?:@|%40)", re.IGNORECASE)
+_QUERY = re.compile(r"(\?|#|%3f|%23).+", re.IGNORECASE | re.DOTALL)
+_QUERY_ALONE = re.compile(r"\?[\w.%~-]+=[^\s\"'<>]+")
+_PARAMETER = re.compile(
+    r"\b(sig|signature|[\w-]+-signature|[\w-]*token|tok|[\w-]+-credential|policy|(?:auth|api|access)[_-]?key|key)"
+    r"(=|%3d)[^\s&\"'<>]+",
+    re.IGNORECASE,
+)
 _TOKEN = re.compile(r"(/|%2f)eyJ[\w.~-]+", re.IGNORECASE)
 """A segment that begins as base64 of a JSON object does: callback URLs hold one."""
 
@@ -111,12 +118,13 @@ def trace_of(error: BaseException) -> str:
 
 def without_signatures(told: str) -> str:
     """Return a text without what lets somebody in of the URLs in it: queries, users with passwords, and tokens."""
-    return _PARAMETER.sub(r"\1=***", _TOKEN.sub(r"\1***", _ADDRESS.sub(_public, told)))
+    told = _QUERY_ALONE.sub("?***", _ADDRESS.sub(_public, told))
+    return _PARAMETER.sub(r"\1\2***", _TOKEN.sub(r"\1***", told))
 
 
 def _public(found: re.Match[str]) -> str:
     """Return an address without what lets somebody in."""
-    return _QUERY.sub(r"\1***", _USER.sub("***@", found[0]))
+    return _QUERY.sub(r"\1***", _USER.sub(r"\1***@", found[0]))
 
 
 def _secrets_of(sent: Call | None) -> Iterator[str]:
@@ -131,6 +139,10 @@ def _secrets_of(sent: Call | None) -> Iterator[str]:
         # A service may repeat a signature alone, as it came or read.
         alone = [*(value for _, value in parse_qsl(parts.query)), *re.split("[=&]", parts.query), *path.split("/")]
         yield from (secret for secret in alone if len(secret) >= _SHORTEST_ALONE)
+        user = parts.netloc.rpartition("@")[0]
+        if user:
+            both = [user, *user.split(":", 1)]
+            yield from (form for part in both for form in (part, unquote(part)) if len(form) >= _SHORTEST_PASSWORD)
 
 
 def _urls_in(value: Any, name: str) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -23,8 +23,20 @@ IN_URL = quote(SIGNATURE, safe="")
 INPUT = f"https://bucket.example/in.png?Expires=17900&Signature={IN_URL}"
 TOKEN = "eyJjb25uX2lkIjogIm1pbmUifQ.c2lnbmF0dXJlLW9mLXRoZS11cmw"
 CALLBACK = f"https://airflow.example/imagetasks/callback/{TOKEN}"
+PASSWORD = "pass%2Fw0rd-of-bucket"
+WITH_USER = f"https://AKIDEXAMPLE:{PASSWORD}@bucket.example/in.png"
 KEY = "sk-nobody-may-see-this/at+all="
-SECRETS = (SIGNATURE, IN_URL, TOKEN, KEY, quote(KEY, safe=""), base64.b64encode(KEY.encode()).decode())
+SECRETS = (
+    SIGNATURE,
+    IN_URL,
+    TOKEN,
+    "AKIDEXAMPLE",
+    PASSWORD,
+    unquote(PASSWORD),
+    KEY,
+    quote(KEY, safe=""),
+    base64.b64encode(KEY.encode()).decode(),
+)
 
 by_url = pytest.mark.parametrize("service", ["acedatacloud", "kie"])
 
@@ -46,12 +58,22 @@ def leaks(text: str) -> list[str]:
     return [secret for secret in SECRETS if secret in text]
 
 
+PARAMETERS = ("auth_key", "key", "tok", "token", "Policy", "Signature", "X-Amz-Signature", "api_key")
 ECHOES: dict[str, Callable[[ReceivedRequest], Any]] = {
     "the body": lambda asked: asked.content.decode(),
     "the URLs": lambda _asked: f"cannot fetch {INPUT}, cannot call {CALLBACK}",
     "the parts": lambda _asked: f"bad Signature={IN_URL} ({SIGNATURE}) and token {TOKEN}",
     "in HTML": lambda _asked: f"<a href='{INPUT.replace('&', '&amp;')}'>{CALLBACK}</a>",
     "encoded": lambda _asked: f"redirect={quote(INPUT, safe='')}&to={quote(CALLBACK, safe='')}",
+    "the user": lambda _asked: f"no bucket for AKIDEXAMPLE:{PASSWORD}",
+    "the password": lambda _asked: f"{unquote(PASSWORD)} is wrong, {PASSWORD} too",
+    "an address with a user": lambda _asked: WITH_USER,
+    "that as PHP": lambda _asked: WITH_USER.replace("/", "\\/"),
+    "that encoded": lambda _asked: quote(WITH_USER, safe=""),
+    "no scheme": lambda _asked: f"see //cdn.example/y.png?auth_key={IN_URL}",
+    "neither scheme nor slashes": lambda _asked: f"see cdn.example/y.png?v={IN_URL}",
+    "other schemes": lambda _asked: f"s3://AKIDEXAMPLE:{PASSWORD}@bucket/y.png, ftp://cdn.example/y?v={IN_URL}",
+    "parameters": lambda _asked: " ".join(f"{name}={IN_URL}" for name in PARAMETERS),
     "the headers": lambda asked: json.dumps(dict(asked.headers)),
     "as PHP": lambda _asked: json.dumps({"url": INPUT, "to": CALLBACK}).replace("/", "\\/"),
 }
@@ -75,7 +97,7 @@ def test_what_a_service_repeats_of_a_submission_is_not_kept(
 
     with ScriptedServer(otherwise=answers) as server:
         runner = runner_for(service, server.url)
-        given = {"prompt": "winter", "images": [INPUT], "callback_url": CALLBACK}
+        given = {"prompt": "winter", "images": [INPUT, WITH_USER], "callback_url": CALLBACK}
         outcome = runner.run(lambda: ImageTaskSubmitOperator(task_id="submit", **given))
 
     assert outcome.error is not None
