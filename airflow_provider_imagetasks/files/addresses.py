@@ -83,8 +83,11 @@ def parse(reference: str, base: URL | None = None) -> URL:
         # As part of the path the query stays as it is, down to a question mark with nothing behind it.
         address = URL(f"{scheme}://{authority}").with_path(target, encoded=True)
         _require_host(address.raw_host or "")
-    except ValueError as error:
-        raise UnsafeResultError(f"The result's address cannot be read: {error}") from None
+    except ValueError:
+        # Not why: that may show a user and a password.
+        raise UnsafeResultError(
+            "The result's address cannot be read: it has no host name or port that is one"
+        ) from None
     return address
 
 

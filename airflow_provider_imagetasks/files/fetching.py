@@ -37,6 +37,10 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _GONE = (400, 401, 403, 404, 410)
 """What stores answer for an address that is not valid any more; Google's says 400."""
 _PACKED = ("gzip", "x-gzip", "deflate")
+_NOT_PACKED = ("", "identity", "aws-chunked")
+_GZIP = 0x1F
+_BEGINNINGS_OF_PICTURES = (0x89, 0xFF, 0x47, 0x52, 0x00)
+"""First bytes of PNG, JPEG, GIF, WebP and AVIF."""
 
 
 class Fetcher:
@@ -176,31 +180,43 @@ class _Body:
     """
 
     def __init__(self, coding: str) -> None:
-        self._may_be_packed = coding.strip().lower() in _PACKED
+        codings = [name for name in map(str.strip, coding.lower().split(",")) if name not in _NOT_PACKED]
+        self._coding = codings[0] if len(codings) == 1 and codings[0] in _PACKED else None
+        self._has_begun = self._has_ended = False
         self._unpacking: zlib._Decompress | None = None
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing is missing at its end, as far as packing tells."""
-        return self._unpacking is None or self._unpacking.eof
+        return self._has_ended or self._unpacking is None or self._unpacking.eof
 
     def parts(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield what a chunk holds, in pieces that fit into memory.
+        """Yield what a chunk holds, in pieces that fit into memory; what lies behind the end is left out.
 
         :raises zlib.error: it cannot be unpacked.
         """
-        if self._may_be_packed:
-            self._may_be_packed = False
-            # Some stores say so of what is not packed; no picture begins like this.
-            if chunk[0] == 0x1F or chunk[0] & 0x0F == 0x08:
-                self._unpacking = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        if not self._has_begun and chunk:
+            self._has_begun = True
+            self._unpacking = self._unpacker(chunk[0])
         if self._unpacking is None:
             yield chunk
             return
-        while chunk:
+        while chunk and not self._has_ended:
+            if self._unpacking.eof:
+                # A packed body may have several members, one behind the other.
+                self._has_ended = chunk[0] != _GZIP
+                self._unpacking = zlib.decompressobj(zlib.MAX_WBITS | 32)
+                continue
             part = self._unpacking.decompress(chunk, HELD_BYTES)
-            chunk = self._unpacking.unconsumed_tail
+            chunk = self._unpacking.unused_data if self._unpacking.eof else self._unpacking.unconsumed_tail
             yield part
+
+    def _unpacker(self, first: int) -> zlib._Decompress | None:
+        # Some stores say so of what is not packed.
+        if self._coding is None or first in _BEGINNINGS_OF_PICTURES:
+            return None
+        has_head = first == _GZIP or first & 0x0F == 0x08
+        return zlib.decompressobj(zlib.MAX_WBITS | 32 if has_head else -zlib.MAX_WBITS)
 
 
 def _write(target: Path, chunks: list[bytes], written: int) -> None:
@@ -211,6 +227,7 @@ def _write(target: Path, chunks: list[bytes], written: int) -> None:
 
 def shown(url: str) -> str:
     """Return a URL without its query, which may be a signature, and without a user name or password."""
-    address = url.partition("?")[0]
+    address = url.partition("?")[0].partition("#")[0]
     scheme, separator, rest = address.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"[:200]
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"[:200]

@@ -12,6 +12,7 @@ from airflow_provider_imagetasks.files.addresses import (
     GuardedResolver,
     ResultAddresses,
     is_public,
+    parse,
 )
 from airflow_provider_imagetasks.services.account import Account
 
@@ -151,3 +152,11 @@ async def test_a_public_name_is_connected_to_by_the_address_that_was_checked(res
     found = await GuardedResolver(ResultAddresses(account())).resolve("cdn.example.com", 443)
 
     assert [entry["host"] for entry in found] == ["93.184.216.34"]
+
+
+def test_an_address_that_cannot_be_read_is_not_shown() -> None:
+    with pytest.raises(UnsafeResultError) as raised:
+        parse("http://user:secret@ho\u2100st/x.png?sig=signature")
+
+    assert "secret" not in str(raised.value)
+    assert "signature" not in str(raised.value)

@@ -245,6 +245,9 @@ PACKED = {
     "x-gzip": gzip.compress(PNG),
     "deflate": zlib.compress(PNG),
     "GZIP": gzip.compress(PNG),
+    "identity, gzip": gzip.compress(PNG),
+    "gzip,aws-chunked": gzip.compress(PNG[:40]) + gzip.compress(PNG[40:]),
+    "deflate, ": zlib.compress(PNG, wbits=-zlib.MAX_WBITS),
 }
 
 
@@ -297,6 +300,30 @@ def test_what_cannot_be_unpacked_may_be_mended_by_a_retry(
 
     assert outcome.state == "up_for_retry"
     assert len(results.fetched) == fetching.ATTEMPTS
+
+
+def test_what_lies_behind_the_end_of_what_is_packed_is_left_out_and_not_kept() -> None:
+    body = fetching._Body("gzip")
+    pieces = [gzip.compress(PNG), *[bytes(1000)] * 5]
+
+    unpacked = b"".join(part for piece in pieces for part in body.parts(piece))
+
+    assert unpacked == PNG
+    assert body.is_whole
+    assert body._unpacking is not None
+    assert not body._unpacking.unused_data
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://cdn.example/@user/pic@2x.png?sig=1", "https://cdn.example/@user/pic@2x.png"),
+        ("https://user:secret@cdn.example/a@10.0.0.5/x.png#part", "https://cdn.example/a@10.0.0.5/x.png"),
+        ("https://user:secret@cdn.example?sig=1", "https://cdn.example"),
+    ],
+)
+def test_an_address_is_shown_with_its_own_host_and_without_what_may_be_secret(url: str, expected: str) -> None:
+    assert fetching.shown(url) == expected
 
 
 @pytest.mark.parametrize(("wanted", "pauses"), [("12", [12.0]), ("999999999", [60.0]), ("-5", [0.5]), ("soon", [0.5])])
