@@ -18,6 +18,7 @@ from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME
 from airflow_provider_imagetasks.files.input_images import with_files_read
 from airflow_provider_imagetasks.files.object_storage import open_folder
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile, download_images
+from airflow_provider_imagetasks.hooks import connection_form
 from airflow_provider_imagetasks.hooks.connection import aread_connection
 from airflow_provider_imagetasks.hooks.errors import errors_of_reading
 from airflow_provider_imagetasks.hooks.service_hook import ServiceHook
@@ -52,6 +53,17 @@ class ImageTaskHook(ServiceHook):
 
     :param conn_id: id of a connection of the type ``imagetasks``.
     """
+
+    # Airflow 3.1 looks for these two in the very class that the provider names, and not where it inherits.
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's extra fields for Airflow 3.1; newer versions read them from the provider's metadata."""
+        return connection_form.widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return labels, placeholders and hidden fields of the form for Airflow 3.1."""
+        return connection_form.BEHAVIOUR
 
     def __init__(self, conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
         super().__init__(conn_id, **kwargs)

@@ -36,16 +36,6 @@ class ServiceHook(BaseHook):
         self._account: Account | None = None
         self._session: Transport | None = None
 
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's extra fields for Airflow 3.1; newer versions read them from the provider's metadata."""
-        return connection_form.widgets()
-
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return labels, placeholders and hidden fields of the form for Airflow 3.1."""
-        return connection_form.BEHAVIOUR
-
     @property
     def account(self) -> Account:
         """What the connection says, read once.

@@ -9,6 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from airflow_provider_imagetasks.batch.state import ProgressReport
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, ProtocolError
 from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME, ROW_PLACEHOLDERS, check_filename
 from airflow_provider_imagetasks.files.object_storage import require_known_scheme
-from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_pushed
+from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading, errors_pushed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.hooks.references import rendered_text
 from airflow_provider_imagetasks.hooks.task_settings import execution_ends_at, execution_timeout_error
@@ -244,11 +245,15 @@ class ImageBatchOperator(ReportsLineage, RowsAsData):
         )
 
     def _work(self, context: Context, *, resumes: bool, ends_at: float | None) -> dict[str, Any]:
-        arguments, source = self._arguments(), self.rows_source(context)
         slot, state_store = slot_of(context), context.get("task_state_store")
         with tempfile.TemporaryDirectory(prefix="imagetasks-") as folder:
             scratch = Path(folder)
-            batch = open_batch(arguments, source, slot, scratch, state_store=state_store, resumes=resumes, log=self.log)
+            # What an earlier start submitted is at the service, whatever keeps this one from looking.
+            with errors_of_reading() if resumes or slot.try_number > 1 else nullcontext():
+                arguments, source = self._arguments(), self.rows_source(context)
+                batch = open_batch(
+                    arguments, source, slot, scratch, state_store=state_store, resumes=resumes, log=self.log
+                )
             try:
                 if not resumes:
                     # It is there already, and a later moment would move the batch to the front of the gallery.

@@ -80,7 +80,8 @@ class Submission:
         """
         known = "which it cannot be asked for"
         try:
-            tasks = self._hook.run(find_earlier(self._service, self._ledger.earlier_keys))
+            api = self._service.api_of_model(self._request.model)
+            tasks = self._hook.run(find_earlier(self._service, self._ledger.earlier_keys, api))
             if self._service.finds_by_trace_id:
                 known = (
                     ", ".join(f"{task.id[:80]} of {iso_time(task.created_at)}" for task in tasks) or "none it knows of"
@@ -213,7 +214,8 @@ class Submission:
             f"The outcome of the submission at {moment} is unknown: the task was ended before the answer came, {why}. "
             f"{self._service.how_to_look}",
             service=self._service.name,
-            trace_id=record.trace_id,
+            # Elsewhere it never went out, and whoever looks for it there would find nothing.
+            trace_id=record.trace_id if self._service.finds_by_trace_id else None,
         )
         self._settle(error)
         raise error

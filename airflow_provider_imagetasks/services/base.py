@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.services.fields import INLINE_PREFIX, options_named, whole_number
+from airflow_provider_imagetasks.services.fields import INLINE_PREFIX, LONGEST_TEXT, options_named, text, whole_number
 from airflow_provider_imagetasks.services.inline_ids import task_from_inline_id
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.wire import Flow
@@ -90,6 +90,12 @@ class Service(ABC):
             raise InvalidRequestError(f"{self.title} has no callbacks: remove callback_url")
         if request.trace_id and not self.finds_by_trace_id:
             raise InvalidRequestError(f"{self.title} has no trace ids: remove trace_id")
+        if request.trace_id and text(request.trace_id) != request.trace_id.strip():
+            # As it is read from records, by which a submission whose answer was lost is found again.
+            raise InvalidRequestError(
+                f"trace_id has control or direction characters, or more than {LONGEST_TEXT:,} characters: a submission "
+                "whose answer is lost could not be found by it"
+            )
         if request.is_edit:
             self._check_edit(request)
         model = self.model_for(request, account)

@@ -121,7 +121,8 @@ class JobsApiService(Service):
             if not isinstance(error, ImageTaskFailedError):
                 raise error
             # It is the image task that failed, not the status request: others that are read with it are still good.
-            error.image_task_id = image_task_id
+            # What the same code says of money to a submission, it does not say of one that was taken.
+            error.image_task_id, error.billed = image_task_id, "unknown"
             return replace(
                 self.not_found(image_task_id, envelope), state=TaskState.FAILED, raw_state=str(code), error=error
             )

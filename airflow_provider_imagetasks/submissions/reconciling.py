@@ -45,16 +45,17 @@ def find_submission(
     return None
 
 
-def find_earlier(service: Service, keys: Sequence[str]) -> Flow[list[ImageTask]]:
+def find_earlier(service: Service, keys: Sequence[str], api: str) -> Flow[list[ImageTask]]:
     """Ask for whatever was submitted under these keys; free, and one request at most.
 
     :param keys: at most 49.
+    :param api: which of the service's APIs they went to.
     :returns: none where the service does not ``finds_by_trace_id``.
     :raises ImageTaskError: the service cannot be asked now.
     """
     if not service.finds_by_trace_id or not keys:
         return []
-    tasks = yield from service.find_by_trace_ids(keys)
+    tasks = yield from service.find_in_api(api, keys)
     return [task for task in tasks if task.trace_id in keys]
 
 

@@ -31,7 +31,7 @@ async def test_an_error_does_not_keep_the_picture_that_it_is_about(tmp_path: Pat
         errors = await store.store(task, "{image_task_id}.{ext}")
         gc.collect()
 
-    held = [each for each in gc.get_objects() if isinstance(each, UnusablePictureError)]
+    held = [each for each in gc.get_objects() if issubclass(type(each), UnusablePictureError)]
     assert [(type(error), error.__traceback__, error.__cause__) for error in errors] == [(DownloadError, None, None)]
     assert held == []
 

@@ -51,6 +51,19 @@ def until_its_trigger_fires(batch: ImageBatch, deferral: Outcome) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize("service_name", ["kie"], indirect=True)
+@pytest.mark.parametrize("code", [501, 531, 550])
+def test_a_code_that_refuses_a_submission_does_not_make_one_that_was_taken_unbilled(
+    batch: ImageBatch, route: StatusRoute, code: int
+) -> None:
+    route.breaks(Reply({"code": code, "msg": "Generation Failed", "data": None}), times=1)
+
+    batch.start(*THREE, poll_interval=1, max_failed=3)
+
+    assert batch.created == sorted(THREE)
+    assert [row["error"]["billed"] for row in batch.rows if row["error"]] == ["unknown"]
+
+
 @ONE_ID_A_REQUEST
 class TestStatusRoute:
     """A status question that fails says nothing about money."""
@@ -73,6 +86,23 @@ class TestStatusRoute:
         assert batch.start(*THREE, poll_interval=1).state == "success"
         assert batch.created == sorted(THREE)
         assert batch.statuses == "succeeded succeeded succeeded"
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"max_cost": "x"}, {"max_failed": "x"}, {"filename": "{nope}"}, {"conn_id": "gone"}],
+        ids=lambda wrong: next(iter(wrong)),
+    )
+    def test_what_keeps_a_later_start_from_looking_says_nothing_of_what_is_at_the_service(
+        self, batch: ImageBatch, wrong: dict[str, Any]
+    ) -> None:
+        deferred = batch.start("a kite [latency=10]", deferrable=True)
+        assert deferred.state == "deferred"
+
+        how: dict[str, Any] = {"deferrable": True, "resume": deferred, "event": {"status": "done"}, **wrong}
+        failed = batch.start("a kite [latency=10]", **how)
+
+        assert "may have been billed" in str(failed.error)
+        assert "It was not billed" not in str(failed.error)
 
     @pytest.mark.parametrize("reply", [PAGE_404, Reply(b"", status=500)], ids=["a proxy's page", "500"])
     def test_broken_for_good_rows_end_by_their_deadline_and_a_clear_finds_them(

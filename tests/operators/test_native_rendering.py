@@ -118,7 +118,7 @@ def test_the_arguments_of_a_batch_are_what_they_look_like(dag: ImageDag) -> None
         max_failed="{{ 0.5 }}",
         max_active_tasks="{{ 2 }}",
         max_cost="{{ 10 }}",
-        prices="{{ {20250101: 0.5} }}",
+        prices="{{ {'20250101': 0.5} }}",
         deferrable=False,
     )
 

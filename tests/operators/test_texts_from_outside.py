@@ -63,6 +63,19 @@ def test_a_text_that_cannot_be_stored_is_refused_before_anything_is_billed(
     assert dag.runner.xcoms["submit", "image_task_refused"]["error"]["class"] == "InvalidRequestError"
 
 
+@ACEDATACLOUD
+@pytest.mark.parametrize("trace_id", ["order\t17", "order\u202e17", "order-17\x7f", "t" * 3_000])
+def test_a_trace_id_that_could_not_be_found_again_is_refused_before_anything_is_billed(
+    dag: ImageDag, trace_id: str
+) -> None:
+    outcome = dag.submit(trace_id=trace_id)
+
+    assert outcome.state == "failed"
+    assert isinstance(outcome.error, InvalidRequestError)
+    assert "could not be found by it" in str(outcome.error)
+    assert submissions(dag) == 0
+
+
 @pytest.mark.parametrize(("field", "value"), [*FIELDS, ("mask", "/pictures/{}.png")])
 @UNSENDABLE
 def test_a_request_is_not_made_of_what_cannot_be_sent(field: str, value: Any, bad: str) -> None:

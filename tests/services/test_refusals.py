@@ -41,7 +41,7 @@ def check_refusal(
         assert read.result == service.not_found(TASK_ID)
     elif on_read is ImageTaskFailedError:
         check_meaning(read.result, (on_read, code))
-        assert read.result.error.billed == ("unknown" if on_submit is UnknownOutcomeError else "no")
+        assert read.result.error.billed == "unknown"
         check_error(read.result.error, on_read, code, service)
     else:
         check_error(read.error, on_read, code, service)
