@@ -135,8 +135,9 @@ def _host(connection: Connection, conn_id: str) -> str | None:
         # What stands before an at sign may be a key.
         _, _, port = authority.rpartition("@")[2].rpartition("]")[2].partition(":")
         if port and port != str(connection.port):
+            told = port if port.isdecimal() and len(port) < 6 else "which is no number"
             raise InvalidRequestError(
-                f"Connection {conn_id!r} names one port in Host ({port[:20]}) and another in Port ({connection.port}); "
+                f"Connection {conn_id!r} names one port in Host ({told}) and another in Port ({connection.port}); "
                 "leave one of them out"
             )
         authority = authority if port else f"{authority.removesuffix(':')}:{connection.port}"

@@ -44,7 +44,8 @@ class ConnectionFields:
     def _wrong(self, key: str, wanted: str, *, is_shown: bool = False) -> InvalidRequestError:
         """Return the error of a wrong value, which is only shown where nobody would put a secret."""
         value = self._extra[key]
-        shown = repr(value) if is_shown and isinstance(value, str | int | float) else type(value).__name__
+        is_number = not isinstance(value, str) or number(value) is not None
+        shown = repr(value) if is_shown and isinstance(value, str | int | float) and is_number else type(value).__name__
         return InvalidRequestError(f"{self.name(key)} is {shown[:80]}; it must be {wanted}")
 
     def text(self, key: str) -> str | None:

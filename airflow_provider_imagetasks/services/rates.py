@@ -82,8 +82,8 @@ def parse_rate(text: str, *, field: str, kind: str) -> Rate:
         window = Window(int(match[1]), float(match[2] or 1)) if match else None
         if window is None or window.count < 1 or window.seconds <= 0:
             raise InvalidRequestError(
-                f"{field} is {text!r}; write it as '20/10s' (at most 20 in any 10 seconds) or as one of "
-                f"{', '.join(TIERS)}"
+                f"{field} is a text of {len(text)} characters that is no rate; write it as '20/10s' "
+                f"(at most 20 in any 10 seconds) or as one of {', '.join(TIERS)}"
             )
         windows.append(window)
     return Rate(tuple(windows))

@@ -201,6 +201,8 @@ def test_an_argument_of_a_wrong_type_is_not_shown(given: dict[str, Any], capsys:
             {name: [KEY]}
             for name in ("default_model", "verify", "trust_env", "poll_interval", "submit_rate", "command")
         ),
+        *({name: KEY} for name in ("poll_interval", "request_timeout", "max_active_tasks", "allow_private_hosts")),
+        *({name: KEY} for name in ("trust_env", "submit_rate", "query_rate")),
         *({name: {"a": KEY}} for name in ("download_hosts", "path_map", "output_dir", "max_active_tasks")),
     ],
     ids=lambda extra: re.sub(r"[^a-z_]", "", str(extra))[:40],
