@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 
 _WINDOW = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{1,9}(?:\.\d{1,9})?)?\s*s\s*")
+_NEARLY = re.compile(r"[\d\s./,s-]{0,40}")
 _MARGIN = 1.02
 """Windows are taken a little longer than they are, since requests do not arrive as evenly as they leave."""
 
@@ -81,8 +82,10 @@ def parse_rate(text: str, *, field: str, kind: str) -> Rate:
         match = _WINDOW.fullmatch(part)
         window = Window(int(match[1]), float(match[2] or 1)) if match else None
         if window is None or window.count < 1 or window.seconds <= 0:
+            # Letters may be a key in the wrong field.
+            told = repr(text) if _NEARLY.fullmatch(text) else f"a text of {len(text)} characters that is no rate"
             raise InvalidRequestError(
-                f"{field} is a text of {len(text)} characters that is no rate; write it as '20/10s' "
+                f"{field} is {told}; write it as '20/10s' "
                 f"(at most 20 in any 10 seconds) or as one of {', '.join(TIERS)}"
             )
         windows.append(window)
