@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 # Before anything imports Airflow, which reads its settings once and would write into the home folder.
@@ -100,6 +102,21 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(exchange, "_pause_before_next", at_once)
     monkeypatch.setattr(fetching, "FIRST_PAUSE", 0)
+
+
+@pytest.fixture
+def skipped_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's pauses pass at once, also those that a service asks for: its transport's clock moves on by them."""
+    from airflow_provider_imagetasks.transports import http
+
+    skipped = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal skipped
+        skipped += seconds
+
+    clock = SimpleNamespace(sleep=sleep, time=lambda: time.time() + skipped, monotonic=time.monotonic)
+    monkeypatch.setattr(http, "time", clock)
 
 
 @pytest.fixture

@@ -107,11 +107,10 @@ def _joined(path: str, target: str) -> str:
 def _require_host(host: str) -> None:
     if _is_address(host):
         return
-    if not is_host_name(host):
-        raise ValueError(f"{host[:80]!r} is no host name")
-    if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
-        # Some libraries read 127.1 and 2130706433 as addresses.
-        raise ValueError(f"{host[:80]!r} is a number, and no address")
+    # Some libraries read 127.1 and 2130706433 as addresses.
+    is_number = _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2])
+    if is_number or not is_host_name(host):
+        raise UnsafeResultError(f"The result's address cannot be read: {host[:80]!r} is no host name, and no address")
 
 
 def _is_address(host: str) -> bool:

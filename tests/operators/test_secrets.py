@@ -79,6 +79,7 @@ ECHOES: dict[str, Callable[[ReceivedRequest], Any]] = {
 }
 
 
+@pytest.mark.usefixtures("skipped_pauses")
 @by_url
 @pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
 @pytest.mark.parametrize(("status", "is_page"), [(400, False), (200, False), (429, True)])

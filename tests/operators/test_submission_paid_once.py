@@ -131,6 +131,7 @@ def test_after_a_clear_that_was_refused_the_next_one_makes_the_picture_that_is_a
     assert set(traces.values()) <= {1}
 
 
+@pytest.mark.usefixtures("skipped_pauses")
 @REST
 @WITH_A_LEDGER
 @pytest.mark.parametrize("last", ["a red kite [429=9,retry-after=99]", "a green boat"])
