@@ -44,6 +44,7 @@ class BatchArguments:
     :param account: the connection, with the limits that were given as arguments.
     :param max_failed: a number of rows, or a share where it is a float.
     :param resubmits_unknown: whether an unknown outcome is submitted again, at the risk of paying twice.
+    :param currency: of costs; None where the prices name none.
     :param defers: whether the triggerer takes over where nothing happens.
     """
 
@@ -61,6 +62,7 @@ class BatchArguments:
     poll_interval: float
     resubmits_unknown: bool
     defers: bool
+    currency: str | None = None
     limits: BatchLimits = BatchLimits()
 
     @property

@@ -1,11 +1,13 @@
 """Costs of a batch: what its pictures cost, as far as services publish it, and what ``max_cost`` still allows. Pure.
 
 The consoles of the services are the truth; what they publish (``Service.price_of``, in US dollars) users override by
-model with ``prices={"gpt-image-2": 0.04}``.
+model with ``prices={"gpt-image-2": 0.04}``, or in a currency that they name: ``"0.04 EUR"``. Amounts in two currencies
+are never added up.
 """
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,6 +17,9 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidReques
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.tasks import ImageRequest
 
+PUBLISHED = "USD"
+"""The currency of the prices that services publish."""
+_AMOUNT_WITH_CURRENCY = re.compile(r"\s*([0-9.]+)\s*([A-Za-z]{3,12})\s*")
 CODE = "max_cost"
 """The error code of a row that was not submitted for its cost."""
 
@@ -22,13 +27,36 @@ CODE = "max_cost"
 def read_prices(value: Any) -> dict[str, float]:
     """Check the prices that a user gives, per picture by model.
 
-    :raises InvalidRequestError: it is not a mapping of models to amounts.
+    :raises InvalidRequestError: it is not a mapping of models to amounts, or they are in several currencies.
     """
+    return {model: amount for model, (amount, _) in _priced(value).items()}
+
+
+def read_currency(value: Any) -> str | None:
+    """Return the currency of costs: what prices name, US dollars where there are none, None where they name none.
+
+    :raises InvalidRequestError: as for :func:`read_prices`.
+    """
+    priced = _priced(value)
+    return next((currency for _, currency in priced.values()), None) if priced else PUBLISHED
+
+
+def _priced(value: Any) -> dict[str, tuple[float, str | None]]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
         raise InvalidRequestError(f"prices is {value!r}; write it like {{'gpt-image-2': 0.04}}, per picture")
-    return {str(model): _amount(f"prices[{model!r}]", price) for model, price in value.items()}
+    found = {}
+    for model, price in value.items():
+        match = _AMOUNT_WITH_CURRENCY.fullmatch(price) if isinstance(price, str) else None
+        amount, currency = (match[1], match[2].upper()) if match else (price, None)
+        found[str(model)] = _amount(f"prices[{model!r}]", amount), currency
+    if len({currency for _, currency in found.values()}) > 1:
+        raise InvalidRequestError(
+            f"prices is {dict(value)!r}; name one currency in all of them or in none, since the costs of a batch are "
+            "added up"
+        )
+    return found
 
 
 def read_max_cost(value: Any) -> float | None:
@@ -44,24 +72,35 @@ def read_max_cost(value: Any) -> float | None:
     return amount
 
 
-def price_of(service: Service, request: ImageRequest, prices: Mapping[str, float]) -> float | None:
+def price_of(
+    service: Service, request: ImageRequest, prices: Mapping[str, float], *, currency: str | None = None
+) -> float | None:
     """Return what one picture of a request costs, None where nobody published it.
 
     :param request: its model filled in.
     :param prices: the user's own, by model; they win.
+    :param currency: which they name; beside another than US dollars no published price counts.
     """
     price = prices.get(request.model or "")
-    return price if price is not None else service.price_of(request)
+    if price is None and currency in (None, PUBLISHED):
+        return service.price_of(request)
+    return price
 
 
 def cost_of(
-    service: Service, request: ImageRequest, prices: Mapping[str, float], *, pictures: int | None = None
+    service: Service,
+    request: ImageRequest,
+    prices: Mapping[str, float],
+    *,
+    pictures: int | None = None,
+    currency: str | None = None,
 ) -> float | None:
     """Return what all pictures of a request cost, None where nobody published it.
 
     :param pictures: how many came of it; None where it is only known how many it asks for.
+    :param currency: as for :func:`price_of`.
     """
-    price = price_of(service, request, prices)
+    price = price_of(service, request, prices, currency=currency)
     if price is None:
         return None
     return price * (service.image_count(request.options) if pictures is None else pictures)

@@ -21,7 +21,10 @@ MANIFEST_NAME = "manifest.jsonl"
 MOST_MODELS = 20
 LONGEST_EXAMPLE = 300
 """Characters of an error that the batch's own names as an example."""
-ROW_KEYS = ("id", "index", "prompt", "status", "image_task_id", "files", "error", "usage", "cost")
+ROW_KEYS = (
+    *("id", "index", "prompt", "status", "image_task_id", "files", "error"),
+    *("duration", "usage", "cost", "currency"),
+)
 
 
 def outcome_row(
@@ -30,8 +33,10 @@ def outcome_row(
     image_task_id: str | None,
     files: Sequence[Mapping[str, Any]] = (),
     error: ImageTaskError | None = None,
+    duration: float | None = None,
     usage: Mapping[str, Any] | None = None,
     cost: float | None = None,
+    currency: str | None = None,
     unread: bool = False,
     never_taken: bool = False,
 ) -> dict[str, Any]:
@@ -39,7 +44,9 @@ def outcome_row(
 
     :param frozen: the row's line.
     :param error: why it failed; None where it succeeded.
+    :param duration: seconds that the service worked on it, where it says so.
     :param cost: by the prices known; None where they are not.
+    :param currency: of the cost; None where the prices name none.
     :param unread: whether the image task could not be read: later starts look for it before they pay for another.
     :param never_taken: whether the service is known not to have taken its last submission, which so cost nothing.
     """
@@ -51,8 +58,10 @@ def outcome_row(
         "image_task_id": image_task_id,
         "files": list(files),
         "error": error.as_xcom() if error else None,
+        "duration": duration,
         "usage": dict(usage) if usage else None,
         "cost": cost,
+        "currency": currency if cost is not None else None,
     }
     if error is not None:
         row["retryable"] = error.retryable
@@ -87,7 +96,7 @@ class Totals:
     """Counts what the rows of a manifest come to.
 
     :param usage: the services' own numbers, added up by name.
-    :param cost: added up where it is known; None where it is known of no row.
+    :param currencies: in which costs are known.
     :param mendable: failed rows that a retry takes up again, at no risk of paying twice.
     :param sought: failed rows whose image task a Clear looks for before it asks for a new picture, if it does.
     """
@@ -95,12 +104,13 @@ class Totals:
     succeeded: int = 0
     failed: int = 0
     usage: dict[str, float] = field(default_factory=dict)
-    cost: float | None = None
+    currencies: set[str] = field(default_factory=set)
     classes: dict[str, int] = field(default_factory=dict)
     mendable: int = 0
     sought: int = 0
     billed: set[str] = field(default_factory=set)
     examples: list[str] = field(default_factory=list)
+    _cost: float | None = None
 
     def add(self, outcome: Mapping[str, Any]) -> None:
         """Count one row."""
@@ -114,7 +124,19 @@ class Totals:
                 self.usage[name] = self.usage.get(name, 0) + value
         cost = outcome.get("cost")
         if isinstance(cost, int | float):
-            self.cost = (self.cost or 0.0) + cost
+            self._cost = (self._cost or 0.0) + cost
+            if outcome.get("currency"):
+                self.currencies.add(outcome["currency"])
+
+    @property
+    def cost(self) -> float | None:
+        """Costs added up where they are known; None where they are known of no row, or in several currencies."""
+        return self._cost if len(self.currencies) < 2 else None
+
+    def spent(self) -> dict[str, Any]:
+        """Return ``{usage, cost, currency}``; the currency is None where prices name none."""
+        currency = next(iter(self.currencies), None) if self.cost is not None else None
+        return {"usage": self.usage or None, "cost": self.cost, "currency": currency}
 
     def _add_failure(self, outcome: Mapping[str, Any]) -> None:
         error = outcome.get("error") or {}

@@ -206,7 +206,8 @@ def _pattern(row: Row, index: int, arguments: BatchArguments, names: set[str] | 
 
 def _cost(request: ImageRequest, arguments: BatchArguments, pictures: int | None = None) -> float | None:
     model = arguments.service.model_for(request, arguments.account)
-    return cost_of(arguments.service, replace(request, model=model), arguments.prices, pictures=pictures)
+    asked = replace(request, model=model)
+    return cost_of(arguments.service, asked, arguments.prices, pictures=pictures, currency=arguments.currency)
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[str, Any]]:

@@ -105,5 +105,14 @@ async def _deliver(
         if len(files) > asked:
             log.warning("Row %s has %s pictures, and %s was asked for; all are kept.", row, len(files), asked)
         request = replace(request, model=request.model or task.model)
-        cost = cost_of(arguments.service, request, arguments.prices, pictures=len(files))
-    return Delivered(task, outcome_row(line, image_task_id=task.id, files=files, usage=task.usage, cost=cost))
+        cost = cost_of(arguments.service, request, arguments.prices, pictures=len(files), currency=arguments.currency)
+    outcome = outcome_row(
+        line,
+        image_task_id=task.id,
+        files=files,
+        duration=task.duration,
+        usage=task.usage,
+        cost=cost,
+        currency=arguments.currency,
+    )
+    return Delivered(task, outcome)

@@ -54,7 +54,7 @@ class OpenBatch:
 
         :param scratch: a local folder, where a copy of the manifest stays.
         :param max_failed: how many rows may fail.
-        :returns: ``{manifest, total, succeeded, failed, usage, cost}``.
+        :returns: ``{manifest, total, succeeded, failed, usage, cost, currency}``.
         :raises ImageTaskError: more rows failed than may.
         """
         total, allowed = self.owner.total, allowed_failures(max_failed, self.owner.total)
@@ -71,7 +71,7 @@ class OpenBatch:
             classes = ", ".join(f"{count} x {name}" for name, count in totals.classes.items())
             log.warning("%s rows failed, which max_failed allows: %s.", totals.failed, classes)
         counts = {"total": total, "succeeded": totals.succeeded, "failed": totals.failed}
-        return {"manifest": manifest, **counts, "usage": totals.usage or None, "cost": totals.cost}
+        return {"manifest": manifest, **counts, **totals.spent()}
 
     def keep_counts(self, state_store: Any, counts: Counts, log: Any) -> None:
         """Keep with Airflow how far the batch is, where it can; also proves to later starts that it was begun."""
@@ -259,7 +259,8 @@ def dry_run(arguments: BatchArguments, source: RequestsSource, log: Any) -> dict
     _check_rows(frozen, arguments, frozen.problems)
     _check_cost(frozen, arguments, log)
     counts = {"total": frozen.total, "succeeded": 0, "failed": frozen.invalid}
-    return {"manifest": None, **counts, "usage": None, "cost": frozen.cost, "dry_run": True}
+    spent = {"usage": None, "cost": frozen.cost, "currency": arguments.currency}
+    return {"manifest": None, **counts, **spent, "dry_run": True}
 
 
 def keep(state_store: Any, entries: Mapping[str, Any]) -> None:

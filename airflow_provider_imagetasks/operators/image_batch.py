@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments, BatchLimits, poll_interval_for, with_limits
-from airflow_provider_imagetasks.batch.costs import read_max_cost, read_prices
+from airflow_provider_imagetasks.batch.costs import read_currency, read_max_cost, read_prices
 from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, PictureSummary
 from airflow_provider_imagetasks.batch.requests_file import RequestsSource, file_of, rows_of
 from airflow_provider_imagetasks.batch.row_decisions import read_max_failed
@@ -60,9 +60,10 @@ class ImageBatchOperator(ReportsLineage, RowsAsData):
     """Make any number of pictures as one task: submit within the account's limits, wait without a worker, download.
 
     Give one of ``prompts``, ``requests`` and ``requests_path``. Returns ``{manifest, total, succeeded, failed, usage,
-    cost}``; ``manifest`` is the URI of a JSONL file with a row for each request: ``{id, index, prompt, status,
-    image_task_id, files, error, usage, cost}``. While it works and while it is deferred, XCom ``progress`` holds
-    ``{total, submitted, succeeded, failed, running, updated_at}``; XCom ``image_batch`` says where the batch is kept.
+    cost, currency}``; ``manifest`` is the URI of a JSONL file with a row for each request: ``{id, index, prompt,
+    status, image_task_id, files, error, duration, usage, cost, currency}``. While it works and while it is deferred,
+    XCom ``progress`` holds ``{total, submitted, succeeded, failed, running, updated_at}``; XCom ``image_batch`` says
+    where the batch is kept.
 
     The first start freezes the requests under ``output_path``; every later start reads only those. A retry repeats rows
     whose failure was retryable and unbilled; Clear of a failed batch repeats all failed rows; Clear of a successful one
@@ -88,7 +89,8 @@ class ImageBatchOperator(ReportsLineage, RowsAsData):
     :param max_cost: submit rows, in their order, until the next one would cost more than this altogether, by
         ``prices`` and what services publish; retries and Clears of failed rows included. The rest fail unsubmitted.
         Where a model's price is not known, nothing is submitted.
-    :param prices: per picture by model, in a currency of your choice; they win over the published ones (US dollars).
+    :param prices: per picture by model, ``0.04`` or ``"0.04 EUR"``, all in one currency; they win over the published
+        ones (US dollars), which beside another currency count as unknown.
     :param on_unknown_outcome: ``"fail"`` fails a row of which nobody can tell whether it was taken; ``"resubmit"``
         submits it again, at the risk of paying twice.
     :param deferrable: wait on the triggerer; None takes ``[operators] default_deferrable``.
@@ -125,7 +127,7 @@ class ImageBatchOperator(ReportsLineage, RowsAsData):
         timeout: timedelta | float = 3600,
         poll_interval: float | None = None,
         max_cost: float | str | None = None,
-        prices: Mapping[str, float] | None = None,
+        prices: Mapping[str, float | str] | None = None,
         on_unknown_outcome: OnUnknownOutcome = "fail",
         deferrable: bool | None = None,
         dry_run: bool = False,
@@ -233,6 +235,7 @@ class ImageBatchOperator(ReportsLineage, RowsAsData):
             options=self.options or {},
             filename=self.filename,
             prices=read_prices(self.prices),
+            currency=read_currency(self.prices),
             output_path=str(self.output_path),
             max_failed=read_max_failed(self.max_failed),
             max_cost=read_max_cost(self.max_cost),

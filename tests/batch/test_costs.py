@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_imagetasks.batch.costs import Spending, cost_of, in_words, price_of, read_max_cost, read_prices
+from airflow_provider_imagetasks.batch.costs import (
+    Spending,
+    cost_of,
+    in_words,
+    price_of,
+    read_currency,
+    read_max_cost,
+    read_prices,
+)
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, QuotaExceededError
 from airflow_provider_imagetasks.services import get_service
@@ -127,6 +135,35 @@ def test_the_user_s_price_wins_and_counts_for_each_picture() -> None:
 def test_prices_that_are_none_are_refused(prices: object) -> None:
     with pytest.raises(InvalidRequestError, match="prices"):
         read_prices(prices)
+
+
+@pytest.mark.parametrize(
+    ("prices", "amounts", "currency"),
+    [
+        (None, {}, "USD"),
+        ({}, {}, "USD"),
+        ({"m": 0.04}, {"m": 0.04}, None),
+        ({"m": "0.04"}, {"m": 0.04}, None),
+        ({"m": "0.04 EUR", "n": "1eur"}, {"m": 0.04, "n": 1.0}, "EUR"),
+    ],
+)
+def test_prices_name_the_currency_of_costs(prices: object, amounts: dict[str, float], currency: str | None) -> None:
+    assert (read_prices(prices), read_currency(prices)) == (amounts, currency)
+
+
+@pytest.mark.parametrize("prices", [{"m": "0.04 EUR", "n": "0.05 USD"}, {"m": "0.04 EUR", "n": 0.05}])
+def test_prices_in_several_currencies_are_refused_since_costs_are_added_up(prices: object) -> None:
+    for read in (read_prices, read_currency):
+        with pytest.raises(InvalidRequestError, match="name one currency in all of them or in none"):
+            read(prices)
+
+
+@pytest.mark.parametrize(("currency", "price"), [(None, 0.03), ("USD", 0.03), ("EUR", None)])
+def test_a_published_price_counts_beside_no_other_currency(currency: str | None, price: float | None) -> None:
+    request = ImageRequest(prompt="a kite", model="gpt-image-2-text-to-image")
+
+    assert price_of(get_service("kie"), request, {}, currency=currency) == price
+    assert cost_of(get_service("kie"), request, {"gpt-image-2-text-to-image": 2}, currency=currency) == 2
 
 
 def test_a_budget_of_money_is_an_amount() -> None:

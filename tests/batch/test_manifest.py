@@ -41,6 +41,25 @@ def test_usage_and_cost_are_added_up_where_they_are_known() -> None:
 
 
 @pytest.mark.parametrize(
+    ("currencies", "cost", "currency"),
+    [
+        (["EUR", "EUR"], 0.75, "EUR"),
+        ([None, None], 0.75, None),
+        ([None, "EUR"], 0.75, "EUR"),
+        (["EUR", "USD"], None, None),
+    ],
+)
+def test_costs_in_several_currencies_are_not_added_up(
+    currencies: list[str | None], cost: float | None, currency: str | None
+) -> None:
+    totals = Totals()
+    for amount, each in zip((0.5, 0.25), currencies, strict=True):
+        totals.add(outcome_row(LINE, image_task_id="an-id", cost=amount, currency=each))
+
+    assert totals.spent() == {"usage": None, "cost": cost, "currency": currency}
+
+
+@pytest.mark.parametrize(
     ("error", "unread", "mends"),
     [
         (RateLimitError("later"), False, True),

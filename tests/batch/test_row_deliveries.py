@@ -21,7 +21,9 @@ from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskSta
 from tests.batch.batches import LOG, Easel, arguments, opened
 from tests.flow_driver import drive
 
-TASK = ImageTask(id="an-id", service="easel", state=TaskState.SUCCEEDED, model="easel-1", usage={"credits": 3})
+TASK = ImageTask(
+    id="an-id", service="easel", state=TaskState.SUCCEEDED, model="easel-1", usage={"credits": 3}, duration=4.5
+)
 
 FILENAME = "{row}-{id}-{index}.{ext}"
 
@@ -57,7 +59,7 @@ async def delivered(
     path: Path, requests: FrozenRequests, store: Store, *, may_be_there: bool = True, record: ImageTask = TASK
 ) -> Delivery:
     # By a start of another filename: the names are those that were frozen.
-    given = arguments(path, service=Easel(), prices={"easel-1": 0.5})
+    given = arguments(path, service=Easel(), prices={"easel-1": 0.5}, currency="EUR")
     pictures = cast(PictureStore, store)
 
     def read_one(_image_task_id: str) -> Flow[ImageTask]:
@@ -81,6 +83,7 @@ async def test_a_row_whose_pictures_are_in_place_has_files_usage_and_cost(tmp_pa
     assert (delivery.outcome["id"], delivery.outcome["status"], delivery.outcome["cost"]) == ("K1", "succeeded", 1.0)
     assert [file["index"] for file in delivery.outcome["files"]] == [0, 1]
     assert delivery.outcome["usage"] == {"credits": 3}
+    assert (delivery.outcome["duration"], delivery.outcome["currency"]) == (4.5, "EUR")
     assert store.asked == [("0-K1-{index}.{ext}", False)]
 
 
