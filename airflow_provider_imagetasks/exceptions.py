@@ -60,6 +60,8 @@ class ImageTaskError(Exception):
     """Of an error of several image tasks, the error of each."""
     is_pushed: bool = False
     """Whether the XComs of the Airflow task tell of it."""
+    is_advised: bool = False
+    """Whether the log of the Airflow task has its advice on a line of its own."""
 
     def __init__(
         self,
@@ -90,8 +92,12 @@ class ImageTaskError(Exception):
         data = {"image task": image_task_id, "service": self.service, "code": self.code, "trace id": self.trace_id}
         facts = ", ".join(f"{name} {value}" for name, value in data.items() if value)
         message = self.message if self.message.endswith((".", "!", "?")) else f"{self.message}."
-        parts = [message, f"[{facts}]" if facts else "", _BILLED_WORDS[self.billed], self.retry_advice]
-        return " ".join(part for part in parts if part)
+        return " ".join(part for part in (message, f"[{facts}]" if facts else "", self.what_follows) if part)
+
+    @property
+    def what_follows(self) -> str:
+        """Whether it was billed, then what a retry or a Clear does and what to change; one line."""
+        return f"{_BILLED_WORDS[self.billed]} {self.retry_advice}".rstrip()
 
     def as_xcom(self) -> dict[str, str | None]:
         """Return ``{class, code, message, billed}``, what other tasks and the UI are told of a failure."""

@@ -11,11 +11,13 @@ from airflow_provider_imagetasks.services import known_services
 
 HOOK_NAME = "Image tasks"
 BEHAVIOUR: dict[str, Any] = {
-    "hidden_fields": ["login", "port", "schema"],
+    # Port is shown, since the Test button of Airflow 3.3 refuses saved connections without one.
+    "hidden_fields": ["login", "schema"],
     "relabeling": {"password": "API key", "host": "Base URL"},
     "placeholders": {
         "password": "the service's API key; choose the Service below, under Extra Fields",
         "host": "empty: the service's own address",
+        "port": "empty; 443 where Test says Bad Request",
         "service": "acedatacloud",
         "submit_rate": "20/10s",
         "query_rate": "2/s",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -10,6 +11,8 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, ImageTaskTimeoutError
+
+_log = logging.getLogger(__name__)
 
 
 @cache
@@ -37,12 +40,18 @@ def for_airflow(error: ImageTaskError) -> ImageTaskError:
 def errors_for_airflow(task: Any = None) -> Iterator[None]:
     """Raise every error of ours that leaves the block as :func:`for_airflow` returns it.
 
+    Whether it was billed and what to do stand on a line of their own before it in the log, once: at the end of the line
+    of an exception, and before its traceback, nobody reads them.
+
     :param task: the operator. An error after which its ``ImageTaskRetryPolicy`` has it start again is raised as it is,
         since Airflow asks no policy about the others.
     """
     try:
         yield
     except ImageTaskError as error:
+        if not error.is_advised:
+            error.is_advised = True
+            _log.error("%s", error.what_follows)
         reschedules = getattr(getattr(task, "retry_policy", None), "reschedules", None)
         if reschedules is not None and reschedules(error):
             raise

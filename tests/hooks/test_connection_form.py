@@ -34,7 +34,16 @@ def test_the_type_and_the_key_have_a_label_and_what_is_not_needed_is_hidden(form
 
     assert form["hook_name"] == "Image tasks"
     assert (standard["password"]["title"], standard["host"]["title"]) == ("API key", "Base URL")
-    assert standard["login"]["hidden"] is standard["port"]["hidden"] is standard["url_schema"]["hidden"] is True
+    assert standard["login"]["hidden"] is standard["url_schema"]["hidden"] is True
+
+
+def test_a_port_can_be_given_since_airflow_s_test_button_refuses_a_saved_connection_without_one(
+    form: dict[str, Any],
+) -> None:
+    port = form["standard_fields"]["port"]
+
+    assert not (port or {}).get("hidden")
+    assert "443" in (port or {}).get("placeholder", "")
 
 
 def test_what_a_user_leaves_blank_is_taken_as_not_given() -> None:

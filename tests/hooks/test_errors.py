@@ -108,3 +108,20 @@ def test_of_several_downloads_what_is_in_place_is_told_and_each_that_is_not(dag:
     (stored,) = dag.runner.xcoms["save", "image_files"]["files"]
     assert stored["image_task_id"] == good
     assert [(each["id"], each["class"]) for each in told_of(dag, "save")] == [(bad, "UnsafeResultError")]
+
+
+@pytest.mark.parametrize(
+    ("operation", "prompt", "line"),
+    [
+        ("submit", "a kite [refuse]", "It was not billed. Change the prompt, then Clear the task."),
+        ("wait", "a kite [fail]", "It was not billed. Clear the submit task with its downstream for a new picture."),
+        ("save", "a kite [file-html]", "It was billed. A retry would be refused in the same way."),
+    ],
+)
+def test_whether_it_was_billed_and_what_to_do_have_a_line_of_their_own_in_the_log(
+    dag: ImageDag, caplog: pytest.LogCaptureFixture, operation: str, prompt: str, line: str
+) -> None:
+    outcome = dag.submit(prompt) if operation == "submit" else getattr(dag, operation)(dag.submitted(prompt))
+
+    assert outcome.state == "failed"
+    assert [record.levelname for record in caplog.records if record.getMessage() == line] == ["ERROR"]
