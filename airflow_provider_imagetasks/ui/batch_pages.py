@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_imagetasks.ui.batch_rows import files_of, read_all, read_page
 from airflow_provider_imagetasks.ui.cards import PictureOf, row_card, whole
+from airflow_provider_imagetasks.ui.cursors import offset_of
 from airflow_provider_imagetasks.ui.roots import Location, roots_of
 from airflow_provider_imagetasks.ui.stored_files import OutOfReachError
 
@@ -57,12 +58,12 @@ class BatchPages:
         self._rows_left -= len(rows) if rows is not None else _MOST_ROWS
         if rows is None:
             return None
-        return sum(wanted.admits(row_card(batch, row, _no_picture)) for row in _latest(rows))
+        return sum(wanted.admits(row_card(batch, row, no_picture)) for row in _latest(rows))
 
     def page(
         self, batch: XCom, summary: Summary, task_state: str | None, wanted: Filter, cursor: str | None
     ) -> dict[str, Any]:
-        """Return a page of rows in the order of their numbers, failures first, or as they came to their end.
+        """Return a page of rows in the order that is asked for; without one, in that of their numbers.
 
         The first page also has ``failures``, the failed rows counted by class of error, and ``found``, how many rows
         there are to be shown. Both are None of a batch that is too large to be read as a whole; its rows come as they
@@ -88,11 +89,13 @@ class BatchPages:
             return {"items": [], "next": None, "reach": str(error)}
         rows = _latest(everything)
         if wanted.order != "end":
-            rows = sorted(rows, key=lambda row: _order_of(row, failed_first=wanted.order == "failed"))
-        start = int(cursor) if cursor and cursor.isdecimal() and len(cursor) < 10 else 0
+            rows = sorted(rows, key=_number_of)
+        if wanted.goes_by_result:
+            rows = sorted(rows, key=lambda row: wanted.rank(row_card(batch, row, no_picture)))
+        start = offset_of(cursor)
         shown: Sequence[Mapping[str, Any]] = rows
         if wanted.looks_into_cards:
-            shown = [row for row in rows if wanted.admits(row_card(batch, row, _no_picture))]
+            shown = [row for row in rows if wanted.admits(row_card(batch, row, no_picture))]
         items = [row_card(batch, row, self._picture, task_state) for row in shown[start : start + PAGE]]
         page = {"items": items, "next": str(start + PAGE) if start + PAGE < len(shown) else None, "reach": "ok"}
         return page if start else {**page, "failures": _failures(rows), "found": len(shown)}
@@ -114,7 +117,8 @@ class BatchPages:
         return files_of(batch, summary, roots_of(batch.dag_id, self._roots))
 
 
-def _no_picture(_dag_id: str, _file: Mapping[str, Any]) -> dict[str, Any]:
+def no_picture(_dag_id: str, _file: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nothing that leads to a picture, where only what a card says is needed."""
     return {}
 
 
@@ -129,9 +133,9 @@ def _latest(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list(latest.values())
 
 
-def _order_of(row: Mapping[str, Any], *, failed_first: bool) -> tuple[bool, float]:
+def _number_of(row: Mapping[str, Any]) -> float:
     index = whole(row.get("index"))
-    return failed_first and row.get("status") != "failed", index if index is not None else float("inf")
+    return index if index is not None else float("inf")
 
 
 def _failures(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:

@@ -23,6 +23,7 @@ _FINISHED_RUNS = ("success", "failed")
 _GIVEN_UP = ("failed", "upstream_failed")
 _LONGEST_TEXT = 2_000
 _LONGEST_PROMPT = 32_000
+_LONGEST_CURRENCY = 12
 _MOST_OPTIONS = 60
 _MOST_REFERENCES = 64
 _OF_DOWNLOADS = ("DownloadError", "UnsafeResultError", "ResultExpiredError")
@@ -203,6 +204,7 @@ def batch_card(
         "updated_at": _text(progress.get("updated_at")),
         "usage": _plain(summary.get("usage")) if summary else None,
         "cost": _number(summary.get("cost")) if summary else None,
+        "currency": _text(mapping(summary).get("currency"), most=_LONGEST_CURRENCY),
         "ready": ready,
         "error": error,
         "advice": advice_of(error["class"]) if error is not None else None,
@@ -233,6 +235,7 @@ def row_card(
         "advice": advice_of(_text(mapping(error).get("class"))),
         "clears": clears_of_batch(submission, task_state) if failed else [],
         "cost": _number(row.get("cost")),
+        "currency": _text(row.get("currency"), most=_LONGEST_CURRENCY),
         "pictures": [picture(submission.dag_id, file) for file in files],
     }
 

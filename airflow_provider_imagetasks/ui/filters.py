@@ -1,4 +1,4 @@
-"""What is asked for of the gallery's cards: by state, service, model, error, time, or words. Pure."""
+"""What is asked for of the gallery's cards: by state, service, model, error, time, or words; in which order. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-Order = Literal["newest", "oldest", "row", "failed", "end"]
+Order = Literal["newest", "oldest", "row", "failed", "end", "duration", "cost"]
 _COUNTS = {"stored": "succeeded", "failed": "failed", "waiting": "running"}
 """The counts of a batch by the state of the rows that they count."""
 
@@ -21,7 +21,8 @@ class Filter:
     :param row: position of a row in its batch.
     :param since: time of the submission; likewise ``until``.
     :param order: of the page of all Dags ``newest`` or ``oldest`` first; of the rows of a batch ``row`` (as in the
-        file), ``failed`` (failures first) or ``end`` (as they came to their end).
+        file) or ``end`` (as they came to their end); of all of them ``failed`` (failures first), ``duration`` (the
+        slowest first) or ``cost`` (the dearest first).
     """
 
     state: str | None = None
@@ -44,6 +45,22 @@ class Filter:
     def looks_into_rows(self) -> bool:
         """Whether the rows of a batch have to be read to tell whether some of them are to be shown."""
         return any((self.model, self.error, self.search)) or self.row is not None
+
+    @property
+    def goes_by_result(self) -> bool:
+        """Whether the order goes by what became of them, so that all are read to tell which comes first."""
+        return self.order in ("failed", "duration", "cost")
+
+    def rank(self, item: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return what cards are sorted by where the order goes by what became of them; the same for all otherwise.
+
+        What is not known comes last, and costs in one currency come together.
+        """
+        if self.order == "failed":
+            return (item["state"] != "failed" and not (item.get("counts") or {}).get("failed"),)
+        value = item.get(self.order) if self.order in ("duration", "cost") else None
+        currency = item.get("currency") if self.order == "cost" else None
+        return value is None, currency or "", -(value or 0)
 
     def admits(self, item: Mapping[str, Any]) -> bool:
         """Whether the card of one image task is to be shown."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from airflow_provider_imagetasks.ui import airflow_records as records
 from airflow_provider_imagetasks.ui.airflow_records import XCom
-from airflow_provider_imagetasks.ui.batch_pages import BatchPages
+from airflow_provider_imagetasks.ui.batch_pages import BatchPages, no_picture
 from airflow_provider_imagetasks.ui.batch_rows import files_of, frozen_request
 from airflow_provider_imagetasks.ui.cards import (
     Results,
@@ -27,6 +25,8 @@ from airflow_provider_imagetasks.ui.cards import (
     request_card,
     whole,
 )
+from airflow_provider_imagetasks.ui.cursors import cursor as cursor_of
+from airflow_provider_imagetasks.ui.cursors import newest_position, offset_of, run_position
 from airflow_provider_imagetasks.ui.filters import Filter
 from airflow_provider_imagetasks.ui.picture_routes import PictureLinks
 from airflow_provider_imagetasks.ui.roots import Location, locate, roots_of
@@ -36,8 +36,28 @@ PAGE = 60
 DAYS = 30
 _MOST_READ = 600
 """Image tasks that one request looks at, where a filter lets few of them through."""
+MOST_SORTED = 5_000
+"""Image tasks and batches of which the order is made that goes by what became of them."""
 _FILE_NUMBERS = ("width", "height", "bytes", "index")
 _DIGEST = re.compile(r"[0-9A-Za-z]{1,128}")
+
+
+def scope_of(dag_ids: Collection[str], wanted: Filter) -> records.Scope:
+    """Return what the page of all Dags is about: these Dags, in the time that is asked for, of the last 30 days."""
+    oldest = datetime.now(UTC) - timedelta(days=DAYS)
+    return records.Scope(
+        dag_ids=dag_ids,
+        run_id=wanted.run_id,
+        since=max(oldest, _in_utc(wanted.since) or oldest),
+        until=_in_utc(wanted.until),
+        oldest_first=wanted.order == "oldest",
+    )
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    with suppress(OverflowError):
+        return moment.astimezone(UTC) if moment is not None else None
+    return None
 
 
 class Gallery:
@@ -59,39 +79,40 @@ class Gallery:
         ``looked_at`` is how many image tasks and batches this page looked at, ``total`` of how many: of the Dags, the
         run and the time that were asked for, whatever else is filtered.
         """
-        since = datetime.now(UTC) - timedelta(days=DAYS)
         if not dag_ids:
             return {"items": [], "next": None, "looked_at": 0, "total": 0}
-        scope = records.Scope(
-            dag_ids=dag_ids,
-            run_id=wanted.run_id,
-            since=max(since, wanted.since.astimezone(UTC)) if wanted.since else since,
-            until=wanted.until,
-            oldest_first=wanted.order == "oldest",
-        )
-        page, position = self._page(
-            lambda before: records.newest_submissions(self._session, scope, after=before, most=PAGE + 1),
-            _newest_position(cursor),
-            lambda xcom: (xcom.timestamp, *xcom.place),
-            wanted,
-        )
+        scope = scope_of(dag_ids, wanted)
+
+        def read(after: records.Position | None, most: int) -> list[XCom]:
+            return records.newest_submissions(self._session, scope, after=after, most=most)
+
+        if wanted.goes_by_result:
+            page = self._sorted(read(None, MOST_SORTED), [], wanted, cursor)
+        else:
+            start = newest_position(cursor)
+            page, end = self._page(read, start, lambda xcom: (xcom.timestamp, *xcom.place), wanted)
+            page["next"] = cursor_of(end[0].isoformat(), *end[1:]) if end else None
         if cursor is None:
             page["total"] = records.count_submissions(self._session, scope)
-        return {**page, "next": _cursor(position[0].isoformat(), *position[1:]) if position else None}
+        return page
 
     def of_run(self, run: records.Run, wanted: Filter, cursor: str | None) -> dict[str, Any]:
         """Return cards of a run, in order of task and map index; ``looked_at`` and ``total`` as of ``newest``."""
-        page, position = self._page(
-            lambda after: records.submissions_of_run(self._session, run.key, after=after, most=PAGE + 1),
-            _run_position(cursor),
-            lambda xcom: (xcom.task_id, xcom.map_index),
-            wanted,
-        )
-        if position is None:
-            page["items"] += self._without_submission(run, wanted)
+
+        def read(after: tuple[str, int] | None, most: int) -> list[XCom]:
+            return records.submissions_of_run(self._session, run.key, after=after, most=most)
+
+        if wanted.goes_by_result:
+            page = self._sorted(read(None, MOST_SORTED), self._without_submission(run, wanted), wanted, cursor)
+        else:
+            start = run_position(cursor)
+            page, end = self._page(read, start, lambda xcom: (xcom.task_id, xcom.map_index), wanted)
+            page["next"] = cursor_of(*end) if end else None
+            if end is None:
+                page["items"] += self._without_submission(run, wanted)
         if cursor is None:
             page["total"] = records.count_submissions_of_run(self._session, run.key)
-        return {**page, "next": _cursor(*position) if position else None, "run_state": run.state}
+        return {**page, "run_state": run.state}
 
     def of_task(
         self, run: records.Run, task_id: str, map_index: int, instance: records.Instance, cursor: str | None
@@ -106,7 +127,7 @@ class Gallery:
         place = (run.key, task_id, map_index)
         mine = collect_results(each for each in xcoms if each.place == place)
         ids = list(dict.fromkeys([*mine.ids_of(run.key), *instance.waits_for]))
-        start = int(cursor) if cursor and cursor.isdecimal() and len(cursor) < 10 else 0
+        start = offset_of(cursor)
         page = ids[start : start + PAGE]
         submissions = self._submissions(run) if page else {}
         # Where a link leads to from the card of what nobody in this run submitted.
@@ -169,20 +190,20 @@ class Gallery:
 
     def _page(
         self,
-        read: Callable[[Any], list[XCom]],
+        read: Callable[[Any, int], list[XCom]],
         position: tuple[Any, ...] | None,
         position_of: Callable[[XCom], tuple[Any, ...]],
         wanted: Filter,
     ) -> tuple[dict[str, Any], tuple[Any, ...] | None]:
         """Return a page of cards, and where it ends; None where nothing comes after it.
 
-        :param read: reads the submissions after a position, one more than a page.
+        :param read: reads so many submissions after a position.
         :param position: where the page before ended.
         """
         items: list[dict[str, Any]] = []
         looked_at, has_more = 0, True
         while has_more and len(items) < PAGE and looked_at < _MOST_READ:
-            xcoms = read(position)
+            xcoms = read(position, PAGE + 1)
             has_more = len(xcoms) > PAGE
             for xcom, item, summary in self._cards(xcoms[:PAGE]):
                 position = position_of(xcom)
@@ -194,6 +215,25 @@ class Gallery:
                     break
         return {"items": items, "looked_at": looked_at}, position if has_more else None
 
+    def _sorted(
+        self, xcoms: Sequence[XCom], others: Sequence[dict[str, Any]], wanted: Filter, cursor: str | None
+    ) -> dict[str, Any]:
+        """Return a page of cards in an order that goes by what became of the image tasks.
+
+        :param others: cards of those that nobody submitted, as far as they are wanted.
+        """
+        found: list[tuple[dict[str, Any], XCom | None]] = [(item, None) for item in others]
+        for xcom, item, summary in self._cards(xcoms, is_brief=True):
+            if self._is_wanted(xcom, item, summary, wanted):
+                found.append((item, xcom))
+        found.sort(key=lambda each: wanted.rank(each[0]))
+        start = offset_of(cursor)
+        page = found[start : start + PAGE]
+        whole = iter(self._cards([xcom for _, xcom in page if xcom is not None]))
+        items = [item if xcom is None else {**item, **next(whole)[1]} for item, xcom in page]
+        following = str(start + PAGE) if start + PAGE < len(found) else None
+        return {"items": items, "next": following, "looked_at": 0 if start else len(xcoms)}
+
     def _is_wanted(self, xcom: XCom, item: dict[str, Any], summary: Mapping[str, Any] | None, wanted: Filter) -> bool:
         if item["kind"] != "batch":
             return wanted.admits(item)
@@ -204,8 +244,14 @@ class Gallery:
         item["matching"] = self._batches.count(xcom, summary, wanted)
         return bool(item["matching"] != 0)
 
-    def _cards(self, submissions: Sequence[XCom]) -> Iterable[tuple[XCom, dict[str, Any], Mapping[str, Any] | None]]:
-        """Yield what was asked for with its card, and of a batch with its summary."""
+    def _cards(
+        self, submissions: Sequence[XCom], *, is_brief: bool = False
+    ) -> Iterable[tuple[XCom, dict[str, Any], Mapping[str, Any] | None]]:
+        """Yield what was asked for with its card, and of a batch with its summary.
+
+        :param is_brief: whether what leads to pictures may be missing.
+        """
+        picture = no_picture if is_brief else self._picture
         results = self._results(submissions)
         runs = records.runs(self._session, {xcom.run_key for xcom in submissions})
         asked = [xcom for xcom in submissions if xcom.key in ("image_batch", "image_task_refused")]
@@ -215,21 +261,22 @@ class Gallery:
         for xcom in submissions:
             if xcom.key == "image_batch":
                 summary = results.summary_of(xcom)
-                pictures = self._batches.preview(xcom, summary)
+                pictures = [] if is_brief else self._batches.preview(xcom, summary)
                 item = batch_card(xcom, results, states.get(xcom.place), pictures, deferred.get(xcom.place))
                 yield xcom, item, summary
             else:
                 run = runs.get(xcom.run_key)
-                yield xcom, card(xcom, results, run.state if run else "failed", self._picture, states), None
+                yield xcom, card(xcom, results, run.state if run else "failed", picture, states), None
 
     def _results(self, submissions: Sequence[XCom]) -> Results:
         """Return what came back for these; where possible without reading all that their runs have to say."""
         keys = {xcom.run_key for xcom in submissions}
         # In a mapped group what belongs together has the same map index.
         indexes = {-1, *(xcom.map_index for xcom in submissions)}
-        near = collect_results(records.results_of_runs(self._session, keys, indexes))
-        if all(near.is_complete(xcom) for xcom in submissions):
-            return near
+        if len(submissions) <= PAGE:
+            near = collect_results(records.results_of_runs(self._session, keys, indexes))
+            if all(near.is_complete(xcom) for xcom in submissions):
+                return near
         return collect_results(records.results_of_runs(self._session, keys))
 
     def _summary(self, batch: XCom) -> Mapping[str, Any] | None:
@@ -277,29 +324,3 @@ class Gallery:
             "media_type": str(file.get("media_type"))[:40],
             **{name: whole(file.get(name)) for name in _FILE_NUMBERS},
         }
-
-
-def _cursor(*parts: Any) -> str:
-    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
-
-
-def _parts(cursor: str | None) -> Any:
-    try:
-        return json.loads(base64.urlsafe_b64decode((cursor or "") + "=" * (-len(cursor or "") % 4)))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _newest_position(cursor: str | None) -> records.Position | None:
-    match _parts(cursor):
-        case [str() as moment, int() as run_key, str() as task_id, int() as map_index]:
-            with suppress(ValueError):
-                return datetime.fromisoformat(moment), run_key, task_id, map_index
-    return None
-
-
-def _run_position(cursor: str | None) -> tuple[str, int] | None:
-    match _parts(cursor):
-        case [str() as task_id, int() as map_index]:
-            return task_id, map_index
-    return None

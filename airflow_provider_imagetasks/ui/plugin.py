@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
+from airflow import __version__ as airflow_version
 from airflow.plugins_manager import AirflowPlugin
 
 from airflow_provider_imagetasks import __version__
@@ -19,10 +20,22 @@ TABS = {"dag": "image-tasks-dag", "dag_run": "image-tasks-run", "task_instance":
 """Routes of the tabs by the place that Airflow knows them by."""
 NAV_NAME = "Image tasks"
 TAB_NAME = "Pictures"
+OVERVIEW_NAME = "Newest pictures"
+
+
+def has_overview(version: str) -> bool:
+    """Whether the overview of a Dag has a place for plugins; an Airflow without it refuses them all."""
+    return tuple(map(int, version.split(".")[:2])) >= (3, 4)
+
+
+_HAS_OVERVIEW = has_overview(airflow_version)
 
 
 class ImageTasksPlugin(AirflowPlugin):
-    """A page in the navigation, a tab on Dags, Dag runs and task instances, and the routes that they read from."""
+    """A page in the navigation, a tab on Dags, Dag runs and task instances, and the routes that they read from.
+
+    On Airflow 3.4 and newer also the newest pictures on the overview of a Dag.
+    """
 
     name = "imagetasks"
 
@@ -38,6 +51,7 @@ class ImageTasksPlugin(AirflowPlugin):
                 {**self._app(TAB_NAME, route, place), "icon": icon, "icon_dark_mode": dark_icon}
                 for place, route in TABS.items()
             ),
+            *([self._app(OVERVIEW_NAME, "image-tasks-newest", "dag_overview")] if _HAS_OVERVIEW else []),
         ]
 
     @cached_property

@@ -19,7 +19,7 @@ from airflow_provider_imagetasks.ui import airflow_records as records
 from airflow_provider_imagetasks.ui.archive_routes import archive_routes
 from airflow_provider_imagetasks.ui.callback_route import callback_route
 from airflow_provider_imagetasks.ui.filters import Filter
-from airflow_provider_imagetasks.ui.gallery import DAYS, Gallery
+from airflow_provider_imagetasks.ui.gallery import DAYS, Gallery, scope_of
 from airflow_provider_imagetasks.ui.permissions import MayReadDag, MayReadTasks, User, readable_dags
 from airflow_provider_imagetasks.ui.picture_routes import PictureLinks, picture_routes
 from airflow_provider_imagetasks.ui.roots import Location, read_roots
@@ -67,8 +67,7 @@ def create_application() -> FastAPI:
             readable = readable_dags(known, user)
             if dag_id and not readable:
                 raise HTTPException(403, "Forbidden")
-            since = max(_oldest(), wanted.since.astimezone(UTC)) if wanted.since else _oldest()
-            return totals_of(session, records.Scope(dag_ids=readable, run_id=wanted.run_id, since=since))
+            return totals_of(session, scope_of(readable, wanted))
 
     @application.get(RUN + "/pictures", response_model=None)
     def of_run(_: MayReadDag, dag_id: str, run_id: str, wanted: Wanted, cursor: str | None = None) -> dict[str, Any]:

@@ -20,7 +20,8 @@ def totals_of(session: Session, scope: records.Scope) -> dict[str, Any]:
     """Return what was asked for in a scope adds up to: ``{all, day, dag_id, model, service, looked_at, is_complete}``.
 
     Each group is a list of ``{name, pictures, failed, spent}``, days in their order (in UTC) and the rest by size.
-    ``spent`` is what the batches that are over cost, by the prices that they know; None where none knows any.
+    ``spent`` is what the batches that are over cost, by the prices that they know and by currency (``""`` where prices
+    name none); None where none knows any.
     """
     xcoms = records.newest_submissions(session, scope, after=None, most=MOST_READ + 1)
     is_complete, xcoms = len(xcoms) <= MOST_READ, xcoms[:MOST_READ]
@@ -40,12 +41,13 @@ def _parts(xcoms: Iterable[records.XCom], results: Results) -> Iterator[dict[str
             item = batch_card(xcom, results, None, [])
             # A row with several pictures counts once: how many it has stands only in the manifest.
             made = {"pictures": item["counts"]["succeeded"], "failed": item["counts"]["failed"]}
-            spent = item["cost"]
+            spent, currency = item["cost"], item["currency"] or ""
         else:
             item = card(xcom, results, "running", lambda *_: {})
             made = {"pictures": len(item["pictures"]), "failed": int(item["state"] == "failed")}
-            spent = None
-        yield {**place, "model": item["model"] or "", "service": item["service"] or "", **made, "spent": spent}
+            spent, currency = None, ""
+        named = {"model": item["model"] or "", "service": item["service"] or ""}
+        yield {**place, **named, **made, "spent": spent, "currency": currency}
 
 
 def _added_up(parts: Iterable[Mapping[str, Any]], name: str | None) -> list[dict[str, Any]]:
@@ -55,7 +57,8 @@ def _added_up(parts: Iterable[Mapping[str, Any]], name: str | None) -> list[dict
         group["pictures"] += part["pictures"]
         group["failed"] += part["failed"]
         if part["spent"] is not None:
-            group["spent"] = (group["spent"] or 0.0) + part["spent"]
+            spent = group["spent"] = group["spent"] or {}
+            spent[part["currency"]] = spent.get(part["currency"], 0.0) + part["spent"]
     found = sorted(groups.values(), key=lambda group: group["pictures"] + group["failed"], reverse=True)
     return sorted(found, key=lambda group: group["name"])[-_MOST_GROUPS:] if name == "day" else found[:_MOST_GROUPS]
 

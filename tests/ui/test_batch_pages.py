@@ -19,10 +19,19 @@ REFUSED = {"class": "ContentPolicyError", "code": "p", "message": "refused", "bi
 BROKEN = {"class": "ImageTaskFailedError", "code": None, "message": "broken", "billed": "unknown"}
 ROWS = [
     {"id": "SKU-1", "index": 1, "prompt": "a red  kite", "status": "failed", "error": REFUSED, "image_task_id": None},
-    {"id": "SKU-0", "index": 0, "prompt": "a boat", "status": "succeeded", "image_task_id": "it-0"},
-    {"id": None, "index": 2, "prompt": "a Red kite", "status": "succeeded", "image_task_id": "it-2"},
+    {"id": "SKU-0", "index": 0, "prompt": "a boat", "status": "succeeded", "image_task_id": "it-0", "duration": 4.0},
+    {
+        "id": None,
+        "index": 2,
+        "prompt": "a Red kite",
+        "status": "succeeded",
+        "image_task_id": "it-2",
+        "duration": 9.5,
+        "cost": 0.04,
+        "currency": "USD",
+    },
     {"id": "SKU-4", "index": 4, "prompt": "a tree", "status": "failed", "error": BROKEN, "image_task_id": "it-4"},
-    {"id": "SKU-3", "index": 3, "prompt": "a hill", "status": "succeeded", "image_task_id": "it-3"},
+    {"id": "SKU-3", "index": 3, "prompt": "a hill", "status": "succeeded", "image_task_id": "it-3", "cost": 1},
 ]
 
 
@@ -60,15 +69,26 @@ def test_a_batch_shows_its_rows_and_says_where_they_cannot_be_read(
 
 
 @pytest.mark.parametrize(
-    ("order", "indexes"), [(None, [0, 1, 2, 3, 4]), ("failed", [1, 4, 0, 2, 3]), ("end", [1, 0, 2, 4, 3])]
+    ("order", "indexes"),
+    [
+        (None, [0, 1, 2, 3, 4]),
+        ("row", [0, 1, 2, 3, 4]),
+        ("failed", [1, 4, 0, 2, 3]),
+        ("end", [1, 0, 2, 4, 3]),
+        ("duration", [2, 0, 1, 3, 4]),
+        # Amounts in two currencies cannot be compared.
+        ("cost", [3, 2, 0, 1, 4]),
+    ],
 )
-def test_rows_come_in_the_order_of_the_file_failures_first_or_as_they_ended(
+def test_rows_come_in_the_order_of_the_file_as_they_ended_or_by_what_became_of_them(
     database: MetadataDatabase, gallery: Gallery, batches: None, order: Any, indexes: list[int]
 ) -> None:
     page = rows_of(database, gallery, order=order)
 
     assert [item["index"] for item in page["items"]] == indexes
     assert page["failures"] == {"ContentPolicyError": 1, "ImageTaskFailedError": 1}
+    told = {item["index"]: (item["duration"], item["cost"], item["currency"]) for item in page["items"]}
+    assert told[2] == (9.5, 0.04, "USD")
     first, pages = page["items"][0], page["found"]
     assert (pages, [item["row_id"] for item in page["items"] if item["index"] == 4]) == (5, ["SKU-4"])
     assert first["task_id"] == "make"

@@ -160,6 +160,74 @@ def test_time_run_and_order_are_asked_of_the_database(
     assert found(since=now - timedelta(days=400)) == everything
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-03-01T00:00:00"])
+def test_a_time_that_no_calendar_has_or_without_a_zone_breaks_nothing(
+    database: MetadataDatabase, gallery: Gallery, recent: None, moment: str
+) -> None:
+    at = datetime.fromisoformat(moment)
+
+    for wanted in (Filter(since=at), Filter(until=at), Filter(since=at, until=at)):
+        assert gallery.newest({"kites"}, wanted, None)["total"] <= MANY
+
+
+ORDERED = {
+    # Of those of which nothing is known the order stays.
+    "failed": ["it-003", "it-000", "it-001", "it-002", "it-004"],
+    "duration": ["it-002", "it-004", "it-000", "it-001", "it-003"],
+    "cost": ["it-000", "it-001", "it-002", "it-003", "it-004"],
+}
+
+
+@pytest.mark.parametrize("order", ORDERED)
+def test_what_became_of_image_tasks_orders_all_of_them_not_only_those_of_a_page(
+    database: MetadataDatabase, gallery: Gallery, monkeypatch: pytest.MonkeyPatch, order: Any
+) -> None:
+    monkeypatch.setattr("airflow_provider_imagetasks.ui.gallery.PAGE", 2)
+    now = datetime.now(UTC)
+    for number in range(5):
+        submitted = told(f"it-{number:03}")
+        database.push("submit", submitted, "image_task", map_index=number, timestamp=now - timedelta(seconds=number))
+    for number, seconds in ((2, 9.5), (4, 4)):
+        record = {**told(f"it-{number:03}"), "state": "succeeded", "duration": seconds, "image_count_requested": 1}
+        database.push("wait", record, map_index=number)
+    database.push("wait", [{"id": "it-003", "class": "ImageTaskFailedError"}], "image_task_failures", map_index=3)
+
+    wanted = Filter(order=order)
+    run = all_pages(lambda cursor: gallery.of_run(a_run(database), wanted, cursor))
+    everywhere = newest(database, gallery, wanted=wanted)
+
+    assert run == everywhere == [ORDERED[order][:2], ORDERED[order][2:4], ORDERED[order][4:]]
+    assert gallery.of_run(a_run(database), wanted, None)["looked_at"] == 5
+
+
+def test_batches_and_what_nobody_submitted_have_their_place_in_an_order(
+    database: MetadataDatabase, gallery: Gallery
+) -> None:
+    database.push("submit", told("it-0"), "image_task")
+    for index, (cost, failed) in enumerate([(0.5, 0), (2, 3)]):
+        database.push("make", {"service": "kie", "total": 9}, "image_batch", map_index=index)
+        result = {"manifest": "m", "total": 9, "failed": failed, "cost": cost, "currency": "USD"}
+        database.push("make", result, map_index=index)
+    database.push("wait", [{"id": "elsewhere", "class": "ImageTaskFailedError"}], "image_task_failures")
+
+    def found(order: Any) -> list[Any]:
+        page = gallery.of_run(a_run(database), Filter(order=order), None)
+        return [item.get("image_task_id") or item["map_index"] for item in page["items"]]
+
+    assert found("cost") == [1, 0, "elsewhere", "it-0"]
+    assert found("failed") == ["elsewhere", 1, 0, "it-0"]
+
+
+def test_of_more_than_can_be_ordered_it_is_said_how_many_were(
+    database: MetadataDatabase, gallery: Gallery, recent: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_imagetasks.ui.gallery.MOST_SORTED", 7)
+
+    page = gallery.newest({"kites"}, Filter(order="failed"), None)
+
+    assert (len(page["items"]), page["looked_at"], page["total"], page["next"]) == (7, 7, MANY, None)
+
+
 def test_what_was_asked_for_is_shown_and_no_signature_of_an_address(
     database: MetadataDatabase, gallery: Gallery, tmp_path: Path
 ) -> None:

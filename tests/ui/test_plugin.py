@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from airflow_provider_imagetasks.ui import plugin
 from airflow_provider_imagetasks.ui.plugin import ImageTasksPlugin
 
 HEAVY = ("fastapi", "PIL", "airflow.api_fastapi", f"{ImageTasksPlugin.__module__}_application", "aiohttp", "requests")
@@ -28,6 +30,27 @@ def test_importing_it_brings_nothing_heavy_into_a_task_s_process() -> None:
 
     assert "airflow_provider_imagetasks.ui.plugin" in new
     assert not [name for name in new if name.startswith(HEAVY)]
+
+
+@pytest.fixture(autouse=True)
+def usual_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An Airflow whose overview of a Dag has no place for plugins."""
+    monkeypatch.setattr(plugin, "_HAS_OVERVIEW", False)
+
+
+@pytest.mark.parametrize(("version", "has"), [("3.3.2", False), ("3.4.0b2", True), ("3.10.0", True), ("4.0.0", True)])
+def test_the_overview_of_a_dag_has_the_newest_pictures_where_airflow_has_a_place_for_them(
+    monkeypatch: pytest.MonkeyPatch, version: str, has: bool
+) -> None:
+    monkeypatch.setattr(plugin, "_HAS_OVERVIEW", plugin.has_overview(version))
+
+    apps = {app["destination"]: app for app in ImageTasksPlugin().react_apps}
+
+    assert ("dag_overview" in apps) is has
+    if has:
+        # Airflow finds the component by this name.
+        script = Path(plugin.__file__).with_name("static") / "gallery.js"
+        assert f'globalThis["{apps["dag_overview"]["name"]}"] = Overview' in script.read_text()
 
 
 def test_each_place_has_an_address_of_its_own_since_airflow_runs_a_script_once() -> None:

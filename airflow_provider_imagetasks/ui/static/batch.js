@@ -30,7 +30,7 @@ export function BatchPanel({ item, filter, address, selection, onSeen }) {
   const failures = Object.entries(list.first?.failures ?? {});
   const names = failures.map(([name]) => name).join();
   useEffect(() => onSeen?.(names ? names.split(",") : []), [names]);
-  const facts = [BATCH_STATES[item.state], item.model, item.service, item.cost != null ? `cost ${cost(item.cost)}` : null];
+  const facts = [BATCH_STATES[item.state], item.model, item.service, item.cost != null ? `cost ${cost(item.cost, item.currency)}` : null];
   const isNarrowed = state || service || model || error || search || row;
   return h(
     "section",

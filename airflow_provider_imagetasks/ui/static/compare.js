@@ -13,7 +13,7 @@ function Column({ item, told, onTold }) {
     ["Service", item.service],
     ...parametersOf(request),
     ["Duration", item.duration != null ? duration(item.duration) : null],
-    ["Cost", item.cost != null ? cost(item.cost) : null],
+    ["Cost", item.cost != null ? cost(item.cost, item.currency) : null],
   ].filter(([, value]) => value != null);
   told.set(item.key, new Map(rows));
   const differs = (name, value) => [...told.values()].some((other) => other.has(name) && other.get(name) !== value);

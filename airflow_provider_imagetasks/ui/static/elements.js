@@ -17,6 +17,8 @@ export const runPath = ({ dag_id, run_id }) => `dags/${segment(dag_id)}/runs/${s
 export const taskPath = (place) =>
   `${runPath(place)}/tasks/${segment(place.task_id)}${place.map_index >= 0 ? `/mapped/${place.map_index}` : ""}`;
 
+export const dagPictures = (dagId) => `dags/${segment(dagId)}/plugin/image-tasks-dag`;
+
 export const runPictures = (place) => `${runPath(place)}/plugin/image-tasks-run`;
 
 export const taskPictures = (place) => `${taskPath(place)}/plugin/image-tasks-task`;
@@ -30,6 +32,9 @@ export const nameOf = (place) => place.task_id + (place.map_index >= 0 ? ` [${pl
 
 // A link within Airflow, which does not load the page anew.
 export const AirflowLink = ({ to, ...others }) => h(ReactRouterDOM.Link, { to: `/${to}`, ...others });
+
+// What scrolls, which is what nearness to its edges is told of.
+export const scroller = (element) => element.closest(".it-page");
 
 export const Button = ({ className = "", ...others }) =>
   h("button", { type: "button", className: `it-button ${className}`, ...others });

@@ -61,7 +61,7 @@ export function Facts({ item, picture, request }) {
         ["Duration", item.duration != null ? duration(item.duration) : null],
         ["Submitted", item.submitted_at ? moment(item.submitted_at) : null],
         ["Row", item.row_id ?? item.index],
-        ["Cost", item.cost != null ? cost(item.cost) : null],
+        ["Cost", item.cost != null ? cost(item.cost, item.currency) : null],
         ["Service", item.service],
         ["Connection", item.conn_id],
         ["Image task", item.image_task_id],

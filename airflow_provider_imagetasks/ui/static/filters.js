@@ -48,6 +48,13 @@ function age(since) {
   return since ? (AGES.find(([name]) => Math.abs(hours - Number(name)) < 1)?.[0] ?? since) : "";
 }
 
+const ORDERS = {
+  page: [["", "Newest first"], ["oldest", "Oldest first"]],
+  batch: [["", "In the order of the file"], ["end", "As they ended"]],
+  run: [["", "In the order of the tasks"]],
+};
+const BY_RESULT = [["failed", "Failures first"], ["duration", "Slowest first"], ["cost", "Dearest first"]];
+
 const same = (names) => names.map((name) => [name, name]);
 
 export const isFiltered = (filter) => Object.entries(filter).some(([name, value]) => value && name !== "order");
@@ -56,11 +63,7 @@ export function Filters({ kind, hasBatches, filter, change, seen, dags }) {
   if (kind === "task" && !hasBatches) return null;
   const set = (name) => (value) => change({ [name]: value });
   const isPage = kind === "nav" || kind === "dag";
-  const orders = isPage
-    ? [["", "Newest first"], ["oldest", "Oldest first"]]
-    : hasBatches
-      ? [["", "In the order of the file"], ["failed", "Failures first"], ["end", "As they ended"]]
-      : null;
+  const orders = isPage ? ORDERS.page : hasBatches ? ORDERS.batch : ORDERS.run;
   return h(
     "div",
     { className: "it-filters", role: "group", "aria-label": "Filter" },
@@ -75,7 +78,7 @@ export function Filters({ kind, hasBatches, filter, change, seen, dags }) {
     isPage
       ? h(Choice, { label: "Time", value: age(filter.since), options: AGES, none: "Last 30 days", onChange: (hours) => change({ since: hours ? hoursAgo(Number(hours)) : null, until: null }) })
       : null,
-    orders ? h(Choice, { label: "Order", value: filter.order, options: orders, none: null, onChange: set("order") }) : null,
+    h(Choice, { label: "Order", value: filter.order, options: [...orders, ...BY_RESULT], none: null, onChange: set("order") }),
     filter.run_id ? h(Button, { onClick: () => change({ run_id: null }), title: "Show all runs" }, `${filter.run_id} ×`) : null,
     filter.row ? h(Button, { onClick: () => change({ row: null }), title: "Show all rows" }, `row ${filter.row} ×`) : null,
   );

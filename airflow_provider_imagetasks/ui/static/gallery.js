@@ -1,5 +1,6 @@
 // The entry of the gallery in the Airflow UI. Airflow imports it under one address per place (page, run, task instance)
 // and takes the component from a global of the place's name, else from AirflowPlugin.
+import { Overview } from "./overview.js";
 import { Gallery } from "./page.js";
 // What those import in turn, named here so that the browser fetches all at once instead of one after the other.
 import "./address.js";
@@ -29,3 +30,4 @@ if (!document.querySelector(`link[href="${sheet}"]`)) {
 for (const name of ["Image tasks", "Pictures", "AirflowPlugin"]) {
   globalThis[name] = Gallery;
 }
+globalThis["Newest pictures"] = Overview;

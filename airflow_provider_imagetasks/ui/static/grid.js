@@ -1,16 +1,24 @@
 // Cards side by side, more of them as one scrolls, and the large view that goes through them.
 import { BatchCard, Card } from "./cards.js";
-import { Button, h, useCallback, useEffect, useMemo, useRef, useState } from "./elements.js";
+import { Button, h, scroller, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./elements.js";
 import { Viewer } from "./viewer.js";
 import { amount } from "./words.js";
 
 const NEAR_THE_END = 5;
+// As gallery.css has them.
+const CARD_WIDTH = 210;
+const GAP = 14;
+const ROWS = 5;
+const USUAL_ROW_HEIGHT = 350;
+// Pixels beyond what is in sight.
+const NEAR_SIGHT = 1500;
 
 // Asks for more while it is in sight, also where what came showed nothing.
 export function Sentinel({ more, pageCount, words }) {
   const place = useRef(null);
   useEffect(() => {
     const observer = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && more(), {
+      root: scroller(place.current),
       rootMargin: "800px",
     });
     observer.observe(place.current);
@@ -22,16 +30,52 @@ export function Sentinel({ more, pageCount, words }) {
 export const lookedAtWords = (list) =>
   list.lookedAt != null && list.total ? `${amount(Math.min(list.lookedAt, list.total))} of ${amount(list.total)} looked through` : null;
 
+// Some rows of cards. Far from sight they are not in the page, so that ten thousand cards scroll as lightly as sixty.
+function CardRows({ items, isFirst, rowHeight, columns, children }) {
+  const place = useRef(null);
+  const estimate = rowHeight.current * Math.ceil(items.length / columns);
+  // The height that is kept free for them; null while they are in the page.
+  const [height, setHeight] = useState(isFirst ? null : estimate);
+  useEffect(() => {
+    const observer = new IntersectionObserver(
+      (entries) => {
+        const isNear = entries.at(-1).isIntersecting || place.current.contains(document.activeElement);
+        setHeight((kept) => {
+          if (isNear || kept != null) return isNear ? null : kept;
+          rowHeight.current = place.current.offsetHeight / Math.ceil(items.length / columns);
+          return place.current.offsetHeight;
+        });
+      },
+      { root: scroller(place.current), rootMargin: `${NEAR_SIGHT}px` },
+    );
+    observer.observe(place.current);
+    return () => observer.disconnect();
+  }, [items.length]);
+  return h("div", { ref: place, style: height == null ? undefined : { height } }, height == null ? h("ul", { className: "it-grid" }, children()) : null);
+}
+
 export function Grid({ items, kind, onOpen, selection, filter }) {
-  return h(
-    "ul",
-    { className: "it-grid" },
-    items.map((item) =>
-      item.kind === "batch"
-        ? h(BatchCard, { key: item.key, item, filter })
-        : h(Card, { key: item.key, item, place: kind, onOpen, onPick: selection?.toggle, isPicked: Boolean(selection?.has(item.key)) }),
-    ),
-  );
+  const place = useRef(null);
+  const rowHeight = useRef(USUAL_ROW_HEIGHT);
+  const [columns, setColumns] = useState(null);
+  useLayoutEffect(() => {
+    const measure = () => setColumns(Math.max(1, Math.floor((place.current.clientWidth + GAP) / (CARD_WIDTH + GAP))));
+    measure();
+    const observer = new ResizeObserver(measure);
+    observer.observe(place.current);
+    return () => observer.disconnect();
+  }, []);
+  const card = (item) =>
+    item.kind === "batch"
+      ? h(BatchCard, { key: item.key, item, filter })
+      : h(Card, { key: item.key, item, place: kind, onOpen, onPick: selection?.toggle, isPicked: Boolean(selection?.has(item.key)) });
+  const parts = [];
+  const size = ROWS * (columns ?? 1);
+  for (let start = 0; columns && start < items.length; start += size) {
+    const some = items.slice(start, start + size);
+    parts.push(h(CardRows, { key: `${columns} ${start}`, items: some, isFirst: !start, rowHeight, columns, children: () => some.map(card) }));
+  }
+  return h("div", { ref: place, className: "it-rows", style: { "--it-columns": columns ?? 1 } }, parts);
 }
 
 export function useViewer(items, list, address) {

@@ -39,6 +39,7 @@ export function Empty({ kind, isFiltered, taskState }) {
 const REASONS = {
   401: ["Your session has ended", "Reload the page to log in again."],
   403: ["No permission", "You may not read the XComs of this Dag. Somebody who administers Airflow can allow it."],
+  422: ["There is no such view", "The address asks for something that does not exist. Choose anew above."],
   404: ["Not found", "This run or task instance does not exist any more."],
 };
 

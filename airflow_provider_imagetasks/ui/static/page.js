@@ -5,7 +5,7 @@ import { h, useCallback, useLayoutEffect, useRef, useState } from "./elements.js
 import { Filters, isFiltered, useSeen } from "./filters.js";
 import { Grid, Sentinel, lookedAtWords, useViewer } from "./grid.js";
 import { Empty, Loading, Notice, Trouble } from "./notices.js";
-import { usePages } from "./pages.js";
+import { goesByResult, usePages } from "./pages.js";
 import { SelectionBar, useSelection } from "./selection.js";
 import { Totals } from "./totals.js";
 import { amount, count } from "./words.js";
@@ -29,7 +29,7 @@ function placeOf({ dagId, runId, taskId, mapIndex }) {
 const ASKED = {
   nav: ["dag_id", "run_id", "state", "service", "model", "error", "search", "since", "until", "order"],
   dag: ["run_id", "state", "service", "model", "error", "search", "since", "until", "order"],
-  run: ["state", "service", "model", "error", "search"],
+  run: ["state", "service", "model", "error", "search", "order"],
   task: [],
 };
 
@@ -52,8 +52,9 @@ function summary(items, list) {
     .filter(([number]) => number)
     .map(([, words]) => words);
   if (pictures || !parts.length) parts.unshift(count(pictures, "picture"));
+  const ordered = list.isOrdered && list.lookedAt < list.total ? `in this order the first ${amount(list.lookedAt)} of ${amount(list.total)}` : null;
   const shown = list.total != null && items.length !== list.total ? `${amount(items.length)} of ${amount(list.total)} shown` : null;
-  return [list.hasMore ? `${parts.join(" · ")} so far` : parts.join(" · "), shown].filter(Boolean).join(" · ");
+  return [list.hasMore ? `${parts.join(" · ")} so far` : parts.join(" · "), ordered ?? shown].filter(Boolean).join(" · ");
 }
 
 // Where one was, for who comes back.
@@ -62,7 +63,10 @@ const scrolled = new Map();
 function useScroll(key, isReady) {
   const place = useRef(null);
   useLayoutEffect(() => {
-    if (isReady && place.current) place.current.scrollTop = scrolled.get(key) ?? 0;
+    if (!isReady || !scrolled.get(key)) return undefined;
+    // Cards are laid out once it is known how many go side by side.
+    const frame = requestAnimationFrame(() => place.current && (place.current.scrollTop = scrolled.get(key)));
+    return () => cancelAnimationFrame(frame);
   }, [key, isReady]);
   const onScroll = (event) => scrolled.set(key, event.currentTarget.scrollTop);
   return { ref: place, onScroll };
@@ -74,7 +78,7 @@ export function Gallery(props) {
   const { filter, change } = address;
   const query = { ...Object.fromEntries(ASKED[kind].map((name) => [name, filter[name]])), ...(dag ? { dag_id: dag } : {}) };
   const isNarrowed = isFiltered({ ...query, ...(dag ? { dag_id: "" } : {}) });
-  const list = usePages(path, query);
+  const list = { ...usePages(path, query), isOrdered: goesByResult(query.order) };
   const { items, first } = list;
   const [viewer, onOpen] = useViewer(items, list, address);
   const selection = useSelection();

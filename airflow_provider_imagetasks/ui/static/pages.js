@@ -1,5 +1,5 @@
 // Reads a list page by page, keeps what is still under way fresh, and rests while nobody looks.
-import { API, useCallback, useEffect, useRef, useState } from "./elements.js";
+import { API, useCallback, useEffect, useMemo, useRef, useState } from "./elements.js";
 
 const LIVELY = 3000;
 const CALM = 20000;
@@ -18,6 +18,9 @@ async function read(path, query, signal) {
   if (!response.ok) throw new Refusal(response.status);
   return response.json();
 }
+
+// Orders for which the api-server reads thousands of image tasks at each request.
+export const goesByResult = (order) => ["failed", "duration", "cost"].includes(order);
 
 export const isLive = (item) => ["waiting", "ready", "retried"].includes(item.state);
 
@@ -97,9 +100,12 @@ export function usePages(path, query) {
     return () => controller.abort();
   }, [refresh]);
 
-  const items = [...new Map((known.pages ?? []).flatMap((page) => page.items).map((item) => [item.key, item])).values()];
+  const items = useMemo(
+    () => [...new Map((known.pages ?? []).flatMap((page) => page.items).map((item) => [item.key, item])).values()],
+    [known.pages],
+  );
   const first = known.pages?.[0];
-  const lively = items.some(isLive) || first?.run_state === "running" || first?.run_state === "queued";
+  const lively = !goesByResult(query.order) && (items.some(isLive) || first?.run_state === "running" || first?.run_state === "queued");
 
   useEffect(() => {
     const timer = setInterval(() => document.hidden || refresh(), lively ? LIVELY : CALM);

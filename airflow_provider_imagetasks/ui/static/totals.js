@@ -9,8 +9,11 @@ const GROUPS = [
   ["service", "By service"],
 ];
 
+// Amounts of two currencies are never added up.
+const spentWords = (spent) => Object.entries(spent).map(([currency, value]) => cost(value, currency)).join(" and ");
+
 const words = ({ pictures, failed, spent }) =>
-  [count(pictures, "picture"), failed ? `${amount(failed)} failed` : null, spent != null ? `cost ${cost(spent)}` : null].filter(Boolean).join(" · ");
+  [count(pictures, "picture"), failed ? `${amount(failed)} failed` : null, spent ? `cost ${spentWords(spent)}` : null].filter(Boolean).join(" · ");
 
 function Bars({ title, rows }) {
   const most = Math.max(1, ...rows.map((row) => row.pictures + row.failed));
@@ -61,7 +64,7 @@ export function Totals({ query }) {
     body = [
       h("p", { key: "all" }, h("strong", null, words(found.all)), found.is_complete ? "" : `, of the latest ${amount(found.looked_at)} image tasks and batches`),
       h("div", { key: "groups", className: "it-groups" }, GROUPS.map(([name, title]) => h(Bars, { key: name, title, rows: found[name] }))),
-      found.all.spent != null ? h("p", { key: "prices", className: "it-quiet" }, "Costs are those of batches that are over, by the prices that they know.") : null,
+      found.all.spent ? h("p", { key: "prices", className: "it-quiet" }, "Costs are those of batches that are over, by the prices that they know.") : null,
     ];
   }
   return h(

@@ -105,9 +105,9 @@ export function usageWords(usage) {
     .join(", ");
 }
 
-export function cost(value) {
+export function cost(value, currency) {
   const digits = value >= 0.1 || value === 0 ? { minimumFractionDigits: 2, maximumFractionDigits: 2 } : { maximumSignificantDigits: 3 };
-  return value.toLocaleString("en-US", digits);
+  return [value.toLocaleString("en-US", digits), currency].filter(Boolean).join(" ");
 }
 
 export const OUT_OF_REACH = {
