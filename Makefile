@@ -110,7 +110,7 @@ test-cluster: $(VENV_CLUSTER)/.installed ## Kill workers, triggerers and Postgre
 	@$(VENV_CLUSTER)/bin/python -m pytest -m long -s tests/system/test_cluster.py $(ARGUMENTS)
 
 .PHONY: test-ui
-test-ui: $(VENV_UI)/.installed ## Look at the gallery in a real Airflow with Chromium (CHROMIUM=...); screenshots in test-ui-output/; four minutes
+test-ui: $(VENV_UI)/.installed ## Look at the gallery in a real Airflow with Chromium (CHROMIUM=...); screenshots in test-ui-output/; six minutes
 	@$(VENV_UI)/bin/python -m pytest -m long tests/browser $(ARGUMENTS)
 
 .PHONY: docs
@@ -150,6 +150,14 @@ bench: $(VENV_BENCH)/.installed ## Measure waits and downloads beside others (15
 .PHONY: bench-batch
 bench-batch: $(VENV_BENCH)/.installed ## Measure batches beside mapped tasks in a real Airflow for docs/performance.md; 25 minutes
 	@$(VENV_BENCH)/bin/python -m benchmarks.batch --write $(ARGUMENTS)
+
+.PHONY: bench-gallery
+bench-gallery: $(VENV_UI)/.installed ## Measure the gallery with 10,000 pictures for docs/performance.md, with Chromium; five minutes
+	@$(VENV_UI)/bin/python -m benchmarks.gallery --write $(ARGUMENTS)
+
+.PHONY: screenshots
+screenshots: $(VENV_UI)/.installed ## Make the pictures of docs/images anew, with a real Airflow and Chromium; two minutes
+	@$(VENV_UI)/bin/python -m dev.screenshots
 
 .PHONY: constraints
 constraints: ## Resolve the constraints files anew; needs uv (UV=/path/to/uv)

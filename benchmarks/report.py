@@ -21,9 +21,12 @@ _KINDS = {PictureKind.NOISE: "noise, cheap to decode", PictureKind.PHOTO: "1024 
 Row = Sequence[str]
 
 
-def conditions(command: str) -> str:
-    """Return what was run, and on what."""
-    versions = ", ".join(f"{name} {version(name)}" for name in _COMPARED)
+def conditions(command: str, packages: Sequence[str] = _COMPARED) -> str:
+    """Return what was run, and on what.
+
+    :param packages: distributions whose versions matter.
+    """
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
     return (
         f"`{command}` on {os.cpu_count()} CPUs ({platform.system()} {platform.machine()}, "
         f"Python {platform.python_version()}; {versions})."

@@ -54,7 +54,7 @@ for dag_id in ("no_pictures", "thousand"):
 
 BATCH = """
 # Ready one after the other, so that one can watch; the fourth is refused at once.
-PROMPTS = [f"row {{number}} of a batch [latency={{20 + 2 * number}}]" for number in range({rows})]
+PROMPTS = [f"row {{number}} of a batch [latency={{20 + 3 * number}}]" for number in range({rows})]
 PROMPTS[3] = "row 3 of a batch [refuse]"
 
 with DAG("batch", schedule=None):

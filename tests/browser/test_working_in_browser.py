@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.browser.conftest import Shoot
 
-pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(900)]
 
 SAVE = f"broken_downloads/runs/{RUN_ID}/tasks/save"
 
@@ -98,7 +98,7 @@ def test_from_a_failed_card_its_task_is_cleared_in_two_clicks(
 
     (task,) = airflow.api.task_instances("broken_downloads", RUN_ID, "submit")
     assert task.state != "success" or task.try_number > 1
-    airflow.api.wait_for_task_state("broken_downloads", RUN_ID, "save", "failed", timeout=90)
+    airflow.api.wait_for_task_state("broken_downloads", RUN_ID, "save", "failed", timeout=300)
 
 
 def test_who_may_not_clear_is_told_so(page: Page) -> None:
@@ -146,11 +146,25 @@ def test_the_large_view_goes_on_past_what_is_loaded(page: Page) -> None:
 def test_a_rare_prompt_is_found_among_a_thousand(page: Page, shoot: Shoot) -> None:
     page.goto(run_tab("thousand"))
     page.get_by_role("searchbox").fill("number 987 of")
-    page.get_by_text("number 987 of a thousand").first.wait_for()
+    page.get_by_text("number 987 of 1,000").first.wait_for()
 
     assert page.locator(".it-card").count() == 1
     page.get_by_text("1 of 1,000 shown").wait_for()
     shoot(page, "search")
+
+
+def test_failures_come_first_where_that_is_asked_for_and_stay_so_after_a_reload(page: Page) -> None:
+    page.goto(run_tab("catalogue"))
+    wait_for_pictures(page, 3)
+    page.get_by_label("Order", exact=True).select_option("failed")
+    page.wait_for_url("**pictures_order=failed*")
+    page.reload()
+    page.locator(".it-card").first.wait_for()
+
+    states = page.locator(".it-card").evaluate_all("cards => cards.map(card => card.dataset.state)")
+    assert states[:2] == ["failed", "failed"]
+    assert "failed" not in states[2:]
+    assert page.get_by_label("Order", exact=True).input_value() == "failed"
 
 
 def test_pictures_are_compared_and_carried_away(page: Page, shoot: Shoot) -> None:

@@ -1,0 +1,67 @@
+"""Many finished image tasks in the database of an Airflow, as if as many mapped tasks had pushed them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from dev.airflow_deployment import AirflowDeployment
+from dev.airflow_settings import database_file
+
+_INSERT = (
+    "INSERT INTO xcom (dag_run_id, task_id, map_index, key, dag_id, run_id, value, timestamp)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def sample_pictures(folder: Path, count: int) -> list[Path]:
+    """Draw pictures of 1024 x 1024 in as many colours, and return where they are."""
+    folder.mkdir(parents=True)
+    paths = [folder / f"{number:02}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        shades = Image.linear_gradient("L").rotate(number * 15, expand=False).resize((1024, 1024))
+        hue = Image.new("L", (1024, 1024), number * 255 // count)
+        bands = (hue, hue.point(lambda _: 150), shades.point(lambda value: 120 + value // 2))
+        Image.merge("HSV", bands).convert("RGB").save(path)
+    return paths
+
+
+def write_finished_pictures(
+    deployment: AirflowDeployment, dag_id: str, run_id: str, samples: Sequence[Path], folder: Path, count: int
+) -> None:
+    """Write down that a run of a Dag submitted, waited for and stored so many pictures, two days ago.
+
+    :param samples: what the pictures look like, in turn.
+    :param folder: where the pictures are put; made anew, and to lie under a gallery root.
+    """
+    folder.mkdir()
+    rows: list[tuple[Any, ...]] = []
+    with closing(sqlite3.connect(database_file(deployment.home), timeout=60)) as connection, connection:
+        (run_key,) = connection.execute(
+            "SELECT id FROM dag_run WHERE dag_id = ? AND run_id = ?", (dag_id, run_id)
+        ).fetchone()
+        # Older than what else there is, so that the page of all Dags begins with that.
+        moment = (datetime.now(UTC) - timedelta(days=2)).strftime("%Y-%m-%d %H:%M:%S.%f")
+        for number in range(count):
+            path = folder / f"{number}.png"
+            os.link(samples[number % len(samples)], path)
+            told = {"id": f"it-{number}", "service": "local", "conn_id": "imagetasks_default", "model": "gpt-image-2"}
+            told["prompt"] = f"number {number} of {count:,}"
+            record = {**told, "state": "succeeded", "image_count_requested": 1, "duration": 2.0, "images": []}
+            file = {"uri": f"file://{path}", "sha256": str(number), "width": 1024, "height": 1024}
+            files = {"files": [{**file, "image_task_id": told["id"], "index": 0}]}
+            for task_id, key, value in (
+                ("submit", "image_task", told),
+                ("wait", "return_value", record),
+                ("save", "return_value", files),
+            ):
+                rows.append((run_key, task_id, number, key, dag_id, run_id, json.dumps(value), moment))
+        connection.executemany(_INSERT, rows)
