@@ -66,7 +66,7 @@ class ImageRequest:
 
     :param prompt: text of what to draw; None for a model that takes only ``images``, as one that cuts out or enlarges.
     :param model: the service's model name; None takes the connection's, then the service's default.
-    :param options: further fields, sent to the service untouched (the body, or kie's and AI GPT Image's ``input``).
+    :param options: further fields, sent to the service untouched: in its body, or in the object that it has for them.
     :param images: pictures to edit from, as URLs, object storage paths or files already read; not empty means an edit.
     :param mask: where to edit, as an object storage path or a file already read; needs ``images``.
     :param callback_url: URL that the service posts to when it is done.

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from airflow_provider_imagetasks.local.image_service import DIALECT_PATHS
+from airflow_provider_imagetasks.local.dialects.known_dialects import DIALECT_PATHS
 from dev.airflow_deployment import AirflowDeployment, AirflowStartError, DagImportError
 from dev.demo_progress import ProgressLine, progress_text
 from dev.interruption import Interrupted, raise_on_interruption

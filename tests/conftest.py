@@ -19,7 +19,7 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 import pytest
 
 from airflow_provider_imagetasks.local import pytest_plugin
-from airflow_provider_imagetasks.local.image_service import DIALECT_PATHS
+from airflow_provider_imagetasks.local.dialects.known_dialects import DIALECT_PATHS
 
 if TYPE_CHECKING:
     from airflow_provider_imagetasks.local import LocalImageService

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_imagetasks.services import get_service, known_services
+
 PACKAGE = "airflow_provider_imagetasks"
 ROOT = Path(__file__).parents[1]
 ALONE = "local"
@@ -86,6 +88,28 @@ def test_the_package_has_few_rooms_and_files_that_can_be_read_in_one_sitting() -
 
     assert len([entry for entry in package.iterdir() if entry.name != "__pycache__"]) <= MOST_ENTRIES
     assert [name for name, count in lines.items() if count > MOST_LINES] == []
+
+
+FAMILIES = ("__init__", "tasks_api", "jobs_api", "gpt_image", "local_service")
+"""Beside the files that begin with a service's name, those that know one: the list of all, and what several share."""
+
+
+def knows_services(path: Path) -> bool:
+    """Whether a file belongs to a service, or to a few of them."""
+    room, *rest = path.relative_to(ROOT / PACKAGE).parts
+    if room == ALONE:
+        # It doubles them; its stdio server is one of them.
+        return rest[0] in ("dialects", "stdio.py")
+    return room == "services" and rest[0].startswith((*FAMILIES, *known_services()))
+
+
+@pytest.mark.parametrize("path", each([path for path in SOURCES if not knows_services(path)]))
+def test_nobody_but_a_service_itself_knows_its_name(path: Path) -> None:
+    services = [get_service(name) for name in known_services() if name != "local"]
+    words = {word.removesuffix(".ai") for service in services for word in (service.name, service.title)}
+    named = re.compile(rf"(?<![a-z])({'|'.join(map(re.escape, words))})(?![a-z])", re.IGNORECASE)
+
+    assert named.findall(path.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("path", each(SOURCES))

@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.rates import active_limit, parse_rate
+from airflow_provider_imagetasks.services.rates import NO_TIERS, Tier, active_limit, parse_rate
 from airflow_provider_imagetasks.submissions.departure import LOOK_SECONDS
 from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE
 
@@ -71,14 +71,17 @@ class BatchArguments:
         return min(self.account.max_active_tasks or self.limits.window, self.limits.window)
 
 
-def with_limits(account: Account, *, submit_rate: Any, max_active_tasks: Any) -> Account:
+def with_limits(
+    account: Account, *, submit_rate: Any, max_active_tasks: Any, tiers: Mapping[str, Tier] = NO_TIERS
+) -> Account:
     """Return the account with limits that were given as arguments; None leaves the connection's.
 
+    :param tiers: those that ``submit_rate`` may name.
     :raises InvalidRequestError: a limit is none, or zero.
     """
     if submit_rate is not None:
-        rate = parse_rate(str(submit_rate), field="submit_rate", kind="submit")
-        active = active_limit(str(submit_rate)) or account.max_active_tasks
+        rate = parse_rate(str(submit_rate), field="submit_rate", kind="submit", tiers=tiers)
+        active = active_limit(str(submit_rate), tiers) or account.max_active_tasks
         account = replace(account, submit_rate=rate, max_active_tasks=active)
     if max_active_tasks is not None:
         text = str(max_active_tasks).strip()

@@ -30,7 +30,7 @@ def fetch_shared(path: str, target: Path, account: Account) -> None:
     if named is None:
         raise UnsafeResultError(
             f"The server names the result {path}, which lies outside its output_dir {account.output_dir}; such files "
-            "are not read. Set output_dir to its OPENAI_IMAGE_OUTPUT_DIR if that is another"
+            "are not read. Set output_dir to the folder that the server was told to write to, if that is another"
         )
     here = Path(_mapped(str(folder), account))
     found = here / named.relative_to(folder)

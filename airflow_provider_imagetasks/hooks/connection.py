@@ -15,7 +15,7 @@ from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection, conf
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
-from airflow_provider_imagetasks.services import get_service, known_services
+from airflow_provider_imagetasks.services import get_service, known_services, tiers_for
 from airflow_provider_imagetasks.services.account import Account, read_account, service_name
 
 CONNECTION_TYPE = "imagetasks"
@@ -40,6 +40,8 @@ def account_from(connection: Connection, conn_id: str) -> Account:
         extra=extra,
         is_tool_server=service.is_tool_server,
         allow_commands=conf.getboolean("imagetasks", "allow_stdio_commands", fallback=False),
+        tiers=tiers_for(service, extra.get("submit_rate"), extra.get("query_rate")),
+        further_fields=service.connection_fields,
     )
     return replace(account, key_header=service.key_header, key_scheme=service.key_scheme, key_hosts=service.key_hosts)
 

@@ -5,10 +5,13 @@ Airflow 3.2 and newer read provider metadata; 3.1 calls two methods of the hook.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-from airflow_provider_imagetasks.services import known_services
+from airflow_provider_imagetasks.services import get_service, known_services
+from airflow_provider_imagetasks.services.account_fields import ConnectionField
 
+_log = logging.getLogger(__name__)
 HOOK_NAME = "Image tasks"
 BEHAVIOUR: dict[str, Any] = {
     # Port is shown, since the Test button of Airflow 3.3 refuses saved connections without one.
@@ -18,7 +21,7 @@ BEHAVIOUR: dict[str, Any] = {
         "password": "the service's API key; choose the Service below, under Extra Fields",
         "host": "empty: the service's own address",
         "port": "empty; 443 where Test says Bad Request",
-        "service": "acedatacloud",
+        "service": known_services()[0],
         "submit_rate": "20/10s",
         "query_rate": "2/s",
         "poll_interval": "10",
@@ -46,13 +49,8 @@ _FIELDS = {
     "callback_url": _field(
         "Callback URL", "URL of your own that the service calls when an image task is done. Not needed: waiting polls."
     ),
-    "webhook_secret": _field(
-        "Webhook secret (kie.ai)",
-        "The key by which kie.ai signs callbacks, if one is enabled there.",
-        {**_TEXT, "format": "password"},
-    ),
-    "submit_rate": _field("Submit rate", "At most so many submissions, like 20/10s, or a tier like aigptimage:free."),
-    "query_rate": _field("Query rate", "At most so many status requests, like 2/s, or a tier like aigptimage:free."),
+    "submit_rate": _field("Submit rate", "At most so many submissions, like 20/10s, or a tier of the service."),
+    "query_rate": _field("Query rate", "At most so many status requests, like 2/s, or a tier of the service."),
     "max_active_tasks": _field(
         "Max. active image tasks",
         "How many image tasks of this account may run at the same time.",
@@ -72,21 +70,6 @@ _FIELDS = {
         "Take proxies and CA bundle from the environment's variables.",
         {"type": ["boolean", "null"], "default": True},
     ),
-    "output_dir": _field(
-        "MCP: output folder",
-        "GPT-Image MCP server: the folder in which it writes its pictures, as the server names it.",
-    ),
-    "path_map": _field(
-        "MCP: path map", 'Where workers find the server\'s folders, as JSON: {"/srv/images": "/mnt/images"}.'
-    ),
-    "command": _field(
-        "MCP: command",
-        "Starts the MCP server over stdio for one batch; only where [imagetasks] allow_stdio_commands is true.",
-    ),
-    "args": _field("MCP: arguments", 'Arguments of the command, as JSON: ["dist/index.js"].'),
-    "env": _field(
-        "MCP: environment", "Environment of the command, as JSON. The API key above is handed over as OPENAI_API_KEY."
-    ),
 }
 
 
@@ -94,7 +77,28 @@ def fields() -> dict[str, dict[str, Any]]:
     """Return the extra fields in the metadata's form: name, label, help text and JSON schema."""
     services = known_services()
     choice = {"type": "string", "enum": list(services), "default": services[0]}
-    return {"service": _field("Service", "Which image service this account is at.", choice), **_FIELDS}
+    own = {"service": _field("Service", "Which image service this account is at.", choice), **_FIELDS}
+    return {**_fields_of_services(), **own}
+
+
+def _fields_of_services() -> dict[str, dict[str, Any]]:
+    """Return what the services add; the form is one for all of them, so each field says whose it is."""
+    added: dict[str, dict[ConnectionField, list[str]]] = {}
+    for service_name in known_services():
+        try:
+            service = get_service(service_name)
+            for name, field in service.connection_fields.items():
+                added.setdefault(name, {}).setdefault(field, []).append(service.title)
+        except Exception:  # noqa: BLE001 - whatever somebody's package does
+            # Airflow asks at every start, and one that failed would stop every command.
+            _log.warning("The connection form lacks the fields of the service %r.", service_name, exc_info=True)
+    made = {}
+    for name, titles_by_field in added.items():
+        first = next(iter(titles_by_field))
+        told = (f"{', '.join(titles)}: {field.description}" for field, titles in titles_by_field.items())
+        schema = {"type": [first.kind, "null"], **({"format": "password"} if first.is_secret else {})}
+        made[name] = _field(first.label, " ".join(told), schema)
+    return made
 
 
 def widgets() -> dict[str, Any]:

@@ -29,7 +29,7 @@ from airflow_provider_imagetasks.polling.status_requests import pace_of
 from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch, failure, wait
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID, Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE
+from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE, typed, typed_submission
 from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits, Watched
 from airflow_provider_imagetasks.services.wire import Flow, Result
@@ -83,8 +83,8 @@ class ImageTaskHook(ServiceHook):
         Waits first where the connection's ``submit_rate`` or ``max_active_tasks`` asks for it; they count what this
         process submits.
 
-        :param key: identifies this submission; the same on a retry of it. Becomes AI GPT Image's ``X-Request-ID``
-            (which makes a repetition free) and AceDataCloud's ``trace_id``.
+        :param key: identifies this submission; the same on a retry of it. Where the service recognises it, a
+            repetition is free, or the image task can be found by it.
         :raises UnknownOutcomeError: the service may have taken it; it was not sent again.
         :raises ImageTaskError: it was refused, and not billed.
         """
@@ -108,7 +108,9 @@ class ImageTaskHook(ServiceHook):
         limits = _submission_limits.setdefault(self.account, SubmissionLimits(self.account))
         poll_interval = self.account.poll_interval or service.poll_interval
         read = partial(read_all, service, pace_of(self.account, service))
-        submission = service.submit(request, key=key)
+        submission = typed_submission(
+            service.submit(request, key=key), service=service.name, how_to_look=service.how_to_look
+        )
         say = self.log.info
         task = self.run(limits.within_all(submission, read, poll_interval=poll_interval, say=say, watched=watched))
         # Whatever happens to the caller next, the id of what is being paid for stands in the log.
@@ -158,15 +160,16 @@ class ImageTaskHook(ServiceHook):
         )
 
     def list_tasks(self, **filters: Any) -> list[ImageTask]:
-        """Return the account's image tasks, by the service's own filters (AceDataCloud's ``retrieve_batch``); free."""
-        return self._read(lambda service: service.list_tasks(**filters))
+        """Return the account's image tasks, by the service's own filters; free."""
+        return self._read(lambda service: typed(service.list_tasks(**filters), service=service.name))
 
     def cancel(self, image_task_id: str) -> None:
         """Ask the service to stop an image task; what that means for the bill stands in the log.
 
         :raises InvalidRequestError: the service cannot, or not any more.
         """
-        note = self.run(self.service.cancel(image_task_id))
+        with errors_of_reading():
+            note = self.run(typed(self.service.cancel(image_task_id), service=self.service.name))
         self.log.warning("Image task %s: %s", image_task_id[:80], note)
 
     def wait(self, image_task_id: str, *, timeout: float = 3600, poll_interval: float | None = None) -> ImageTask:
@@ -244,7 +247,7 @@ class ImageTaskHook(ServiceHook):
 
     async def alist_tasks(self, **filters: Any) -> list[ImageTask]:
         """Do what :meth:`list_tasks` does, on an event loop."""
-        return await self._arun(lambda service, _pace: service.list_tasks(**filters))
+        return await self._arun(lambda service, _pace: typed(service.list_tasks(**filters), service=service.name))
 
     async def await_task(
         self, image_task_id: str, *, timeout: float = 3600, poll_interval: float | None = None

@@ -14,6 +14,7 @@ from airflow_provider_imagetasks.hooks.connection import CONNECTION_TYPE, read_c
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID, Account
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.exchange import typed
 from airflow_provider_imagetasks.services.wire import Flow, Result
 from airflow_provider_imagetasks.transports import open_transport
 from airflow_provider_imagetasks.transports.http import Transport
@@ -61,7 +62,7 @@ class ServiceHook(BaseHook):
         try:
             if self.account.server_command is not None:
                 return True, "The fields can be read. This test does not start the MCP server of 'command'."
-            return True, self.run(self.service.check_connection())
+            return True, self.run(typed(self.service.check_connection(), service=self.service.name))
         except ImageTaskError as error:
             return False, f"{type(error).__name__}: {error.message}"
 

@@ -6,7 +6,7 @@ what it answers has the shape of the real services, what it draws is a small lan
 Start it with ``python -m airflow_provider_imagetasks.local``, or inside a test process::
 
     with LocalImageService(latency=0.1) as service:
-        requests.post(f"{service.url}/aigptimage/api/v1/jobs/createTask", json=...)
+        requests.post(f"{service.url}/...", json=...)
 
 Nothing in this package imports Airflow.
 """

@@ -44,12 +44,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--ignore-trace-id", action="store_true", help="do not honour trace ids of submissions")
     add("--keep-tasks", type=int, default=100_000, metavar="N", help="image tasks remembered (default: %(default)s)")
     delay = (
-        "how long kie has no record of a new image task; its first status query finds none either, "
-        "unless this is 0 (default: %(default)s)"
+        "how long a service whose records come late has none of a new image task; its first status query finds none "
+        "either, unless this is 0 (default: %(default)s)"
     )
     add("--record-delay", type=float, default=0.5, metavar="SECONDS", help=delay)
-    add("--webhook-secret", metavar="SECRET", help="sign the callbacks of kie with this")
-    folder = "where the GPT-Image MCP server writes its pictures (default: %(default)s)"
+    add("--webhook-secret", metavar="SECRET", help="sign callbacks with this, where the service signs them")
+    folder = "where an MCP server that writes files writes its pictures (default: %(default)s)"
     add("--output-dir", type=Path, default=DEFAULT_OUTPUT_DIR, metavar="FOLDER", help=folder)
     return parser
 

@@ -9,24 +9,13 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from airflow_provider_imagetasks.local.admission import PROXY_PAGE
-from airflow_provider_imagetasks.local.dialects.acedatacloud_apis_dialect import FURTHER_APIS
-from airflow_provider_imagetasks.local.dialects.acedatacloud_mcp_dialect import AceDataCloudMcpDialect
-from airflow_provider_imagetasks.local.dialects.dialect import Dialect
-from airflow_provider_imagetasks.local.dialects.gpt_image_mcp_dialect import GptImageMcpServer
-from airflow_provider_imagetasks.local.dialects.jobs_api_dialect import AiGptImageDialect
-from airflow_provider_imagetasks.local.dialects.kie_dialect import KieDialect
-from airflow_provider_imagetasks.local.dialects.kie_families_dialect import KIE_FAMILIES
+from airflow_provider_imagetasks.local.dialects.known_dialects import DIALECT_NAMES, KNOWN_DIALECTS
 from airflow_provider_imagetasks.local.dialects.mcp_server import ToolServer
-from airflow_provider_imagetasks.local.dialects.tasks_api_dialect import TasksApiDialect, XHuoApiDialect
 from airflow_provider_imagetasks.local.drawing import MEDIA_TYPES
 from airflow_provider_imagetasks.local.options import ServiceOptions
 from airflow_provider_imagetasks.local.service_state import ServiceState
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 
-_DIALECTS = (
-    *(TasksApiDialect, *FURTHER_APIS, XHuoApiDialect, AiGptImageDialect, KieDialect, *KIE_FAMILIES),
-    *(AceDataCloudMcpDialect, GptImageMcpServer),
-)
 _LARGEST_BODY = 16 * 1024 * 1024
 _LONGEST_SHUTDOWN = 0.1
 _SHOWN_PICTURES = 24
@@ -67,8 +56,8 @@ class LocalApplication:
     """One local service: its state and its routes."""
 
     def __init__(self, options: ServiceOptions) -> None:
-        self.state = ServiceState(options)
-        self._dialects: list[Dialect | GptImageMcpServer] = [kind(self.state) for kind in _DIALECTS]
+        self.state = ServiceState(options, DIALECT_NAMES)
+        self._dialects = [kind(self.state) for kind in KNOWN_DIALECTS]
 
     def runner(self) -> web.AppRunner:
         """Return what serves the routes.

@@ -14,23 +14,13 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from aiohttp import web
 
+from airflow_provider_imagetasks.local.dialects.known_dialects import DIALECT_PATHS, WRITERS_OF_FILES
 from airflow_provider_imagetasks.local.http_application import LocalApplication
 from airflow_provider_imagetasks.local.options import ServiceOptions
 from airflow_provider_imagetasks.local.service_state import DownloadAnswer, ServiceState
 from airflow_provider_imagetasks.local.task_table import TaskSummary
 
 Result = TypeVar("Result")
-
-DIALECT_PATHS = {
-    "local": "acedatacloud",
-    "acedatacloud": "acedatacloud",
-    "xhuoapi": "xhuoapi/v1",
-    "aigptimage": "aigptimage",
-    "kie": "kie",
-    "acedatacloud_mcp": "mcp/acedatacloud",
-    "gpt_image_mcp": "mcp/gpt-image",
-}
-"""Under which path each ``service`` of a connection is spoken to."""
 
 _BACKLOG = 1_024
 _PATIENCE = 10.0
@@ -41,14 +31,14 @@ def connection_to(url: str, service: str, *, server_folder: Path | None = None, 
 
     :param url: scheme, host and port of the local service.
     :param service: what the connection's ``service`` is to be.
-    :param server_folder: where the GPT-Image MCP server writes its pictures; for its own service only.
+    :param server_folder: where an MCP server that writes files writes its pictures; for its own service only.
     :param extra: further extra fields of it.
     :raises ValueError: the local service does not speak for that service.
     """
     if service not in DIALECT_PATHS:
         known = ", ".join(DIALECT_PATHS)
         raise ValueError(f"the local image service does not speak for {service!r}; known are {known}")
-    if service == "gpt_image_mcp" and server_folder is not None:
+    if service in WRITERS_OF_FILES and server_folder is not None:
         extra = {"output_dir": str(server_folder), **extra}
     where = {"conn_type": "imagetasks", "host": f"{url}/{DIALECT_PATHS[service]}", "password": "any-key-will-do"}
     return json.dumps({**where, "extra": {"service": service, **extra}})
@@ -90,12 +80,12 @@ class LocalImageService(ServiceOptions):
 
     @property
     def url(self) -> str:
-        """Scheme, host and port; a dialect's base URL is this plus its path, such as ``/aigptimage``."""
+        """Scheme, host and port; a dialect's base URL is this plus its path, as the page there lists it."""
         return self._service.url
 
     @property
     def server_folder(self) -> Path:
-        """Where the GPT-Image MCP server writes its pictures."""
+        """Where an MCP server that writes files writes its pictures."""
         return self.output_dir
 
     @property
@@ -106,7 +96,7 @@ class LocalImageService(ServiceOptions):
     def connection(self, service: str = "local", **extra: Any) -> str:
         """Return an Airflow connection to this service, as the value of an ``AIRFLOW_CONN_...`` environment variable.
 
-        :param service: whose dialect it is to speak: ``"acedatacloud"``, ``"kie"``, ...
+        :param service: whose dialect it is to speak, by the name that a connection has for it.
         :param extra: further extra fields, such as ``max_active_tasks=2``.
         """
         return connection_to(self.url, service, server_folder=self.output_dir, **extra)

@@ -48,9 +48,10 @@ class ServiceOptions:
     :param api_keys: the keys that are let in; none lets anyone in, with or without a key.
     :param ignore_trace_id: give every image task a trace id of the service's own.
     :param keep_tasks: how many image tasks are remembered; the oldest are forgotten first.
-    :param record_delay: seconds after a submission in which kie has no record yet; 0 lets it have one at once.
-    :param webhook_secret: kie signs its callbacks with it; without it they are not signed.
-    :param output_dir: where the GPT-Image MCP server writes its pictures.
+    :param record_delay: seconds after a submission in which a service whose records come late has none; 0 lets it
+        have one at once.
+    :param webhook_secret: what a service that signs its callbacks signs them with; without it they are not signed.
+    :param output_dir: where an MCP server that writes files writes its pictures.
     :raises ValueError: one of them makes no sense.
     """
 

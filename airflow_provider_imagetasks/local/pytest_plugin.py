@@ -28,8 +28,9 @@ def _imagetasks_local_service(tmp_path_factory: pytest.TempPathFactory) -> Itera
 def image_service(_imagetasks_local_service: LocalImageService) -> LocalImageService:
     """A running local image service that knows nothing of earlier tests, and finishes image tasks at once.
 
-    ``image_service.connection("acedatacloud")`` is an Airflow connection to it, as the value of an environment variable
-    ``AIRFLOW_CONN_...``; ``image_service.stats()`` counts what it received, ``image_service.tasks`` lists what it made.
+    ``image_service.connection("local")``, or with the name of another service, is an Airflow connection to it, as the
+    value of an environment variable ``AIRFLOW_CONN_...``; ``image_service.stats()`` counts what it received,
+    ``image_service.tasks`` lists what it made.
     """
     _imagetasks_local_service.reset()
     return _imagetasks_local_service

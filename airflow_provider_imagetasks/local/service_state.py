@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 from collections import Counter, OrderedDict, deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -24,13 +24,6 @@ from airflow_provider_imagetasks.local.uploads import read_uploads
 Result = TypeVar("Result")
 DownloadAnswer = Callable[[web.Request, bytes], Awaitable[web.StreamResponse | None]]
 """Answers a download instead of the service, which has drawn the file; None leaves the answer to the service."""
-
-DIALECT_NAMES = (
-    *("acedatacloud", "xhuoapi", "aigptimage", "kie", "acedatacloud_mcp", "gpt_image_mcp"),
-    *(f"acedatacloud/{api}" for api in ("flux", "nano-banana", "seedream", "qwen-image", "midjourney")),
-    *(f"kie/{family}" for family in ("4o-image", "flux-kontext", "mj")),
-)
-"""The names of all dialects: a service's, as in a connection, and behind a slash one of its further APIs'."""
 
 _KEPT_CREATIONS = 1_000
 _TOLD = ("id", "prompt", "dialect", "trace_id", "request_id", "created_at")
@@ -77,19 +70,26 @@ class DialectStatistics:
 
 
 class Statistics:
-    """All counts of one local service."""
+    """All counts of one local service.
 
-    def __init__(self) -> None:
-        self.dialects = {name: DialectStatistics() for name in DIALECT_NAMES}
+    :param dialects: their names.
+    """
+
+    def __init__(self, dialects: Iterable[str]) -> None:
+        self.dialects = {name: DialectStatistics() for name in dialects}
         self.files = Counter(files_served=0, files_refused=0, files_with_authorization=0)
         self.callbacks = Counter(sent=0, failed=0, not_sent=0)
         self.created: deque[dict[str, Any]] = deque(maxlen=_KEPT_CREATIONS)
 
 
 class ServiceState:
-    """The image tasks, counts and tools of one local service; used from its event loop only."""
+    """The image tasks, counts and tools of one local service; used from its event loop only.
 
-    def __init__(self, options: ServiceOptions) -> None:
+    :param dialects: the names of those that it speaks.
+    """
+
+    def __init__(self, options: ServiceOptions, dialects: Iterable[str] = ()) -> None:
+        self._dialects = tuple(dialects)
         self.on_reset: list[Callable[[], None]] = []
         self._files = _LatestFiles()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="painter")
@@ -105,7 +105,7 @@ class ServiceState:
         """Forget every image task and every count."""
         self.callbacks.give_up()
         self.download_answer: DownloadAnswer | None = None
-        self.statistics = Statistics()
+        self.statistics = Statistics(self._dialects)
         self.tasks = TaskTable(maximum=self.options.keep_tasks, separate_keys=bool(self.options.keys))
         self.admission = Admission(self.options, self.tasks)
         for forget in self.on_reset:
@@ -113,7 +113,7 @@ class ServiceState:
 
     def reset_counts(self) -> None:
         """Set every count to zero; the image tasks stay."""
-        self.statistics = Statistics()
+        self.statistics = Statistics(self._dialects)
         self.tasks.peak_active = self.tasks.active()
 
     def stats(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from airflow_provider_imagetasks.local.service_state import ServiceState
 
 
 async def _serve(options: ServiceOptions) -> None:
-    with closing(ServiceState(options)) as state:
+    with closing(ServiceState(options, [GptImageMcpServer.name])) as state:
         await serve_stdio(GptImageMcpServer(state))
 
 

@@ -38,6 +38,7 @@ from airflow_provider_imagetasks.observability.lineage import ReportsLineage
 from airflow_provider_imagetasks.operators.rows_as_data import RowsAsData
 from airflow_provider_imagetasks.operators.submission import OnUnknownOutcome
 from airflow_provider_imagetasks.polling.batch_wait import Counts, wake_at
+from airflow_provider_imagetasks.services import tiers_for
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
 from airflow_provider_imagetasks.submissions.identity import slot_of
 from airflow_provider_imagetasks.tasks import require_sendable
@@ -229,7 +230,12 @@ class ImageBatchOperator(ReportsLineage, RowsAsData):
         for name in ("model", "options"):
             require_sendable(name, getattr(self, name))
         return BatchArguments(
-            account=with_limits(hook.account, submit_rate=self.submit_rate, max_active_tasks=self.max_active_tasks),
+            account=with_limits(
+                hook.account,
+                submit_rate=self.submit_rate,
+                max_active_tasks=self.max_active_tasks,
+                tiers=tiers_for(hook.service, self.submit_rate),
+            ),
             service=hook.service,
             model=rendered_text("model", self.model) or None,
             options=self.options or {},

@@ -23,6 +23,7 @@ from airflow_provider_imagetasks.observability.lineage import Lineage, Made, Rep
 from airflow_provider_imagetasks.operators.submission import OnUnknownOutcome, Submission
 from airflow_provider_imagetasks.polling.waiting import combine, failure
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
+from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import text
 from airflow_provider_imagetasks.submissions import callback_urls
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, slot_of
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 READY = "The picture is ready at %s already, and billed."
 GOES_ON = (
     "It goes on at the service whatever happens here: failing or clearing later tasks does not stop it, and it may be "
-    "billed. %s cannot stop it either."
+    "billed."
 )
 
 
@@ -129,7 +130,10 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
                 context["ti"].xcom_push(key="image_task", value=value)
                 # Before it counts as handed on: a Clear of what did not get so far finds the picture again.
                 context["ti"].xcom_push(key="return_value", value=task.id)
-            self.log.info(READY if task.state.is_final else GOES_ON, hook.service.title)
+            if task.state.is_final:
+                self.log.info(READY, hook.service.title)
+            else:
+                self.log.info("%s %s", GOES_ON, _ways_out(hook.service))
             ledger.finish()
         self.lineage = Lineage(
             service=task.service,
@@ -165,6 +169,16 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
                 "advice": error.retry_advice,
             }
             context["ti"].xcom_push(key="image_task_refused", value=value)
+
+
+def _ways_out(service: Service) -> str:
+    """Return whether an image task can be stopped, and for how long its pictures can be had."""
+    stops = "ImageTaskHook.cancel stops it." if service.can_cancel else f"{service.title} cannot stop it either."
+    life = service.results_live_for
+    if life is None:
+        return stops
+    span = f"{life / 3600:g} hours" if life >= 2 * 3600 else f"{life / 60:g} minutes"
+    return f"{stops} Download its pictures within {span} after they are made, since they may be gone then."
 
 
 class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from airflow_provider_imagetasks.exceptions import ImageTaskError, ProtocolError, RateLimitError
 from airflow_provider_imagetasks.polling.status_requests import DOUBTS, Question, StatusRequests, concerns_account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE
+from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE, typed
 from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.wire import Flow, pause
 from airflow_provider_imagetasks.tasks import ImageTask
@@ -24,9 +24,9 @@ def read_once(service: Service, questions: Sequence[Question]) -> Flow[dict[str,
     tasks: dict[str, ImageTask]
     if first.image_task_id:
         asked = list(dict.fromkeys(question.image_task_id for question in questions))
-        tasks = yield from service.read_tasks_once(asked)
+        tasks = yield from typed(service.read_tasks_once(asked), service=service.name)
     else:
-        tasks = {"": (yield from service.read_by_trace_id(first.trace_id or ""))}
+        tasks = {"": (yield from typed(service.read_by_trace_id(first.trace_id or ""), service=service.name))}
     for image_task_id, task in tasks.items():
         if image_task_id and task.id and task.id != image_task_id:
             # As a cache may do it: whoever believed it would hand on another's picture, and lose its own.

@@ -9,8 +9,10 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Any
 
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.rates import Tier
 
 ENTRY_POINT_GROUP = "airflow_provider_imagetasks.services"
 _BUILT_IN = {
@@ -49,3 +51,16 @@ def get_service(name: str) -> Service:
     if not (isinstance(service_class, type) and issubclass(service_class, Service)):
         raise TypeError(f"the entry point {name!r} of {ENTRY_POINT_GROUP} is not a subclass of Service")
     return service_class()
+
+
+def tiers_for(service: Service, *named: Any) -> dict[str, Tier]:
+    """Return the tiers of a service, and those of others that are named: an account may be behind a gateway.
+
+    :param named: what a connection or an argument says of a rate.
+    """
+    tiers = service.named_tiers()
+    for name in (each.strip() for each in named if isinstance(each, str)):
+        other = name.partition(":")[0]
+        if name not in tiers and other != name and other in known_services():
+            tiers |= get_service(other).named_tiers()
+    return tiers

@@ -5,16 +5,19 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from dataclasses import fields as dataclass_fields
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_imagetasks.exceptions import AuthenticationError, InvalidRequestError
-from airflow_provider_imagetasks.services.account_fields import ConnectionFields, is_host_name
-from airflow_provider_imagetasks.services.rates import Rate, active_limit, parse_rate
+from airflow_provider_imagetasks.services.account_fields import ConnectionField, ConnectionFields, is_host_name
+from airflow_provider_imagetasks.services.rates import NO_TIERS, Rate, Tier, active_limit, parse_rate
 from airflow_provider_imagetasks.tasks import require_sendable
 
 DEFAULT_CONN_ID = "imagetasks_default"
 DEFAULT_REQUEST_TIMEOUT = 60.0
+NO_FIELDS: Mapping[str, ConnectionField] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,7 @@ class Account:
     :param base_url: where its API is, without a trailing slash.
     :param key: the API key; None where the service needs none.
     :param callback_url: the connection's callback URL.
-    :param webhook_secret: what kie.ai signs callbacks with.
+    :param webhook_secret: what the service signs callbacks with.
     :param default_model: the connection's model for requests that name none.
     :param poll_interval: seconds between two status requests; None takes the service's.
     :param request_timeout: seconds that one API request may take.
@@ -55,6 +58,7 @@ class Account:
     :param path_map: folders of an MCP server, and where the workers find each of them.
     :param key_header: the header that the key goes out in, behind ``key_scheme`` where there is one.
     :param key_hosts: further hosts that the key may go to; one that begins with a dot stands for all below it.
+    :param further: the fields that the service adds, as far as they are given: name and value.
     """
 
     conn_id: str
@@ -79,6 +83,15 @@ class Account:
     key_header: str = "Authorization"
     key_scheme: str | None = "Bearer"
     key_hosts: tuple[str, ...] = ()
+    further: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+
+    def further_field(self, name: str) -> Any:
+        """Return a field that the service adds; None where the connection does not give it."""
+        return dict(self.further).get(name)
+
+
+OWN_FIELDS = frozenset({"command", "args", "env", *(each.name for each in dataclass_fields(Account))})
+"""What a service cannot add, since it is there for all of them."""
 
 
 def read_account(
@@ -92,6 +105,8 @@ def read_account(
     extra: Mapping[str, Any],
     is_tool_server: bool = False,
     allow_commands: bool = False,
+    tiers: Mapping[str, Tier] = NO_TIERS,
+    further_fields: Mapping[str, ConnectionField] = NO_FIELDS,
 ) -> Account:
     """Check the fields of a connection.
 
@@ -103,12 +118,18 @@ def read_account(
     :param extra: the connection's extra fields, as an object.
     :param is_tool_server: whether Host is the address of an MCP server's endpoint, which may end with a slash.
     :param allow_commands: whether a connection may say what to start on a worker.
+    :param tiers: what may be named as a rate.
+    :param further_fields: those that the service adds, by name.
     :raises InvalidRequestError: names the field that is wrong.
     :raises AuthenticationError: no key, or one that cannot be sent.
     """
     fields = ConnectionFields(conn_id, extra)
     allow_private_hosts = fields.flag("allow_private_hosts", default=False)
-    submit_rate, query_rate = fields.text("submit_rate"), fields.text("query_rate")
+
+    def rate(kind: str) -> Rate | None:
+        given = fields.text(f"{kind}_rate")
+        return parse_rate(given, field=fields.name(f"{kind}_rate"), kind=kind, tiers=tiers) if given else None
+
     return Account(
         conn_id=conn_id,
         service=service,
@@ -119,9 +140,10 @@ def read_account(
         default_model=fields.text("default_model"),
         poll_interval=fields.number("poll_interval", minimum=1),
         request_timeout=fields.number("request_timeout", minimum=1) or DEFAULT_REQUEST_TIMEOUT,
-        submit_rate=parse_rate(submit_rate, field=fields.name("submit_rate"), kind="submit") if submit_rate else None,
-        query_rate=parse_rate(query_rate, field=fields.name("query_rate"), kind="query") if query_rate else None,
-        max_active_tasks=fields.whole_number("max_active_tasks", minimum=1) or active_limit(submit_rate),
+        submit_rate=rate("submit"),
+        query_rate=rate("query"),
+        max_active_tasks=fields.whole_number("max_active_tasks", minimum=1)
+        or active_limit(fields.text("submit_rate"), tiers),
         download_hosts=fields.host_names("download_hosts"),
         allow_private_hosts=allow_private_hosts,
         verify=fields.flag_or_path("verify"),
@@ -129,6 +151,7 @@ def read_account(
         server_command=_server_command(fields, conn_id, is_tool_server, allow_commands),
         output_dir=fields.folder("output_dir"),
         path_map=fields.folders("path_map"),
+        further=fields.further({name: each for name, each in further_fields.items() if name not in OWN_FIELDS}),
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.fields import number
@@ -18,6 +20,22 @@ _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?"
 def is_host_name(value: str) -> bool:
     """Whether a text is a host name, in lower case and in ASCII, that can be looked up."""
     return bool(_HOST_NAME.fullmatch(value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionField:
+    """A field that a service adds to the connection, under Extra. Nobody has to fill it in.
+
+    :param label: the form's name for it.
+    :param description: what it is for; the form has the service's title before it.
+    :param kind: the JSON type of its value.
+    :param is_secret: whether the form hides what is typed.
+    """
+
+    label: str
+    description: str
+    kind: Literal["string", "number", "integer", "boolean"] = "string"
+    is_secret: bool = False
 
 
 class ConnectionFields:
@@ -63,15 +81,27 @@ class ConnectionFields:
             raise self._wrong(key, "a URL that starts with https://")
         return value
 
-    def number(self, key: str, *, minimum: float) -> float | None:
+    def further(self, wanted: Mapping[str, ConnectionField]) -> tuple[tuple[str, Any], ...]:
+        """Return the fields of a service that are given, each with its value."""
+        readers: dict[str, Callable[[str], Any]] = {
+            "string": self.text,
+            "number": self.number,
+            "integer": self.whole_number,
+            "boolean": lambda key: None if self._value(key) is None else self.flag(key, default=False),
+        }
+        read = ((name, readers[field.kind](name)) for name, field in wanted.items())
+        return tuple((name, value) for name, value in read if value is not None)
+
+    def number(self, key: str, *, minimum: float = -math.inf) -> float | None:
         """Return a finite number."""
         value = self._value(key)
         found = number(value)
         if value is not None and (found is None or found < minimum):
-            raise self._wrong(key, f"a number of at least {minimum:g}", is_shown=True)
+            least = f" of at least {minimum:g}" if math.isfinite(minimum) else ""
+            raise self._wrong(key, f"a number{least}", is_shown=True)
         return found
 
-    def whole_number(self, key: str, *, minimum: int) -> int | None:
+    def whole_number(self, key: str, *, minimum: float = -math.inf) -> int | None:
         """Return a whole number."""
         found = self.number(key, minimum=minimum)
         if found is not None and found != int(found):

@@ -25,8 +25,6 @@ class FurtherApi(TasksApiService):
     takes_files = False
     image_count_options = COUNTS
     url_field = "image_url"
-    images_field: ClassVar[str]
-    """Where a request has the pictures to edit: a list, or a single one where ``most_edit_images`` is 1."""
     has_action: ClassVar[bool] = False
     """Whether a request says by ``action`` whether it is to ``generate`` or to ``edit``."""
 

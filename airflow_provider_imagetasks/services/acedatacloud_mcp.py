@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
@@ -21,6 +21,9 @@ from airflow_provider_imagetasks.exceptions import (
     QuotaExceededError,
     ServiceUnavailableError,
 )
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.account_fields import ConnectionField
+from airflow_provider_imagetasks.services.connection_contract import COMMAND_FIELDS
 from airflow_provider_imagetasks.services.fields import text, whole_number
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.tasks_api import TasksApiService
@@ -62,6 +65,11 @@ class AceDataCloudMcp(TasksApiService):
     # The server drops a trace id without a word, so that nothing can be found by one of ours.
     finds_by_trace_id = False
     takes_files = False
+    connection_fields: ClassVar[Mapping[str, ConnectionField]] = COMMAND_FIELDS
+
+    def server_environment(self, account: Account) -> Mapping[str, str | None]:
+        """Return the variable in which the server looks for its token."""
+        return {"ACEDATACLOUD_API_TOKEN": account.key}
 
     def _submission(self, request: ImageRequest, trace_id: str | None) -> Call:
         arguments: dict[str, Any] = {**request.options, "prompt": request.prompt, "model": request.model}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.connection_contract import ConnectionContract
 from airflow_provider_imagetasks.services.fields import INLINE_PREFIX, LONGEST_TEXT, options_named, text, whole_number
 from airflow_provider_imagetasks.services.inline_ids import task_from_inline_id
-from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import MOST_IMAGES, ImageFile, ImageRequest, ImageTask, TaskState
 
@@ -26,38 +26,20 @@ STORED_FORMATS = ("png", "jpeg", "webp", "gif", "avif", "jpg", "auto", "")
 """Values of ``format_options`` whose result can be stored; what is left to the service is a picture."""
 
 
-class Service(ABC):
+class Service(ConnectionContract):
     """A protocol, written once as flows: generators that yield requests and are sent answers, without I/O.
 
     The class attributes say what the service is and what it can do. What is called ``read_...`` asks once; what is
     called ``get_...``, ``find_...`` or ``list_...`` asks again where that helps.
     """
 
-    name: ClassVar[str]
-    """The value of the connection's field ``service``."""
-    title: ClassVar[str]
-    """The name that people know it by."""
-    default_base_url: ClassVar[str]
     default_model: ClassVar[str]
     """The model for a request that names none; likewise ``default_edit_model``."""
     default_edit_model: ClassVar[str]
-    console_url: ClassVar[str | None] = None
-    """The page where a person sees the account's image tasks and charges."""
-    requires_key: ClassVar[bool] = True
-    key_header: ClassVar[str] = "Authorization"
-    """The header that the key goes out in."""
-    key_scheme: ClassVar[str | None] = "Bearer"
-    """The word before the key in that header; None where the key stands alone."""
-    key_hosts: ClassVar[tuple[str, ...]] = ()
-    """Further hosts that the key may go to (``Request.host``); one that begins with a dot stands for all below it."""
-    is_tool_server: ClassVar[bool] = False
-    """Whether it is an MCP server: its flows call tools, and a connection's Host is the address of its endpoint."""
     answers_hold_pictures: ClassVar[bool] = True
     """Whether an answer may hold the pictures themselves, in base64; where not, it is refused above 4 MiB."""
     poll_interval: ClassVar[float] = 10.0
     """Seconds between two status requests, where neither argument nor connection says."""
-    default_query_rate: ClassVar[Rate] = Rate((Window(2, 1),))
-    """Ceiling for status requests of an account whose connection names none."""
     batch_size: ClassVar[int] = 1
     """The most image tasks that one status request can ask for."""
     requests_per_read: ClassVar[int] = 1
@@ -73,11 +55,12 @@ class Service(ABC):
     """The options that say how many pictures are asked for, also within other options; several of them multiply."""
     format_options: ClassVar[tuple[str, ...]] = ("output_format", "image_format")
     """The options that say of which kind the file of a picture is to be."""
-    takes_callback_url: ClassVar[bool] = False
+    results_live_for: ClassVar[float | None] = None
+    """Seconds for which the pictures can be fetched once they are made; None where the service does not say."""
+    can_cancel: ClassVar[bool] = False
+    """Whether :meth:`cancel` stops an image task. (A service may have the call, and go on all the same.)"""
     unfinished_note: ClassVar[str] = "It goes on there: it may still finish, and be billed"
     """The fate of an image task that nobody waits for any longer."""
-    fallback_callback_url: ClassVar[str | None] = None
-    """Sent where nobody names a callback URL, for a service that keeps no record without one."""
 
     def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
         """Return the request as it is sent: with the model and callback URL that it or else the connection names.
@@ -175,6 +158,17 @@ class Service(ABC):
             raise InvalidRequestError("images mixes URLs and files; give only URLs, or only files")
         if request.mask is not None and not (isinstance(request.mask, ImageFile) and all(files)):
             raise InvalidRequestError("mask must be a file, and so must images: a mask is only taken as an upload")
+
+    @staticmethod
+    def require_pictures_once(request: ImageRequest, images_field: str) -> None:
+        """Refuse pictures that are given as ``images`` and by the option that the service has for them as well.
+
+        :raises InvalidRequestError: nothing was billed.
+        """
+        if request.is_edit and request.options.get(images_field):
+            raise InvalidRequestError(
+                f"pictures are given twice, in images and in options[{images_field!r}]; give them once"
+            )
 
     @abstractmethod
     def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:

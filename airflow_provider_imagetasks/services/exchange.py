@@ -165,6 +165,51 @@ def submit(
     raise AssertionError("the last attempt returns or raises")
 
 
+def typed(flow: Flow[Result], *, service: str) -> Flow[Result]:
+    """Run a flow that costs nothing, in which what nobody foresaw is a ``ProtocolError``, and no end for others.
+
+    :param service: its name, for messages.
+    """
+    try:
+        return (yield from flow)
+    except ImageTaskError:
+        raise
+    except Exception as error:
+        raise bounded_error(ProtocolError(_broken(error, service), service=service, billed="unknown")) from error
+
+
+def typed_submission(submission: Flow[ImageTask], *, service: str, how_to_look: str) -> Flow[ImageTask]:
+    """Run a submission, in which what nobody foresaw is an unknown outcome, once a request may have left.
+
+    :param service: its name, for messages.
+    :param how_to_look: where a person finds out what became of it.
+    :raises ProtocolError: it broke before that.
+    """
+    has_left = False
+    try:
+        step = next(submission)
+        while True:
+            has_left = has_left or isinstance(step, Call)
+            step = submission.send((yield step))
+    except StopIteration as end:
+        task: ImageTask = end.value
+        return task
+    except ImageTaskError:
+        raise
+    except Exception as error:
+        reason = _broken(error, service)
+        if has_left:
+            what = f"The outcome of the submission is unknown ({reason}). {how_to_look}"
+            raise bounded_error(UnknownOutcomeError(what, service=service, reason=reason)) from error
+        advice = "A retry would break in the same way."
+        broken = ProtocolError(reason, service=service, billed="no", retryable=False, retry_advice=advice)
+        raise bounded_error(broken) from error
+
+
+def _broken(error: Exception, service: str) -> str:
+    return f"The flow of {service} broke, at an answer or by itself ({type(error).__name__}: {error})"[:200]
+
+
 def _content(request: Call) -> Sequence[Any]:
     if isinstance(request, Request):
         return request.path, request.parameters, request.body

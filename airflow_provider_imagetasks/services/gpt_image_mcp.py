@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
@@ -26,7 +26,9 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services import exchange, gpt_image_texts
 from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.account_fields import ConnectionField
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.connection_contract import COMMAND_FIELDS
 from airflow_provider_imagetasks.services.gpt_image_texts import JobError
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, named_refusal
@@ -67,10 +69,25 @@ class GptImageMcp(Service):
     takes_files = True
     most_edit_images = 1
     image_count_options = ("n", "sample_count")
+    connection_fields: ClassVar[Mapping[str, ConnectionField]] = {
+        "output_dir": ConnectionField(
+            label="MCP: output folder",
+            description="the folder in which it writes its pictures, as the server names it.",
+        ),
+        "path_map": ConnectionField(
+            label="MCP: path map",
+            description='where workers find the server\'s folders, as JSON: {"/srv/images": "/mnt/images"}.',
+        ),
+        **COMMAND_FIELDS,
+    }
     unfinished_note = (
         "It may still finish there, and be billed. Or the server was restarted meanwhile: what it had begun then stays "
         "like this for ever, and nobody knows whether it was billed"
     )
+
+    def server_environment(self, account: Account) -> Mapping[str, str | None]:
+        """Return the variables that the server reads: the key of its account at OpenAI, and where to put pictures."""
+        return {"OPENAI_API_KEY": account.key, "OPENAI_IMAGE_OUTPUT_DIR": account.output_dir}
 
     def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
         """Return the request as it is sent; what the server would only notice after it has begun is refused here."""

@@ -240,10 +240,7 @@ def fields_of(request: ImageRequest, images_field: str, *, takes_one: bool) -> d
     fields = {**request.options, **({} if request.prompt is None else {"prompt": request.prompt})}
     if not request.is_edit:
         return fields
-    if request.options.get(images_field):
-        raise InvalidRequestError(
-            f"pictures are given twice, in images and in options[{images_field!r}]; give them once"
-        )
+    Service.require_pictures_once(request, images_field)
     if takes_one and len(request.images) > 1:
         raise InvalidRequestError(f"images holds {len(request.images)} pictures; model {request.model} takes one")
     return {**fields, images_field: request.images[0] if takes_one else list(request.images)}

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 from collections.abc import Mapping
 from typing import ClassVar
 
-from airflow_provider_imagetasks.exceptions import ProtocolError
+from airflow_provider_imagetasks.exceptions import AuthenticationError, ProtocolError
 from airflow_provider_imagetasks.services import exchange
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.account_fields import ConnectionField
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.fields import number
+from airflow_provider_imagetasks.services.connection_contract import Callback, is_same
+from airflow_provider_imagetasks.services.fields import mapping, number
 from airflow_provider_imagetasks.services.kie_families import FluxKontext, FourOImage, KieApi, Midjourney
 from airflow_provider_imagetasks.services.several_apis import SeveralApis
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
@@ -57,10 +63,36 @@ class Market(KieApi):
 
 
 class Kie(SeveralApis, Market):
-    """kie.ai: the market, 4o Image, Flux Kontext and Midjourney."""
+    """kie.ai: the market, 4o Image, Flux Kontext and Midjourney. All of them sign their callbacks in the same way."""
 
+    connection_fields: ClassVar[Mapping[str, ConnectionField]] = {
+        "webhook_secret": ConnectionField(
+            label="Webhook secret",
+            description="the key by which it signs callbacks, if one is enabled in its settings.",
+            is_secret=True,
+        ),
+    }
     further_apis: ClassVar[Mapping[str, type[Service]]] = {
         "4o-image": FourOImage,
         "flux-kontext": FluxKontext,
         "mj": Midjourney,
     }
+
+    def check_callback(self, callback: Callback, account: Account) -> Flow[str | None]:
+        """Return the image task that a callback is signed for, where the connection has the key.
+
+        Follows "Webhook Verification": base64 of HMAC-SHA256 over the id, a dot and the timestamp. The body is not
+        signed, and a good pair of headers could be sent again; so the timestamp has to be recent.
+        """
+        yield from ()
+        if account.webhook_secret is None:
+            return None
+        timestamp, body = callback.header("x-webhook-timestamp"), callback.json()
+        ids = (holder.get(name) for holder in (mapping(body.get("data")), body) for name in ("taskId", "task_id"))
+        image_task_id = next((each for each in ids if isinstance(each, str) and each), "")
+        signed = f"{image_task_id}.{timestamp}".encode("utf-8", "replace")
+        digest = hmac.new(account.webhook_secret.encode(), signed, hashlib.sha256).digest()
+        is_good = is_same(base64.b64encode(digest).decode(), callback.header("x-webhook-signature"))
+        if not (image_task_id and callback.is_of(timestamp) and is_good):
+            raise AuthenticationError("The signature of the callback is wrong or too old", service=self.name)
+        return image_task_id

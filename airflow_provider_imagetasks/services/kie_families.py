@@ -30,9 +30,12 @@ from airflow_provider_imagetasks.services.fields import (
     whole_number,
 )
 from airflow_provider_imagetasks.services.jobs_api import JobsApiService, fields_of, object_of
-from airflow_provider_imagetasks.services.rates import TIERS
+from airflow_provider_imagetasks.services.rates import Rate, Tier, Window
 from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState
+
+LIMITS = Tier(submit=Rate((Window(20, 10),)), query=Rate((Window(8, 1),)), active=100)
+"""As the start page gives them, status requests a little below its ten a second."""
 
 
 class KieApi(JobsApiService):
@@ -42,8 +45,11 @@ class KieApi(JobsApiService):
     title = "kie.ai"
     default_base_url = "https://api.kie.ai"
     console_url = "https://kie.ai/logs"
-    default_query_rate = TIERS["kie:default"].query
+    tiers: ClassVar[Mapping[str, Tier]] = {"default": LIMITS}
+    default_query_rate = LIMITS.query
     takes_callback_url = True
+    # Of its pages, which disagree, the one that says the least.
+    results_live_for = 24 * 3600.0
     image_count_options = (*IMAGE_COUNT_OPTIONS, "nVariants")
     not_found_codes = frozenset({404, 422})
     error_codes: ClassVar[Mapping[int, type[ImageTaskError]]] = {

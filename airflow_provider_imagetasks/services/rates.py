@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 
@@ -46,35 +48,18 @@ class Tier:
     active: int | None
 
 
-def _tier(per_second: int, per_minute: int, query_second: int, query_minute: int, active: int) -> Tier:
-    return Tier(
-        submit=Rate((Window(per_second, 1), Window(per_minute, 60))),
-        query=Rate((Window(query_second, 1), Window(query_minute, 60))),
-        active=active,
-    )
+NO_TIERS: Mapping[str, Tier] = MappingProxyType({})
 
 
-TIERS: dict[str, Tier] = {
-    "aigptimage:free": _tier(1, 10, 2, 60, 1),
-    "aigptimage:basic": _tier(5, 180, 20, 1000, 5),
-    "aigptimage:standard": _tier(10, 600, 50, 3000, 15),
-    "aigptimage:pro": _tier(20, 1200, 100, 6000, 30),
-    "aigptimage:ultra": _tier(50, 3000, 200, 12000, 80),
-    "aigptimage:enterprise": _tier(100, 6000, 500, 30000, 300),
-    "kie:default": Tier(submit=Rate((Window(20, 10),)), query=Rate((Window(8, 1),)), active=100),
-}
-"""Limits by name, as AI GPT Image's rate-limit page and kie.ai's start page give them (kie's query ceiling is set
-a little below its ten a second)."""
-
-
-def parse_rate(text: str, *, field: str, kind: str) -> Rate:
+def parse_rate(text: str, *, field: str, kind: str, tiers: Mapping[str, Tier] = NO_TIERS) -> Rate:
     """Read ``"20/10s"`` (several windows with commas) or the name of a tier.
 
     :param field: what the user filled in, for the message.
     :param kind: ``"submit"`` or ``"query"``: which ceiling of a named tier is meant.
+    :param tiers: those that may be named.
     :raises InvalidRequestError: when it is neither.
     """
-    tier = TIERS.get(text.strip())
+    tier = tiers.get(text.strip())
     if tier is not None:
         return tier.submit if kind == "submit" else tier.query
     windows = []
@@ -84,17 +69,15 @@ def parse_rate(text: str, *, field: str, kind: str) -> Rate:
         if window is None or window.count < 1 or window.seconds <= 0:
             # Letters may be a key in the wrong field.
             told = repr(text) if _NEARLY.fullmatch(text) else f"a text of {len(text)} characters that is no rate"
-            raise InvalidRequestError(
-                f"{field} is {told}; write it as '20/10s' "
-                f"(at most 20 in any 10 seconds) or as one of {', '.join(TIERS)}"
-            )
+            named = f", or as one of {', '.join(tiers)}" if tiers else ""
+            raise InvalidRequestError(f"{field} is {told}; write it as '20/10s' (at most 20 in any 10 seconds){named}")
         windows.append(window)
     return Rate(tuple(windows))
 
 
-def active_limit(text: str | None) -> int | None:
+def active_limit(text: str | None, tiers: Mapping[str, Tier]) -> int | None:
     """Return how many image tasks may run at the same time in the tier of that name; None where it is no tier."""
-    tier = TIERS.get((text or "").strip())
+    tier = tiers.get((text or "").strip())
     return tier.active if tier else None
 
 

@@ -20,6 +20,7 @@ from airflow_provider_imagetasks.exceptions import (
     ProtocolError,
 )
 from airflow_provider_imagetasks.services import exchange
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import (
     LONGEST_PROMPT,
@@ -60,6 +61,8 @@ class TasksApiService(Service):
     """The field of a request, and of what a record repeats of it, that names the model."""
     url_field: ClassVar[str] = "url"
     """The field of each picture in ``data`` that says where it is."""
+    images_field: ClassVar[str] = "image"
+    """Where a request has the pictures to edit: a list, or a single one where ``most_edit_images`` is 1."""
     batch_size: ClassVar[int] = 50
     keeps_answers_at_once: ClassVar[bool] = True
     """Whether an image task that was answered with its pictures at once can be asked for by its id later."""
@@ -67,6 +70,11 @@ class TasksApiService(Service):
     makes_edits: ClassVar[bool] = True
     takes_files: ClassVar[bool] = True
     takes_callback_url: ClassVar[bool] = True
+
+    def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
+        """Return the request as it is sent; pictures that are given twice are refused."""
+        self.require_pictures_once(request, self.images_field)
+        return super().complete(request, account)
 
     def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
         """Ask for a picture; ``key`` becomes the trace id where the request has none of its own."""

@@ -6,27 +6,34 @@ pause is waited for.
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from airflow_provider_imagetasks.exceptions import ImageTaskError, RateLimitError, UnknownOutcomeError
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    ImageTaskError,
+    RateLimitError,
+    UnknownOutcomeError,
+)
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.wire import Answer, Flow, Sleep, Step
+from airflow_provider_imagetasks.services.connection_contract import OLDEST_CALLBACK, Callback
+from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
-from airflow_provider_imagetasks.transports.http import AiohttpTransport, RequestsTransport
+from airflow_provider_imagetasks.transports.answering_server import (
+    AnsweringServer,
+    Reply,
+    answering_server,
+    run_at_once,
+    run_in_loop,
+)
 
 KEY = "key-of-the-check"
 PROMPT = "a red kite over the sea"
-Reply = tuple[int, Any] | None
-"""A status and a JSON body; None cuts the connection once the request was read."""
+UNKNOWN_ID = "nobody-knows-this-id"
+"""The id beside ``image_task_id`` in a question for several."""
 
 
 @dataclass(kw_only=True)
@@ -39,6 +46,12 @@ class ServiceAnswers:
     :param picture_urls: where the pictures of ``succeeded`` are.
     :param refusals: to a submission that is not taken, by the class of error that it means.
     :param connection: to the free request that checks the key.
+    :param several: to a question for ``image_task_id``, which succeeded, and ``UNKNOWN_ID``: where its ``batch_size``
+        is more than one.
+    :param cancelled: to a cancel that is taken: where it ``can_cancel``.
+    :param callback: a call that is signed well, with the headers that count for that alone: where it signs them.
+    :param webhook_secret: what the connection has to check that with.
+    :param callback_keys: to the question for the keys that it publishes for that.
     """
 
     image_task_id: str
@@ -50,6 +63,11 @@ class ServiceAnswers:
     picture_urls: tuple[str, ...]
     connection: Reply | list[Reply]
     refusals: Mapping[type[ImageTaskError], Reply] = field(default_factory=dict)
+    several: Reply | list[Reply] = None
+    cancelled: Reply | list[Reply] = None
+    callback: Callback | None = None
+    webhook_secret: str | None = None
+    callback_keys: Reply | list[Reply] = (404, {})
 
 
 def check_service(service: Service, answers: ServiceAnswers) -> None:
@@ -58,88 +76,16 @@ def check_service(service: Service, answers: ServiceAnswers) -> None:
     :param service: over HTTP; a service of MCP tools cannot be checked.
     :raises AssertionError: lists everything that is wrong.
     """
-    with _server() as server:
+    with answering_server() as server:
         problems = [
             f"{kind}: {problem}"
-            for kind, run in (("requests", _run), ("aiohttp", _run_in_loop))
+            for kind, run in (("requests", run_at_once), ("aiohttp", run_in_loop))
             for problem in _Check(service, answers, server, run).problems()
         ]
     unique = dict.fromkeys(problem.partition(": ")[2] for problem in problems)
     both = [problem for problem in unique if f"requests: {problem}" in problems and f"aiohttp: {problem}" in problems]
     alone = [problem for problem in problems if problem.partition(": ")[2] not in both]
     assert not problems, f"{service.name} breaks the contract of a service:\n- " + "\n- ".join([*both, *alone])
-
-
-class _Server(ThreadingHTTPServer):
-    """Answers each request with the next reply, the last one for ever, and remembers what it was asked."""
-
-    daemon_threads = True
-    replies: list[Reply]
-    requests: list[tuple[str, Mapping[str, str], str]]
-
-    def script(self, replies: Reply | list[Reply]) -> None:
-        self.replies, self.requests = list(replies) if isinstance(replies, list) else [replies], []
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-
-    def _reply(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode("utf-8", "replace")
-        self.server.requests.append((self.path, dict(self.headers.items()), body))
-        replies = self.server.replies
-        reply = replies.pop(0) if len(replies) > 1 else replies[0]
-        if reply is None:
-            self.close_connection = True
-            return
-        status, content = reply
-        sent = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(sent)))
-        self.end_headers()
-        self.wfile.write(sent)
-
-    do_GET = do_POST = do_PUT = do_DELETE = _reply  # noqa: N815 - the names that the base class looks for
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing."""
-
-
-@contextmanager
-def _server() -> Iterator[_Server]:
-    server = _Server(("127.0.0.1", 0), _Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-class _Requests(RequestsTransport):
-    def _performed(self, step: Step) -> Answer | float:
-        return super()._performed(Sleep(0) if isinstance(step, Sleep) else step)
-
-
-class _Aiohttp(AiohttpTransport):
-    async def _performed(self, step: Step) -> Answer | float:
-        return await super()._performed(Sleep(0) if isinstance(step, Sleep) else step)
-
-
-def _run(flow: Flow[Any], account: Account) -> Any:
-    with _Requests(account) as transport:
-        return transport.run(flow)
-
-
-def _run_in_loop(flow: Flow[Any], account: Account) -> Any:
-    async def run() -> Any:
-        async with _Aiohttp(account) as transport:
-            return await transport.run(flow)
-
-    return asyncio.run(run())
 
 
 class _Surprise(str):
@@ -152,7 +98,11 @@ class _Check:
     """One round of checks, over one transport."""
 
     def __init__(
-        self, service: Service, answers: ServiceAnswers, server: _Server, run: Callable[[Flow[Any], Account], Any]
+        self,
+        service: Service,
+        answers: ServiceAnswers,
+        server: AnsweringServer,
+        run: Callable[[Flow[Any], Account], Any],
     ) -> None:
         self._service, self._answers, self._server, self._run = service, answers, server, run
         self._account = Account(
@@ -175,7 +125,12 @@ class _Check:
         yield from self._refusals()
         yield from self._reads()
         yield from self._broken_reads()
-        yield from self._rest()
+        yield from self._batches()
+        yield from self._cancels()
+        yield from self._callbacks()
+        said = self._outcome(self._service.check_connection, self._answers.connection)
+        if not isinstance(said, str) or isinstance(said, _Surprise):
+            yield f"check_connection gives {said!r}, not a sentence"
 
     def _outcome(self, make: Callable[[], Flow[Any]], replies: Reply | list[Reply]) -> Any:
         """Return what a flow returns or raises; an exception that is none of ours as a text."""
@@ -286,10 +241,71 @@ class _Check:
             elif not error.retryable:
                 yield f"a status question with {case} is not asked again"
 
-    def _rest(self) -> Iterator[str]:
-        said = self._outcome(self._service.check_connection, self._answers.connection)
-        if not isinstance(said, str) or isinstance(said, _Surprise):
-            yield f"check_connection gives {said!r}, not a sentence"
-        stopped = self._outcome(lambda: self._service.cancel(self._answers.image_task_id), (200, {}))
-        if not isinstance(stopped, str | ImageTaskError) or isinstance(stopped, _Surprise):
-            yield f"cancel gives {stopped!r}, neither a sentence about the bill nor an error"
+    def _batches(self) -> Iterator[str]:
+        service, known = self._service, self._answers.image_task_id
+        if service.batch_size == 1:
+            return
+        tasks = self._outcome(lambda: service.read_tasks_once([known, UNKNOWN_ID]), self._answers.several)
+        if not isinstance(tasks, dict):
+            yield f"a question for several (ServiceAnswers.several) gives {tasks!r}, not image tasks by their id"
+            return
+        states = {name: task.state.value for name, task in tasks.items()}
+        if states != {known: "succeeded", UNKNOWN_ID: "not_found"}:
+            yield f"a question for one that succeeded and one that is not there gives {states}"
+        if tasks.get(known) is not None and tasks[known].id != known:
+            yield f"a question for several gives {known!r} the id {tasks[known].id!r}"
+        if len(self._server.requests) > service.requests_per_read:
+            yield f"a question for two makes {len(self._server.requests)} requests, more than requests_per_read"
+
+    def _cancels(self) -> Iterator[str]:
+        known = self._answers.image_task_id
+
+        def cancel(reply: Reply | list[Reply]) -> Any:
+            return self._outcome(lambda: self._service.cancel(known), reply)
+
+        told = cancel(self._answers.cancelled if self._service.can_cancel else (200, {}))
+        asked = "".join(path + body for path, _headers, body in self._server.requests)
+        if not self._service.can_cancel:
+            if not isinstance(told, str | ImageTaskError) or isinstance(told, _Surprise):
+                yield f"cancel gives {told!r}, neither a sentence about the bill nor an error"
+            return
+        if not isinstance(told, str) or isinstance(told, _Surprise) or not told:
+            yield f"a cancel that is taken (ServiceAnswers.cancelled) gives {told!r}, no sentence about the bill"
+        if not any(own_id in asked for own_id in (known, known.rpartition(".")[2])):
+            yield "a cancel does not name the image task"
+        for case, reply in (("no answer", None), ("HTTP 500", (500, {}))):
+            error = cancel(reply)
+            if not isinstance(error, ImageTaskError):
+                yield f"a cancel with {case} gives {error!r}, not an error"
+            elif error.billed != "unknown":
+                yield f"a cancel with {case} says billed={error.billed!r}, which nobody can know"
+
+    def _callbacks(self) -> Iterator[str]:
+        good = self._answers.callback
+        if good is None:
+            if type(self._service).check_callback is not Service.check_callback:
+                yield "it checks callbacks, and ServiceAnswers.callback has none that is signed well"
+            return
+        account = replace(self._account, webhook_secret=self._answers.webhook_secret)
+
+        def checked(callback: Callback) -> Any:
+            return self._outcome(lambda: self._service.check_callback(callback, account), self._answers.callback_keys)
+
+        found = checked(good)
+        if not isinstance(found, str) or not f".{self._answers.image_task_id}".endswith(f".{found}"):
+            yield f"a callback that is signed well gives {found!r}, not the image task that it is about"
+            return
+        forged = {
+            "of an hour ago": replace(good, at=good.at + 12 * OLDEST_CALLBACK),
+            "without headers": replace(good, headers={}),
+            "without a body": replace(good, body=b""),
+            "for another image task": replace(good, body=good.body.replace(found.encode(), b"x")),
+            **{
+                f"with another {name}": replace(good, headers={**good.headers, name: value[::-1] + "0"})
+                for name, value in good.headers.items()
+            },
+        }
+        for case, callback in forged.items():
+            error = checked(callback)
+            if not isinstance(error, AuthenticationError):
+                yield f"a callback {case} gives {error!r}, not AuthenticationError: anybody could send it"

@@ -1,44 +1,45 @@
 """The route that services call when an image task is done. A call is a hint: the task that wakes asks the service.
 
-Nothing is looked up before the signature of the URL is checked, and the body decides nothing; it is read, within
-bounds, only where the connection has a ``webhook_secret`` by which kie.ai signs it.
+Nothing is looked up before the signature of the URL is checked, and nothing in Airflow's database before the service's
+own, where it signs callbacks. The body decides nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
-import json
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache
 
 import anyio
 import anyio.to_thread
 from fastapi import APIRouter, HTTPException, Request, Response
 
+from airflow_provider_imagetasks.exceptions import AuthenticationError
 from airflow_provider_imagetasks.hooks.connection import read_connection
+from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.services.fields import mapping
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.bounds import trace_of
+from airflow_provider_imagetasks.services.connection_contract import Callback
+from airflow_provider_imagetasks.services.wire import Answer, Flow, Step, run_flow_at_once
 from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace, read_token
+from airflow_provider_imagetasks.transports import open_transport
 from airflow_provider_imagetasks.ui.waking import wake
 
 LARGEST_BODY = 256 * 1024
 LONGEST_BODY_SECONDS = 10.0
-OLDEST_SIGNATURE = 300.0
-"""Seconds by which kie.ai's timestamp may be off."""
 AT_THE_SAME_TIME = 4
 CACHE_SECONDS = 60.0
 _TOKEN = re.compile(r"(/callback/)[^\s/?]+")
 _log = logging.getLogger(__name__)
 
 
-class WebhookSecrets:
-    """The ``webhook_secret`` of connections, each looked up once a minute.
+class CallbackAccounts:
+    """The connections that callbacks are about, each looked up once a minute.
 
     :param read: reads a connection.
     :param clock: tells the time in seconds.
@@ -48,16 +49,16 @@ class WebhookSecrets:
         self, read: Callable[[str], Account] = read_connection, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._read, self._clock = read, clock
-        self._known: dict[str, tuple[float, str | None]] = {}
+        self._known: dict[str, tuple[float, Account]] = {}
 
-    def __call__(self, conn_id: str) -> str | None:
-        """Return a connection's secret; None where it has none.
+    def __call__(self, conn_id: str) -> Account:
+        """Return what a connection says.
 
         :raises Exception: the connection cannot be looked up, or says what cannot be.
         """
         known = self._known.get(conn_id)
         if known is None or self._clock() - known[0] > CACHE_SECONDS:
-            known = self._known[conn_id] = (self._clock(), self._read(conn_id).webhook_secret)
+            known = self._known[conn_id] = (self._clock(), self._read(conn_id))
         return known[1]
 
 
@@ -71,34 +72,36 @@ def _mask_tokens(record: logging.LogRecord) -> bool:
 def callback_route(
     secret: str,
     *,
-    webhook_secret_of: Callable[[str], str | None] | None = None,
+    account_of: Callable[[str], Account] | None = None,
     wake: Callable[[CallbackPlace, str | None], int] = wake,
 ) -> APIRouter:
     """Return the callback route.
 
     :param secret: what the URLs are signed with.
-    :param webhook_secret_of: returns what the callbacks of a connection are signed with.
+    :param account_of: returns what a connection says.
     :param wake: resumes the task instances that wait for a submission, and returns how many.
     """
     logging.getLogger("uvicorn.access").addFilter(_mask_tokens)
     router = APIRouter()
     limiter = anyio.CapacityLimiter(AT_THE_SAME_TIME)
-    secret_of = webhook_secret_of or WebhookSecrets()
+    known_account = account_of or CallbackAccounts()
 
-    def check_and_wake(place: CallbackPlace, headers: Mapping[str, str], body: bytes) -> int:
+    def check_and_wake(place: CallbackPlace, callback: Callback) -> int:
         try:
-            webhook_secret = secret_of(place.conn_id)
+            account = known_account(place.conn_id)
+            service = get_service(account.service)
         except Exception as error:
             _log.warning("A callback is left to polling: connection %s cannot be read", place.conn_id)
             raise HTTPException(503, "Not now") from error
-        signed_id = None
-        if webhook_secret:
-            signed_id = signed_task_id(webhook_secret, headers, body, now=time.time())
-            if signed_id is None:
-                _log.warning(
-                    "A callback for connection %s is refused: its signature is wrong or too old", place.conn_id
-                )
-                raise HTTPException(403, "Forbidden")
+        try:
+            signed_id = _signed_for(service, callback, account)
+        except AuthenticationError as error:
+            _log.warning("A callback for connection %s is refused: %s", place.conn_id, error.message)
+            raise HTTPException(403, "Forbidden") from error
+        except Exception as error:
+            # What came is not understood, or the keys to check it with could not be had.
+            _log.warning("A callback for connection %s cannot be checked: %s", place.conn_id, trace_of(error))
+            raise HTTPException(503, "Not now") from error
         woken = wake(place, signed_id)
         submission = (place.dag_id, place.run_id, place.task_id, place.map_index)
         _log.info("A callback for %s %s %s[%s] woke %s.", *submission, woken)
@@ -111,12 +114,25 @@ def callback_route(
         if place is None:
             raise HTTPException(404, "Not Found")
         body = await _body(request)
-        woken = await anyio.to_thread.run_sync(check_and_wake, place, request.headers, body, limiter=limiter)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        callback = Callback(headers=headers, body=body, at=time.time())
+        woken = await anyio.to_thread.run_sync(check_and_wake, place, callback, limiter=limiter)
         if woken:
             response.status_code = 200
         return {"woken": woken}
 
     return router
+
+
+def _signed_for(service: Service, callback: Callback, account: Account) -> str | None:
+    with ExitStack() as stack:
+        # Most ask the service for nothing; then what a transport needs need not be on this machine.
+        transport = cache(lambda: stack.enter_context(open_transport(account)))
+        return run_flow_at_once(service.check_callback(callback, account), lambda step: transport().run(_alone(step)))
+
+
+def _alone(step: Step) -> Flow[Answer | float]:
+    return (yield step)
 
 
 async def _body(request: Request) -> bytes:
@@ -132,33 +148,3 @@ async def _body(request: Request) -> bytes:
     except TimeoutError as error:
         raise HTTPException(408, "Too slow") from error
     return bytes(body)
-
-
-def signed_task_id(secret: str, headers: Mapping[str, str], body: bytes, *, now: float) -> str | None:
-    """Return the image task id that a callback of kie.ai is signed for; None where the signature is not good.
-
-    Follows kie.ai's "Webhook Verification": base64 of HMAC-SHA256 over the id, a dot and the timestamp. The body is
-    not signed, and a good pair of headers could be sent again; so the timestamp has to be recent.
-
-    :param headers: with names in lower case.
-    :param now: Unix seconds.
-    """
-    timestamp, given = headers.get("x-webhook-timestamp", ""), headers.get("x-webhook-signature", "")
-    image_task_id = _id_in(body)
-    if not image_task_id or not timestamp.isdecimal() or len(timestamp) > 12:
-        return None
-    if abs(now - int(timestamp)) > OLDEST_SIGNATURE:
-        return None
-    digest = hmac.new(secret.encode(), f"{image_task_id}.{timestamp}".encode(), hashlib.sha256).digest()
-    is_good = hmac.compare_digest(base64.b64encode(digest), given.encode("latin-1", "replace"))
-    return image_task_id if is_good else None
-
-
-def _id_in(body: bytes) -> str | None:
-    try:
-        content: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    holders = (mapping(mapping(content).get("data")), mapping(content))
-    ids = (holder.get(name) for holder in holders for name in ("taskId", "task_id"))
-    return next((each for each in ids if isinstance(each, str) and each), None)

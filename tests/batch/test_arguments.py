@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_imagetasks.batch.arguments import BatchLimits, poll_interval_for, with_limits
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.services import get_service
 from tests.batch.batches import ACCOUNT, Easel, arguments
 
 
@@ -29,6 +30,9 @@ def test_an_argument_comes_before_the_connection() -> None:
     assert with_limits(account, submit_rate=None, max_active_tasks=None) == account
     assert with_limits(account, submit_rate=None, max_active_tasks="8").max_active_tasks == 8
     assert str(with_limits(account, submit_rate="20/10s", max_active_tasks=None).submit_rate) == "20/10s"
+    tiers = get_service("kie").named_tiers()
+    named = with_limits(account, submit_rate="kie:default", max_active_tasks=None, tiers=tiers)
+    assert (str(named.submit_rate), named.max_active_tasks) == ("20/10s", 100)
     assert (poll_interval_for(None, account, Easel()), poll_interval_for(5, account, Easel())) == (20, 5)
     assert poll_interval_for(None, ACCOUNT, Easel()) == Easel.poll_interval
 

@@ -6,8 +6,12 @@ import pytest
 from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 
 from airflow_provider_imagetasks.hooks import connection_form
+from airflow_provider_imagetasks.provider_info import get_provider_info
 from airflow_provider_imagetasks.services import known_services
 from airflow_provider_imagetasks.services.account import read_account
+from airflow_provider_imagetasks.services.account_fields import ConnectionField
+from airflow_provider_imagetasks.services.tasks_api import TasksApiService
+from tests.installed_services import installed
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +57,42 @@ def test_what_a_user_leaves_blank_is_taken_as_not_given() -> None:
     account = read_account(**known, requires_key=True, key="k", extra=blank)  # type: ignore[arg-type]
 
     assert (account.submit_rate, account.verify) == (None, True)
+
+
+class Regional(TasksApiService):
+    """Somebody's service, with fields of its own."""
+
+    name, title, default_base_url = "regional", "Regional", "https://regional.example"
+    connection_fields = {
+        "region": ConnectionField(label="Region", description="where it draws.", is_secret=True),
+        "seats": ConnectionField(label="Seats", description="how many it has.", kind="integer"),
+        "webhook_secret": ConnectionField(label="Secret", description="what it signs with.", is_secret=True),
+        "poll_interval": ConnectionField(label="Mine", description="which is everybody's."),
+    }
+
+
+def test_the_fields_that_a_service_adds_are_in_the_form_with_its_name_before_them() -> None:
+    before = connection_form.fields()
+    with installed(regional=lambda: Regional):
+        fields = connection_form.fields()
+
+    assert set(fields) == {*before, "region", "seats"}
+    assert fields["region"]["description"] == "Regional: where it draws."
+    assert fields["region"]["schema"] == {"type": ["string", "null"], "format": "password"}
+    assert fields["seats"]["schema"] == {"type": ["integer", "null"]}
+    assert fields["poll_interval"] == before["poll_interval"]
+    shared = fields["webhook_secret"]
+    assert shared["description"] == f"{before['webhook_secret']['description']} Regional: what it signs with."
+    assert (shared["label"], shared["schema"]["format"]) == ("Webhook secret", "password")
+
+
+def test_a_service_that_cannot_be_loaded_stops_no_command_of_airflow(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> Any:
+        raise ImportError("no module named easel")
+
+    before = connection_form.fields()
+    with installed(broken=broken, odd=lambda: object):
+        form = get_provider_info()["connection-types"][0]["conn-fields"]
+
+    assert set(form) == set(before)
+    assert all(f"lacks the fields of the service '{name}'" in caplog.text for name in ("broken", "odd"))

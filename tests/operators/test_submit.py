@@ -151,3 +151,15 @@ def test_a_kind_of_file_that_can_be_stored_is_left_to_the_service(dag: ImageDag,
     outcome = dag.submit(options={"output_format": kind, "size": "64x64"})
 
     assert not isinstance(outcome.error, InvalidRequestError) or "cannot store" not in str(outcome.error)
+
+
+@pytest.mark.parametrize(("service_name", "said"), [("kie", True), ("acedatacloud", False)], indirect=["service_name"])
+def test_the_log_says_that_it_goes_on_and_for_how_long_its_pictures_can_be_had(
+    dag: ImageDag, said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    dag.submitted()
+
+    assert "It goes on at the service whatever happens here" in caplog.text
+    assert "cannot stop it either." in caplog.text
+    assert ("Download its pictures within 24 hours after they are made" in caplog.text) is said

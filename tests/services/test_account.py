@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_imagetasks.exceptions import AuthenticationError, InvalidRequestError
+from airflow_provider_imagetasks.services import get_service, tiers_for
 from airflow_provider_imagetasks.services.account import Account, ServerCommand, is_loopback, read_account, service_name
-from airflow_provider_imagetasks.services.rates import TIERS, Rate, Window
+from airflow_provider_imagetasks.services.account_fields import ConnectionField
+from airflow_provider_imagetasks.services.rates import Rate, Window
 
 KEY = "sk-nobody-may-see-this"
 DEFAULT_URL = "https://api.acedata.cloud"
@@ -25,6 +27,7 @@ def read(*, host: str | None = None, key: str | None = KEY, requires_key: bool =
         host=host,
         key=key,
         extra=extra,
+        tiers=tiers_for(get_service("acedatacloud"), extra.get("submit_rate"), extra.get("query_rate")),
     )
 
 
@@ -68,7 +71,10 @@ def test_a_field_may_come_as_text_from_the_form_or_as_json_from_a_file(field, va
 def test_a_tier_brings_its_number_of_active_image_tasks() -> None:
     for own, expected in (({}, 1), ({"max_active_tasks": 4}, 4)):
         account = read(submit_rate="aigptimage:free", **own)
-        assert (account.submit_rate, account.max_active_tasks) == (TIERS["aigptimage:free"].submit, expected)
+        assert (account.submit_rate, account.max_active_tasks) == (
+            get_service("aigptimage").tiers["free"].submit,
+            expected,
+        )
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  "])
@@ -113,6 +119,36 @@ def test_a_wrong_field_is_named_with_its_fix(field: str, fix: str) -> None:
         assert fix in message
         assert caught.value.billed == "no"
         assert KEY not in message
+
+
+THEIRS = {
+    "region": ConnectionField(label="Region", description="where it draws."),
+    "seats": ConnectionField(label="Seats", description="how many.", kind="integer"),
+    "share": ConnectionField(label="Share", description="of the price.", kind="number"),
+    "draft": ConnectionField(label="Draft", description="whether.", kind="boolean"),
+    "default_model": ConnectionField(label="Mine", description="which is everybody's."),
+}
+
+
+def read_theirs(**extra: Any) -> Account:
+    about = {"conn_id": "mine", "service": "theirs", "default_base_url": DEFAULT_URL, "requires_key": True}
+    return read_account(**about, host=None, key=KEY, extra=extra, further_fields=THEIRS)  # type: ignore[arg-type]
+
+
+def test_the_fields_that_a_service_adds_are_read_by_their_kind() -> None:
+    account = read_theirs(region=" eu ", seats="3", share="-0.5", draft="true", default_model="m", unknown="x")
+
+    given = [account.further_field(name) for name in (*THEIRS, "unknown")]
+    assert given == ["eu", 3, -0.5, True, None, None]
+    assert account.default_model == "m"
+    assert read_theirs(region="", seats=None, draft=" ").further == ()
+    assert {account: 1}[read_theirs(region="eu", seats=3, share=-0.5, draft=True, default_model="m")] == 1
+
+
+@pytest.mark.parametrize(("field", "value"), [("region", 5), ("seats", "2.5"), ("share", "nan"), ("draft", "perhaps")])
+def test_a_wrong_field_that_a_service_adds_is_named(field: str, value: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=f"Extra field '{field}' of connection 'mine'"):
+        read_theirs(**{field: value})
 
 
 SECRET = "t0ken-that-lets-somebody-in"

@@ -96,6 +96,11 @@ REFUSALS: dict[str, tuple[str | Service, dict[str, Any], str]] = {
     "files and URLs": ("acedatacloud", {"images": [FILE, A]}, "mixes URLs and files"),
     "files and URLs with a mask": ("xhuoapi", {"images": [A, FILE], "mask": FILE}, "mixes URLs and files"),
     "a mask for URLs": ("acedatacloud", {"images": [A], "mask": FILE}, "mask must be a file"),
+    "pictures given twice": ("acedatacloud", {"images": [A], "options": {"image": B}}, "given twice"),
+    "files given twice": ("xhuoapi", {"images": [FILE], "options": {"image": [B]}}, "given twice"),
+    "pictures given twice to an API beside": (
+        *("acedatacloud", {"images": [A], "model": "flux/", "options": {"image_url": B}}, "given twice"),
+    ),
     "the URL of a mask": ("acedatacloud", {"images": [FILE], "mask": B}, "mask must be a file"),
     "a file for tools that take URLs": ("acedatacloud_mcp", {"images": [FILE]}, "takes only URLs"),
     "a mask for tools that take none": ("acedatacloud_mcp", {"images": [A], "mask": FILE}, "no masks"),

@@ -20,7 +20,7 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services import exchange, get_service
 from airflow_provider_imagetasks.services.inline_ids import task_from_inline_id
-from airflow_provider_imagetasks.services.wire import Request, Response
+from airflow_provider_imagetasks.services.wire import Flow, Request, Response, ask
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from tests.flow_driver import NOW, DrivenFlow, drive, no_response, response, tool_answer
 from tests.services.wire_examples import REQUEST, TASK_ID
@@ -297,3 +297,29 @@ def test_a_surprise_in_an_answer_is_a_protocol_error_with_its_cause(surprise: ty
     assert (error.service, error.retryable) == ("kie", True)
     assert surprise.__name__ in error.message
     assert '{"odd": 1}' in error.message
+
+
+def breaking(*, after: int) -> Flow[ImageTask]:
+    for _ in range(after):
+        yield from ask(Request(method="POST", path="/images"))
+    return {}["id"]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("after", "error_class", "billed"), [(0, ProtocolError, "no"), (1, UnknownOutcomeError, "unknown")]
+)
+def test_a_submission_that_breaks_may_be_paid_for_once_it_has_left(after: int, error_class: Any, billed: str) -> None:
+    driven = drive(
+        exchange.typed_submission(breaking(after=after), service="easel", how_to_look="Look."), otherwise=response({})
+    )
+
+    assert (type(driven.error), driven.error.billed, driven.error.service) == (error_class, billed, "easel")
+    assert "KeyError: 'id'" in str(driven.error)
+    assert isinstance(driven.error.__cause__, KeyError)
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_question_that_breaks_says_nothing_of_money(after: int) -> None:
+    driven = drive(exchange.typed(breaking(after=after), service="easel"), otherwise=response({}))
+
+    assert (type(driven.error), driven.error.billed, driven.error.retryable) == (ProtocolError, "unknown", True)

@@ -5,13 +5,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
-from airflow_provider_imagetasks.services.rates import TIERS, Pace, Rate, Window, parse_rate
+from airflow_provider_imagetasks.services import get_service, known_services
+from airflow_provider_imagetasks.services.rates import Pace, Rate, Window, parse_rate
 
 NOW = 1_790_000_000.0
+TIERS = {name: tier for each in known_services() for name, tier in get_service(each).named_tiers().items()}
 
 
 def parse(text: str, kind: str = "submit") -> Rate:
-    return parse_rate(text, field="Extra field 'submit_rate'", kind=kind)
+    return parse_rate(text, field="Extra field 'submit_rate'", kind=kind, tiers=TIERS)
 
 
 @pytest.mark.parametrize(

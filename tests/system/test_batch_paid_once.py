@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_imagetasks.local.image_service import DIALECT_PATHS
+from airflow_provider_imagetasks.local.dialects.known_dialects import DIALECT_PATHS
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
 from dev.rest_api import FINISHED_RUN_STATES, TaskInstance

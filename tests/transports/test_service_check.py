@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +21,9 @@ from airflow_provider_imagetasks.exceptions import (
     UnknownOutcomeError,
 )
 from airflow_provider_imagetasks.services import exchange, get_service
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.connection_contract import Callback, is_same
 from airflow_provider_imagetasks.services.refusals import unexplained
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response, ask
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState
@@ -35,6 +41,7 @@ TASKS_API = ServiceAnswers(
     not_found=(200, {}),
     picture_urls=(URL,),
     connection=(200, {"items": [], "count": 0}),
+    several=(200, {"items": [finished_record({"success": True, "data": [{"url": URL}]})], "count": 1}),
     refusals={
         QuotaExceededError: (403, {"error": {"code": "used_up", "message": "no balance"}}),
         AuthenticationError: (401, {"error": {"code": "invalid_token", "message": "who?"}}),
@@ -53,11 +60,18 @@ JOBS_API = ServiceAnswers(
     connection=(404, envelope(None, 404, "not found")),
     refusals={QuotaExceededError: (402, envelope(None, 402, "no credits")), RateLimitError: (429, envelope(None, 429))},
 )
+NOW = 1_790_000_000
+SIGNED = base64.b64encode(hmac.digest(b"hush", f"{ID}.{NOW}".encode(), "sha256")).decode()
+OF_KIE = Callback(
+    headers={"x-webhook-timestamp": str(NOW), "x-webhook-signature": SIGNED},
+    body=json.dumps({"data": {"taskId": ID}}).encode(),
+    at=NOW + 5,
+)
 OURS = {
     "acedatacloud": TASKS_API,
     "xhuoapi": TASKS_API,
     "aigptimage": JOBS_API,
-    "kie": replace(JOBS_API, connection=(200, envelope(87.5))),
+    "kie": replace(JOBS_API, connection=(200, envelope(87.5)), callback=OF_KIE, webhook_secret="hush"),
 }
 
 
@@ -118,8 +132,114 @@ ANSWERS = ServiceAnswers(
 )
 
 
+def signed(body: bytes) -> Mapping[str, str]:
+    said = f"{NOW}.".encode() + body
+    return {"x-time": str(NOW), "x-signed": hmac.new(b"hush", said, hashlib.sha256).hexdigest()}
+
+
+ALL_ANSWERS = replace(
+    ANSWERS,
+    several=(200, {"jobs": [{"id": "7", "status": "done", "pictures": [URL]}]}),
+    cancelled=(204, b""),
+    callback=Callback(headers=signed(b'{"id": "7"}'), body=b'{"id": "7"}', at=NOW),
+    webhook_secret="hush",
+)
+
+
 def test_somebody_s_service_that_keeps_the_contract_passes() -> None:
     check_service(Easel(), ANSWERS)
+
+
+class Studio(Easel):
+    """One that can do more, and keeps the contract in that too."""
+
+    batch_size = 50
+    can_cancel = True
+
+    def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
+        request = Request(method="GET", path="/jobs", parameters={"ids": ",".join(image_task_ids)})
+        return (yield from exchange.read(request, self.tasks, service=self.name))
+
+    def tasks(self, answer: Response) -> dict[str, ImageTask]:
+        if answer.status != 200:
+            raise unexplained(answer, service=self.name)
+        records = answer.json()["jobs"]
+        return {each["id"]: self.task(replace(answer, content=json.dumps(each).encode()), "") for each in records}
+
+    def cancel(self, image_task_id: str) -> Flow[str]:
+        request = Request(method="DELETE", path=f"/jobs/{image_task_id}")
+        return (yield from exchange.read(request, self.stopped, service=self.name))
+
+    def stopped(self, answer: Response) -> str:
+        if answer.status != 204:
+            raise unexplained(answer, service=self.name)
+        return "It was stopped, and is not billed."
+
+    def check_callback(self, callback: Callback, account: Account) -> Flow[str | None]:
+        yield from ()
+        said = f"{callback.header('x-time')}.".encode() + callback.body
+        wanted = hmac.new((account.webhook_secret or "").encode(), said, hashlib.sha256).hexdigest()
+        if not (callback.is_of(callback.header("x-time")) and is_same(wanted, callback.header("x-signed"))):
+            raise AuthenticationError("somebody else's", service=self.name)
+        return str(callback.json()["id"])
+
+
+def test_somebody_s_service_that_keeps_the_contract_passes_with_all_that_it_can() -> None:
+    check_service(Studio(), ALL_ANSWERS)
+
+
+class LosesOneOfSeveral(Studio):
+    def tasks(self, answer: Response) -> dict[str, ImageTask]:
+        return {}
+
+
+class MixesSeveralUp(Studio):
+    def tasks(self, answer: Response) -> dict[str, ImageTask]:
+        (task,) = super().tasks(answer).values()
+        return {"7": replace(task, id="8")}
+
+
+class AsksOneByOne(Studio):
+    def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
+        found: dict[str, ImageTask] = {}
+        for each in image_task_ids:
+            found |= yield from super().read_batch([each])
+        return found
+
+
+class SaysNothingOfTheBill(Studio):
+    def stopped(self, answer: Response) -> str:
+        super().stopped(answer)
+        return ""
+
+
+class TakesSilenceForStopped(Studio):
+    def cancel(self, image_task_id: str) -> Flow[str]:
+        yield from ask(Request(method="PUT", path=f"/jobs/{image_task_id}/cancel"))
+        return "It was stopped, and is not billed."
+
+
+class StopsSomething(Studio):
+    def cancel(self, image_task_id: str) -> Flow[str]:
+        return (yield from super().cancel("current"))
+
+
+class BelievesAnybody(Studio):
+    def check_callback(self, callback: Callback, account: Account) -> Flow[str | None]:
+        yield from ()
+        return str(callback.json().get("id"))
+
+
+class BelievesWhatIsOld(Studio):
+    def check_callback(self, callback: Callback, account: Account) -> Flow[str | None]:
+        at = int(callback.header("x-time")) if callback.header("x-time").isdecimal() else callback.at
+        return (yield from super().check_callback(replace(callback, at=at), account))
+
+
+class BelievesTheHeadersAlone(Studio):
+    def check_callback(self, callback: Callback, account: Account) -> Flow[str | None]:
+        yield from super().check_callback(replace(callback, body=b'{"id": "7"}'), account)
+        return str(callback.json().get("id"))
 
 
 class PaysTwice(Easel):
@@ -225,13 +345,28 @@ BROKEN: dict[type[Easel], Sequence[str]] = {
     AsksMoreThanItSays: ("more than requests_per_read",),
     IsOfAnotherService: ("of the service 'another'",),
     HasNoSentence: ("check_connection gives None",),
+    LosesOneOfSeveral: ("'7': 'not_found'",),
+    MixesSeveralUp: ("gives '7' the id '8'",),
+    AsksOneByOne: ("makes 2 requests",),
+    SaysNothingOfTheBill: ("no sentence about the bill",),
+    TakesSilenceForStopped: ("a cancel with no answer", "a cancel with HTTP 500"),
+    StopsSomething: ("does not name the image task",),
+    BelievesAnybody: ("without headers", "of an hour ago", "anybody could send it"),
+    BelievesWhatIsOld: ("of an hour ago",),
+    BelievesTheHeadersAlone: ("for another image task", "without a body"),
 }
+
+
+@pytest.mark.parametrize("missing", ["several", "cancelled", "callback"])
+def test_what_a_service_can_do_has_to_be_answered_for(missing: str) -> None:
+    with pytest.raises(AssertionError, match=f"ServiceAnswers.{missing}"):
+        check_service(Studio(), replace(ALL_ANSWERS, **{missing: None}))
 
 
 @pytest.mark.parametrize(("broken", "said"), BROKEN.items(), ids=[broken.__name__ for broken in BROKEN])
 def test_what_breaks_the_contract_is_told(broken: type[Easel], said: Sequence[str]) -> None:
     with pytest.raises(AssertionError, match="easel breaks the contract") as caught:
-        check_service(broken(), ANSWERS)
+        check_service(broken(), ALL_ANSWERS if issubclass(broken, Studio) else ANSWERS)
 
     for words in said:
         assert words in str(caught.value)

@@ -12,6 +12,7 @@ from typing import IO, Any
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account
 
 _LAST_LINES = 6
@@ -22,15 +23,14 @@ _SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 class ServerProcess:
     """The process of an account's ``server_command``.
 
-    :param account: its key, if it has one, is handed to the server as ``OPENAI_API_KEY``, and its ``output_dir`` as
-        ``OPENAI_IMAGE_OUTPUT_DIR``, unless its ``env`` says otherwise.
+    :param account: its service says by which variables the server is told of it, unless its ``env`` says otherwise.
     """
 
     def __init__(self, account: Account) -> None:
         if account.server_command is None:
             raise ValueError("the account does not say what to start")
         self._command = account.server_command
-        given = {"OPENAI_API_KEY": account.key, "OPENAI_IMAGE_OUTPUT_DIR": account.output_dir}
+        given = get_service(account.service).server_environment(account)
         self._environment = {**{name: value for name, value in given.items() if value}, **dict(self._command.env)}
         self._said: IO[str] | None = None
         self._words = ""

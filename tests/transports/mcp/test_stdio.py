@@ -273,6 +273,9 @@ def test_the_key_is_handed_over_and_nothing_else_of_the_worker_s_environment(
 
     assert all(f'"{name}"' in said for name in ("MINE", "OPENAI_API_KEY", "OPENAI_IMAGE_OUTPUT_DIR"))
     assert "AIRFLOW__" not in said
+    other = failure(account(tmp_path, server_command=command, service="acedatacloud_mcp")).message
+    assert '"ACEDATACLOUD_API_TOKEN"' in other
+    assert "OPENAI" not in other
 
 
 def test_several_at_once_share_the_one_server(tmp_path: Path) -> None:
