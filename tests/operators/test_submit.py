@@ -155,11 +155,11 @@ def test_a_kind_of_file_that_can_be_stored_is_left_to_the_service(dag: ImageDag,
 
 @pytest.mark.parametrize(("service_name", "said"), [("kie", True), ("acedatacloud", False)], indirect=["service_name"])
 def test_the_log_says_that_it_goes_on_and_for_how_long_its_pictures_can_be_had(
-    dag: ImageDag, said: bool, caplog: pytest.LogCaptureFixture
+    dag: ImageDag, said: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level("INFO")
     dag.submitted()
 
-    assert "It goes on at the service whatever happens here" in caplog.text
-    assert "cannot stop it either." in caplog.text
-    assert ("Download its pictures within 24 hours after they are made" in caplog.text) is said
+    told = capsys.readouterr().out
+    assert "It goes on at the service whatever happens here" in told
+    assert "cannot stop it either." in told
+    assert ("Download its pictures within 24 hours after they are made" in told) is said
