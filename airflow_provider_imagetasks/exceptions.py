@@ -83,7 +83,20 @@ class ImageTaskError(Exception):
         self.code = code
         self.billed: Billed = self.default_billed if billed is None else billed
         self.retryable = self.default_retryable if retryable is None else retryable
-        self.retry_advice = self.default_advice if retry_advice is None else retry_advice
+        self._retry_advice = retry_advice
+
+    @property
+    def retry_advice(self) -> str:
+        """What a retry or a Clear does; no retry is promised where there is none."""
+        if self._retry_advice is not None:
+            return self._retry_advice
+        if self.retryable == self.default_retryable:
+            return self.default_advice
+        return "A retry tries again." if self.retryable else ImageTaskError.default_advice
+
+    @retry_advice.setter
+    def retry_advice(self, advice: str) -> None:
+        self._retry_advice = advice
 
     def __str__(self) -> str:
         """Message, then the facts that identify the image task, then the money, then the advice."""

@@ -186,6 +186,7 @@ class ImageTask:
     :param duration: seconds that the service worked on it.
     :param usage: the service's own account of what it used or charged.
     :param error: why it failed; set when and only when ``state`` is failed.
+    :param has_record: whether a record of it was read, and not only the code of an answer.
     :param raw: the service's whole record, for the hook's users; never in XCom.
     """
 
@@ -203,6 +204,7 @@ class ImageTask:
     duration: float | None = None
     usage: Mapping[str, Any] | None = None
     error: ImageTaskError | None = field(default=None, compare=False)
+    has_record: bool = True
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def is_lost(self, since: float, now: float) -> bool:

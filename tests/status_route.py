@@ -1,8 +1,9 @@
-"""A proxy before the local image service whose status route can be broken, as a firewall or an outage does it."""
+"""A proxy before the local image service that breaks its status route, or changes what a submission is answered."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import requests
 
@@ -22,11 +23,13 @@ class StatusRoute:
 
     :param url: of the dialect.
     :param broken: what it answers; None hands the question on. It is told the ids that are asked for.
+    :param answered: makes of the service's answer to a submission, which was taken, the one that arrives.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self.broken: Callable[[list[str]], Reply | None] = lambda _ids: None
+        self.answered: Callable[[dict[str, Any]], Reply] = Reply
         self.mistaken_for: str | None = None
         """The id whose record answers a question for one other."""
         self.server = ScriptedServer(otherwise=self._answer)
@@ -66,6 +69,8 @@ class StatusRoute:
             if name.lower() not in ("host", "connection", "content-length")
         }
         answer = requests.request(request.method, self._url + target, data=content, headers=headers, timeout=30)
+        if answer.ok and request.method == "POST" and "action" not in (request.body or {}):
+            return self.answered(answer.json())
         return Reply(answer.content, status=answer.status_code, headers={"Content-Type": "application/json"})
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import pytest
 
@@ -43,6 +44,19 @@ def test_every_error_says_what_happened_what_it_cost_and_what_to_do(error_class)
     assert text.endswith(error.retry_advice)
     assert error.retry_advice
     assert error.retryable or not error.retry_advice.startswith(("A retry asks", "A retry reads", "A retry looks"))
+
+
+@pytest.mark.parametrize("error_class", ERRORS)
+def test_a_retry_is_promised_only_where_there_is_one(error_class) -> None:
+    for retryable in (True, False):
+        error = error_class("The kite fell", retryable=retryable)
+        later = error_class("The kite fell")
+        later.retryable = retryable
+
+        assert error.retry_advice == later.retry_advice
+        assert error.retry_advice.startswith("A retry") or not retryable
+        assert retryable or not re.match("A retry (asks|reads|looks|tries)", error.retry_advice)
+    assert error_class("x", retryable=False, retry_advice="Look first.").retry_advice == "Look first."
 
 
 def test_what_is_known_better_replaces_the_defaults() -> None:

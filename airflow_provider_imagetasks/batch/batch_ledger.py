@@ -14,7 +14,8 @@ from typing import Any
 
 from airflow_provider_imagetasks.batch.costs import Spending
 from airflow_provider_imagetasks.batch.folder import CHECKPOINT_NAME, BatchFolder
-from airflow_provider_imagetasks.batch.manifest import SUCCEEDED, Totals, error_on_record, manifest_row
+from airflow_provider_imagetasks.batch.manifest import SUCCEEDED, Totals, error_on_record, manifest_row, require_outcome
+from airflow_provider_imagetasks.batch.requests_file import damaged
 from airflow_provider_imagetasks.batch.row_decisions import Action, Checkpoint, Failure, after_failure
 from airflow_provider_imagetasks.batch.segments import (
     Intent,
@@ -93,10 +94,10 @@ class BatchLedger:
                     self._read_intents(name, content, now)
                 else:
                     self._read_outcomes(name, content, now)
-            except (ValueError, KeyError, IndexError) as error:
-                raise ImageTaskError(
-                    f"{self.folder.uri}/{name} cannot be understood: {error}", code="batch_folder", billed="unknown"
-                ) from error
+            except ImageTaskError:
+                raise
+            except Exception as error:
+                raise damaged(f"{self.folder.uri}/{name} cannot be understood ({error})") from error
         foreign = self._foreign & self.state.open.keys()
         if foreign:
             raise InvalidRequestError(
@@ -239,6 +240,8 @@ class BatchLedger:
 
     def _read_intents(self, name: SegmentName, content: bytes, now: float) -> None:
         head, intents = read_intents(content)
+        for intent in intents:
+            self._require_row(intent.index)
         note = self.state.submitted if name.number >= self.checkpoint.try_from else self.state.opened
         for intent in intents:
             note(intent)
@@ -261,7 +264,9 @@ class BatchLedger:
 
     def _read_outcomes(self, name: SegmentName, content: bytes, now: float) -> None:
         for outcome in read_json_lines(content):
+            require_outcome(outcome)
             row, image_task_id = outcome["index"], outcome.get("image_task_id")
+            self._require_row(row)
             known = self.state.open.get(row)
             latest = self.state.attempt_of(row, same=True)
             if outcome["status"] != SUCCEEDED and self._is_stale(outcome, latest):
@@ -292,6 +297,10 @@ class BatchLedger:
                 self.state.opened(intent)
                 if action is Action.REATTACH_ELSE_SUBMIT:
                     self.state.else_submit.add(row)
+
+    def _require_row(self, row: int) -> None:
+        if not 0 <= row < self.state.total:
+            raise ValueError(f"it speaks of row {row}, and the rows are 0 to {self.state.total - 1}")
 
     def _is_stale(self, outcome: dict[str, Any], latest: int) -> bool:
         """Whether a start that was replaced says it, which did not know that the row was submitted again, or taken."""

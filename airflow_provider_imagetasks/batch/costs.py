@@ -103,7 +103,7 @@ def cost_of(
     price = price_of(service, request, prices, currency=currency)
     if price is None:
         return None
-    return price * (service.image_count(request.options) if pictures is None else pictures)
+    return price * (service.image_count_of(request) if pictures is None else pictures)
 
 
 class Spending:
@@ -177,8 +177,10 @@ class Spending:
 
     def made(self, row: int, pictures: int) -> None:
         """Count the pictures that came of the latest submission of a row, in place of those that it asks for."""
-        if self.max_cost is None or not self._counted[row]:
+        if self.max_cost is None:
             return
+        # Also where it had been said that it cost nothing.
+        self._count(row, True)
         before = self._cost(row)
         self._pictures[row] = pictures
         if self._cost(row) == self._cost_of_row(row, None):

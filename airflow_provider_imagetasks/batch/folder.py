@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from airflow_provider_imagetasks.batch.row_decisions import Checkpoint
 from airflow_provider_imagetasks.batch.segments import SCHEMA, SegmentName, json_line, read_name
 from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError
 from airflow_provider_imagetasks.files.object_storage import fetch_existing, open_folder, put_in_place, uri_of
+from airflow_provider_imagetasks.submissions.submission_record import read_stored
 
 FOLDER = ".imagetasks"
 OWNER_NAME = "batch.json"
@@ -124,12 +125,11 @@ class BatchFolder:
             raise self._unusable("understood", name, error) from error
         if value["schema"] > SCHEMA:
             raise self._unusable("understood", name, ValueError("a newer version of the provider wrote it"))
-        kept: dict[str, Any] = {field.name: value[field.name] for field in fields(kind) if field.name in value}
-        kept |= {name: tuple(entry) for name, entry in kept.items() if isinstance(entry, list)}
+        value = {name: tuple(entry) if isinstance(entry, list) else entry for name, entry in value.items()}
         try:
-            return kind(**kept)
-        except TypeError as error:
-            raise ImageTaskError(f"The folder of the batch holds an incomplete {kind.__name__}: {error}") from error
+            return read_stored(kind, value, "it")
+        except ValueError as error:
+            raise self._unusable("understood", name, error) from error
 
     def _unusable(self, what: str, name: str, error: Exception) -> ImageTaskError:
         return ImageTaskError(
@@ -137,5 +137,6 @@ class BatchFolder:
             code="batch_folder",
             billed="no" if what != "written" else "unknown",
             retryable=True,
-            retry_advice="Without it nobody can tell what was paid for already; a retry looks again.",
+            retry_advice="Without it nobody can tell what was paid for already; a retry looks again. If it is "
+            "gone for good, only a new Dag run begins anew.",
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, get_args
 
 from airflow_provider_imagetasks import exceptions
 from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
@@ -67,6 +67,28 @@ def outcome_row(
         row["retryable"] = error.retryable
         row |= {name: True for name, holds in (("unread", unread), ("never_taken", never_taken)) if holds}
     return row
+
+
+def require_outcome(outcome: Mapping[str, Any]) -> None:
+    """Refuse what is no outcome of a row, as :func:`outcome_row` returns it.
+
+    :raises ValueError: says what of it is damaged.
+    """
+    error, files = outcome.get("error"), outcome.get("files")
+    is_sound = {
+        "index": type(outcome.get("index")) is int,
+        "attempt": type(outcome.get("attempt", 0)) is int,
+        "status": outcome.get("status") in (SUCCEEDED, FAILED),
+        "image_task_id": isinstance(outcome.get("image_task_id"), str | None),
+        "error": error is None if outcome.get("status") == SUCCEEDED else isinstance(error, dict),
+        "billed": not isinstance(error, dict) or error.get("billed") in get_args(Billed),
+        "files": isinstance(files, list)
+        and all(isinstance(file, dict) and {"uri", "bytes"} <= {*file} for file in files),
+        "usage": isinstance(outcome.get("usage"), dict | None),
+    }
+    damaged = [name for name, sound in is_sound.items() if not sound]
+    if damaged:
+        raise ValueError(f"the outcome of row {str(outcome.get('index'))[:20]} has a damaged {', '.join(damaged)}")
 
 
 def error_on_record(outcome: Mapping[str, Any]) -> ImageTaskError:

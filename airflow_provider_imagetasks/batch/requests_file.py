@@ -187,7 +187,8 @@ def _pattern(row: Row, index: int, arguments: BatchArguments, names: set[str] | 
 
     :param names: those of earlier rows; None where names always differ.
     """
-    count = arguments.service.image_count(row.request.options)
+    model = arguments.service.model_for(row.request, arguments.account)
+    count = arguments.service.image_count_of(replace(row.request, model=model))
     if count > 1 and not holds(arguments.filename, "index"):
         raise InvalidRequestError(f"it asks for {count} pictures, and filename has no {{index}}")
     if names is not None and row.id is None:
@@ -239,6 +240,15 @@ def _parsed(line: bytes) -> Any:
     return value
 
 
+def damaged(what: str) -> ImageTaskError:
+    """Return what a start raises that finds something of a batch damaged: it submits nothing."""
+    return ImageTaskError(
+        f"{what}. Without it nobody can tell what was paid for already, and nothing is submitted",
+        code="batch_folder",
+        retry_advice="Put back what was written, then Clear. If it is gone for good, only a new Dag run begins anew.",
+    )
+
+
 class FrozenRequests:
     """The frozen rows, read one at a time from a local copy: memory holds only where each begins."""
 
@@ -254,9 +264,19 @@ class FrozenRequests:
         return len(self._offsets)
 
     def line(self, index: int) -> dict[str, Any]:
-        """Return what was frozen of a row."""
+        """Return what was frozen of a row.
+
+        :raises ImageTaskError: it is damaged. Nothing can be asked for by it, nor be said of it.
+        """
         self._file.seek(self._offsets[index])
-        value: dict[str, Any] = json.loads(self._file.readline())
+        try:
+            value: dict[str, Any] = json.loads(self._file.readline())
+            if value["index"] != index:
+                raise ValueError(f"it is row {value['index']!r}")
+        except (ValueError, KeyError, TypeError) as error:
+            raise damaged(
+                f"What was frozen of row {index} is not what was written (requests.jsonl, line {index + 1}: {error})"
+            ) from error
         return value
 
     def request(self, index: int) -> ImageRequest:
@@ -264,7 +284,12 @@ class FrozenRequests:
 
         :raises InvalidRequestError: it could not be asked for when it was frozen; says why.
         """
-        line = self.line(index)
+        try:
+            line = self.line(index)
+        except ImageTaskError as error:
+            # It is not submitted, whatever was before.
+            error.billed = "no"
+            raise
         problem = line.get("error")
         if problem:
             raise InvalidRequestError(problem["message"])

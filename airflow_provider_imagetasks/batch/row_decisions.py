@@ -19,8 +19,7 @@ from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.tasks import ImageTask
 
 _UNDELIVERED = frozenset({"DownloadError", "ResultExpiredError", "ImageTaskTimeoutError"})
-"""Paid for, or perhaps: the service may still have the picture, so it is asked for that before a new one is."""
-_UNUSABLE = frozenset({"UnsafeResultError", "ImageTaskNotFoundError"})
+"""Paid for, or perhaps: the service may still have the picture, and a new one is not asked for in its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,13 +149,13 @@ def next_action(failed: Failure, occasion: Occasion) -> Action:
         return Action.SUBMIT if failed.billed == "no" and may_help else Action.KEEP
     if failed.has_id and failed.is_unread:
         return Action.REATTACH
-    if occasion is Occasion.RETRY and not failed.retryable:
+    is_undelivered = failed.has_id and failed.error_class in _UNDELIVERED
+    if occasion is Occasion.RETRY and not (failed.retryable and (is_undelivered or failed.billed == "no")):
         return Action.KEEP
-    if failed.has_id and failed.error_class in _UNDELIVERED:
-        return Action.REATTACH
-    if occasion is Occasion.RETRY:
-        return Action.SUBMIT if failed.billed == "no" else Action.KEEP
-    return Action.REATTACH_ELSE_SUBMIT if failed.has_id and failed.error_class in _UNUSABLE else Action.SUBMIT
+    if not failed.has_id:
+        return Action.SUBMIT
+    # What the service took is looked for before it is paid for again, whatever was said of it: to look is free.
+    return Action.REATTACH if is_undelivered or occasion is Occasion.RETRY else Action.REATTACH_ELSE_SUBMIT
 
 
 def after_failure(failed: Failure, number: int, checkpoint: Checkpoint) -> Action:
@@ -175,7 +174,7 @@ def is_submitted_again(failed: Failure, *, submissions: int, row_attempts: int, 
     :param row_attempts: how often it may be, where that costs nothing.
     :param may_pay_again: whether somebody cleared it, so that a picture which cannot be had is asked for anew, once.
     """
-    if may_pay_again and failed.error_class in _UNUSABLE:
+    if may_pay_again and failed.has_id and not (failed.is_unread or failed.error_class in _UNDELIVERED):
         return True
     return submissions < row_attempts and next_action(failed, Occasion.WITHIN_TRY) is Action.SUBMIT
 

@@ -67,52 +67,40 @@ async def deliver(
     :param may_be_there: False spares the look for pictures that an earlier start stored.
     """
     try:
-        return await _deliver(row, task, arguments, requests, store, run, may_be_there=may_be_there, log=log)
+        line = requests.line(row)
+        # What was frozen before names were has none.
+        pattern = line.get("filename") or pattern_for_row(arguments.filename, row=row, row_id=line.get("id"))
+        stored = await store.store(task, pattern, may_be_there=may_be_there)
+        if any(isinstance(result, ResultExpiredError) for result in stored):
+            pace = pace_of(arguments.account, arguments.service)
+            for moved in await run(read_moved(arguments.service, pace, [task])):
+                task, stored = moved, await store.store(moved, pattern, may_be_there=True)
+        problem = next((result for result in stored if isinstance(result, DownloadError)), None)
+        if problem is not None:
+            return Undelivered(row, task, problem)
+        files = [result.as_xcom() for result in stored if isinstance(result, DownloadedFile)]
+        cost = None
+        # An earlier version froze, and submitted, what is refused by now: its pictures are in place all the same.
+        with suppress(InvalidRequestError):
+            request = frozen_request(line)
+            request = replace(request, model=request.model or task.model)
+            asked = arguments.service.image_count_of(request)
+            if len(files) < asked:
+                log.warning("Row %s has %s of %s pictures.", row, len(files), asked)
+            if len(files) > asked:
+                log.warning("Row %s has %s pictures, and %s was asked for; all are kept.", row, len(files), asked)
+            cost = cost_of(
+                arguments.service, request, arguments.prices, pictures=len(files), currency=arguments.currency
+            )
+        outcome = outcome_row(
+            line,
+            image_task_id=task.id,
+            files=files,
+            duration=task.duration,
+            usage=task.usage,
+            cost=cost,
+            currency=arguments.currency,
+        )
+        return Delivered(task, outcome)
     except Exception as error:  # noqa: BLE001 - it must not decide what becomes of the batch
         return Undelivered(row, task, undelivered(error, task, "The pictures"))
-
-
-async def _deliver(
-    row: int,
-    task: ImageTask,
-    arguments: BatchArguments,
-    requests: FrozenRequests,
-    store: PictureStore,
-    run: RunFlow,
-    *,
-    may_be_there: bool,
-    log: Any,
-) -> Delivery:
-    line = requests.line(row)
-    # What was frozen before names were has none.
-    pattern = line.get("filename") or pattern_for_row(arguments.filename, row=row, row_id=line.get("id"))
-    stored = await store.store(task, pattern, may_be_there=may_be_there)
-    if any(isinstance(result, ResultExpiredError) for result in stored):
-        pace = pace_of(arguments.account, arguments.service)
-        for moved in await run(read_moved(arguments.service, pace, [task])):
-            task, stored = moved, await store.store(moved, pattern, may_be_there=True)
-    problem = next((result for result in stored if isinstance(result, DownloadError)), None)
-    if problem is not None:
-        return Undelivered(row, task, problem)
-    files = [result.as_xcom() for result in stored if isinstance(result, DownloadedFile)]
-    cost = None
-    # An earlier version froze, and submitted, what is refused by now: its pictures are in place all the same.
-    with suppress(InvalidRequestError):
-        request = frozen_request(line)
-        asked = arguments.service.image_count(request.options)
-        if len(files) < asked:
-            log.warning("Row %s has %s of %s pictures.", row, len(files), asked)
-        if len(files) > asked:
-            log.warning("Row %s has %s pictures, and %s was asked for; all are kept.", row, len(files), asked)
-        request = replace(request, model=request.model or task.model)
-        cost = cost_of(arguments.service, request, arguments.prices, pictures=len(files), currency=arguments.currency)
-    outcome = outcome_row(
-        line,
-        image_task_id=task.id,
-        files=files,
-        duration=task.duration,
-        usage=task.usage,
-        cost=cost,
-        currency=arguments.currency,
-    )
-    return Delivered(task, outcome)

@@ -177,8 +177,8 @@ class RowOutcomes:
         return answer
 
     def _end_or_repeat(self, row: int, error: ImageTaskError, *, image_task_id: str | None) -> None:
-        if concerns_account(error):
-            # Also where only the image task's record tells of it.
+        if concerns_account(error) and row not in self._state.else_submit:
+            # Also where only the image task's record tells of it; but not where it told an earlier try, before a Clear.
             self.stop(error)
         if error.billed == "no":
             self._ledger.spending.not_billed(row)

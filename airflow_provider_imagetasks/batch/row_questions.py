@@ -158,7 +158,8 @@ class RowQuestions:
         for question in outcome.questions:
             task = outcome.tasks.get(question.image_task_id)
             question.was_asked = True
-            question.unread = ProtocolError("the service says that it does not know it") if task is None else None
+            denied = "the service says, without a record, that it does not know it or that it failed"
+            question.unread = ProtocolError(denied) if task is None else None
             if task is not None and question.is_wanted:
                 yield Answered(question.row, task)
             if question.is_wanted:

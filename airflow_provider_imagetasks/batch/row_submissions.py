@@ -153,7 +153,13 @@ class RowSubmissions:
                 # What never left is no submission; one that is made over again is on record from its first time.
                 if not isinstance(end, Withheld)
             ]
-            await asyncio.to_thread(self._batch.ledger.settle, name, known)
+            try:
+                await asyncio.to_thread(self._batch.ledger.settle, name, known)
+            except Exception:
+                # Paid for, and on no record: a person has to find them.
+                ids = ", ".join(f"{one.image_task_id[:80]} (row {one.index})" for one in known if one.image_task_id)
+                _log.error("Image tasks that were submitted, and could not be written down: %s.", ids or "none")
+                raise
             for intent in known:
                 # Not before it is on record: a later start, which looks for it, would count it again.
                 if intent.submitted_at is not None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.submissions.submission_record import read_stored
 from airflow_provider_imagetasks.tasks import moment_of_submission
 
 _OTHER_LINE_ENDS = {ord(each): f"\\u{ord(each):04x}" for each in "\x85\u2028\u2029"}
@@ -104,21 +105,9 @@ def read_intents(content: bytes) -> tuple[Mapping[str, Any], list[Intent]]:
         raise ValueError("it does not begin with its schema")
     if head["schema"] > SCHEMA:
         raise ValueError(f"its schema is {head['schema']}, and this version knows {SCHEMA}; use the newer version")
-    try:
-        intents = [
-            Intent(
-                index=int(line["index"]),
-                attempt=int(line["attempt"]),
-                at=float(line["at"]),
-                image_task_id=line.get("image_task_id"),
-                submitted_at=line.get("submitted_at"),
-                taken=line.get("taken", True),
-                after_unbilled=line.get("after_unbilled", False),
-            )
-            for line in lines
-        ]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"a line of it is incomplete ({error})") from error
+    intents = [read_stored(Intent, line, "a line of it") for line in lines]
+    if any(intent.index < 0 or intent.attempt < 0 for intent in intents):
+        raise ValueError("a line of it is damaged: its row or its attempt is below zero")
     if len(intents) != head.get("rows", len(intents)):
         raise ValueError(f"it holds {len(intents)} of its {head['rows']} submissions; the others may be paid for")
     return head, intents

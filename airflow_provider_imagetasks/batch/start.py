@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +13,8 @@ from typing import Any
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger, replaced
-from airflow_provider_imagetasks.batch.costs import Spending, in_words, is_within
+from airflow_provider_imagetasks.batch.checks import check_cost, check_rows, say
+from airflow_provider_imagetasks.batch.costs import Spending
 from airflow_provider_imagetasks.batch.folder import REQUESTS_NAME, BatchFolder, Owner
 from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, error_of
 from airflow_provider_imagetasks.batch.requests_file import Frozen, FrozenRequests, RequestsSource, freeze
@@ -23,6 +23,7 @@ from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.state import BatchState
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.polling.batch_wait import Counts
+from airflow_provider_imagetasks.services.fields import mapping, whole_number
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, batch_identity, is_earlier
 
 STATE_KEY = "imagetasks_batch"
@@ -86,37 +87,6 @@ class OpenBatch:
         self.requests.close()
 
 
-def _check_rows(frozen: Frozen | Owner, arguments: BatchArguments, problems: Sequence[str] = ()) -> None:
-    """Refuse a batch that cannot come to a good end, before anything is billed."""
-    allowed = allowed_failures(arguments.max_failed, frozen.total)
-    if frozen.invalid > allowed:
-        named = "; ".join(problems)
-        more = f"; and {frozen.invalid - len(problems)} more" if frozen.invalid > len(problems) else ""
-        raise InvalidRequestError(
-            f"{frozen.invalid} of {frozen.total} rows cannot be asked for, and max_failed allows {allowed}. Nothing "
-            f"was submitted. {named}{more}"
-        )
-
-
-def _check_cost(frozen: Frozen, arguments: BatchArguments, log: Any) -> None:
-    """Refuse a batch whose cost nobody knows though it is limited, before anything is billed."""
-    if arguments.max_cost is None:
-        return
-    if frozen.cost is None:
-        models = ", ".join(sorted(frozen.unpriced))
-        raise InvalidRequestError(
-            f"max_cost is set, and nobody published what a picture of {models} costs at "
-            f"{arguments.service.title}; say it with prices={{{sorted(frozen.unpriced)[0]!r}: ...}}, per picture"
-        )
-    if not is_within(frozen.cost, arguments.max_cost):
-        log.warning(
-            "The batch would cost some %s, more than max_cost (%s): rows are submitted in their order until it is "
-            "spent, and the rest fail unsubmitted.",
-            in_words(frozen.cost),
-            in_words(arguments.max_cost),
-        )
-
-
 def open_batch(
     arguments: BatchArguments,
     source: RequestsSource,
@@ -152,9 +122,9 @@ def open_batch(
                 folder.uri,
             )
         frozen = freeze(source, scratch / REQUESTS_NAME, arguments)
-        _say(frozen, log)
-        _check_rows(frozen, arguments, frozen.problems)
-        _check_cost(frozen, arguments, log)
+        say(frozen, log)
+        check_rows(frozen, arguments, frozen.problems)
+        check_cost(frozen, arguments, log)
         keep(state_store, {"output_path": arguments.output_path, "folder": folder.uri, "mark": mark})
         owner = _freeze(frozen, folder, slot, mark, scratch)
         # From here on rows may be paid for: a later start must find this folder, or submit nothing.
@@ -173,7 +143,7 @@ def open_batch(
                 "or give another output_path; cleared as it is, the task takes up the batch of that run"
             )
         if not resumes:
-            _check_rows(owner, arguments)
+            check_rows(owner, arguments)
             _say_if_changed(owner, source, scratch, log)
         if not folder.fetch(REQUESTS_NAME, scratch / REQUESTS_NAME):
             raise ImageTaskError(
@@ -234,35 +204,6 @@ def _require_first_start(folder: BatchFolder, *, began: bool) -> None:
         )
 
 
-def dry_run(arguments: BatchArguments, source: RequestsSource, log: Any) -> dict[str, Any]:
-    """Check, count and estimate a batch, and return a result as of one that did nothing; write and submit nothing.
-
-    :param log: told what was found.
-    :raises InvalidRequestError: an argument or too many rows are wrong.
-    """
-    with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
-        frozen = freeze(source, Path(scratch) / REQUESTS_NAME, arguments)
-    for problem in frozen.problems:
-        log.warning("%s", problem[0].upper() + problem[1:])
-    cost = f"some {in_words(frozen.cost)}" if frozen.cost is not None else "no price known"
-    unpriced = f" (no price for {', '.join(sorted(frozen.unpriced))})" if frozen.unpriced else ""
-    log.info(
-        "Dry run: %s rows for %s, %s of them cannot be asked for, %s ask for the same as an earlier one; cost: %s%s. "
-        "Nothing was submitted.",
-        f"{frozen.total:,}",
-        arguments.service.title,
-        frozen.invalid,
-        frozen.repeated,
-        cost,
-        unpriced,
-    )
-    _check_rows(frozen, arguments, frozen.problems)
-    _check_cost(frozen, arguments, log)
-    counts = {"total": frozen.total, "succeeded": 0, "failed": frozen.invalid}
-    spent = {"usage": None, "cost": frozen.cost, "currency": arguments.currency}
-    return {"manifest": None, **counts, **spent, "dry_run": True}
-
-
 def keep(state_store: Any, entries: Mapping[str, Any]) -> None:
     """Keep folder, generation and counts with Airflow, where it can."""
     if state_store is not None:
@@ -296,8 +237,10 @@ def _begin(
         raise replaced(folder)
     generation = last.generation if last else first_generation
     segments = folder.segments(generation)
-    counts = kept.get("counts") if kept.get("generation") == generation else None
-    was_submitted = resumes or (isinstance(counts, Mapping) and counts.get("submitted"))
+    counts = mapping(kept.get("counts") if kept.get("generation") == generation else None)
+    submitted, failed = (whole_number(counts.get(name)) or 0 for name in ("submitted", "failed"))
+    # What was never submitted, for want of money, counts as failed, and has outcomes.
+    was_submitted = resumes or submitted > (failed if segments else 0)
     if (was_submitted and not any(name.kind == "intents" for name in segments)) or (last is None and segments):
         raise ImageTaskError(
             f"Rows of this batch were submitted, and {folder.uri} lacks what was written of them. Bring it back: "
@@ -322,17 +265,6 @@ def _begin(
             folder.write(f"manifest.{last.generation}.jsonl", old)
     folder.write_checkpoint(checkpoint)
     return checkpoint
-
-
-def _say(frozen: Frozen, log: Any) -> None:
-    cost = f", some {in_words(frozen.cost)} by the prices known" if frozen.cost else ""
-    log.info("%s requests%s.", f"{frozen.total:,}", cost)
-    if frozen.repeated:
-        log.warning(
-            "%s rows ask for the same as an earlier row. Each is submitted and paid for, as asked.", frozen.repeated
-        )
-    for problem in frozen.problems:
-        log.warning("%s", problem[0].upper() + problem[1:])
 
 
 def _say_if_changed(owner: Owner, source: RequestsSource, scratch: Path, log: Any) -> None:

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments, BatchLimits, poll_interval_for, with_limits
+from airflow_provider_imagetasks.batch.checks import dry_run
 from airflow_provider_imagetasks.batch.costs import read_currency, read_max_cost, read_prices
 from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, PictureSummary
 from airflow_provider_imagetasks.batch.requests_file import RequestsSource, file_of, rows_of
 from airflow_provider_imagetasks.batch.row_decisions import read_max_failed
 from airflow_provider_imagetasks.batch.run import BatchRun
-from airflow_provider_imagetasks.batch.start import OpenBatch, dry_run, open_batch
+from airflow_provider_imagetasks.batch.start import OpenBatch, open_batch
 from airflow_provider_imagetasks.batch.state import ProgressReport
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, ProtocolError
 from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME, ROW_PLACEHOLDERS, check_filename

@@ -20,7 +20,7 @@ from airflow_provider_imagetasks.hooks.references import known_ids, read_referen
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.observability.assets import Announcement, announce_pictures, picture_extra
 from airflow_provider_imagetasks.observability.lineage import Lineage, Made, ReportsLineage, gathered
-from airflow_provider_imagetasks.operators.submission import OnUnknownOutcome, Submission
+from airflow_provider_imagetasks.operators.submission import OnUnknownOutcome, Submission, named_in_errors
 from airflow_provider_imagetasks.polling.waiting import combine, failure
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
 from airflow_provider_imagetasks.services.base import Service
@@ -134,7 +134,8 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
                 self.log.info(READY, hook.service.title)
             else:
                 self.log.info("%s %s", GOES_ON, _ways_out(hook.service))
-            ledger.finish()
+            with named_in_errors(task):
+                ledger.finish()
         self.lineage = Lineage(
             service=task.service,
             models=[task.model] if task.model else [],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Literal
 
@@ -17,6 +19,21 @@ from airflow_provider_imagetasks.submissions.submission_record import Submission
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState, iso_time, utc_moment
 
 OnUnknownOutcome = Literal["fail", "resubmit"]
+
+
+@contextmanager
+def named_in_errors(task: ImageTask) -> Iterator[None]:
+    """Let an error that leaves the block name the image task that was submitted before it, which is paid for."""
+    try:
+        yield
+    except ImageTaskError as error:
+        if error.code != "replaced":
+            error.image_task_id, error.billed = task.id, "unknown"
+            error.message = (
+                f"Image task {task.id[:80]} was submitted, and goes on; but it is not handed on. "
+                f"{error.message.rstrip('.')}"
+            )
+        raise
 
 
 class Submission:
@@ -138,7 +155,8 @@ class Submission:
             )
 
     def _taken(self, task: ImageTask) -> ImageTask:
-        self._ledger.note_taken(task)
+        with named_in_errors(task):
+            self._ledger.note_taken(task)
         # Not before the id is on record: a try that ends in between would have the next one count it again.
         metrics.submitted(self._service.name)
         return task
@@ -182,7 +200,7 @@ class Submission:
             raw_state="submitted before",
             model=self._request.model,
             prompt=self._request.prompt,
-            image_count_requested=self._service.image_count(self._request.options),
+            image_count_requested=self._service.image_count_of(self._request),
             trace_id=record.trace_id if self._service.finds_by_trace_id else None,
             created_at=record.submitted_at,
         )

@@ -86,7 +86,8 @@ def read_all(
             now = yield from pause(0)
             if requests.failed(group, error, now).given_up:
                 # Asking costs nothing, and by the time of Airflow's retry a proxy's page may be gone.
-                error.retryable = error.retryable or not concerns_account(error)
+                if not (error.retryable or concerns_account(error)):
+                    error.retryable, error.retry_advice = True, f"A retry asks again. {error.retry_advice}"
                 raise
         else:
             now = yield from pause(0)

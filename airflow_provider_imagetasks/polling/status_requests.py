@@ -28,7 +28,8 @@ MOST_AT_ONCE = 32
 FAILED_READS = 5
 """Status requests in a row that may fail for one image task before it is given up."""
 DOUBTS = 2
-"""Answers that there is no such image task which are not believed: something in between may have said so for once."""
+"""Answers that are not believed which say without a record that there is no such image task, or that it failed:
+something in between may have said so for once."""
 PAUSE_AFTER_429 = 5.0
 """Seconds in which the account is left alone after a 429 that does not say how long."""
 LONGEST_PAUSE_AFTER_429 = 300.0
@@ -49,7 +50,7 @@ class Question:
     :param doubts: answers that there is none which are not believed; infinite where its record was read before.
     """
 
-    __slots__ = ("alone", "doubts", "failures", "image_task_id", "interval", "refused", "trace_id", "turn")
+    __slots__ = ("alone", "claims", "doubts", "failures", "image_task_id", "interval", "refused", "trace_id", "turn")
 
     def __init__(
         self,
@@ -63,6 +64,8 @@ class Question:
         self.trace_id = trace_id
         self.interval = interval
         self.doubts = doubts
+        self.claims = DOUBTS
+        """Answers in a row that it failed which are not believed, where no record says so."""
         self.alone = not image_task_id
         """Whether it must not be asked for together with others."""
         self.failures = 0
@@ -82,17 +85,23 @@ class Question:
         return self.interval or 0.0
 
     def believes(self, task: ImageTask) -> bool:
-        """Whether an answer is believed. That there is none is not at first, and never once the record was read."""
-        if task.state is not TaskState.NOT_FOUND:
-            self.doubts = math.inf
-            return True
-        self.doubts -= 1
-        return self.doubts < 0
+        """Whether an answer is believed. That there is none is not at first, and never once the record was read.
+
+        Nor is at first that it failed, where no record says so.
+        """
+        if task.state is TaskState.NOT_FOUND:
+            self.doubts -= 1
+            return self.doubts < 0
+        if task.state is TaskState.FAILED and not task.has_record:
+            self.claims -= 1
+            return self.claims < 0
+        self.doubts, self.claims = math.inf, DOUBTS
+        return True
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether the service denied it, and that is not believed yet."""
-        return 0 <= self.doubts < DOUBTS
+        """Whether it was denied, or said to have failed, and that is not believed yet."""
+        return 0 <= self.doubts < DOUBTS or 0 <= self.claims < DOUBTS
 
     def drop(self) -> None:
         """Ask for it no more."""

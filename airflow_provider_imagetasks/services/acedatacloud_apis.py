@@ -83,6 +83,11 @@ class Midjourney(FurtherApi):
     model_field, default_model, default_edit_model = "version", "", ""
     images_field, most_edit_images = "image_url", 1
 
+    def image_count(self, asked: Mapping[str, Any]) -> int:
+        """Return how many pictures a request asks for: the whole, and its parts where they are asked for."""
+        has_parts = str(asked.get("split_images")).lower() in ("true", "1")
+        return super().image_count(asked) * (5 if has_parts else 1)
+
     def _pictures(self, response: Mapping[str, Any]) -> tuple[GeneratedImage, ...]:
         whole = address(response.get("raw_image_url")) or address(response.get("image_url"))
         urls = [whole, *(address(part) for part in sequence(response.get("sub_image_urls")))]

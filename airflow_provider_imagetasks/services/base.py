@@ -107,6 +107,13 @@ class Service(ConnectionContract):
         counts = (whole_number(value) for _, value in options_named(self.image_count_options, asked))
         return math.prod(count for count in counts if count is not None and 0 < count <= MOST_IMAGES)
 
+    def image_count_of(self, request: ImageRequest) -> int:
+        """Return how many pictures a request asks for, which a price and ``max_cost`` go by.
+
+        :param request: its model filled in.
+        """
+        return self.image_count(request.options)
+
     def check_options(self, request: ImageRequest) -> None:
         """Refuse options that would be paid for in vain: a number of pictures that is none, a file of no picture.
 
@@ -126,7 +133,7 @@ class Service(ConnectionContract):
         are_numbers = all(
             re.fullmatch(r"[0-9]{1,3}(\.0{1,3})?", str(value)) and 0 < float(value) <= MOST_IMAGES for _, value in given
         )
-        if not are_numbers or self.image_count(request.options) > MOST_IMAGES:
+        if not are_numbers or self.image_count_of(request) > MOST_IMAGES:
             said = ", ".join(f"{name}={value!r}" for name, value in given)
             raise InvalidRequestError(
                 f"options holds {said}; the number of pictures must be a whole number from 1 to {MOST_IMAGES}"
@@ -297,7 +304,8 @@ class Service(ConnectionContract):
 
     def not_found(self, image_task_id: str, raw: Mapping[str, Any] | None = None) -> ImageTask:
         """Return what stands for an image task that the service does not know."""
-        return ImageTask(id=image_task_id, service=self.name, state=TaskState.NOT_FOUND, raw=raw or {})
+        state = TaskState.NOT_FOUND
+        return ImageTask(id=image_task_id, service=self.name, state=state, has_record=False, raw=raw or {})
 
     @property
     def how_to_look(self) -> str:

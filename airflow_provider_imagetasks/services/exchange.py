@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -22,7 +23,7 @@ from airflow_provider_imagetasks.exceptions import (
     UnknownOutcomeError,
 )
 from airflow_provider_imagetasks.services.bounds import bounded, bounded_error
-from airflow_provider_imagetasks.services.fields import is_too_long
+from airflow_provider_imagetasks.services.fields import is_too_long, mapping, number, options_named, text
 from airflow_provider_imagetasks.services.wire import (
     Answer,
     Call,
@@ -48,6 +49,8 @@ _CORRECTIONS: dict[type[ImageTaskError], str] = {
     QuotaExceededError: "Top up the account at the service",
 }
 """Advice after a failed read, instead of the error's own, which would have a submission made anew."""
+# How an answer may name an image task where its family does not.
+_ID_NAMES = ("task_id", "record_id", "job_id", "image_task_id")
 
 
 def retry_after(response: Response) -> float | None:
@@ -131,6 +134,10 @@ def submit(
 
     def accepted(response: Response) -> ImageTask:
         found = interpret(response)
+        age = number(response.headers.get("age")) or 0.0
+        if age > 0:
+            what = f"The answer is {age:.0f} s old: a cache on the way repeats that to an earlier submission"
+            raise ProtocolError(what, service=service)
         if is_too_long(found.id):
             raise ProtocolError(f"The answer names an image task by {len(found.id)} characters", service=service)
         task: ImageTask = bounded(found)
@@ -147,13 +154,16 @@ def submit(
             return _interpreted(answer, request, accepted, service)
         except ImageTaskError as error:
             refused_again = error if first_unknown else None
+            named = _image_task_named_in(answer) if error.billed == "no" else None
+            if named:
+                error.billed = "unknown"
+                error.message = f"{error.message.rstrip('.')}; but the answer names image task {named[:80]}"
             if error.billed == "unknown" and first_unknown is None:
                 what = f"The outcome of the submission at {utc_moment(answer.at)} is unknown"
                 reason = error.message.rstrip(".")
                 message = f"{what} ({reason}). {how_to_look}"
-                first_unknown = UnknownOutcomeError(
-                    message, service=service, code=error.code, trace_id=error.trace_id or trace_id, reason=reason
-                )
+                facts = {"code": error.code, "trace_id": error.trace_id or trace_id, "image_task_id": named}
+                first_unknown = UnknownOutcomeError(message, service=service, reason=reason, **facts)
             for_account = isinstance(error, RateLimitError)
             seconds = _pause_before_next(error, attempt, attempts) if repeatable or not first_unknown else None
             if seconds is None:
@@ -208,6 +218,15 @@ def typed_submission(submission: Flow[ImageTask], *, service: str, how_to_look: 
 
 def _broken(error: Exception, service: str) -> str:
     return f"The flow of {service} broke, at an answer or by itself ({type(error).__name__}: {error})"[:200]
+
+
+def _image_task_named_in(answer: Answer) -> str | None:
+    """Return the id by which an answer that is no success names an image task all the same."""
+    if isinstance(answer, Response):
+        with suppress(ValueError):
+            ids = (text(value) for _, value in options_named(_ID_NAMES, mapping(answer.json())))
+            return next(filter(None, ids), None)
+    return None
 
 
 def _content(request: Call) -> Sequence[Any]:

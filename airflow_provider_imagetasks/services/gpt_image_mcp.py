@@ -177,8 +177,12 @@ class GptImageMcp(Service):
         return answer.text, found
 
     def _started(self, response: Response, request: ImageRequest) -> ImageTask:
-        text, job_id = self._told(response, gpt_image_texts.read_started)
-        return self.submitted(job_id, request, response.at, {"text": text})
+        answer = self._answer(response)
+        # A job that is named was started, also where the answer is marked as an error.
+        job_id = gpt_image_texts.read_started(answer.text)
+        if job_id is None:
+            raise self._error(answer)
+        return self.submitted(job_id, request, response.at, {"text": answer.text})
 
     def _status(self, answer: ToolAnswer, image_task_id: str) -> ImageTask:
         text, (job_id, status, reason) = self._told(answer, gpt_image_texts.read_status)

@@ -10,6 +10,7 @@ import json
 import re
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from airflow_provider_imagetasks.exceptions import (
     ContentPolicyError,
     ImageTaskError,
     ImageTaskFailedError,
+    ImageTaskNotFoundError,
     InvalidRequestError,
     ProtocolError,
     RateLimitError,
@@ -120,9 +122,14 @@ class JobsApiService(Service):
             error = self._refusal(response, envelope, code)
             if not isinstance(error, ImageTaskFailedError):
                 raise error
+            with suppress(ProtocolError):
+                # Where there is a record, it says how the image task stands.
+                return self._task_in(mapping(envelope.get("data")), image_task_id)
             # It is the image task that failed, not the status request: others that are read with it are still good.
             # What the same code says of money to a submission, it does not say of one that was taken.
             error.image_task_id, error.billed = image_task_id, "unknown"
+            error.message = f"{error.message.rstrip('.')}. No record shows what was made of it, and charged"
+            error.retry_advice = ImageTaskNotFoundError.default_advice
             return replace(
                 self.not_found(image_task_id, envelope), state=TaskState.FAILED, raw_state=str(code), error=error
             )
@@ -132,11 +139,21 @@ class JobsApiService(Service):
         return self._task_in(record, image_task_id)
 
     def _created(self, response: Response, request: ImageRequest) -> ImageTask:
+        if named := self._named_in(response):
+            return self.submitted(named[0], request, response.at, named[1])
         envelope, code = self._envelope(response)
         if code != 200:
             raise self._refusal(response, envelope, code)
-        image_task_id = text(mapping(envelope.get("data")).get("taskId")) or ""
-        return self.submitted(image_task_id, request, response.at, envelope)
+        return self.submitted("", request, response.at, envelope)
+
+    @staticmethod
+    def _named_in(response: Response) -> tuple[str, Mapping[str, Any]] | None:
+        """Return which image task an answer names, and its envelope: what has an id was taken, whatever its code."""
+        with suppress(ValueError):
+            envelope = mapping(response.json())
+            image_task_id = text(mapping(envelope.get("data")).get("taskId"))
+            return (image_task_id, envelope) if image_task_id else None
+        return None
 
     def _envelope(self, response: Response) -> tuple[Mapping[str, Any], int]:
         """Return the envelope and the code that counts: the HTTP status where that is an error, else its own."""

@@ -152,6 +152,10 @@ class Midjourney(Family):
     model_field, default_model, default_edit_model = "version", "", ""
     images_field = "fileUrls"
 
+    def image_count(self, asked: Mapping[str, Any]) -> int:
+        """Return how many pictures a request asks for: four, whatever it says."""
+        return 4 * super().image_count(asked)
+
     def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
         """Return the request as it is sent; what makes a video is refused."""
         if "video" in str(request.options.get("taskType")):

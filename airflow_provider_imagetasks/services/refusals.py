@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
+    Billed,
     ContentPolicyError,
     ImageTaskError,
     InvalidRequestError,
@@ -87,6 +88,8 @@ def named_refusal(error: Any, status: int) -> tuple[type[ImageTaskError], str] |
 def unexplained(response: Response, *, service: str) -> ImageTaskError:
     """Return the error of an answer whose body does not explain itself: a proxy's page, garbage, an empty body."""
     seen = f"HTTP {response.status} from {service}: {response.excerpt() or 'an empty body'}"
+    # A proxy, a firewall or another server says such things; what there is to correct has to be named.
+    unlike = f"{seen} (unlike the service's own words: check Host and proxies)"
     named = named_refusal(response.content[:_SAID].decode("utf-8", "replace"), response.status)
     if named and 400 <= response.status < 500:
         error_class, code = named
@@ -95,8 +98,8 @@ def unexplained(response: Response, *, service: str) -> ImageTaskError:
         return RateLimitError(seen, service=service, retry_after=exchange.retry_after(response))
     if response.status >= 500 or STATUSES.get(response.status) is ServiceUnavailableError:
         return ServiceUnavailableError(seen, service=service)
-    if 300 <= response.status < 400:
-        target = excerpt(response.headers.get("location", "nowhere").partition("?")[0])
+    if 300 <= response.status < 400 and "location" in response.headers:
+        target = excerpt(response.headers["location"].partition("?")[0]) or "nowhere"
         return ProtocolError(
             f"HTTP {response.status} from {service} points to {target}. Redirects are not followed, "
             "since the key must not go elsewhere; set the connection's Host to the right base URL",
@@ -105,7 +108,9 @@ def unexplained(response: Response, *, service: str) -> ImageTaskError:
             billed="unknown" if response.status == 303 else "no",
             retryable=False,
         )
-    if 400 <= response.status < 500:
+    if 300 <= response.status < 500:
         error_class = STATUSES.get(response.status, ProtocolError)
-        return error_class(seen, service=service, billed="no", retryable=False)
+        is_of_account = error_class in (AuthenticationError, QuotaExceededError)
+        billed: Billed = "unknown" if response.status == 303 else "no"
+        return error_class(seen if is_of_account else unlike, service=service, billed=billed, retryable=False)
     return ProtocolError(f"The answer is not the JSON object it should be. {seen}", service=service)

@@ -65,6 +65,13 @@ class SeveralApis(Service):
         api, model = self._parted(request.model or "", "/")
         return self._apis[api].price_of(replace(request, model=model or None)) if api else super().price_of(request)
 
+    def image_count_of(self, request: ImageRequest) -> int:
+        """Return how many pictures a request asks its model's API for."""
+        api, model = self._parted(request.model or "", "/")
+        if not api:
+            return super().image_count_of(request)
+        return self._apis[api].image_count_of(replace(request, model=model or None))
+
     def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
         """Ask the model's API for a picture."""
         api, model = self._parted(request.model or "", "/")

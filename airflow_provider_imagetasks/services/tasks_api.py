@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -260,9 +261,17 @@ class TasksApiService(Service):
         who = f"{self.name} answered HTTP {response.status}"
         return refusal(body, response.status, who, service=self.name, retry_after=exchange.retry_after(response))
 
+    def _answer_to_submission(self, response: Response) -> Mapping[str, Any]:
+        """Return the object of an answer: one that names an image task was taken, whatever its status and its error."""
+        with suppress(ValueError):
+            body = mapping(response.json())
+            if text(body.get("task_id")):
+                return body
+        return self._object(response)
+
     def _accepted(self, response: Response, request: ImageRequest, trace_id: str | None) -> ImageTask:
         """Return the image task that a submission made: usually only its id, sometimes the pictures at once."""
-        body = self._object(response)
+        body = self._answer_to_submission(response)
         image_task_id, answered = text(body.get("task_id")), text(body.get("trace_id"))
         if trace_id and answered and answered != trace_id and _KEY.fullmatch(answered):
             raise ProtocolError(
@@ -270,8 +279,6 @@ class TasksApiService(Service):
                 service=self.name,
             )
         images = self._pictures(body)
-        if body.get("success") is False and (image_task_id or body.get("error")):
-            raise failure(body, service=self.name, image_task_id=image_task_id)
         task = replace(
             self.submitted(image_task_id or "", request, response.at, body),
             trace_id=answered or trace_id,

@@ -206,5 +206,6 @@ def _explained(what: str, place: object) -> Iterator[None]:
             code="ledger",
             billed="no" if what == "read" else "unknown",
             retryable=True,
-            retry_advice="Without it nobody can tell whether a picture was paid for already; a retry looks again.",
+            retry_advice="Without it nobody can tell whether a picture was paid for already; a retry looks again. If "
+            "it is damaged for good, look at the service for what was submitted, and start a new Dag run.",
         ) from error

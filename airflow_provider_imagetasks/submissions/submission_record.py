@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from types import UnionType
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit, urlunsplit
 
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest
 
 VERSION = 1
+Stored = TypeVar("Stored")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,16 +60,43 @@ def read_record(value: Any) -> SubmissionRecord:
 
     :raises ValueError: it is not one, so that nothing can be said of an earlier submission.
     """
+    return read_stored(SubmissionRecord, value, "a record of a submission")
+
+
+def read_stored(kind: type[Stored], value: Any, what: str) -> Stored:
+    """Return a dataclass from what was stored of it as JSON; what a later version added is left out.
+
+    :param what: what the message calls it.
+    :raises ValueError: a field is missing, or of another type.
+    """
     if not isinstance(value, Mapping):
-        raise ValueError(f"a record of a submission is {type(value).__name__}, not an object")
-    known = {field.name for field in fields(SubmissionRecord)}
+        raise ValueError(f"{what} is {type(value).__name__}, not an object")
+    types = _types_of(cast(Hashable, kind))
+    stored = {name: value[name] for name in types if name in value}
+    for name, entry in stored.items():
+        if not _is_of(entry, types[name]):
+            raise ValueError(f"{what} is damaged: its {name} is {str(entry)[:40]!r}")
     try:
-        record = SubmissionRecord(**{name: entry for name, entry in value.items() if name in known})
+        return kind(**stored)
     except TypeError as error:
-        raise ValueError(f"a record of a submission is incomplete: {error}") from error
-    if not isinstance(record.fingerprint, str) or not isinstance(record.generation, int):
-        raise ValueError("a record of a submission is damaged")
-    return record
+        raise ValueError(f"{what} is incomplete: {error}") from error
+
+
+@cache
+def _types_of(kind: Hashable) -> dict[str, set[Any]]:
+    """Return the classes that each field of a dataclass may be of."""
+    hints = get_type_hints(kind)
+    choices = {name: get_args(hint) if isinstance(hint, UnionType) else (hint,) for name, hint in hints.items()}
+    return {name: {get_origin(each) or each for each in choices[name]} for name in choices}
+
+
+def _is_of(value: Any, classes: set[Any]) -> bool:
+    if isinstance(value, bool):
+        return bool in classes
+    if isinstance(value, int | float):
+        # JSON of Python knows numbers that are none.
+        return bool({float, type(value)} & classes) and math.isfinite(value)
+    return isinstance(value, tuple(classes))
 
 
 def fingerprint(request: ImageRequest, account: Account) -> str:

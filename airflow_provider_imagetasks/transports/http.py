@@ -57,7 +57,8 @@ def headers_of(account: Account, request: Request | None = None) -> dict[str, st
     """Return the headers by which a service knows who asks, and those of the request."""
     said = f"{account.key_scheme} {account.key}" if account.key_scheme else account.key
     key = {account.key_header: said} if account.key and said else {}
-    own = {"Accept": "application/json", **request.headers} if request else {}
+    # What is asked, and answered, is of this moment: a cache that repeats it would hand on another's picture.
+    own = {"Accept": "application/json", "Cache-Control": "no-store", **request.headers} if request else {}
     return {"User-Agent": USER_AGENT, **own, **key}
 
 

@@ -106,7 +106,8 @@ def test_a_row_that_was_not_submitted_again_gives_nothing_back_of_what_it_cost_b
     ledger.note(outcome(1, ImageTaskFailedError("it failed", billed="yes")))
     ledger.flush()
     again = batches.start(cleared_at=99)
-    assert Stage(again.state.stages[1]) is Stage.NEW
+    assert again.state.else_submit == {1}
+    again.state.renewed(1)
     again.note(outcome(1, QuotaExceededError("max_cost is reached", code="max_cost"), image_task_id=None))
     again.flush()
 
@@ -141,7 +142,8 @@ def test_the_latest_word_on_a_row_counts(batches: Batches) -> None:
     first.note(outcome(1, NO))
     first.flush()
     second = batches.start(cleared_at=2)
-    assert second.state.next_new(99)[0] == 1
+    assert second.state.open[1].image_task_id == "an-id"
+    second.state.renewed(1)
     submitted(second, 1)
 
     third = batches.start(cleared_at=2)

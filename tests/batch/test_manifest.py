@@ -8,6 +8,7 @@ import pytest
 
 from airflow_provider_imagetasks.batch.manifest import ROW_KEYS, Totals, error_of, manifest_row, outcome_row
 from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
     ContentPolicyError,
     DownloadError,
     ImageTaskError,
@@ -21,7 +22,9 @@ LINE = {"index": 0, "id": "K1", "prompt": "a kite"}
 def failed(*errors: ImageTaskError, **facts: Any) -> Totals:
     totals = Totals()
     for error in errors:
-        totals.add(outcome_row(LINE, image_task_id="an-id", error=error, **facts))
+        # A key that is refused submits nothing.
+        image_task_id = None if isinstance(error, AuthenticationError) else "an-id"
+        totals.add(outcome_row(LINE, image_task_id=image_task_id, error=error, **facts))
     return totals
 
 
@@ -80,9 +83,14 @@ def test_a_retry_is_worth_it_where_it_mends_a_row_for_nothing(error: ImageTaskEr
     ("errors", "unread", "said"),
     [
         ([DownloadError("cut")], False, ["takes up 1 of them", "looks for what was submitted before it pays"]),
-        ([ContentPolicyError("no")], False, ["would not mend them", "Clear submits them again"]),
+        (
+            [ContentPolicyError("no")],
+            False,
+            ["would not mend them", "Clear looks for what was submitted before it pays"],
+        ),
+        ([AuthenticationError("who?")], False, ["would not mend them", "Clear submits them again"]),
         ([ContentPolicyError("no")], True, ["takes up 1 of them", "looks for what was submitted before it pays"]),
-        ([ContentPolicyError("no"), DownloadError("cut")], False, ["of 1 of them, and submits the others again"]),
+        ([AuthenticationError("who?"), DownloadError("cut")], False, ["of 1 of them, and submits the others again"]),
     ],
 )
 def test_the_error_says_what_a_retry_and_a_clear_do(

@@ -94,6 +94,7 @@ UNSAFE = failure("UnsafeResultError", "yes", retryable=False)
 UNREAD = replace(failure("InvalidRequestError", "unknown", retryable=False), is_unread=True)
 WRITTEN_OFF_BEFORE = failure("InvalidRequestError", "no", retryable=False)
 PAID_AND_FAILED = replace(FAILED, billed="yes")
+FAILED_FOR_A_WHILE = replace(FAILED, retryable=True)
 GONE = failure("ImageTaskNotFoundError", "unknown", retryable=False)
 
 
@@ -105,8 +106,9 @@ KEEP, SUBMIT, REATTACH, ELSE_SUBMIT = Action.KEEP, Action.SUBMIT, Action.REATTAC
     [
         pytest.param(RATE_LIMITED, SUBMIT, SUBMIT, True, False, id="retryable and unbilled"),
         pytest.param(REFUSED, KEEP, SUBMIT, False, False, id="refused"),
-        pytest.param(FAILED, KEEP, SUBMIT, True, False, id="failed at the service at no cost"),
-        pytest.param(PAID_AND_FAILED, KEEP, SUBMIT, False, False, id="failed at the service and paid for"),
+        pytest.param(FAILED, KEEP, ELSE_SUBMIT, True, True, id="failed at the service at no cost"),
+        pytest.param(PAID_AND_FAILED, KEEP, ELSE_SUBMIT, False, True, id="failed at the service and paid for"),
+        pytest.param(FAILED_FOR_A_WHILE, REATTACH, ELSE_SUBMIT, True, True, id="failed at no cost, and may be mended"),
         pytest.param(UNKNOWN, KEEP, SUBMIT, False, False, id="unknown: the human has looked"),
         pytest.param(UNREACHABLE, KEEP, SUBMIT, False, False, id="retryable, but perhaps billed"),
         pytest.param(NOT_FETCHED, REATTACH, REATTACH, False, False, id="paid for, not fetched: never paid again"),
@@ -114,7 +116,7 @@ KEEP, SUBMIT, REATTACH, ELSE_SUBMIT = Action.KEEP, Action.SUBMIT, Action.REATTAC
         pytest.param(UNSAFE, KEEP, ELSE_SUBMIT, False, True, id="the result cannot be stored"),
         pytest.param(GONE, KEEP, ELSE_SUBMIT, False, True, id="the service does not know it"),
         pytest.param(UNREAD, REATTACH, REATTACH, False, False, id="it could not be read: no word on money"),
-        pytest.param(WRITTEN_OFF_BEFORE, KEEP, SUBMIT, False, False, id="the same as earlier versions wrote it"),
+        pytest.param(WRITTEN_OFF_BEFORE, KEEP, ELSE_SUBMIT, False, True, id="the same as earlier versions wrote it"),
     ],
 )
 def test_what_becomes_of_a_failed_row(

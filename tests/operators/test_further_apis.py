@@ -116,6 +116,54 @@ def test_a_model_without_a_prompt_takes_pictures_alone(dag: ImageDag, batch: Ima
     assert [(row["status"], row["prompt"]) for row in batch.rows] == [("succeeded", None)] * 2
 
 
+SEVERAL = pytest.mark.parametrize(
+    ("service_name", "model", "options", "count"),
+    [
+        ("kie", "mj/7", {}, 4),
+        ("kie", "mj/", {}, 4),
+        ("kie", "4o-image/", {"nVariants": 2}, 2),
+        ("acedatacloud", "midjourney/", {}, 1),
+        ("acedatacloud", "midjourney/", {"split_images": True}, 5),
+    ],
+    indirect=["service_name"],
+)
+
+
+@SEVERAL
+@pytest.mark.parametrize("is_of_connection", [False, True])
+def test_max_cost_goes_by_the_pictures_that_a_model_makes_of_one_request(
+    batch: ImageBatch,
+    connection: dict[str, Any],
+    model: str,
+    options: dict[str, Any],
+    count: int,
+    is_of_connection: bool,
+) -> None:
+    given: dict[str, Any] = {"options": options, "prices": {model: 0.5}, "poll_interval": 1}
+    if is_of_connection:
+        connection["extra"]["default_model"] = model
+    else:
+        given["model"] = model
+
+    refused = batch.start("a kite", max_cost=0.5 * count - 0.1, **given)
+    assert (batch.created, batch.rows[0]["error"]["code"]) == ([], "max_cost"), refused.error
+    assert batch.start("a kite", max_cost=0.5 * count, try_number=2, max_tries=3, **given).state == "success"
+    assert batch.pushed()["cost"] == pytest.approx(0.5 * count)
+
+
+@SEVERAL
+def test_as_many_pictures_are_expected_as_a_model_makes_of_one_request(
+    dag: ImageDag, batch: ImageBatch, model: str, options: dict[str, Any], count: int
+) -> None:
+    dag.submitted(model=model, options=options)
+    assert dag.wait().state == "success"
+    assert dag.record["image_count_requested"] == len(dag.record["images"]) == count
+
+    one_name = batch.start("a kite", model=model, options=options, filename="{row}.{ext}", poll_interval=1)
+    assert one_name.state == ("success" if count == 1 else "failed")
+    assert len(dag.created) == 1 + (count == 1)
+
+
 @pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
 def test_the_parts_of_a_picture_are_stored_beside_it(dag: ImageDag) -> None:
     dag.submitted(model="midjourney/", options={"split_images": True})

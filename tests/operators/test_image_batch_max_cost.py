@@ -52,6 +52,14 @@ def test_a_retry_spends_nothing_and_a_clear_goes_on_where_more_is_granted(batch:
     assert batch.pushed()["cost"] == pytest.approx(2.5)
 
 
+def test_a_batch_of_which_nothing_could_be_paid_is_submitted_by_a_clear_with_more(batch: ImageBatch) -> None:
+    batch.start(*FIVE, max_cost=0.2)
+    assert batch.created == []
+
+    assert batch.start(*FIVE, max_cost=2.5, try_number=2, max_tries=3).state == "success"
+    assert batch.created == FIVE
+
+
 @pytest.mark.parametrize(
     ("prompts", "made"),
     [

@@ -51,19 +51,6 @@ def until_its_trigger_fires(batch: ImageBatch, deferral: Outcome) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("service_name", ["kie"], indirect=True)
-@pytest.mark.parametrize("code", [501, 531, 550])
-def test_a_code_that_refuses_a_submission_does_not_make_one_that_was_taken_unbilled(
-    batch: ImageBatch, route: StatusRoute, code: int
-) -> None:
-    route.breaks(Reply({"code": code, "msg": "Generation Failed", "data": None}), times=1)
-
-    batch.start(*THREE, poll_interval=1, max_failed=3)
-
-    assert batch.created == sorted(THREE)
-    assert [row["error"]["billed"] for row in batch.rows if row["error"]] == ["unknown"]
-
-
 @ONE_ID_A_REQUEST
 class TestStatusRoute:
     """A status question that fails says nothing about money."""

@@ -123,7 +123,7 @@ def test_the_answer_is_an_image_task_whose_id_names_its_api(api: str) -> None:
     assert (driven.result.service, driven.result.trace_id) == ("acedatacloud", "t-1")
     assert driven.requests[0].body["trace_id"] == "derived"
     assert (type(lost.error), lost.error.service) == (UnknownOutcomeError, "acedatacloud")
-    assert known.error.image_task_id == f"{api}.{TASK_ID}"
+    assert known.result.id == f"{api}.{TASK_ID}"
 
 
 def finished(api: str, **response_of: Any) -> dict[str, Any]:

@@ -1,0 +1,87 @@
+"""Checks of a batch's frozen requests before anything is billed, and the dry run, which makes no more than them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_imagetasks.batch.arguments import BatchArguments
+from airflow_provider_imagetasks.batch.costs import in_words, is_within
+from airflow_provider_imagetasks.batch.folder import REQUESTS_NAME, Owner
+from airflow_provider_imagetasks.batch.requests_file import Frozen, RequestsSource, freeze
+from airflow_provider_imagetasks.batch.row_decisions import allowed_failures
+from airflow_provider_imagetasks.exceptions import InvalidRequestError
+
+
+def check_rows(frozen: Frozen | Owner, arguments: BatchArguments, problems: Sequence[str] = ()) -> None:
+    """Refuse a batch that cannot come to a good end, before anything is billed."""
+    allowed = allowed_failures(arguments.max_failed, frozen.total)
+    if frozen.invalid > allowed:
+        named = "; ".join(problems)
+        more = f"; and {frozen.invalid - len(problems)} more" if frozen.invalid > len(problems) else ""
+        raise InvalidRequestError(
+            f"{frozen.invalid} of {frozen.total} rows cannot be asked for, and max_failed allows {allowed}. Nothing "
+            f"was submitted. {named}{more}"
+        )
+
+
+def check_cost(frozen: Frozen, arguments: BatchArguments, log: Any) -> None:
+    """Refuse a batch whose cost nobody knows though it is limited, before anything is billed."""
+    if arguments.max_cost is None:
+        return
+    if frozen.cost is None:
+        models = ", ".join(sorted(frozen.unpriced))
+        raise InvalidRequestError(
+            f"max_cost is set, and nobody published what a picture of {models} costs at "
+            f"{arguments.service.title}; say it with prices={{{sorted(frozen.unpriced)[0]!r}: ...}}, per picture"
+        )
+    if not is_within(frozen.cost, arguments.max_cost):
+        log.warning(
+            "The batch would cost some %s, more than max_cost (%s): rows are submitted in their order until it is "
+            "spent, and the rest fail unsubmitted.",
+            in_words(frozen.cost),
+            in_words(arguments.max_cost),
+        )
+
+
+def say(frozen: Frozen, log: Any) -> None:
+    """Say in the log what was frozen, and what is odd about it."""
+    cost = f", some {in_words(frozen.cost)} by the prices known" if frozen.cost else ""
+    log.info("%s requests%s.", f"{frozen.total:,}", cost)
+    if frozen.repeated:
+        log.warning(
+            "%s rows ask for the same as an earlier row. Each is submitted and paid for, as asked.", frozen.repeated
+        )
+    for problem in frozen.problems:
+        log.warning("%s", problem[0].upper() + problem[1:])
+
+
+def dry_run(arguments: BatchArguments, source: RequestsSource, log: Any) -> dict[str, Any]:
+    """Check, count and estimate a batch, and return a result as of one that did nothing; write and submit nothing.
+
+    :param log: told what was found.
+    :raises InvalidRequestError: an argument or too many rows are wrong.
+    """
+    with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
+        frozen = freeze(source, Path(scratch) / REQUESTS_NAME, arguments)
+    for problem in frozen.problems:
+        log.warning("%s", problem[0].upper() + problem[1:])
+    cost = f"some {in_words(frozen.cost)}" if frozen.cost is not None else "no price known"
+    unpriced = f" (no price for {', '.join(sorted(frozen.unpriced))})" if frozen.unpriced else ""
+    log.info(
+        "Dry run: %s rows for %s, %s of them cannot be asked for, %s ask for the same as an earlier one; cost: %s%s. "
+        "Nothing was submitted.",
+        f"{frozen.total:,}",
+        arguments.service.title,
+        frozen.invalid,
+        frozen.repeated,
+        cost,
+        unpriced,
+    )
+    check_rows(frozen, arguments, frozen.problems)
+    check_cost(frozen, arguments, log)
+    counts = {"total": frozen.total, "succeeded": 0, "failed": frozen.invalid}
+    spent = {"usage": None, "cost": frozen.cost, "currency": arguments.currency}
+    return {"manifest": None, **counts, **spent, "dry_run": True}

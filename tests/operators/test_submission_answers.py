@@ -1,0 +1,127 @@
+"""What a submission is answered: an id is proof that it was taken, and a paid id is never out of sight."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_imagetasks.batch.folder import BatchFolder
+from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError
+from airflow_provider_imagetasks.operators import image_task as operators
+from airflow_provider_imagetasks.submissions import stores
+from airflow_provider_imagetasks.submissions.stores import store_for
+from tests.image_batch import ImageBatch
+from tests.image_dag import ImageDag
+from tests.scripted_server import Reply
+from tests.status_route import StatusRoute
+
+pytestmark = pytest.mark.usefixtures("skipped_pauses")
+REST = pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi", "aigptimage", "kie"], indirect=True)
+BLIND = pytest.mark.parametrize("service_name", ["kie"], indirect=True)
+
+
+def refused(body: dict[str, Any], status: int) -> Reply:
+    """Return a refusal in the words of either family, with what the service had answered beside it."""
+    return Reply(
+        {**body, "code": status, "msg": "no", "error": {"code": "bad_request", "message": "no"}}, status=status
+    )
+
+
+@REST
+@pytest.mark.parametrize("status", [400, 402, 409, 422, 429, 500])
+def test_a_refusal_that_names_an_image_task_was_taken(dag: ImageDag, route: StatusRoute, status: int) -> None:
+    route.answered = lambda body: refused(body, status)
+
+    outcome = dag.submit()
+
+    assert outcome.state == "success", outcome.error
+    assert [entry["id"] for entry in dag.created] == [dag.image_task_id]
+    assert dag.wait().state == "success"
+
+
+@REST
+def test_a_refusal_that_names_an_image_task_is_a_submitted_row(batch: ImageBatch, route: StatusRoute) -> None:
+    route.answered = lambda body: refused(body, 422)
+
+    assert batch.start("a kite", "a boat", options={}, poll_interval=1).state == "success"
+    assert batch.created == ["a boat", "a kite"]
+
+
+@BLIND
+@pytest.mark.parametrize("field", ["task_id", "recordId"])
+def test_a_refusal_that_names_one_in_an_odd_place_may_be_taken_and_is_not_sent_again(
+    dag: ImageDag, route: StatusRoute, field: str
+) -> None:
+    route.answered = lambda body: Reply({"code": 429, "msg": "slowly", "data": {field: body["data"]["taskId"]}})
+
+    outcome = dag.submit()
+
+    (made,) = dag.created
+    assert isinstance(outcome.error, UnknownOutcomeError)
+    assert made["id"] in str(outcome.error)
+    assert "It may have been billed" in str(outcome.error)
+
+
+@BLIND
+@pytest.mark.parametrize("field", ["image_task_id", "finished"])
+def test_an_id_that_cannot_be_written_down_is_named_in_the_error(
+    dag: ImageDag, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, field: str
+) -> None:
+    put_in_place = stores.put_in_place
+
+    def full(content: bytes, *arguments: Any, **named: Any) -> None:
+        if content.startswith(b"{") and json.loads(content)[field]:
+            raise OSError("no space left on device")
+        put_in_place(content, *arguments, **named)
+
+    monkeypatch.setattr(stores, "put_in_place", full)
+    monkeypatch.setattr(operators, "store_for", lambda _context, slot: store_for({}, slot))
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__LEDGER_PATH", f"file://{tmp_path}/ledger")
+
+    outcome = dag.submit()
+
+    (made,) = dag.created
+    assert isinstance(outcome.error, ImageTaskError)
+    assert f"Image task {made['id']} was submitted" in str(outcome.error)
+    assert "It may have been billed" in str(outcome.error)
+    pushed = dag.runner.xcoms["submit", "image_task" if field == "finished" else "image_task_refused"]
+    assert made["id"] in str(pushed)
+
+
+@BLIND
+def test_ids_of_a_batch_that_cannot_be_written_down_are_named_in_the_log(
+    batch: ImageBatch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write = BatchFolder.write
+
+    def full(folder: BatchFolder, name: str, source: Any) -> None:
+        if name.startswith("intents") and b"image_task_id" in source:
+            raise folder._unusable("written", name, OSError("no space left on device"))
+        write(folder, name, source)
+
+    monkeypatch.setattr(BatchFolder, "write", full)
+    outcome = batch.start("a kite", options={})
+
+    (made,) = batch.image_service.tasks
+    assert "cannot be written" in str(outcome.error)
+    assert f"{made.id} (row 0)" in caplog.text
+
+
+@pytest.mark.parametrize("service_name", ["acedatacloud", "aigptimage", "kie"], indirect=True)
+def test_an_answer_from_a_cache_is_not_taken_for_one_s_own(
+    dag: ImageDag, route: StatusRoute, service_name: str
+) -> None:
+    first = dag.submitted()
+    told: dict[str, Any] = {"task_id": first} if service_name == "acedatacloud" else {"data": {"taskId": first}}
+    route.answered = lambda _body: Reply({"code": 200, **told}, headers={"Age": "30"})
+
+    outcome = dag.submit(task_id="another")
+
+    assert first not in dag.runner.xcoms.get(("another", "return_value"), "")
+    # AceDataCloud is asked for it by its trace id.
+    assert (outcome.state, isinstance(outcome.error, UnknownOutcomeError)) == (
+        ("success", False) if service_name == "acedatacloud" else ("failed", True)
+    )
+    assert {request.headers["Cache-Control"] for request in route.server.requests} == {"no-store"}
