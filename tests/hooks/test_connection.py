@@ -15,6 +15,11 @@ from airflow.secrets.local_filesystem import load_connections_dict
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.hooks import connection as connections
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.account_fields import ConnectionField
+from airflow_provider_imagetasks.services.rates import Rate, Tier, Window
+from airflow_provider_imagetasks.services.tasks_api import TasksApiService
+from tests.installed_services import installed
 
 FIELDS = {"conn_type": "imagetasks", "password": "key", "extra": {"service": "acedatacloud"}}
 
@@ -222,3 +227,25 @@ def test_parts_that_do_not_fit_together_are_named(parts: dict[str, Any], said: s
     with pytest.raises(InvalidRequestError, match=said) as caught:
         connections.account_from(connection, "mine")
     assert "a-key-of-mine" not in caught.value.message
+
+
+class Regional(TasksApiService):
+    """Somebody's service, with a field and limits of its own."""
+
+    name, title, default_base_url = "regional", "Regional", "https://regional.example"
+    connection_fields = {"region": ConnectionField(label="Region", description="where it draws.")}
+    tiers = {"small": Tier(submit=Rate((Window(1, 60),)), query=Rate((Window(1, 5),)), active=2)}
+
+
+def test_a_service_of_somebody_else_reads_fields_and_limits_of_its_own() -> None:
+    def account(**extra: Any) -> Account:
+        given = json.dumps({"service": "regional", **extra})
+        connection = Connection(conn_id="mine", conn_type="imagetasks", password="a-key", extra=given)
+        return connections.account_from(connection, "mine")
+
+    with installed(regional=lambda: Regional):
+        found = account(region="eu", submit_rate="regional:small", query_rate="kie:default")
+        assert (found.further_field("region"), found.max_active_tasks) == ("eu", 2)
+        assert (str(found.submit_rate), str(found.query_rate)) == ("1/60s", "8/1s")
+        with pytest.raises(InvalidRequestError, match="or as one of regional:small"):
+            account(query_rate="regional:large")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -12,14 +13,19 @@ from airflow_provider_imagetasks.exceptions import (
     ImageTaskFailedError,
     ImageTaskTimeoutError,
     InvalidRequestError,
+    ProtocolError,
     QuotaExceededError,
     RateLimitError,
+    UnknownOutcomeError,
 )
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
-from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
+from airflow_provider_imagetasks.services.tasks_api import TasksApiService
+from airflow_provider_imagetasks.services.wire import Flow, Request, ask
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 from tests.conftest import DIALECT_PATHS
+from tests.installed_services import installed
 from tests.scripted_server import Reply, ScriptedServer
 from tests.task_runner import TaskRunner
 
@@ -213,3 +219,51 @@ def test_a_service_that_wants_to_be_left_alone_for_long_is_asked_neither_by_a_wa
             hook.get_task(image_task_id)
         assert caught.value.billed == "unknown"
     assert image_service.stats()["dialects"]["acedatacloud"]["status_queries"] == 1
+
+
+class Clumsy(TasksApiService):
+    """Somebody's service, whose flows break where its author did not look."""
+
+    name, title, default_base_url = "clumsy", "Clumsy", "https://clumsy.example"
+    requires_key = False
+
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        if request.prompt == "a break":
+            return {}["size"]  # type: ignore[no-any-return]
+        yield from ask(Request(method="POST", path="/images"))
+        return {}["id"]  # type: ignore[no-any-return]
+
+    def list_tasks(self, **filters: Any) -> Flow[list[ImageTask]]:
+        yield from ask(Request(method="GET", path="/images"))
+        return {}["items"]  # type: ignore[no-any-return]
+
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        yield from ask(Request(method="GET", path="/images"))
+        return {}["id"]  # type: ignore[no-any-return]
+
+    def cancel(self, image_task_id: str) -> Flow[str]:
+        return (yield from self.read_one(image_task_id)).id
+
+    def check_connection(self) -> Flow[str]:
+        return (yield from self.read_one("none")).id
+
+
+def test_what_breaks_in_a_flow_has_a_class_and_says_what_it_knows_of_the_bill(
+    monkeypatch: pytest.MonkeyPatch, no_proxy: None, skipped_pauses: Any
+) -> None:
+    with ScriptedServer(otherwise=lambda _request: Reply({})) as server, installed(clumsy=lambda: Clumsy):
+        fields = {"conn_type": "imagetasks", "host": server.url, "extra": {"service": "clumsy"}}
+        monkeypatch.setenv("AIRFLOW_CONN_CLUMSY", json.dumps(fields))
+        hook = ImageTaskHook("clumsy")
+        with pytest.raises(UnknownOutcomeError, match=r"KeyError: 'id'.*Look at the account") as submitted:
+            hook.submit(ImageRequest(prompt="a red kite"))
+        with pytest.raises(ProtocolError, match=r"KeyError: 'size'.*It was not billed"):
+            hook.submit(ImageRequest(prompt="a break"))
+        reads = (hook.list_tasks, lambda: hook.get_task("a"), lambda: hook.cancel("a"))
+        for read in reads:
+            with pytest.raises(ProtocolError, match="The flow of clumsy broke") as raised:
+                read()
+            assert raised.value.billed == "unknown"
+        assert hook.test_connection() == (False, ANY)
+
+    assert submitted.value.billed == "unknown"
