@@ -52,15 +52,15 @@ _SCROLL = """async () => {
         for (const entry of list.getEntries()) found.stall = Math.max(found.stall, entry.duration);
     }).observe({ type: 'longtask' });
     const frame = () => new Promise(requestAnimationFrame);
-    let still = 0;
-    while (still < 400) {
-        const before = place.scrollTop;
+    const isOver = before => !document.querySelector('.it-sentinel') && place.scrollTop === before;
+    for (let before = -1; !isOver(before); found.steps += 1) {
+        before = place.scrollTop;
         place.scrollBy(0, 240);
         await frame();
-        still = place.scrollTop === before ? still + 1 : 0;
-        found.steps += 1;
         if (found.steps % 20 === 0) found.cards = Math.max(found.cards, document.querySelectorAll('.it-card').length);
     }
+    // The last cards take a moment.
+    for (let frames = 0; frames < 60; frames += 1) await frame();
     return { ...found, last: [...document.querySelectorAll('.it-prompt')].at(-1).textContent };
 }"""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
-SIZE = {"width": 1280, "height": 800}
+SIZE, TALL = {"width": 1280, "height": 800}, {"width": 1280, "height": 1060}
 MOST_BYTES = 200_000
 QUALITY = 84
 DAG_ID, BATCH_ID = "postcards", "spring_catalogue"
@@ -80,6 +80,7 @@ def gallery_large_view(page: Page, _run_id: str) -> None:
 
 def gallery_batch(page: Page, run_id: str) -> None:
     """A batch with its failures, on the tab of its task."""
+    page.set_viewport_size(TALL)
     page.goto(f"/dags/{BATCH_ID}/runs/{run_id}/tasks/shots/plugin/image-tasks-task")
 
 

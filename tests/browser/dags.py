@@ -8,6 +8,8 @@ ROWS, THOUSAND = 24, 1000
 HOSTILE_PROMPT = "<img src=x onerror=\"document.title='owned'\"> a red kite"
 
 CATALOGUE = """
+# What ends for want of a machine's time is tried again; what is refused is not.
+PATIENT = {{"retries": 3, "retry_delay": timedelta(seconds=1)}}
 PROMPTS = [
     {hostile!r}, "a lighthouse in the fog", "a kite that is refused [refuse]", "a kite that fails [fail]",
     "a kite that takes its time [latency=1800]", "four balloons above a vineyard",
@@ -19,12 +21,12 @@ def picture(prompt):
     wait = ImageTaskSensor(task_id="wait", image_task_id=submit.output, deferrable=True, timeout=1800)
     ImageTaskDownloadOperator(task_id="save", image_task_id=wait.output, output_path="file://{folder}/catalogue")
 
-with DAG("catalogue", schedule=None):
+with DAG("catalogue", schedule=None, default_args=PATIENT):
     picture.expand(prompt=PROMPTS)
 
 SIZES = ["1024x1536", "256x2048", "1536x1024", "1024x1024"]
 
-with DAG("portraits", schedule=None):
+with DAG("portraits", schedule=None, default_args=PATIENT):
     submit = ImageTaskSubmitOperator.partial(task_id="submit", prompt="a tower [latency=0]").expand(
         options=[{{"size": size, "quality": "high"}} for size in SIZES]
     )
@@ -33,18 +35,18 @@ with DAG("portraits", schedule=None):
         image_task_id=wait.output
     )
 
-with DAG("broken_downloads", schedule=None):
+with DAG("broken_downloads", schedule=None, default_args=PATIENT):
     submit = ImageTaskSubmitOperator(task_id="submit", prompt="a kite [latency=0] [file-html]")
     wait = ImageTaskSensor(task_id="wait", image_task_id=submit.output)
     ImageTaskDownloadOperator(task_id="save", image_task_id=wait.output, output_path="file://{folder}/broken")
 
-with DAG("kept_elsewhere", schedule=None):
+with DAG("kept_elsewhere", schedule=None, default_args=PATIENT):
     submit = ImageTaskSubmitOperator(task_id="submit", prompt="a kite that is kept elsewhere [latency=0]")
     wait = ImageTaskSensor(task_id="wait", image_task_id=submit.output)
     ImageTaskDownloadOperator(task_id="save", image_task_id=wait.output, output_path="file://{folder}-elsewhere")
 
 for dag_id in ("no_pictures", "thousand"):
-    with DAG(dag_id, schedule=None):
+    with DAG(dag_id, schedule=None, default_args=PATIENT):
         @task
         def save():
             return None
@@ -57,7 +59,7 @@ BATCH = """
 PROMPTS = [f"row {{number}} of a batch [latency={{20 + 3 * number}}]" for number in range({rows})]
 PROMPTS[3] = "row 3 of a batch [refuse]"
 
-with DAG("batch", schedule=None):
+with DAG("batch", schedule=None, default_args={{"retries": 3, "retry_delay": timedelta(seconds=1)}}):
     ImageBatchOperator(
         task_id="make",
         prompts=PROMPTS,

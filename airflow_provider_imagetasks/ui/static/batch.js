@@ -2,7 +2,7 @@
 import { Failure } from "./clear.js";
 import { API, h, nameOf, taskRoute, useEffect, useRef } from "./elements.js";
 import { Grid, Sentinel, useViewer } from "./grid.js";
-import { Notice, Trouble } from "./notices.js";
+import { Loading, Notice, Trouble } from "./notices.js";
 import { usePages } from "./pages.js";
 import { Progress } from "./progress.js";
 import { BATCH_STATES, OUT_OF_REACH, cost, count, countedError } from "./words.js";
@@ -48,6 +48,7 @@ export function BatchPanel({ item, filter, address, selection, onSeen }) {
     list.error && !list.first ? h(Trouble, { error: list.error, onRetry: list.refresh }) : null,
     list.first && NOT_READ[list.first.reach] ? h(Notice, { tone: "hint" }, NOT_READ[list.first.reach]) : null,
     isNarrowed && list.first?.found != null ? h("p", { className: "it-quiet", role: "status" }, list.first.found ? `${count(list.first.found, "row")} shown` : "No row matches this filter.") : null,
+    list.isLoading ? h(Loading) : null,
     list.items.length ? h(Grid, { items: list.items, kind: "batch", onOpen, selection }) : null,
     list.hasMore ? h(Sentinel, { more: list.more, pageCount: list.pageCount }) : null,
     viewer,
