@@ -49,6 +49,7 @@ def a_large_view(page: Page) -> None:
 
 def pictures_side_by_side(page: Page) -> None:
     page.goto(run_tab("portraits"))
+    wait_for_pictures(page, 4)
     for box in page.locator(".it-pick").all()[:2]:
         box.check()
     page.get_by_role("button", name="Side by side").click()

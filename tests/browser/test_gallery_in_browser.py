@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -263,7 +263,7 @@ def test_a_thousand_pictures_come_page_by_page_and_only_those_near_sight_are_in_
     thumbnails: list[str] = []
 
     def note(url: str) -> None:
-        path = urlsplit(url).path
+        path = unquote(urlsplit(url).path)
         if path.endswith("/thumbnail"):
             thumbnails.append(path)
         elif path.endswith(f"/runs/{RUN_ID}/pictures"):
