@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -244,6 +245,7 @@ def _told(value: Any) -> str:
     return repr(value) if value is None or isinstance(value, str | int | float) else f"a {type(value).__name__}"
 
 
+@lru_cache(maxsize=512, typed=True)
 def plain_name(name: Any) -> str:
     """Return the name of an option for comparisons: ``num_images``, ``numImages`` and ``num-images`` are the same."""
     return "".join(filter(str.isalnum, str(name))).lower()

@@ -61,9 +61,8 @@ class Departure:
         step, has_left = next(submission), False
         while True:
             if not isinstance(step, Sleep):
-                yield from self._look_again(intended_at, has_left)
+                now = yield from self._look_again(intended_at, has_left)
                 if not has_left:
-                    now = yield from pause(0)
                     if self.is_stopped or now - intended_at > self._longest_intent:
                         raise HeldBackError(_STOPPED, has_left=False)
                     has_left = True
@@ -74,12 +73,14 @@ class Departure:
                 task: ImageTask = end.value
                 return task
 
-    def _look_again(self, intended_at: float, has_left: bool) -> Flow[None]:
+    def _look_again(self, intended_at: float, has_left: bool) -> Flow[float]:
+        """Return the moment of the look."""
         now = yield from pause(0)
         if abs(now - max(self._looked_at, intended_at)) <= self._look_seconds:
-            return
+            return now
         try:
             yield Blocking(self._look)
         except ImageTaskError as error:
             raise HeldBackError(error, has_left=has_left) from error
         self._looked_at = now
+        return (yield from pause(0))
