@@ -213,6 +213,7 @@ def test_on_a_phone_nothing_is_cut_off(page: Page, shoot: Shoot, theme: str) -> 
     page.goto(NAV)
     page.evaluate(f"localStorage.setItem('theme', {theme!r})")
     page.reload()
+    page.locator("button.it-picture").first.scroll_into_view_if_needed()
     wait_for_pictures(page, 1)
     assert page.locator(".it-page").evaluate("place => place.scrollWidth <= place.clientWidth")
     shoot(page, f"phone-{theme}")
