@@ -19,11 +19,13 @@ A star marks those that a retry may mend::
           + UnsafeResultError
 
 Every error says what happened, to which image task, whether it was billed and what a retry will do, because
-whoever reads it in a task log usually did not write the Dag.
+whoever reads it in a task log usually did not write the Dag. Of the addresses in it, whoever wrote them, it shows
+nothing that lets somebody in.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -34,6 +36,37 @@ _BILLED_WORDS: dict[Billed, str] = {
     "no": "It was not billed.",
     "unknown": "It may have been billed.",
 }
+_ADDRESS = re.compile(r"(?:\\?/|%2f){2}[^\s\"'<>]+", re.IGNORECASE)
+"""Of any scheme or none, escaped or not."""
+_USER = re.compile(r"((?:\\?/|%2f){2})(?:(?!\\?/|%2f|[?#]).)*(?:@|%40)", re.IGNORECASE)
+_USER_WITH_SLASHES = re.compile(r"(?:\\?/){2}(?=[^:@/\\?#\[]+:(?!\d{1,5}(?!\w)))")
+"""As people paste an AWS secret key, of which every other one holds a slash."""
+_QUERY = re.compile(r"(\?|#|%3f|%23).+", re.IGNORECASE | re.DOTALL)
+_QUERY_ALONE = re.compile(r"\?[\w.%~-]+=[^\s\"'<>]+")
+_PARAMETER = re.compile(
+    # From its first letter on, since a long word of hyphens would take as long as it has letters squared.
+    r"(?<![\w-])((?:[\w-]*-)?(?:sig|signature|tok|policy|key|pwd|credential)"
+    r"|[\w-]*(?:token|secret|password|passwd|(?:auth|api|access)[_-]?key))"
+    r"(=|%3d)[^\s&\"'<>]+",
+    re.IGNORECASE,
+)
+_TOKEN = re.compile(r"(/|%2f)eyJ[\w.~-]+", re.IGNORECASE)
+"""A segment that begins as base64 of a JSON object does: callback URLs hold one."""
+
+
+def without_signatures(told: str) -> str:
+    """Return a text without what lets somebody in of the URLs in it: queries, users with passwords, and tokens."""
+    told = _QUERY_ALONE.sub("?***", _ADDRESS.sub(_public, told))
+    return _PARAMETER.sub(r"\1\2***", _TOKEN.sub(r"\1***", told))
+
+
+def _public(found: re.Match[str]) -> str:
+    """Return an address without what lets somebody in."""
+    address: str = found[0]
+    before, at, after = address.rpartition("@")
+    if at and (user := _USER_WITH_SLASHES.search(before)):
+        address = f"{before[: user.end()]}***@{after}"
+    return _QUERY.sub(r"\1***", _USER.sub(r"\1***@", address))
 
 
 class ImageTaskError(Exception):
@@ -97,6 +130,16 @@ class ImageTaskError(Exception):
     @retry_advice.setter
     def retry_advice(self, advice: str) -> None:
         self._retry_advice = advice
+
+    @property
+    def message(self) -> str:
+        """What happened and what to change. What lets somebody in of the addresses in it is left out."""
+        return self._message
+
+    @message.setter
+    def message(self, told: str) -> None:
+        self._message = without_signatures(told)
+        self.args = (self._message,)
 
     def __str__(self) -> str:
         """Message, then the facts that identify the image task, then the money, then the advice."""

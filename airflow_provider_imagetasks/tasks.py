@@ -96,6 +96,11 @@ class ImageRequest:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not value.strip()):
                 raise InvalidRequestError(f"{name} is {_told(value)}; leave it out or give it as text")
+        if self.callback_url is not None and not is_web_address(self.callback_url):
+            raise InvalidRequestError(
+                "callback_url is no URL that a service could post to; it is not shown, since it may hold a secret. "
+                "Give one like https://example.com/hook"
+            )
         if not isinstance(self.options, Mapping):
             raise InvalidRequestError(f"options must be a dict, not {type(self.options).__name__}")
         try:
@@ -259,6 +264,12 @@ def has_host(url: str) -> bool:
         return bool(host) and not any(map(str.isspace, host)) and parts.port != 0
     except ValueError:
         return False
+
+
+def is_web_address(url: str) -> bool:
+    """Whether a text is the whole URL of a host that somebody else can post to."""
+    is_one_word = not any(map(str.isspace, url))
+    return is_one_word and url.lower().startswith(("http://", "https://")) and has_host(url)
 
 
 def require_sendable(name: str, value: Any, *, levels: int = DEEPEST) -> None:

@@ -82,6 +82,6 @@ class DrivenTransport:
 def comparable(outcome: Any) -> Any:
     """Return what has to be the same over both transports, of a result or an error."""
     if isinstance(outcome, ImageTaskError):
-        facts = {name: value for name, value in vars(outcome).items() if name not in ("message", "reason")}
+        facts = {name: value for name, value in vars(outcome).items() if name not in ("_message", "reason")}
         return type(outcome), facts, type(outcome.__cause__)
     return replace(outcome, raw={}) if hasattr(outcome, "raw") else outcome

@@ -68,7 +68,7 @@ class TaskRunner:
         self._task_id = task.task_id
         self._run_context = {
             "dag_run": _dag_run(),
-            "task_reschedule_count": 0,
+            "task_reschedule_count": int(self.first_reschedule is not None),
             "max_tries": max_tries,
             "variables": [],
             "connections": [],

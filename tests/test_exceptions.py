@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import time
 
 import pytest
 
@@ -98,3 +99,43 @@ def test_a_derived_class_is_called_by_the_name_that_users_know() -> None:
 
 def test_an_unsafe_result_is_caught_with_the_downloads() -> None:
     assert issubclass(exceptions.UnsafeResultError, exceptions.DownloadError)
+
+
+SHOWN = {
+    "https://x.example/a.png?sig=secret#part": "https://x.example/a.png?***",
+    "see 'https://me:secret@x.example/a', then": "see 'https://***@x.example/a', then",
+    "s3://AKID:se/cr/et+@bucket/a": "s3://***@bucket/a",
+    "http://127.0.0.1:8750/a@2x.png is gone": "http://127.0.0.1:8750/a@2x.png is gone",
+    "http://[::1]:8750/a@2x.png": "http://[::1]:8750/a@2x.png",
+    "http:\\/\\/me:secret@x.example\\/a?b": "http:\\/\\/***@x.example\\/a?***",
+    "a=1;Signature=secret&b=2": "a=1;Signature=***&b=2",
+    "X-Amz-Signature=secret my_password=secret & client_secret=secret": (
+        "X-Amz-Signature=*** my_password=*** & client_secret=***"
+    ),
+    "file:///nowhere/a::s3://AKID:se/cret@bucket/a": "file:///nowhere/a::s3://***@bucket/a",
+    "monkey=1, keys=2, conn_id='a', size=3": "monkey=1, keys=2, conn_id='a', size=3",
+    "called back at /imagetasks/callback/eyJhIjoxfQ.c2ln": "called back at /imagetasks/callback/***",
+    "write it like s3://bucket/pictures/ or file:///data": "write it like s3://bucket/pictures/ or file:///data",
+}
+
+
+@pytest.mark.parametrize(("told", "shown"), SHOWN.items())
+def test_a_message_shows_nothing_of_an_address_that_lets_somebody_in(told: str, shown: str) -> None:
+    error = exceptions.UnknownOutcomeError(told)
+    later = exceptions.DownloadError("x")
+    later.message = told
+
+    assert error.message == later.message == error.as_xcom()["message"] == shown
+    assert shown in str(error)
+    assert error.args == later.args == (shown,)
+
+
+@pytest.mark.parametrize("part", ["a-", "//", "/x?", "?a", "%2f%2f", "key=", "eyJ/", "@", "//a:", "token"])
+def test_however_long_a_message_is_it_takes_no_long_time_to_be_read(part: str) -> None:
+    hostile = part * (200_000 // len(part))
+    began = time.process_time()
+
+    exceptions.without_signatures(hostile)
+
+    # Where the time grew with the square of the length, it would be minutes.
+    assert time.process_time() - began < 5

@@ -8,16 +8,19 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.costs import cost_of
 from airflow_provider_imagetasks.batch.rows import Row, frozen_request, read_row
 from airflow_provider_imagetasks.batch.segments import json_line
-from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
+from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.files.filenames import holds, longest_name, pattern_for_row
-from airflow_provider_imagetasks.files.object_storage import fetch_existing, open_folder, uri_of
+from airflow_provider_imagetasks.files.object_storage import fetch_existing, open_folder, shown_path, uri_of
 from airflow_provider_imagetasks.tasks import ImageRequest
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 LONGEST_LINE = 4 * 1024 * 1024
 NAMED_PROBLEMS = 10
@@ -58,8 +61,11 @@ class RequestsSource:
         """The local folder that rows may name files in."""
         if self._path is None:
             return None
-        uri = uri_of(open_folder(self._path))
+        uri = uri_of(self._place())
         return str(Path(uri.removeprefix("file://")).parent) if uri.startswith("file://") else None
+
+    def _place(self) -> ObjectStoragePath:
+        return open_folder(str(self._path), name="requests_path")
 
     def rows(self) -> Iterable[Any]:
         """Return the rows out of the Dag."""
@@ -87,15 +93,15 @@ class RequestsSource:
         if self._path is None:
             return None
         try:
-            found = fetch_existing(open_folder(self._path), target)
-        except ImageTaskError as error:
+            found = fetch_existing(self._place(), target)
+        except DownloadError as error:
             raise InvalidRequestError(
-                f"requests_path is {self._path!r}, which cannot be read: {error.message}",
-                retryable=error.retryable,
-                retry_advice="A retry reads it again." if error.retryable else None,
-            ) from error
+                f"requests_path cannot be read: {error.message}",
+                retryable=True,
+                retry_advice="A retry reads it again.",
+            ) from error.__cause__
         if not found:
-            raise InvalidRequestError(f"requests_path is {self._path!r}, and there is no such file")
+            raise InvalidRequestError(f"requests_path is {shown_path(self._path)!r}, and there is no such file")
         with target.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 

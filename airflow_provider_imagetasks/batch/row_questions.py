@@ -14,6 +14,7 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError, ProtocolError
 from airflow_provider_imagetasks.polling.requests_under_way import Outcome, RequestsUnderWay
 from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests, concerns_account, pace_of
 from airflow_provider_imagetasks.polling.waiting import WaitLog
+from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE
 from airflow_provider_imagetasks.tasks import ImageTask
 
 AT_ONCE = 8
@@ -106,7 +107,7 @@ class RowQuestions:
     def overdue(self, timeout: float, *, at_once: bool = False) -> list[RowQuestion]:
         """Return the rows that are not over ``timeout`` seconds after their submission.
 
-        Each was asked for once more, unless the service wants to be left alone.
+        Each was asked for once more, unless the service, or ``query_rate``, wants to be left alone for long.
 
         Nothing where it looked a moment ago, unless ``at_once``.
         """
@@ -114,7 +115,8 @@ class RowQuestions:
         if now - self._looked_at < LOOK_SECONDS and not at_once:
             return []
         self._looked_at = now
-        is_paused = self._requests.pace.paused_until > now
+        pace = self._requests.pace
+        is_paused = pace.paused_until > now or pace.free_at() > now + LONGEST_PAUSE
         late = [one for one in self._questions.values() if one.submitted_at < now - timeout]
         return [one for one in late if one.was_asked or is_paused]
 

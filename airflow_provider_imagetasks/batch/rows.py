@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, without_signatures
 from airflow_provider_imagetasks.files.input_images import local_path, scheme_of, with_files_read
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.bounds import trace_of, without_signatures
+from airflow_provider_imagetasks.services.bounds import trace_of
 from airflow_provider_imagetasks.tasks import ImageRequest, require_sendable
 
 _log = logging.getLogger(__name__)

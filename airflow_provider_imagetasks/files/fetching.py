@@ -20,8 +20,9 @@ from airflow_provider_imagetasks.files.addresses import ForbiddenAddressError, G
 from airflow_provider_imagetasks.files.pictures import LARGEST_BYTES
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE, retry_after
-from airflow_provider_imagetasks.services.wire import Response
+from airflow_provider_imagetasks.services.wire import Response, excerpt
 from airflow_provider_imagetasks.transports.environment import Proxies, tls_context
+from airflow_provider_imagetasks.transports.failures import reason_of, refusal_of_proxy
 from airflow_provider_imagetasks.transports.http import CONNECT_TIMEOUT, LONGEST_HEADER, USER_AGENT
 
 LONGEST_SECONDS = 600.0
@@ -41,6 +42,7 @@ _NOT_PACKED = ("", "identity", "aws-chunked")
 _GZIP = 0x1F
 _BEGINNINGS_OF_PICTURES = (0x89, 0xFF, 0x47, 0x52, 0x00)
 """First bytes of PNG, JPEG, GIF, WebP and AVIF."""
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"\0\0\0")
 
 
 class Fetcher:
@@ -107,7 +109,7 @@ class Fetcher:
         raise AssertionError("the last attempt returns or raises")
 
     async def _fetch_once(self, reference: str, scratch: Path) -> bytes | Path:
-        address = None
+        address = proxy = None
         for _ in range(MOST_REDIRECTS + 1):
             try:
                 address = self._addresses.checked(reference, address)
@@ -116,6 +118,8 @@ class Fetcher:
                 async with session.get(address, allow_redirects=False, proxy=proxy) as response:
                     location = response.headers.get("location")
                     if response.status not in _REDIRECTS or not location:
+                        if refusal := refusal_of_proxy(proxy, response.status):
+                            raise DownloadError(f"{shown(str(address))} could not be fetched: {refusal}")
                         return await _receive(response, scratch, shown(str(address)))
                     reference = location
             except ForbiddenAddressError as error:
@@ -125,8 +129,8 @@ class Fetcher:
                 raise DownloadError(error.message, retryable=False, retry_advice=advice) from None
             except (aiohttp.ClientError, TimeoutError) as error:
                 # Not as its cause: it may show the whole address.
-                what = f"{shown(str(address))} could not be fetched whole ({type(error).__name__})"
-                raise DownloadError(what) from None
+                why = reason_of(error, proxy) if proxy else type(error).__name__
+                raise DownloadError(f"{shown(str(address))} could not be fetched whole ({why})") from None
         raise UnsafeResultError(f"The result redirects more than {MOST_REDIRECTS} times, last to {shown(str(address))}")
 
 
@@ -138,10 +142,12 @@ async def _receive(response: aiohttp.ClientResponse, scratch: Path, shown_url: s
         raise UnsafeResultError(f"{shown_url} announces {expected:,} bytes, more than {LARGEST_BYTES:,}")
     received = size = written = 0
     held: list[bytes] = []
-    body = _Body(response.headers.get("content-encoding", ""))
+    coding = response.headers.get("content-encoding", "")
+    body, beginning = _Body(coding), b""
     try:
         async for chunk in response.content.iter_any():
             received += len(chunk)
+            beginning = (beginning + chunk[:4])[:4]
             for part in body.parts(chunk):
                 size += len(part)
                 if max(size, received) > LARGEST_BYTES:
@@ -155,6 +161,11 @@ async def _receive(response: aiohttp.ClientResponse, scratch: Path, shown_url: s
     if (expected is not None and received != expected) or not body.is_whole:
         of = f" of {expected:,}" if expected is not None else ""
         raise DownloadError(f"{shown_url} was cut off after {received:,}{of} bytes")
+    if body.is_packed_otherwise and beginning and not beginning.startswith(_PICTURES):
+        told = excerpt(coding, 60)
+        raise UnsafeResultError(
+            f"{shown_url} says that it is packed ({told}), in a way that nobody asked for or unpacks"
+        )
     if not written:
         return b"".join(held)
     await asyncio.to_thread(_write, scratch, held, written)
@@ -182,6 +193,8 @@ class _Body:
     def __init__(self, coding: str) -> None:
         codings = [name for name in map(str.strip, coding.lower().split(",")) if name not in _NOT_PACKED]
         self._coding = codings[0] if len(codings) == 1 and codings[0] in _PACKED else None
+        self.is_packed_otherwise = bool(codings) and self._coding is None
+        """Whether it says that it is packed in another way than those that are unpacked."""
         self._has_begun = self._has_ended = False
         self._unpacking: zlib._Decompress | None = None
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import replace
+from pathlib import Path
 from typing import IO
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.exceptions import InvalidRequestError, without_signatures
+from airflow_provider_imagetasks.files.object_storage import open_folder, shown_path
+from airflow_provider_imagetasks.files.opening import open_file, open_without_links
 from airflow_provider_imagetasks.files.picture_structure import UnusablePictureError
 from airflow_provider_imagetasks.files.pictures import Picture, inspect_picture
-from airflow_provider_imagetasks.services.bounds import without_signatures
 from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest
 
 LARGEST_BYTES = 50 * 1024 * 1024
@@ -63,11 +62,11 @@ def local_path(reference: str) -> str | None:
 
 def _read(name: str, reference: str, largest: int, real_paths_only: bool) -> tuple[ImageFile, Picture]:
     # It may be a URL with a misspelled scheme.
-    shown = without_signatures(reference)
+    shown = shown_path(reference)
     if scheme_of(reference) in _LOCAL_SCHEMES and local_path(reference) is None:
         raise InvalidRequestError(f"{name} holds {shown!r}; give a URL, or the absolute path of a file")
     try:
-        file, size = _opened(reference, real_paths_only)
+        file, size = _opened(name, reference, real_paths_only)
         with file:
             if size > largest:
                 raise InvalidRequestError(f"{name} holds {shown!r}, which has {size:,} bytes, more than {largest:,}")
@@ -93,22 +92,15 @@ def _read(name: str, reference: str, largest: int, real_paths_only: bool) -> tup
     return ImageFile(name=f"{name}.{picture.extension}", media_type=picture.media_type, content=content), picture
 
 
-def _opened(reference: str, real_paths_only: bool) -> tuple[IO[bytes], int]:
+def _opened(name: str, reference: str, real_paths_only: bool) -> tuple[IO[bytes], int]:
     """Open a file, and return it with its size in bytes."""
     path = local_path(reference)
     if path is None:
-        found = ObjectStoragePath(reference)
+        found = open_folder(reference, name=name)
         size = int(found.fs.size(found.path) or 0)
         return found.fs.open(found.path, "rb"), size
-    if real_paths_only and os.path.realpath(path) != path:
-        raise OSError("there is a link on this path, which was not there when the rows were read")
-    # Whoever opens a pipe would wait until somebody writes into it.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (os.O_NOFOLLOW if real_paths_only else 0))
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise OSError("it is no file")
-    return os.fdopen(descriptor, "rb"), status.st_size
+    file = open_without_links(Path(path)) if real_paths_only else open_file(path)
+    return file, os.fstat(file.fileno()).st_size
 
 
 def _require_fitting_mask(mask: ImageFile, shape: Picture, first: Picture | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from inspect import signature
@@ -13,7 +14,7 @@ from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow.sdk.io.fs import has_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError
+from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, without_signatures
 from airflow_provider_imagetasks.tasks import require_sendable
 
 if TYPE_CHECKING:
@@ -24,52 +25,76 @@ _APPEAR_WHEN_COMPLETE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "a
 """Object stores, where an object exists only once its upload is complete."""
 
 
-def open_folder(output_path: str) -> ObjectStoragePath:
-    """Return the folder, after reaching for its filesystem. Nothing is written.
+def open_folder(output_path: str, *, name: str = "output_path") -> ObjectStoragePath:
+    """Return the folder, or the file, after reaching for its filesystem. Nothing is written.
 
-    :raises InvalidRequestError: ``output_path`` is empty or relative, or no installed provider knows its scheme.
+    :param name: what a message calls the path.
+    :raises InvalidRequestError: it is empty or relative, no installed provider knows its scheme, or its filesystem
+        cannot be had; where that may pass, a retry looks again.
     """
     given = (output_path or "").strip()
     if not given or given == "None":
-        raise InvalidRequestError(
-            "output_path is empty; give a folder, like s3://bucket/pictures/ or file:///data/pictures"
-        )
-    require_sendable("output_path", given)
+        raise InvalidRequestError(f"{name} is empty; give {_like(name)}")
+    require_sendable(name, given)
     scheme = given.partition("://")[0] if "://" in given else ""
     if scheme in _LOCAL_SCHEMES and not given.removeprefix(f"{scheme}://").startswith("/"):
         raise InvalidRequestError(
-            f"output_path is {given!r}; a folder on the worker's own disk must be absolute, like file:///data/pictures"
+            f"{name} is {shown_path(given)!r}; on the worker's own disk it must be absolute, like file:///data/pictures"
         )
     if scheme and "::" in given:
         raise InvalidRequestError(
-            f"output_path is {given!r}; it must not hold '::', behind which another path begins: a folder of another "
-            "name would be used"
+            f"{name} is {shown_path(given)!r}; it must not hold '::', behind which another path begins: another place "
+            "of that name would be used"
         )
     try:
         folder = ObjectStoragePath(given)
         folder.fs  # noqa: B018 - finds the provider of its scheme
-    except (ValueError, ImportError, AttributeError) as error:
-        raise _unusable(given, scheme, str(error)) from error
+    except (ValueError, ImportError, AttributeError):
+        # Not why, which may show the whole path.
+        raise _unusable(name, given, scheme) from None
+    except Exception as error:  # noqa: BLE001 - each provider has errors of its own
+        # As where its connection cannot be looked up.
+        raise InvalidRequestError(
+            f"{name} is {shown_path(given)!r}, whose filesystem cannot be had ({type(error).__name__}). Is there a "
+            f"connection of the id that stands before the '@', or the provider's default one, and is its key valid",
+            retryable=True,
+            retry_advice="A retry looks again.",
+        ) from None
     return folder
 
 
-def require_known_scheme(output_path: object) -> None:
-    """Refuse a folder whose scheme no installed provider knows, as early as when a Dag is read.
+def require_known_scheme(output_path: object, *, name: str = "output_path") -> None:
+    """Refuse a path whose scheme no installed provider knows, as early as when a Dag is read.
 
     :param output_path: not yet rendered; only a scheme that stands there literally can be judged.
+    :param name: what a message calls the path.
     :raises InvalidRequestError: no provider knows it.
     """
     scheme, separator, _ = str(output_path).partition("://")
     if not separator or not scheme.replace("+", "").isalnum() or scheme in _LOCAL_SCHEMES or has_fs(scheme):
         return
-    raise _unusable(str(output_path), scheme, "no filesystem is registered for it")
+    raise _unusable(name, str(output_path), scheme)
 
 
-def _unusable(output_path: str, scheme: str, reason: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"output_path is {output_path!r}, and its filesystem cannot be used here ({reason}). Install the provider for "
-        f"{scheme}:// where workers run and Dags are read (amazon for s3, google for gs, microsoft.azure for abfs)"
-    )
+def shown_path(path: str) -> str:
+    """Return a path as a message may show it: without a password, and of a signed address without its query."""
+    # As one word, since a password may have blanks and quotation marks in it.
+    return without_signatures(re.sub(r"[\s\"'<>]", "_", path))[:300]
+
+
+def _like(name: str) -> str:
+    return "a file, like s3://bucket/rows.jsonl" if name == "requests_path" else "a folder, like s3://bucket/pictures/"
+
+
+def _unusable(name: str, path: str, scheme: str) -> InvalidRequestError:
+    if scheme.lower() in ("http", "https"):
+        problem = "a web address and no filesystem. Put it on object storage, or on the worker's own disk"
+    else:
+        problem = (
+            "whose filesystem cannot be used here. Install the provider for its scheme where workers run and Dags are "
+            "read (amazon for s3, google for gs, microsoft.azure for abfs)"
+        )
+    return InvalidRequestError(f"{name} is {shown_path(path)!r}, {problem}")
 
 
 def uri_of(path: ObjectStoragePath) -> str:

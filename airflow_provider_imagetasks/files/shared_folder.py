@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
+from airflow_provider_imagetasks.files.opening import LinkFoundError, NoFileError, open_without_links
 from airflow_provider_imagetasks.files.pictures import LARGEST_BYTES
 from airflow_provider_imagetasks.services.account import Account
 
+_PIECE = 1024 * 1024
+
 
 def fetch_shared(path: str, target: Path, account: Account) -> None:
-    """Copy a result from the shared folder.
+    """Copy a result from the shared folder. What is checked is the very file that is copied.
 
     :param path: as the server shows it, its home folder as ``~``.
     :raises DownloadError: it is not there, or the folder is not reachable from here.
@@ -40,19 +44,37 @@ def fetch_shared(path: str, target: Path, account: Account) -> None:
             f"picture is the file {named} on the server's disk. Mount that folder on every worker, and name its place "
             "in the extra field 'path_map' where it differs"
         )
-    real = found.resolve()
-    if not real.is_relative_to(here.resolve()):
+    root, real = Path(os.path.realpath(here)), Path(os.path.realpath(found))
+    if not real.is_relative_to(root):
         raise UnsafeResultError(f"The result {found} leads out of {here} by a link; such files are not read")
-    if not real.exists():
+    try:
+        with open_without_links(real) as file:
+            _copy(file, target, f"The result {found}")
+    except (FileNotFoundError, NotADirectoryError):
         raise DownloadError(
             f"The server says that it wrote {named}, and there is no such file in {here} here. Was it removed, or is "
             "another folder mounted there?"
-        )
-    if not real.is_file():
-        raise UnsafeResultError(f"The result {found} is no file")
-    if real.stat().st_size > LARGEST_BYTES:
-        raise UnsafeResultError(f"The result {found} has more than {LARGEST_BYTES:,} bytes")
-    shutil.copyfile(real, target)
+        ) from None
+    except LinkFoundError:
+        raise UnsafeResultError(
+            f"The path of the result {found} leads in a circle, or was made a link while it was read; such files are "
+            "not read"
+        ) from None
+    except NoFileError:
+        raise UnsafeResultError(f"The result {found} is no file") from None
+
+
+def _copy(file: IO[bytes], target: Path, what: str) -> None:
+    """Copy an open file, which may grow meanwhile, as long as it is not too large."""
+    left = LARGEST_BYTES
+    if os.fstat(file.fileno()).st_size <= left:
+        with target.open("wb") as copy:
+            while left >= 0 and (piece := file.read(_PIECE)):
+                left -= len(piece)
+                copy.write(piece)
+            if left >= 0:
+                return
+    raise UnsafeResultError(f"{what} has more than {LARGEST_BYTES:,} bytes")
 
 
 def _named(path: str, folder: PurePosixPath) -> PurePosixPath | None:

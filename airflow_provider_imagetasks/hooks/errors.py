@@ -10,7 +10,10 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 
-from airflow_provider_imagetasks.exceptions import ImageTaskError, ImageTaskTimeoutError
+from airflow_provider_imagetasks.exceptions import ImageTaskError, ImageTaskTimeoutError, without_signatures
+from airflow_provider_imagetasks.services.bounds import trace_of
+
+_log = logging.getLogger(__name__)
 
 _log = logging.getLogger(__name__)
 
@@ -53,9 +56,23 @@ def errors_for_airflow(task: Any = None) -> Iterator[None]:
             error.is_advised = True
             _log.error("%s", error.what_follows)
         reschedules = getattr(getattr(task, "retry_policy", None), "reschedules", None)
-        if reschedules is not None and reschedules(error):
-            raise
-        raise for_airflow(error) from error.__cause__
+        may_start_again = reschedules is not None and reschedules(error)
+        raise (error if may_start_again else for_airflow(error)) from _cause_to_show(error)
+
+
+def _cause_to_show(error: ImageTaskError) -> BaseException | None:
+    """Return the cause of an error, which Airflow prints; None where it shows what lets somebody in.
+
+    Libraries repeat the address, or the path with its user, that they were given.
+    """
+    cause, hidden = error.__cause__, False
+    current = cause
+    while current is not None and not hidden:
+        hidden = without_signatures(str(current)) != str(current)
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    if cause is not None and hidden:
+        _log.error("What led to the error, without what lets somebody in:\n%s", trace_of(cause))
+    return None if hidden else cause
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -138,6 +139,7 @@ class ImageTaskHook(ServiceHook):
         enough: Callable[[ImageTask], bool] = lambda _task: False,
         patience: float = LONGEST_PAUSE,
         insists: bool = False,
+        until: float = math.inf,
     ) -> dict[str, ImageTask]:
         """Do what :meth:`get_tasks` does, for sensor and download: an image task that the hook has read and that the
         service denies now, again and again, is left out.
@@ -146,6 +148,7 @@ class ImageTaskHook(ServiceHook):
         :param enough: ends it early where it is true of an answer; the others are then left out.
         :param patience: seconds that the service may want to be left alone for.
         :param insists: whether one that the hook has not read before is asked for some times before it is not found.
+        :param until: Unix time after which nobody waits for a turn to ask; what has had none by then is left out.
         :raises RateLimitError: it wants more than that.
         """
         with errors_of_reading():
@@ -155,7 +158,7 @@ class ImageTaskHook(ServiceHook):
             self.log.info("To read %s image tasks may take %.0f s: query_rate is %s.", len(ids), seconds, pace.rate)
         return self._read(
             lambda service: self._reading(
-                service, pace, ids, trace_id=trace_id, enough=enough, patience=patience, insists=insists
+                service, pace, ids, trace_id=trace_id, enough=enough, patience=patience, insists=insists, until=until
             )
         )
 
@@ -186,17 +189,22 @@ class ImageTaskHook(ServiceHook):
 
         def wait_and_read(service: Service) -> Flow[ImageTask]:
             end = yield from wait(watch, service, pace, first_pause=0, log=WaitLog(self.log))
-            try:
-                patience = 0.0 if end == "deadline" else LONGEST_PAUSE
-                ids = [image_task_id]
-                found = yield from self._reading(service, pace, ids, patience=patience, insists=True)
-                return self._each(ids, found)[image_task_id]
-            except RateLimitError:
-                if end != "deadline":
-                    raise
-                return service.not_asked(image_task_id)
+            return (yield from self._at_the_end(watch, end, service, pace))
 
         return self._outcome(self._read(wait_and_read))
+
+    def _at_the_end(self, watch: Watch, end: str, service: Service, pace: Pace) -> Flow[ImageTask]:
+        """Read an image task once more after the wait for it; past its deadline only where that may be at once."""
+        is_late, (image_task_id,) = end == "deadline", watch.image_task_ids
+        until = watch.deadline if is_late else math.inf
+        try:
+            found = yield from self._reading(service, pace, [image_task_id], insists=True, until=until)
+        except RateLimitError:
+            if not is_late:
+                raise
+            found = {}
+        stand_in = service.not_asked if is_late else service.not_found
+        return found.get(image_task_id) or stand_in(image_task_id)
 
     def download(
         self, task: ImageTask, output_path: str, *, filename: str = DEFAULT_FILENAME, overwrite: bool = False
@@ -256,9 +264,8 @@ class ImageTaskHook(ServiceHook):
         self._account = await aread_connection(self.conn_id)
         self.require_lasting_server()
         watch = self._watch(image_task_id, timeout, poll_interval)
-        await self.poller().wait(Progress(watch, WaitLog(self.log)), first_pause=0)
-        ids = [image_task_id]
-        return self._outcome(self._each(ids, await self._aread(ids, insists=True))[image_task_id])
+        end = await self.poller().wait(Progress(watch, WaitLog(self.log)), first_pause=0)
+        return self._outcome(await self._arun(lambda service, pace: self._at_the_end(watch, end, service, pace)))
 
     def poller(self) -> StatusPoller:
         """Return the status poller that all waits of the connection share in the running event loop."""

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowTaskTimeout,
 )
 
-from airflow_provider_imagetasks.exceptions import ImageTaskTimeoutError
+from airflow_provider_imagetasks.exceptions import ImageTaskTimeoutError, without_signatures
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
@@ -43,7 +43,8 @@ def failures_skipped(sensor: Any) -> Iterator[None]:
         if not is_skipped:
             raise
         setting = "never_fail" if sensor.never_fail else "soft_fail"
-        raise AirflowSkipException(f"Skipped rather than failed, as {setting} says: {error}") from error
+        told = without_signatures(f"Skipped rather than failed, as {setting} says: {error}")
+        raise AirflowSkipException(told) from error
 
 
 def execution_ends_at(task: Any, context: Any) -> float | None:

@@ -50,6 +50,7 @@ def read_all(
     patience: float = LONGEST_PAUSE,
     known: Collection[str] = (),
     insists: bool = False,
+    until: float = math.inf,
 ) -> Flow[dict[str, ImageTask]]:
     """Ask for image tasks until each has been answered once, group by group within the pace. Free.
 
@@ -58,6 +59,7 @@ def read_all(
     :param insists: whether that there is none is believed only where the service says so again and again.
     :param enough: ends it early where it is true of an answer: the others are then left out.
     :param patience: seconds that the service may want to be left alone for, whoever of this process it told so.
+    :param until: Unix time after which nobody waits for a turn to ask: what has had none by then is left out.
     :raises RateLimitError: it wants more than that; a retry asks again.
     :raises ImageTaskError: one of them cannot be read; a retry asks for all again.
     """
@@ -69,6 +71,8 @@ def read_all(
         doubts = math.inf if image_task_id in known else DOUBTS if insists else 0
         requests.ask(Question(image_task_id, trace_id=trace_id, doubts=doubts), due=now)
     while (moment := requests.next_at()) is not None:
+        if moment > max(now, until):
+            break
         if moment > now:
             if pace.paused_until - now > patience:
                 raise RateLimitError(
@@ -108,8 +112,10 @@ def read_moved(service: Service, pace: Pace, tasks: Sequence[ImageTask]) -> Flow
     :returns: those whose record names other addresses by now; none where they cannot be read.
     """
     ids = [task.id for task in tasks]
+    now = yield from pause(0)
     try:
-        found = yield from read_all(service, pace, ids, known=ids)
+        # A retry asks anew; a worker is not held for longer than a service may ask for.
+        found = yield from read_all(service, pace, ids, known=ids, until=now + LONGEST_PAUSE)
     except ImageTaskError:
         # Whoever asks has an error of the results themselves to tell.
         return []

@@ -14,6 +14,7 @@ from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.reads import read_once
 from airflow_provider_imagetasks.polling.status_requests import Asked, Failure, StatusRequests, requests_for
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.bounds import trace_of
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import ImageTask
 
@@ -84,7 +85,7 @@ class RequestsUnderWay(Generic[Asked]):
         except ImageTaskError as error:
             self._note_failure(questions, error)
         except Exception as error:  # noqa: BLE001 - one request must not end everybody's waits
-            _log.warning("A status request failed in a way that nobody foresaw", exc_info=error)
+            _log.warning("A status request failed in a way that nobody foresaw:\n%s", trace_of(error))
             self._note_failure(questions, ImageTaskError(f"{type(error).__name__}: {error}", retryable=True))
         else:
             self._requests.answered(questions, time.time())

@@ -37,6 +37,7 @@ from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceCo
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.observability.lineage import Lineage, ReportsLineage
 from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch, combine, failure
+from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE
 from airflow_provider_imagetasks.services.fields import INLINE_PREFIX
 from airflow_provider_imagetasks.submissions import callback_urls
 from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE, ImageTask, TaskState
@@ -114,7 +115,9 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
             if not self.deferrable:
                 return self._execute_in_worker(context, question)
             watch = question.watch(deadline=time.time() + self.timeout)
-            tasks = question.ask(watch, until_unfinished=True)
+            # Beyond that a worker would be held only for its turn to ask.
+            longest = min(self.timeout, LONGEST_PAUSE)
+            tasks = question.ask(watch, until=time.time() + longest, until_unfinished=True)
             if watch.is_over(tasks, time.time()):
                 return self._result(tasks, question, context)
             self._defer(watch, question, execution_ends_at(self, context))
@@ -140,7 +143,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
         first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
         asked_at = first.timestamp() if first else self._began_at
         watch = question.watch(deadline=time.time() + self.timeout, asked_at=asked_at)
-        tasks = question.ask(watch)
+        tasks = question.ask(watch, until=asked_at + self.timeout)
         if not watch.is_over(tasks, time.time()):
             return PokeReturnValue(is_done=False)
         with errors_for_airflow():
@@ -168,9 +171,9 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
                 deadline=deadline or event.get("deadline") or time.time() + self.timeout,
                 asked_at=asked_at or event.get("asked_at"),
             )
-            tasks = question.ask(watch)
-            now = time.time()
             ends_at = ends_at or execution_ends_at(self, context)
+            tasks = question.ask(watch, until=min(watch.deadline, ends_at or watch.deadline))
+            now = time.time()
             is_over = watch.is_over(tasks, now)
             if not is_over and ends_at is not None and ends_at <= min(now, watch.deadline):
                 raise execution_timeout_error(self)
@@ -313,9 +316,10 @@ class _Question:
             poll_interval=self.poll_interval,
         )
 
-    def ask(self, watch: Watch, *, until_unfinished: bool = False) -> list[ImageTask]:
+    def ask(self, watch: Watch, *, until: float, until_unfinished: bool = False) -> list[ImageTask]:
         """Read the present state of everything, and say what changed; nothing where the service wants to be left alone.
 
+        :param until: Unix time after which nobody waits for a turn to ask.
         :param until_unfinished: whether the first that is not over ends it: the triggerer will ask for all of them, and
             a worker would only be held for as long as ``query_rate`` takes.
         """
@@ -327,7 +331,7 @@ class _Question:
         patience = 0.0 if until_unfinished else self.poll_interval
         # Before that, to be not found ends nothing.
         insists = time.time() >= watch.asked_at + NOT_FOUND_GRACE
-        how: dict[str, Any] = {"enough": is_enough, "patience": patience, "insists": insists}
+        how: dict[str, Any] = {"enough": is_enough, "patience": patience, "insists": insists, "until": until}
         try:
             found = self.hook.read(watch.asked_for, trace_id=watch.trace_id, **how)
         except RateLimitError as error:

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
@@ -164,7 +165,10 @@ def service_name(conn_id: str, extra: Mapping[str, Any], known: tuple[str, ...])
     value = extra.get("service")
     name = value.strip() if isinstance(value, str) else ""
     if name not in known:
-        unknown = f"names the unknown service {value!r} in its extra field 'service'; choose"
+        # Not what it names, which may be a key in the wrong field.
+        near = next(iter(get_close_matches(name.lower(), known, 1)), None)
+        meant = f" (is {near} meant?)" if near else ""
+        unknown = f"names a service in its extra field 'service' that is not known here{meant}; choose"
         problem = unknown if name else "has no service; set the extra field 'service' to"
         raise InvalidRequestError(f"Connection {conn_id!r} {problem} one of {', '.join(known)}")
     return name

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.fields import number
-from airflow_provider_imagetasks.tasks import require_sendable
+from airflow_provider_imagetasks.tasks import is_web_address, require_sendable
 
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 
@@ -77,8 +77,8 @@ class ConnectionFields:
     def web_address(self, key: str) -> str | None:
         """Return a URL."""
         value = self.text(key)
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise self._wrong(key, "a URL that starts with https://")
+        if value is not None and not is_web_address(value):
+            raise self._wrong(key, "a URL that starts with https:// and has a host")
         return value
 
     def further(self, wanted: Mapping[str, ConnectionField]) -> tuple[tuple[str, Any], ...]:
@@ -131,9 +131,10 @@ class ConnectionFields:
         """
         value = self._parsed(key)
         parts = self._texts(key, value.split(",") if isinstance(value, str) else value, "a list of host names")
-        return tuple(self._host_name(key, part.strip().lower()) for part in parts if part.strip())
+        named = [part.strip().lower() for part in parts if part.strip()]
+        return tuple(self._host_name(key, name, number) for number, name in enumerate(named, start=1))
 
-    def _host_name(self, key: str, value: str) -> str:
+    def _host_name(self, key: str, value: str, position: int) -> str:
         try:
             return str(ipaddress.ip_address(value.removeprefix("[").removesuffix("]")))
         except ValueError:
@@ -144,8 +145,10 @@ class ConnectionFields:
             is_name = False
         if not is_name:
             raise InvalidRequestError(
-                f"{self.name(key)} lists {value[:80]!r}, which no host can match; list host names alone, like "
-                "cdn.example.com, which holds for its subdomains too: no scheme, port, path, wildcard or leading dot"
+                # Not what it lists, which may be a key in the wrong field.
+                f"{self.name(key)} lists something (number {position}) which no host can match; list host names "
+                "alone, like cdn.example.com, which holds for its subdomains too: no scheme, port, path, wildcard or "
+                "leading dot"
             )
         return name
 

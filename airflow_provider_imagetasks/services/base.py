@@ -298,8 +298,8 @@ class Service(ConnectionContract):
         )
 
     def not_asked(self, image_task_id: str) -> ImageTask:
-        """Return the stand-in for an image task that the service did not let itself be asked for."""
-        raw_state = "nothing, since it wants to be left alone"
+        """Return the stand-in for an image task that the service could not be asked for in time."""
+        raw_state = "nothing, since it could not be asked again in time (it wants to be left alone, or query_rate does)"
         return ImageTask(id=image_task_id, service=self.name, state=TaskState.RUNNING, raw_state=raw_state)
 
     def not_found(self, image_task_id: str, raw: Mapping[str, Any] | None = None) -> ImageTask:

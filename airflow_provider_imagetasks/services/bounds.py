@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from airflow_provider_imagetasks.exceptions import ImageTaskError, RateLimitError
+from airflow_provider_imagetasks.exceptions import ImageTaskError, RateLimitError, without_signatures
 from airflow_provider_imagetasks.services.fields import (
     LONGEST_INLINE_ID,
     LONGEST_PROMPT,
@@ -36,18 +36,6 @@ _SHORTEST_ALONE = 16
 """Characters of a value or a segment; shorter ones are words, and occur in messages by themselves."""
 _SHORTEST_PASSWORD = 6
 _LONGEST_DURATION = 1e8
-_ADDRESS = re.compile(r"(?:\\?/|%2f){2}[^\s\"'<>]+", re.IGNORECASE)
-"""Of any scheme or none, escaped or not."""
-_USER = re.compile(r"^((?:\\?/|%2f){2})(?:(?!\\?/|%2f|[?#]).)*(?:@|%40)", re.IGNORECASE)
-_QUERY = re.compile(r"(\?|#|%3f|%23).+", re.IGNORECASE | re.DOTALL)
-_QUERY_ALONE = re.compile(r"\?[\w.%~-]+=[^\s\"'<>]+")
-_PARAMETER = re.compile(
-    r"\b(sig|signature|[\w-]+-signature|[\w-]*token|tok|[\w-]+-credential|policy|(?:auth|api|access)[_-]?key|key)"
-    r"(=|%3d)[^\s&\"'<>]+",
-    re.IGNORECASE,
-)
-_TOKEN = re.compile(r"(/|%2f)eyJ[\w.~-]+", re.IGNORECASE)
-"""A segment that begins as base64 of a JSON object does: callback URLs hold one."""
 
 
 def bounded(result: Any) -> Any:
@@ -92,7 +80,6 @@ def bounded_error(error: ImageTaskError, sent: Call | None = None) -> ImageTaskE
     secrets = list(_secrets_of(sent))
     message = _without_secrets(text(error.message, most=4 * LONGEST_TEXT), secrets)
     error.message = message[:LONGEST_TEXT] if message else type(error).__name__
-    error.args = (error.message,)
     error.code = _without_secrets(text(error.code, most=_LONGEST_NAME), secrets)
     error.trace_id = _without_secrets(text(error.trace_id, most=_LONGEST_NAME), secrets)
     error.image_task_id = text(error.image_task_id, most=LONGEST_INLINE_ID)
@@ -113,18 +100,8 @@ def _without_secrets(told: str | None, secrets: Iterable[str]) -> str | None:
 
 def trace_of(error: BaseException) -> str:
     """Return the trace of an error that nobody foresaw, as it may be logged: bounded, and without signatures."""
-    return without_signatures("".join(traceback.format_exception(error)))[-LONGEST_TRACE:]
-
-
-def without_signatures(told: str) -> str:
-    """Return a text without what lets somebody in of the URLs in it: queries, users with passwords, and tokens."""
-    told = _QUERY_ALONE.sub("?***", _ADDRESS.sub(_public, told))
-    return _PARAMETER.sub(r"\1\2***", _TOKEN.sub(r"\1***", told))
-
-
-def _public(found: re.Match[str]) -> str:
-    """Return an address without what lets somebody in."""
-    return _QUERY.sub(r"\1***", _USER.sub(r"\1***@", found[0]))
+    trace = "".join(traceback.format_exception(error))[-4 * LONGEST_TRACE :]
+    return without_signatures(trace)[-LONGEST_TRACE:]
 
 
 def _secrets_of(sent: Call | None) -> Iterator[str]:

@@ -17,6 +17,7 @@ from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
+from airflow_provider_imagetasks.tasks import is_web_address
 
 PATH = "/imagetasks/callback"
 POLL_INTERVAL = 60.0
@@ -94,7 +95,7 @@ def _settings() -> tuple[str | None, str | None]:
     secret = conf.get("imagetasks", "callback_secret", fallback="") or ""
     if not base_url or not secret:
         return None, None
-    if not base_url.startswith(("https://", "http://")):
+    if not is_web_address(base_url):
         raise InvalidRequestError("[imagetasks] callback_base_url must be a URL like https://airflow.example.com")
     if len(secret) < SHORTEST_SECRET:
         raise InvalidRequestError(

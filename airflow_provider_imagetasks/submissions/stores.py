@@ -92,7 +92,7 @@ class FileStore:
 
     def __init__(self, folder: str, names: tuple[str, ...]) -> None:
         name = hashlib.sha256("\0".join(names).encode()).hexdigest()
-        self._path = open_folder(folder) / name[:2] / f"{name}.json"
+        self._path = open_folder(folder, name="[imagetasks] ledger_path") / name[:2] / f"{name}.json"
         self._start_path = self._path.parent / f"{name}.start"
 
     def read(self) -> SubmissionRecord | None:

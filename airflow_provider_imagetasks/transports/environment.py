@@ -57,10 +57,11 @@ class Proxies:
             return None
         if "://" not in proxy:
             proxy = f"http://{proxy}"
-        kind = proxy.partition("://")[0]
+        kind = proxy.partition("://")[0].lower()
         problem = None
-        if kind.lower() not in _DEFAULT_PORTS:
-            problem = f"a {kind}:// proxy for {host}; only http:// and https:// proxies can be used"
+        if kind not in _DEFAULT_PORTS:
+            named = f"a {kind}://" if kind.isalnum() else "another kind of"
+            problem = f"{named} proxy for {host}; only http:// and https:// proxies can be used"
         elif not has_host(proxy):
             # It is not shown, since it may hold a password.
             problem = (
@@ -73,6 +74,12 @@ class Proxies:
                 f"connection {self._account.conn_id!r} to false"
             )
         return proxy
+
+
+def proxy_name(proxy: str) -> str:
+    """Return what a message calls a proxy: scheme, host and port, without its user and password."""
+    parts = urlsplit(proxy)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +129,29 @@ def ca_bundle(account: Account) -> str | bool:
     if bundle is True and account.trust_env:
         found = ((path, name) for name in _CA_VARIABLES if (path := os.environ.get(name)))
         bundle, place = next(found, (True, place))
-    if isinstance(bundle, str) and not Path(bundle).exists():
-        raise InvalidRequestError(f"{place} names the CA bundle {bundle}, but there is no such file")
+    if isinstance(bundle, str) and not _is_there(bundle):
+        named = f"the CA bundle {bundle}" if _is_like_a_path(bundle) else "a CA bundle"
+        raise InvalidRequestError(f"{place} names {named}, but there is no such file")
     return bundle
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:
+        # As of a text that is longer than any path.
+        return False
+
+
+def _is_like_a_path(text: str) -> bool:
+    """Whether it may be shown: any other text may be a key in the wrong field."""
+    return text.startswith(("/", "./", "../")) or text.endswith((".pem", ".crt", ".cer"))
 
 
 def tls_context(account: Account) -> ssl.SSLContext | bool:
     """Return what aiohttp verifies certificates with; reads a file.
 
-    :raises InvalidRequestError: the connection or the environment names a CA bundle that is not there.
+    :raises InvalidRequestError: the connection or the environment names a CA bundle that is not there, or is none.
     """
     bundle = ca_bundle(account)
     if bundle is False:
@@ -140,7 +161,13 @@ def tls_context(account: Account) -> ssl.SSLContext | bool:
 
         bundle = certifi.where()
     path = Path(str(bundle))
-    return _context(path, path.stat().st_mtime_ns)
+    try:
+        return _context(path, path.stat().st_mtime_ns)
+    except OSError as error:
+        reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
+        raise InvalidRequestError(
+            f"The CA bundle {path} of connection {account.conn_id!r}, or of the environment, cannot be read ({reason})"
+        ) from None
 
 
 @lru_cache(maxsize=8)

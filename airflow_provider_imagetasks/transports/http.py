@@ -8,16 +8,13 @@ Both treat the environment alike: proxies come from the environment's variables 
 from __future__ import annotations
 
 import asyncio
-import ssl
-import sys
 import time
-import traceback
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from http.cookiejar import DefaultCookiePolicy
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from airflow_provider_imagetasks import __version__
@@ -40,6 +37,13 @@ from airflow_provider_imagetasks.services.wire import (
 )
 from airflow_provider_imagetasks.transports.answers import AnswerTooLargeError, ReceivedAnswer, apart
 from airflow_provider_imagetasks.transports.environment import Proxies, ca_bundle, tls_context
+from airflow_provider_imagetasks.transports.failures import (
+    TOO_SLOW,
+    TOO_SLOW_TO_CONNECT,
+    may_have_left,
+    reason_of,
+    refusal_of_proxy,
+)
 from airflow_provider_imagetasks.transports.redaction import hidden_forms, without_secrets
 
 if TYPE_CHECKING:
@@ -47,7 +51,6 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"airflow-provider-imagetasks/{__version__}"
 CONNECT_TIMEOUT = 10.0
-TOO_SLOW, TOO_SLOW_TO_CONNECT = "the answer took too long", "it took too long to connect"
 _CHUNK = 64 * 1024
 LONGEST_HEADER = 64 * 1024
 """Bytes that a line of an answer's head may have, as Python's own client, below requests, has it."""
@@ -156,7 +159,12 @@ class RequestsTransport(Transport):
         self._deadline.watch(self._session)
         # The environment is read by Proxies and ca_bundle; requests itself would also let .netrc replace our key.
         self._session.trust_env = False
-        self._session.verify = ca_bundle(account)
+        # What is wrong with the environment is no failure of a request, which would be made again.
+        self._proxies.of(account.base_url)
+        self._session.verify = bundle = ca_bundle(account)
+        if isinstance(bundle, str):
+            # Which says by name what is wrong with it; requests would say so of each request, as of the network.
+            tls_context(account)
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
 
     def __exit__(self, *_exception: object) -> None:
@@ -196,8 +204,11 @@ class RequestsTransport(Transport):
         except (requests.RequestException, urllib3.exceptions.HTTPError, AnswerTooLargeError) as error:
             self._deadline.end()
             left = may_have_left(error)
-            reason = (TOO_SLOW if left else TOO_SLOW_TO_CONNECT) if self._deadline.struck else reason_of(error)
+            late = TOO_SLOW if left else TOO_SLOW_TO_CONNECT
+            reason = late if self._deadline.struck else reason_of(error, proxy)
             return NoResponse(reason=reason, may_have_left=left, at=time.time())
+        if refusal := refusal_of_proxy(proxy, response.status_code):
+            return NoResponse(reason=refusal, may_have_left=False, at=time.time())
         return _response(self._account, response.status_code, response.headers, content)
 
 
@@ -217,6 +228,7 @@ class AiohttpTransport(AsyncTransport):
         # The first import of aiohttp takes some 300 ms, the CA bundle 20 ms more: too long for a shared loop.
         aiohttp = await asyncio.to_thread(import_module, "aiohttp")
         context = await asyncio.to_thread(tls_context, self._account)
+        self._proxies.of(self._account.base_url)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context),
             timeout=aiohttp.ClientTimeout(total=self._account.request_timeout, sock_connect=CONNECT_TIMEOUT),
@@ -238,6 +250,7 @@ class AiohttpTransport(AsyncTransport):
         request = _http_request(call)
         self.requests_made += 1
         url = url_of(self._account, request)
+        proxy = self._proxies.of(url)
         try:
             async with self._session.request(
                 request.method,
@@ -246,7 +259,7 @@ class AiohttpTransport(AsyncTransport):
                 data=_aiohttp_form(request) if request.parts else None,
                 params=request.parameters,
                 headers=headers_of(self._account, request),
-                proxy=self._proxies.of(url),
+                proxy=proxy,
                 allow_redirects=False,
             ) as response:
                 with ReceivedAnswer(self._account, keeps_pictures=self._keeps_pictures) as received:
@@ -254,7 +267,9 @@ class AiohttpTransport(AsyncTransport):
                         received.add(piece)
                     content = received.take()
         except (aiohttp.ClientError, TimeoutError, AnswerTooLargeError) as error:
-            return NoResponse(reason=reason_of(error), may_have_left=may_have_left(error), at=time.time())
+            return NoResponse(reason=reason_of(error, proxy), may_have_left=may_have_left(error), at=time.time())
+        if refusal := refusal_of_proxy(proxy, response.status):
+            return NoResponse(reason=refusal, may_have_left=False, at=time.time())
         return await apart(len(content), _response_read, self._account, response.status, response.headers, content)
 
 
@@ -283,61 +298,3 @@ def _aiohttp_form(request: Request) -> aiohttp.FormData:
     for part in request.parts:
         form.add_field(part.name, part.file.content, filename=part.file.name, content_type=part.file.media_type)
     return form
-
-
-def _causes(error: BaseException) -> list[Any]:
-    """Return an error and everything that it wraps, in whichever way the libraries wrap."""
-    found: list[Any] = []
-    waiting: list[Any] = [error]
-    while waiting:
-        current = waiting.pop()
-        if isinstance(current, BaseException) and not any(current is known for known in found):
-            found.append(current)
-            waiting += [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
-            waiting.append(getattr(current, "os_error", None))
-    return found
-
-
-def _errors_of(module: str, *names: str) -> tuple[type[BaseException], ...]:
-    """Return error classes of a library, none where it is not loaded: what raised one of them has loaded it.
-
-    To load it here would take an event loop a tenth of a second.
-    """
-    loaded = sys.modules.get(module)
-    return tuple(getattr(loaded, name) for name in names) if loaded else ()
-
-
-def may_have_left(error: BaseException) -> bool:
-    """Return False only where the connection was never made, so that the service cannot have seen the request."""
-    never_made: tuple[type[BaseException], ...] = (
-        ssl.SSLCertVerificationError,
-        *_errors_of("urllib3.exceptions", "NewConnectionError", "ConnectTimeoutError"),
-        *_errors_of("requests.exceptions", "ConnectTimeout", "InvalidURL", "InvalidHeader"),
-        *_errors_of("aiohttp", "ClientConnectorError", "ClientHttpProxyError", "ConnectionTimeoutError", "InvalidURL"),
-    )
-    return not any(isinstance(cause, never_made) or _while_connecting(cause) for cause in _causes(error))
-
-
-def _while_connecting(error: BaseException) -> bool:
-    """Whether urllib3 was still opening the proxy's tunnel or shaking hands: its error classes do not tell.
-
-    Its ``ProxyError`` does not tell either, since it also stands for a connection that was cut behind the proxy.
-    """
-    frames = (frame.f_code for frame, _line in traceback.walk_tb(error.__traceback__))
-    return any(code.co_name in ("do_handshake", "_tunnel") for code in frames)
-
-
-def reason_of(error: BaseException) -> str:
-    """Return what happened in words, without the request's URL or headers."""
-    if isinstance(error, AnswerTooLargeError):
-        return "the answer was too large"
-    late = _errors_of("requests.exceptions", "Timeout"), _errors_of("urllib3.exceptions", "ReadTimeoutError")
-    if isinstance(error, (TimeoutError, *late[0], *late[1])):
-        connecting = (
-            *_errors_of("requests.exceptions", "ConnectTimeout"),
-            *_errors_of("aiohttp", "ConnectionTimeoutError"),
-        )
-        return TOO_SLOW_TO_CONNECT if isinstance(error, connecting) else TOO_SLOW
-    details = (cause.strerror for cause in reversed(_causes(error)) if isinstance(cause, OSError) and cause.strerror)
-    detail = next(details, type(error).__name__)
-    return f"{'the connection was cut' if may_have_left(error) else 'no connection'} ({detail})"

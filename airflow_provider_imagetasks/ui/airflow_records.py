@@ -36,8 +36,9 @@ MOST_RESULTS = 20_000
 _GROUP = 200
 _INSTANCE_COLUMNS = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
 _RUNS: Any = select(DagRun.id, DagRun.dag_id, DagRun.run_id, DagRun.state)
-_XCOM_COLUMNS = ("dag_run_id", "dag_id", "run_id", "task_id", "map_index", "key", "value", "timestamp")
-_XCOMS: Any = select(*(getattr(XComModel, name) for name in _XCOM_COLUMNS))
+_XCOM_COLUMNS = ("dag_run_id", "dag_id", "run_id", "task_id", "map_index", "key", "timestamp")
+# As text, since a value that is nested too deeply to be read must not take all others of its page along.
+_XCOMS: Any = select(*(getattr(XComModel, name) for name in _XCOM_COLUMNS), cast(XComModel.value, Text))
 
 
 @dataclass(frozen=True)
@@ -266,13 +267,18 @@ def awaited_ids(trigger: Trigger | None) -> tuple[str, ...]:
 def decoded(value: Any) -> Any:
     """Return an XCom's value; some writers store JSON as text within JSON."""
     if isinstance(value, str) and value[:1] in ("{", "["):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
+        return _loaded(value, value)
     if isinstance(value, Mapping) and "__data__" in value:
         return value["__data__"]
     return value
+
+
+def _loaded(text: str | None, otherwise: Any = None) -> Any:
+    """Return what a text in JSON says, or something else where nobody can read it."""
+    try:
+        return json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return otherwise
 
 
 def _is_instance(*place: str | int) -> Any:
@@ -292,7 +298,7 @@ def _submissions(*conditions: Any) -> Any:
 
 
 def _read(session: Session, wanted: Any) -> list[XCom]:
-    xcoms = [XCom(*(*row[:6], decoded(row[6]), row[7])) for row in session.execute(wanted)]
+    xcoms = [XCom(*(*row[:6], decoded(_loaded(row[7])), row[6])) for row in session.execute(wanted)]
     if xcom_backend() is None:
         return xcoms
     kept_elsewhere = [position for position, xcom in enumerate(xcoms) if isinstance(xcom.value, str)]

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import IO, Annotated
 from urllib.parse import unquote
 
-from fastapi import APIRouter, Form, HTTPException
+from fastapi import APIRouter, Form, HTTPException, Path
 from fastapi.responses import StreamingResponse
 
 from airflow_provider_imagetasks.files.picture_structure import UnusablePictureError
@@ -21,6 +21,8 @@ from airflow_provider_imagetasks.ui.roots import Location, locate, roots_of
 from airflow_provider_imagetasks.ui.stored_files import OutOfReachError, opened
 from airflow_provider_imagetasks.ui.thumbnails import LARGEST_FILE
 
+MapIndex = Annotated[int, Path(ge=-1, le=2**31 - 1)]
+"""As databases hold it."""
 MOST_PICTURES = 500
 MOST_BYTES = 2 * 1024**3
 """Bytes of pictures in one zip file."""
@@ -59,7 +61,13 @@ def archive_routes(
         return StreamingResponse(_zipped(places), media_type="application/zip", headers=_ZIP)
 
     @router.get("/api/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}/manifest")
-    def manifest(_: MayReadDag, dag_id: str, run_id: str, task_id: str, map_index: int) -> StreamingResponse:
+    def manifest(
+        _: MayReadDag,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        map_index: MapIndex,
+    ) -> StreamingResponse:
         """Return the manifest of a batch, piece by piece."""
         try:
             place = manifest_of(dag_id, run_id, task_id, map_index)
@@ -128,6 +136,8 @@ def _zipped(places: Iterable[Location]) -> Iterator[bytes]:
                             yield sink.taken()
             except (OutOfReachError, UnusablePictureError) as error:
                 missing.append(f"{name}: {error}")
+            except Exception as error:  # noqa: BLE001 - each storage's library has errors of its own
+                missing.append(f"{name}: could not be read whole ({type(error).__name__})")
         if missing:
             archive.writestr(_MISSING, "\n".join([*missing, ""]))
     yield sink.taken()

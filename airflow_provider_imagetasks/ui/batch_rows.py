@@ -62,9 +62,11 @@ def frozen_request(batch: XCom, index: int, roots: Sequence[Location]) -> Mappin
         raise OutOfReachError("outside")
     _require_own(batch, replace(place, path=f"{place.path}/{OWNER_NAME}"))
     with opened(replace(place, path=f"{place.path}/{REQUESTS_NAME}")) as (stream, _):
-        for number, line in enumerate(iter(lambda: stream.readline(LONGEST_ROW), b"")):
-            if number == index or stream.tell() > MOST_BYTES:
-                return _row(line) or {}
+        # By the number in it: a row that is longer than any is read in several pieces.
+        while (line := stream.readline(LONGEST_ROW)) and stream.tell() <= MOST_BYTES:
+            row = _row(line)
+            if row is not None and row.get("index") == index:
+                return row
     return {}
 
 

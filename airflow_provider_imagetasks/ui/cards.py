@@ -26,6 +26,8 @@ _LONGEST_PROMPT = 32_000
 _LONGEST_CURRENCY = 12
 _MOST_OPTIONS = 60
 _MOST_REFERENCES = 64
+_MOST_PICTURES = 100
+"""Pictures of one image task that are shown: whoever can push an XCom can name any number."""
 _OF_DOWNLOADS = ("DownloadError", "UnsafeResultError", "ResultExpiredError")
 """Errors beside which pictures may be in place that belong to the same image task."""
 
@@ -152,7 +154,7 @@ def card_of(
         **facts,
         "submitted_at": _text(submission.get("submitted_at")) or facts["submitted_at"] or source.timestamp.isoformat(),
         "image_task_id": image_task_id[:200],
-        "pictures": [picture(source.dag_id, file) for file in files],
+        "pictures": [picture(source.dag_id, file) for file in files[:_MOST_PICTURES]],
         **became,
     }
 
@@ -236,7 +238,7 @@ def row_card(
         "clears": clears_of_batch(submission, task_state) if failed else [],
         "cost": _number(row.get("cost")),
         "currency": _text(row.get("currency"), most=_LONGEST_CURRENCY),
-        "pictures": [picture(submission.dag_id, file) for file in files],
+        "pictures": [picture(submission.dag_id, file) for file in files[:_MOST_PICTURES]],
     }
 
 

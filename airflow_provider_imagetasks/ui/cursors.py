@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -23,10 +23,11 @@ def newest_position(text: str | None) -> tuple[datetime, int, str, int] | None:
     """Return timestamp, run key, task id and map index of the last one of a page; None for the first page."""
     match _parts(text):
         case [str() as told, int() as run_key, str() as task_id, int() as map_index]:
-            with suppress(ValueError):
+            with suppress(ValueError, OverflowError):
                 moment = datetime.fromisoformat(told)
-                if moment.tzinfo is not None and 0 <= run_key < 2**63 and _is_place(task_id, map_index):
-                    return moment, run_key, task_id, map_index
+                is_key = 0 <= run_key < 2**63 and not isinstance(run_key, bool)
+                if moment.tzinfo is not None and is_key and _is_place(task_id, map_index):
+                    return moment.astimezone(UTC), run_key, task_id, map_index
     return None
 
 
@@ -40,6 +41,8 @@ def run_position(text: str | None) -> tuple[str, int] | None:
 
 def _is_place(task_id: str, map_index: int) -> bool:
     """Whether a database can be asked for it."""
+    if isinstance(map_index, bool):
+        return False
     return "\0" not in task_id and task_id.isprintable() and -1 <= map_index < 2**31
 
 

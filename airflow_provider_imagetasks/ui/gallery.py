@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from sqlalchemy.orm import Session
 
+from airflow_provider_imagetasks.exceptions import without_signatures
 from airflow_provider_imagetasks.ui import airflow_records as records
 from airflow_provider_imagetasks.ui.airflow_records import XCom
 from airflow_provider_imagetasks.ui.batch_pages import BatchPages, no_picture
@@ -55,7 +56,7 @@ def scope_of(dag_ids: Collection[str], wanted: Filter) -> records.Scope:
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:
-    with suppress(OverflowError):
+    with suppress(OverflowError, ValueError):
         return moment.astimezone(UTC) if moment is not None else None
     return None
 
@@ -178,8 +179,9 @@ class Gallery:
                 asked = frozen_request(batch, row, roots_of(run.dag_id, self._roots))
 
         def reference(uri: str) -> dict[str, Any]:
-            # What is signed in an address is nobody's business.
-            return self._picture(run.dag_id, {"uri": uri.partition("?")[0] if uri.startswith("http") else uri})
+            # What lets somebody in of an address is nobody's business.
+            is_shown = locate(uri, roots_of(run.dag_id, self._roots)) is not None
+            return self._picture(run.dag_id, {"uri": uri if is_shown else without_signatures(uri.partition("?")[0])})
 
         return request_card(asked, reference)
 

@@ -133,5 +133,8 @@ def _as_http_errors() -> Iterator[None]:
     except BusyError as error:
         text, busy = "Too many thumbnails are being made; ask again", {**headers, "Retry-After": "2"}
         raise HTTPException(503, text, headers=busy) from error
+    except OSError as error:
+        # Of the storage, or of the folder of thumbnails, which is somebody else's or full.
+        raise HTTPException(503, "It cannot be read, or no thumbnail kept here", headers=headers) from error
     except UnusablePictureError as error:
         raise HTTPException(415, f"This file is not shown: {error}", headers=headers) from error

@@ -7,16 +7,17 @@ import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 from airflow.providers.common.compat.sdk import conf
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.exceptions import InvalidRequestError, without_signatures
 from airflow_provider_imagetasks.submissions.callback_urls import callback_secret
 from airflow_provider_imagetasks.ui import airflow_records as records
-from airflow_provider_imagetasks.ui.archive_routes import archive_routes
+from airflow_provider_imagetasks.ui.archive_routes import MapIndex, archive_routes
 from airflow_provider_imagetasks.ui.callback_route import callback_route
 from airflow_provider_imagetasks.ui.filters import Filter
 from airflow_provider_imagetasks.ui.gallery import DAYS, Gallery, scope_of
@@ -78,7 +79,7 @@ def create_application() -> FastAPI:
 
     @application.get(TASK + "/pictures", response_model=None)
     def of_task(
-        _: MayReadDag, dag_id: str, run_id: str, task_id: str, map_index: int, cursor: str | None = None
+        _: MayReadDag, dag_id: str, run_id: str, task_id: str, map_index: MapIndex, cursor: str | None = None
     ) -> dict[str, Any]:
         """Return cards of what a task instance submitted, waits for, read or stored."""
         with records.reading() as session:
@@ -91,7 +92,13 @@ def create_application() -> FastAPI:
 
     @application.get(TASK + "/batch", response_model=None)
     def of_batch(
-        _: MayReadDag, dag_id: str, run_id: str, task_id: str, map_index: int, wanted: Wanted, cursor: str | None = None
+        _: MayReadDag,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        map_index: MapIndex,
+        wanted: Wanted,
+        cursor: str | None = None,
     ) -> dict[str, Any]:
         """Return cards of the rows of a batch that have come to their end."""
         with records.reading() as session:
@@ -103,7 +110,13 @@ def create_application() -> FastAPI:
 
     @application.get(TASK + "/request", response_model=None)
     def request_of(
-        _: MayReadDag, __: MayReadTasks, dag_id: str, run_id: str, task_id: str, map_index: int, row: int | None = None
+        _: MayReadDag,
+        __: MayReadTasks,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        map_index: MapIndex,
+        row: int | None = None,
     ) -> dict[str, Any]:
         """Return what a task instance, or one row of its batch, asked for."""
         with records.reading() as session:
@@ -123,7 +136,9 @@ def create_application() -> FastAPI:
 
     @application.middleware("http")
     async def guard(request: Request, call_next: Any) -> Response:
-        response: Response = await call_next(request)
+        # No name in Airflow holds it, and PostgreSQL takes it in no question.
+        holds_nul = "\0" in unquote(f"{request.url.path}?{request.url.query}")
+        response: Response = _Answer({"detail": "Not Found"}, 404) if holds_nul else await call_next(request)
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         # A script of an older version of this package must not meet a newer one; an ETag makes asking cheap.
         response.headers.setdefault(
@@ -150,7 +165,7 @@ def _gallery_roots() -> tuple[Location, ...]:
     try:
         return read_roots(conf.get("imagetasks", "gallery_roots", fallback=""))
     except ValueError as error:
-        _log.error("The gallery shows no pictures: %s", error)
+        _log.error("The gallery shows no pictures: %s", without_signatures(str(error)))
         return ()
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from airflow_provider_imagetasks.files.opening import LinkFoundError, NoFileError, open_without_links
 from airflow_provider_imagetasks.ui.roots import Location
 
 MOST_NAMES = 100_000
@@ -63,14 +63,11 @@ def _in_reach() -> Iterator[None]:
 
 
 def _open_local(location: Location) -> tuple[IO[bytes], int]:
-    # Neither a symbolic link put in place since, nor waiting for the other end of a pipe.
-    descriptor = os.open(_real_path(location), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    file = os.fdopen(descriptor, "rb")
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        file.close()
-        raise OutOfReachError("missing")
-    return file, status.st_size
+    try:
+        file = open_without_links(_real_path(location))
+    except (LinkFoundError, NoFileError) as error:
+        raise OutOfReachError("missing") from error
+    return file, os.fstat(file.fileno()).st_size
 
 
 def _real_path(location: Location) -> Path:

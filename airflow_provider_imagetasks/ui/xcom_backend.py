@@ -11,6 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
+from airflow_provider_imagetasks.exceptions import without_signatures
+
 MOST_REFERENCES = 2_000
 """Values that one request has the backend read; the others stay unknown to it."""
 _AT_ONCE = 8
@@ -64,7 +66,9 @@ def _read(dag_id: str, reference: str) -> Any:
     try:
         value = xcom_backend().deserialize_value(SimpleNamespace(value=reference))
     except Exception as error:  # noqa: BLE001 - each backend and each storage has errors of its own
-        _log.warning("An XCom of the Dag %s cannot be read from the XCom backend: %s", dag_id, error)
+        _log.warning(
+            "An XCom of the Dag %s cannot be read from the XCom backend: %s", dag_id, without_signatures(str(error))
+        )
         return None
     return None if value == reference else value
 

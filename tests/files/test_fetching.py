@@ -264,7 +264,22 @@ def test_a_picture_that_was_packed_for_the_way_is_unpacked(
     assert download.files[0]["bytes"] == len(PNG)
 
 
-@pytest.mark.parametrize("coding", ["gzip", "aws-chunked", "utf-8", "identity", ""])
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "compress", "x\x1b[31m"])
+@pytest.mark.parametrize("body", [b"\x0b\x02\x80packed\x03", b"\x28\xb5\x2f\xfd packed", b"\x1f\x8b", b"\x89"])
+def test_how_a_picture_is_packed_is_said_where_nobody_unpacks_it(
+    download: Download, results: ResultServer, coding: str, body: bytes
+) -> None:
+    results.results = ["{url}/a.png?sig=secret"]
+    results.answer = lambda _request: Reply(body, headers={"Content-Encoding": coding})
+
+    outcome = download.run()
+
+    assert isinstance(outcome.error, UnsafeResultError)
+    assert f"says that it is packed ({coding.replace(chr(27), '')})" in str(outcome.error)
+    assert outcome.state == "failed"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "aws-chunked", "utf-8", "br", "gzip, gzip", "identity", ""])
 def test_a_picture_that_is_only_called_packed_is_taken_as_it_is(
     download: Download, results: ResultServer, coding: str
 ) -> None:

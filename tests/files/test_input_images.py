@@ -92,6 +92,18 @@ def test_a_link_that_came_after_the_path_was_resolved_is_not_followed(save: Call
         assert len(with_files_read(request(reference)).images) == 1
 
 
+def test_nor_is_one_in_the_place_of_a_folder(save: Callable[..., str], tmp_path: Path) -> None:
+    path, secret = Path(save("rows/deep/a.png")), Path(save("private/deep/a.png"))
+    path.unlink()
+    path.parent.rmdir()
+    path.parent.parent.rmdir()
+    path.parent.parent.symlink_to(secret.parent.parent)
+
+    with pytest.raises(InvalidRequestError, match="link"):
+        with_files_read(request(str(path)), real_paths_only=True)
+    assert len(with_files_read(request(str(path))).images) == 1
+
+
 def test_what_an_object_storage_s_own_library_says_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     class ClientError(Exception):
         """As botocore has it: no OSError."""
@@ -134,7 +146,7 @@ def test_each_has_a_largest_size_that_the_services_name_and_may_have_it(
 
 
 UNREADABLE = {
-    "nowhere://bucket/a.png": "cannot be read",
+    "nowhere://bucket/a.png": "cannot be used here",
     "{folder}": "is no file",
     "{folder}/pipe": "is no file",
     "/dev/zero": "is no file",

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from airflow_provider_imagetasks.exceptions import DownloadError, UnsafeResultError
+from airflow_provider_imagetasks.files import shared_folder
 from airflow_provider_imagetasks.files.shared_folder import fetch_shared
 from airflow_provider_imagetasks.services.account import Account
 
@@ -74,6 +78,53 @@ def test_what_lies_elsewhere_is_not_read(folder: Path, target: Path, path: str) 
         fetch_shared(path.format(folder=folder), target, account(str(folder)))
     assert raised.value.retryable is False
     assert not target.exists()
+
+
+@pytest.mark.parametrize("levels", [0, 1])
+def test_a_link_that_is_put_there_after_the_check_is_not_followed(
+    folder: Path, target: Path, levels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(os.path.realpath(folder / "deep" / "a.png"))
+    private = folder.parent / "private"
+    private.mkdir()
+    (private / "a.png").write_text("not for you")
+    resolve = os.path.realpath
+
+    def realpath(place: Any, **options: Any) -> str:
+        """Be overtaken by whoever may write into the folder."""
+        found = resolve(place, **options)
+        if found == str(path):
+            shutil.rmtree(path.parent)
+            if levels == 0:
+                path.parent.mkdir()
+            (path, path.parent)[levels].symlink_to(private / "a.png" if levels == 0 else private)
+        return found
+
+    monkeypatch.setattr(os.path, "realpath", realpath)
+
+    with pytest.raises(UnsafeResultError, match="was made a link"):
+        fetch_shared(str(path), target, account(str(folder)))
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("grows", [False, True], ids=["from the start", "while it is read"])
+def test_a_file_that_is_too_large_is_not_copied_whole(
+    folder: Path, target: Path, grows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_folder, "LARGEST_BYTES", 8)
+    if grows:
+        mode = (folder / "a.png").stat().st_mode
+        monkeypatch.setattr(os, "fstat", lambda _descriptor: SimpleNamespace(st_size=8, st_mode=mode))
+
+    with pytest.raises(UnsafeResultError, match="more than 8 bytes"):
+        fetch_shared(f"{folder}/a.png", target, account(str(folder)))
+
+
+def test_a_path_that_leads_in_a_circle_is_refused(folder: Path, target: Path) -> None:
+    (folder / "circle.png").symlink_to(folder / "circle.png")
+
+    with pytest.raises(UnsafeResultError, match="in a circle"):
+        fetch_shared(f"{folder}/circle.png", target, account(str(folder)))
 
 
 def test_what_cannot_be_read_says_why_and_whether_a_retry_helps(folder: Path, target: Path) -> None:

@@ -40,3 +40,22 @@ def test_the_rows_of_a_batch_end_by_their_time_although_nobody_may_be_asked(
     assert time.monotonic() - began < 30
     assert isinstance(outcome.error, ImageTaskTimeoutError)
     assert [row["error"]["billed"] for row in batch.rows] == ["unknown"] * 2
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_nor_does_a_slow_query_rate_keep_them_beyond_it(batch: ImageBatch, deferrable: bool) -> None:
+    connection = batch.runner.connections["imagetasks_default"]
+    extra = {**connection["extra"], "query_rate": "1/600s"}
+    key = f"rarely-asked-{deferrable}"
+    batch.runner.connections["imagetasks_default"] = {**connection, "password": key, "extra": extra}
+    began = time.monotonic()
+
+    outcome = batch.start("a kite [never]", "a boat [never]", timeout=3, deferrable=deferrable)
+    while outcome.state == "deferred":
+        time.sleep(0.5)
+        given = {"resume": outcome, "event": {"status": "deadline"}, "timeout": 3}
+        outcome = batch.start("a kite [never]", "a boat [never]", **given)
+
+    assert time.monotonic() - began < 30
+    assert isinstance(outcome.error, ImageTaskTimeoutError)
+    assert [row["error"]["billed"] for row in batch.rows] == ["unknown"] * 2

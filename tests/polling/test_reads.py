@@ -12,9 +12,10 @@ from airflow_provider_imagetasks.exceptions import (
     InvalidRequestError,
     RateLimitError,
 )
-from airflow_provider_imagetasks.polling.reads import read_all
+from airflow_provider_imagetasks.polling.reads import read_all, read_moved
 from airflow_provider_imagetasks.polling.status_requests import FAILED_READS
 from airflow_provider_imagetasks.services.rates import Pace, Rate, Window
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from tests.flow_driver import NOW, DrivenFlow, drive, response
 from tests.polling.conftest import ScriptedService, down
 
@@ -73,6 +74,28 @@ def test_a_read_waits_no_longer_for_a_service_than_it_has_patience() -> None:
     assert isinstance(impatient.error, RateLimitError)
     assert (impatient.error.retry_after, impatient.error.billed) == (20, "unknown")
     assert (patient.pauses, patient.error) == ([20], None)
+
+
+def test_what_has_had_no_turn_when_nobody_waits_any_more_is_left_out() -> None:
+    pace = Pace(Rate((Window(1, 600),)))
+
+    first = drive(read_all(ScriptedService(1), pace, ["a", "b"], until=NOW + 60), response({}))
+    later = drive(read_all(ScriptedService(1), pace, ["a"], until=NOW - 5))
+    patient = drive(read_all(ScriptedService(1), pace, ["a"], until=NOW + 700), response({}))
+
+    assert (list(first.result), first.pauses) == (["a"], [])
+    assert (later.result, later.pauses) == ({}, [])
+    assert sum(patient.pauses) == pytest.approx(600, rel=0.05)
+
+
+def test_a_worker_does_not_wait_for_long_to_read_once_more_what_expired() -> None:
+    pace = Pace(Rate((Window(1, 600),)))
+    task = ImageTask(id="a", service="local", state=TaskState.SUCCEEDED)
+    pace.count(NOW)
+
+    driven = drive(read_moved(ScriptedService(1), pace, [task]))
+
+    assert (driven.result, driven.pauses) == ([], [])
 
 
 def test_the_one_of_many_that_cannot_be_read_is_named() -> None:

@@ -87,7 +87,7 @@ def test_an_empty_field_is_as_good_as_none(nothing: Any) -> None:
 
 NUMBER = "a number of at least 1"
 WRONG_FIELDS: dict[tuple[str, str], list[Any]] = {
-    ("callback_url", "https://"): ["me.example"],
+    ("callback_url", "https://"): ["me.example", "https://", "https://a b/", "https://x.example:99999/"],
     ("callback_url", "text"): [5],
     ("default_model", "text"): [["gpt-image-2"]],
     ("poll_interval", NUMBER): ["soon", 0.5, True, "nan", {}],
@@ -257,10 +257,16 @@ def test_only_this_machine_is_loopback() -> None:
 
 @pytest.mark.parametrize("fields", [{}, *({"service": service} for service in (None, "", 5, ["local"], "dall-e"))])
 def test_a_missing_or_unknown_service_is_named_with_the_choices(fields: dict[str, Any]) -> None:
-    said = "'dall-e'.*'service'; choose" if "dall-e" in fields.values() else "'mine' has no service.*'service' to"
+    said = (
+        "'service' that is not known here.*; choose"
+        if "dall-e" in fields.values()
+        else "'mine' has no service.*'service' to"
+    )
 
     with pytest.raises(InvalidRequestError, match=rf"{said} one of acedatacloud, local"):
         service_name("mine", fields, ("acedatacloud", "local"))
+    with pytest.raises(InvalidRequestError, match=r"\(is acedatacloud meant\?\)"):
+        service_name("mine", {"service": "AceData-Cloud"}, ("acedatacloud", "local"))
     assert service_name("mine", {"service": " local "}, ("acedatacloud", "local")) == "local"
 
 

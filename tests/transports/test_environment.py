@@ -120,6 +120,21 @@ def test_a_kind_of_proxy_that_nobody_here_speaks_and_a_missing_ca_bundle_are_ref
     assert "secret" not in error.message
 
 
+@pytest.mark.parametrize("where", ["verify", "SSL_CERT_FILE"])
+def test_a_ca_bundle_that_is_none_is_named_and_is_no_failure_of_the_network(
+    driven: DrivenTransport, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_text("no certificate")
+    fields = {"verify": str(path)} if where == "verify" else {}
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+
+    error = driven.outcome(AceDataCloud().check_connection(), account("https://127.0.0.1:9", **fields))
+
+    assert type(error) is InvalidRequestError
+    assert f"{path} of connection 'mine'" in error.message
+
+
 def test_a_ca_bundle_is_read_again_only_where_it_has_changed(tmp_path: Path) -> None:
     one = account("https://x.example", verify=shutil.copy(certifi.where(), tmp_path / "ca.pem").as_posix())
 

@@ -16,8 +16,17 @@ from typing import Any
 import httpx2
 
 from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.wire import excerpt
 from airflow_provider_imagetasks.transports.answers import AnswerTooLargeError, ReceivedAnswer, apart
 from airflow_provider_imagetasks.transports.environment import Proxies, tls_context
+from airflow_provider_imagetasks.transports.failures import (
+    TOO_SLOW,
+    TOO_SLOW_TO_CONNECT,
+    refusal_of_proxy,
+    refused_by_proxy,
+    to_proxy,
+    words_of,
+)
 from airflow_provider_imagetasks.transports.http import CONNECT_TIMEOUT, headers_of
 from airflow_provider_imagetasks.transports.redaction import without_secrets
 
@@ -43,12 +52,11 @@ def make_client(account: Account, keeps_pictures: bool) -> httpx2.AsyncClient:
     :param keeps_pictures: whether somebody looks at pictures that an answer holds.
     :raises InvalidRequestError: the environment's proxy or the CA bundle cannot be used.
     """
-    inner = httpx2.AsyncHTTPTransport(
-        verify=tls_context(account), proxy=Proxies(account).of(account.base_url), trust_env=False
-    )
+    proxy = Proxies(account).of(account.base_url)
+    inner = httpx2.AsyncHTTPTransport(verify=tls_context(account), proxy=proxy, trust_env=False)
     return httpx2.AsyncClient(
         headers=headers_of(account),
-        transport=GuardedHttp(account, inner, keeps_pictures=keeps_pictures),
+        transport=GuardedHttp(account, inner, keeps_pictures=keeps_pictures, proxy=proxy),
         timeout=httpx2.Timeout(account.request_timeout, connect=CONNECT_TIMEOUT),
         trust_env=False,
         follow_redirects=False,
@@ -60,11 +68,20 @@ class GuardedHttp(httpx2.AsyncBaseTransport):
 
     :param inner: what really makes them.
     :param keeps_pictures: whether somebody looks at pictures that an answer holds.
+    :param proxy: that it makes them through, for messages.
     """
 
-    def __init__(self, account: Account, inner: httpx2.AsyncBaseTransport, *, keeps_pictures: bool = True) -> None:
+    def __init__(
+        self,
+        account: Account,
+        inner: httpx2.AsyncBaseTransport,
+        *,
+        keeps_pictures: bool = True,
+        proxy: str | None = None,
+    ) -> None:
         self._account = account
         self._inner = inner
+        self._proxy = proxy
         self._received = partial(ReceivedAnswer, account, keeps_pictures=keeps_pictures)
 
     async def aclose(self) -> None:
@@ -89,7 +106,10 @@ class GuardedHttp(httpx2.AsyncBaseTransport):
                 content = await self._content(response)
         except (*_FAILURES, httpx2.InvalidURL, AnswerTooLargeError) as error:
             left = not isinstance(error, _NEVER_LEFT)
-            return _failure(request, message_id, {"reason": _reason(error, left), "may_have_left": left})
+            reason = _reason(error, left, self._proxy)
+            return _failure(request, message_id, {"reason": reason, "may_have_left": left})
+        if refusal := refusal_of_proxy(self._proxy, response.status_code):
+            return _failure(request, message_id, {"reason": refusal, "may_have_left": False})
         is_json = 200 <= response.status_code < 300 and kind == "application/json"
         if not is_json or not await apart(len(content), _is_message, content):
             said = content[:_EXCERPT].decode("utf-8", "replace")
@@ -182,13 +202,15 @@ def _failure(request: httpx2.Request, message_id: Any, facts: Mapping[str, Any])
     return httpx2.Response(503, json={"jsonrpc": "2.0", "id": message_id, "error": error}, request=request)
 
 
-def _reason(error: Exception, left: bool) -> str:
+def _reason(error: Exception, left: bool, proxy: str | None) -> str:
     if isinstance(error, AnswerTooLargeError):
         return "the answer was too large"
+    if proxy and isinstance(error, httpx2.ProxyError):
+        return refused_by_proxy(proxy, excerpt(str(error), 100))
     if isinstance(error, (httpx2.TimeoutException, TimeoutError)):
-        return "the answer took too long" if left else "it took too long to connect"
+        return TOO_SLOW if left else TOO_SLOW_TO_CONNECT
     root: BaseException = error
     while (cause := root.__cause__ or root.__context__) is not None:
         root = cause
-    detail = getattr(root, "strerror", None) or type(error).__name__
-    return f"{'the connection was cut' if left else 'no connection'} ({detail})"
+    detail = words_of(root) or type(error).__name__
+    return f"the connection was cut ({detail})" if left else f"no connection{to_proxy(proxy, root)} ({detail})"

@@ -29,6 +29,7 @@ class ServerProcess:
     def __init__(self, account: Account) -> None:
         if account.server_command is None:
             raise ValueError("the account does not say what to start")
+        self._conn_id = account.conn_id
         self._command = account.server_command
         given = get_service(account.service).server_environment(account)
         self._environment = {**{name: value for name, value in given.items() if value}, **dict(self._command.env)}
@@ -64,9 +65,10 @@ class ServerProcess:
                     yield streams
             except OSError as error:
                 raise InvalidRequestError(
-                    f"The MCP server {self._command.command!r} could not be started: {error.strerror}. The extra field "
-                    "'command' must name a program on this worker"
-                ) from error
+                    # Not what it names, which may be a key in the wrong field.
+                    f"The MCP server of connection {self._conn_id!r} could not be started: {error.strerror}. Its extra "
+                    "field 'command' must name a program on this worker"
+                ) from None
             finally:
                 self._words = self.last_words()
                 self._said = None

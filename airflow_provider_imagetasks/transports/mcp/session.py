@@ -78,8 +78,8 @@ class ToolServerSession:
     @property
     def server(self) -> str:
         """The server's address, for messages."""
-        command = self._account.server_command
-        return f"the MCP server {command.command!r}" if command else f"the MCP server {self._account.base_url}"
+        started_by = f"the MCP server of connection {self._account.conn_id!r}"
+        return started_by if self._account.server_command else f"the MCP server {self._account.base_url}"
 
     async def perform(self, call: ToolCall | ToolListing) -> Answer:
         """Make one call and say what came of it; never raises for what the server does.

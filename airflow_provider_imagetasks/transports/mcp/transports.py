@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import Answer, Call, Request
+from airflow_provider_imagetasks.transports.environment import Proxies
 from airflow_provider_imagetasks.transports.http import AsyncTransport, Transport
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ class AsyncToolTransport(AsyncTransport):
         self._session: ToolServerSession
 
     async def __aenter__(self) -> Self:
+        if self._account.server_command is None:
+            # What is wrong with the environment is no failure of a call, which would be made again.
+            Proxies(self._account).of(self._account.base_url)
         sessions = await asyncio.to_thread(load_sessions)
         self._session = sessions.ToolServerSession(self._account, keeps_pictures=self._keeps_pictures)
         return self

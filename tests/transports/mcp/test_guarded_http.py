@@ -6,18 +6,21 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, ServiceUnavailableError
+from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.wire import NoResponse, ToolCall, ask
 from airflow_provider_imagetasks.transports import open_async_transport
 from airflow_provider_imagetasks.transports.mcp.guarded_http import GuardedHttp
 from tests.driven_transports import account
 from tests.scripted_server import ReceivedRequest, Reply, ScriptedServer, Step, Trickle
+from tests.task_runner import TaskRunner
 from tests.tool_server_by_hand import ToolServer, says
 
 SERVICE = get_service("acedatacloud_mcp")
@@ -65,6 +68,30 @@ async def test_an_answer_of_millions_of_values_is_refused(kind: bytes, keeps_pic
         async with open_async_transport(account(f"{server.url}/mcp", **mine), keeps_pictures=keeps_pictures) as opened:
             with pytest.raises(ServiceUnavailableError):
                 await asyncio.wait_for(opened.run(SERVICE.read_one("a")), 15)
+
+
+@pytest.mark.parametrize("length", [9_000, 60_000])
+@pytest.mark.parametrize("waits", [{"mode": "poke"}, {"deferrable": True}], ids=["worker", "deferrable"])
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+def test_an_answer_with_long_headers_is_read(length: int, waits: dict[str, Any], kind: str, no_proxy: None) -> None:
+    record = {"id": "a", "finished_at": 5.5, "response": {"data": [{"url": "https://x.example/a.png"}]}}
+    server_by_hand = ToolServer(says(record))
+
+    def answers(request: ReceivedRequest) -> Step:
+        step = server_by_hand(request)
+        assert isinstance(step, Reply)
+        headers = {**step.headers, "Content-Security-Policy": "x" * length}
+        if kind == "application/json" or step.body is None:
+            return replace(step, headers=headers)
+        return Reply(b"event: message\ndata: " + step.content + b"\n\n", headers={**headers, "Content-Type": kind})
+
+    with ScriptedServer(otherwise=answers) as server:
+        connection = {"host": f"{server.url}/mcp", "password": "any", "extra": {"service": SERVICE.name}}
+        runner = TaskRunner(connections={"imagetasks_default": connection})
+        outcome = runner.run(lambda: ImageTaskSensor(task_id="wait", image_task_id="a", **waits))
+
+    assert outcome.state == "success", outcome.error
+    assert "tools/call" in server_by_hand.methods
 
 
 class _Pieces(httpx2.AsyncBaseTransport):
