@@ -172,7 +172,9 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
                 asked_at=asked_at or event.get("asked_at"),
             )
             ends_at = ends_at or execution_ends_at(self, context)
-            tasks = question.ask(watch, until=min(watch.deadline, ends_at or watch.deadline))
+            # What is not found is asked for again, also where the trigger's time was up.
+            until = max(watch.deadline, time.time() + LONGEST_PAUSE)
+            tasks = question.ask(watch, until=min(until, ends_at or until))
             now = time.time()
             is_over = watch.is_over(tasks, now)
             if not is_over and ends_at is not None and ends_at <= min(now, watch.deadline):

@@ -74,6 +74,7 @@ def test_a_wait_is_taken_over_by_the_trigger_of_its_name(deferral: dict[str, Any
     assert {**trigger.serialize()[1], **deferral["trigger_kwargs"]} == trigger.serialize()[1]
 
 
+@pytest.mark.usefixtures("skipped_pauses")
 @pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
 @pytest.mark.parametrize("deferral", entries("deferrals.json"))
 def test_a_task_resumes_with_the_event_of_a_wait(deferral: dict[str, Any], runner: TaskRunner) -> None:

@@ -85,7 +85,7 @@ def test_an_unknown_policy_is_an_error_in_the_dag() -> None:
         ({"prompt": "{{ none }}"}, {}, "prompt"),
         ({"options": {"model": "x"}}, {}, "model"),
         ({}, {"extra": {}}, "'service'"),
-        ({}, {"extra": {"service": "dalle"}}, "'dalle'"),
+        ({}, {"extra": {"service": "dalle"}}, "not known here"),
         ({}, {"password": ""}, "API key"),
         ({}, {"host": "https://user:pw@example.com"}, "Password"),
         ({}, {"conn_type": "http"}, "type"),

@@ -205,7 +205,7 @@ SAYS_SOMETHING_ELSE = "print('hello'); input(); input()"
 @pytest.mark.parametrize(
     ("arguments", "fields", "said"),
     [
-        ((), {"command": "/no/such/program"}, "/no/such/program"),
+        ((), {"command": "/no/such/program"}, "must name a program on this worker"),
         (("-c", SAYS_ITS_KEY), {}, "no luck today, ***"),
         ((), {"key": None}, "OPENAI_API_KEY environment variable is required"),
         (("-c", SAYS_SOMETHING_ELSE), {"request_timeout": 2}, "no session within 2 s"),
