@@ -49,7 +49,7 @@ test: $(VENV)/.installed ## Run all tests: unit, contract, task runner, and the 
 	@$(call run_tests,$(VENV)/bin/python)
 
 .PHONY: test-slow
-test-slow: $(VENV)/.installed ## Search a whole Airflow for keys, kill submissions (the short form), and ask for the gallery, assets and metrics; six minutes
+test-slow: $(VENV)/.installed ## Search a whole Airflow for keys, kill submissions (the short form), and ask for the gallery, assets and metrics; eleven minutes
 	@$(VENV)/bin/python -m pytest -m "slow and not long" $(ARGUMENTS)
 
 .PHONY: test-unit
@@ -65,7 +65,7 @@ test-waits: $(VENV)/.installed ## Run 200 mapped sensors in a real Airflow whose
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_many_waits.py $(ARGUMENTS)
 
 .PHONY: test-batch
-test-batch: $(VENV)/.installed ## Kill a batch of 1,000 three times in a real Airflow, break and freeze others; eight minutes (WRITE_DOCS=1: docs/batch.md)
+test-batch: $(VENV)/.installed ## Kill a batch of 1,000 three times in a real Airflow, break and freeze others; five minutes (WRITE_DOCS=1: docs/batch.md)
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_batch_killed.py tests/system/test_batch_paid_once.py $(ARGUMENTS)
 
 .PHONY: test-batch-airflow-3.1
@@ -110,7 +110,7 @@ test-cluster: $(VENV_CLUSTER)/.installed ## Kill workers, triggerers and Postgre
 	@$(VENV_CLUSTER)/bin/python -m pytest -m long -s tests/system/test_cluster.py $(ARGUMENTS)
 
 .PHONY: test-ui
-test-ui: $(VENV_UI)/.installed ## Look at the gallery in a real Airflow with Chromium (CHROMIUM=...); screenshots in test-ui-output/; six minutes
+test-ui: $(VENV_UI)/.installed ## Look at the gallery in a real Airflow with Chromium (CHROMIUM=...); screenshots in test-ui-output/; ten minutes
 	@$(VENV_UI)/bin/python -m pytest -m long tests/browser $(ARGUMENTS)
 
 .PHONY: docs
