@@ -63,6 +63,11 @@ def _options() -> dict[str, dict[str, Any]]:
             "connection that the root names. Empty: pictures are listed, and not shown.",
             example="s3://conn_id@bucket/pictures, catalogue_*=file:///data/catalogue",
         ),
+        "gallery_dag_tags": _option(
+            "Tags of the Dags on which the Airflow UI shows the tab Pictures and the newest pictures, separated by "
+            "commas. Empty: on all Dags, as before Airflow 3.4 in any case. The page of all pictures shows all Dags'.",
+            example="imagetasks",
+        ),
         "allow_stdio_commands": _option(
             "Whether a connection may say, in its extra field 'command', which MCP server is started on a worker. "
             "Whoever may edit connections can then run any command there.",

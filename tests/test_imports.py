@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -108,9 +109,15 @@ with LocalImageService(latency=0) as local:
     with open_transport(account) as transport:
         transport.run(services["acedatacloud"].check_connection())
 """
+# Airflow 3.4 itself speaks over httpx2.
+OF_MCP = (
+    "mcp mcp_types"
+    if any("httpx2" in each for each in requires("apache-airflow-core") or ())
+    else "mcp mcp_types httpx2"
+)
 NOT_LOADED = {
     "a Dag file, and so every process that runs one of its tasks": (DAG_FILE, "aiohttp requests PIL mcp openlineage"),
-    "a call over HTTP": (DAG_FILE + HTTP_CALL, "mcp mcp_types httpx2"),
+    "a call over HTTP": (DAG_FILE + HTTP_CALL, OF_MCP),
     "the local service": ("import airflow_provider_imagetasks.local.__main__", "airflow"),
 }
 

@@ -29,7 +29,12 @@ class PicturesLink(BaseOperatorLink):
         )
         index = getattr(ti_key, "map_index", -1)
         mapped = f"/mapped/{index}" if index is not None and index >= 0 else ""
-        return f"{base_url}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}/plugin/image-tasks-task"
+        region_id, region_index = getattr(ti_key, "region_id", None), getattr(ti_key, "region_index", None)
+        # Since Airflow 3.4 nothing else tells iterations of a loop apart; all zeros is the region of what has none.
+        region = (
+            f"?region_id={region_id}&region_index={region_index}" if region_id is not None and region_id.int else ""
+        )
+        return f"{base_url}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}/plugin/image-tasks-task{region}"
 
 
 class ServiceConsoleLink(BaseOperatorLink):

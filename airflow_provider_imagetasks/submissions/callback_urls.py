@@ -33,6 +33,7 @@ class CallbackPlace:
 
     :param map_index: -1 for a task that is not mapped.
     :param item_index: position in a batch.
+    :param region: as of a ``SubmissionSlot``: which iteration of a loop, on Airflow 3.4.
     """
 
     conn_id: str
@@ -41,6 +42,7 @@ class CallbackPlace:
     task_id: str
     map_index: int
     item_index: int = 0
+    region: str = ""
 
 
 def callback_url_of(slot: SubmissionSlot, account: Account, service: Service) -> str | None:
@@ -71,7 +73,9 @@ def callback_secret() -> str | None:
 def sign(place: CallbackPlace, secret: str) -> str:
     """Return the token that stands for a submission; the same submission gives the same one."""
     # Airflow's logs mask what begins like this, as base64 of a JSON object does; so it is not compressed.
-    payload = base64.urlsafe_b64encode(json.dumps(asdict(place), separators=(",", ":")).encode()).rstrip(b"=")
+    # Outside of regions the token is that of earlier versions, which know none.
+    told = {name: value for name, value in asdict(place).items() if name != "region" or value}
+    payload = base64.urlsafe_b64encode(json.dumps(told, separators=(",", ":")).encode()).rstrip(b"=")
     return _signer(secret).sign(payload).decode()
 
 

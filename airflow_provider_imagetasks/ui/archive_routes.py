@@ -17,6 +17,7 @@ from airflow_provider_imagetasks.files.picture_structure import UnusablePictureE
 from airflow_provider_imagetasks.files.pictures import media_type_at
 from airflow_provider_imagetasks.ui.permissions import MayReadDag, User, readable_dags
 from airflow_provider_imagetasks.ui.picture_routes import CHUNK, HEADERS, PictureLinks, plain_name
+from airflow_provider_imagetasks.ui.region_query import Region
 from airflow_provider_imagetasks.ui.roots import Location, locate, roots_of
 from airflow_provider_imagetasks.ui.stored_files import OutOfReachError, opened
 from airflow_provider_imagetasks.ui.thumbnails import LARGEST_FILE
@@ -34,12 +35,12 @@ _MANIFEST = {**HEADERS, "Cache-Control": "no-store", "Content-Disposition": 'att
 def archive_routes(
     roots: Sequence[Location],
     links: PictureLinks,
-    manifest_of: Callable[[str, str, str, int], Location | None],
+    manifest_of: Callable[[str, str, str, int, str], Location | None],
 ) -> APIRouter:
     """Return the routes.
 
     :param roots: where pictures may be read.
-    :param manifest_of: finds the manifest of a batch by Dag, run, task and map index.
+    :param manifest_of: finds the manifest of a batch by Dag, run, task, map index and region.
     """
     router = APIRouter()
 
@@ -67,10 +68,11 @@ def archive_routes(
         run_id: str,
         task_id: str,
         map_index: MapIndex,
+        region: Region,
     ) -> StreamingResponse:
         """Return the manifest of a batch, piece by piece."""
         try:
-            place = manifest_of(dag_id, run_id, task_id, map_index)
+            place = manifest_of(dag_id, run_id, task_id, map_index, region)
             if place is None:
                 raise HTTPException(404, "This task instance has no manifest")
             with ExitStack() as stack:

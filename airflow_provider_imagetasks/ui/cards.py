@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 PictureOf = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 """Makes of a Dag id and a stored file's record what the browser needs to show it."""
-Place = tuple[int, str, int]
-"""A task instance: run key, task id and map index."""
+Place = tuple[int, str, int, str]
+"""A task instance: run key, task id, map index and, in a loop, the region of the iteration."""
 TaskStates = Mapping[Place, str | None]
 _FINISHED_RUNS = ("success", "failed")
 _GIVEN_UP = ("failed", "upstream_failed")
@@ -291,7 +291,7 @@ def _failed(
         "state": "retried" if (states or {}).get(told.place) == "up_for_retry" else "failed",
         "error": told_error,
         "advice": advice or _text(error.get("advice")) or advice_of(told_error["class"]),
-        "log_at": {"task_id": told.task_id, "map_index": told.map_index},
+        "log_at": {"task_id": told.task_id, **told.coordinates},
         "clears": clears_of(told_error["class"], told, submission),
     }
 
@@ -299,11 +299,11 @@ def _failed(
 def _place(xcom: XCom) -> dict[str, Any]:
     return {
         "kind": "picture",
-        "key": f"{xcom.run_key}/{xcom.task_id}/{xcom.map_index}",
+        "key": "/".join(str(part) for part in xcom.place if part != ""),
         "dag_id": xcom.dag_id,
         "run_id": xcom.run_id,
         "task_id": xcom.task_id,
-        "map_index": xcom.map_index,
+        **xcom.coordinates,
         "told_at": xcom.timestamp.isoformat(),
     }
 

@@ -32,7 +32,8 @@ def needs_new_picture(error_class: str | None) -> bool:
 def clears_of(error_class: str | None, failed: XCom, submission: XCom | None) -> list[dict[str, Any]]:
     """Return the Clears that may mend a failure, the most advisable first; each takes what comes downstream with it.
 
-    Each is ``{task_id, map_index, pays}``; ``pays`` is ``"picture"`` (a new one is paid for), ``"maybe"`` (paid twice
+    Each is ``{task_id, map_index, pays}``, and in a loop the iteration's ``{iteration, region_id, region_index,
+    instance_id}``; ``pays`` is ``"picture"`` (a new one is paid for), ``"maybe"`` (paid twice
     if the first was accepted), ``"rows"`` (each failed row of a batch), or ``"nothing"``.
 
     :param failed: what the failed task instance pushed.
@@ -56,4 +57,6 @@ def clears_of_batch(batch: XCom, task_state: str | None) -> list[dict[str, Any]]
 
 
 def _clear(at: XCom, pays: str) -> dict[str, Any]:
-    return {"task_id": at.task_id, "map_index": at.map_index, "pays": pays}
+    # Neither task id nor map index names an iteration of a loop.
+    instance = {"instance_id": at.instance_id} if at.region else {}
+    return {"task_id": at.task_id, **at.coordinates, **instance, "pays": pays}

@@ -7,6 +7,7 @@ import json
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 
 def cursor(*parts: Any) -> str:
@@ -19,31 +20,44 @@ def offset_of(text: str | None) -> int:
     return int(text) if text and text.isdecimal() and len(text) < 10 else 0
 
 
-def newest_position(text: str | None) -> tuple[datetime, int, str, int] | None:
-    """Return timestamp, run key, task id and map index of the last one of a page; None for the first page."""
+def newest_position(text: str | None) -> tuple[datetime, int, str, int, int, str] | None:
+    """Return timestamp and run key of the last one of a page, then what ``run_position`` returns.
+
+    None for the first page.
+    """
     match _parts(text):
-        case [str() as told, int() as run_key, str() as task_id, int() as map_index]:
+        case [str() as told, int() as run_key, *place]:
             with suppress(ValueError, OverflowError):
                 moment = datetime.fromisoformat(told)
                 is_key = 0 <= run_key < 2**63 and not isinstance(run_key, bool)
-                if moment.tzinfo is not None and is_key and _is_place(task_id, map_index):
-                    return moment.astimezone(UTC), run_key, task_id, map_index
+                position = _place_of(place)
+                if moment.tzinfo is not None and is_key and position is not None:
+                    return moment.astimezone(UTC), run_key, *position
     return None
 
 
-def run_position(text: str | None) -> tuple[str, int] | None:
-    """Return task id and map index of the last one of a page; None for the first page."""
-    match _parts(text):
-        case [str() as task_id, int() as map_index] if _is_place(task_id, map_index):
-            return task_id, map_index
+def run_position(text: str | None) -> tuple[str, int, int, str] | None:
+    """Return task id, map index, iteration and Airflow's id of the task instance of the last one of a page.
+
+    The id is empty before Airflow 3.4. None for the first page.
+    """
+    return _place_of(_parts(text))
+
+
+def _place_of(parts: Any) -> tuple[str, int, int, str] | None:
+    """Return a place as far as a database can be asked for it."""
+    match parts:
+        case [str() as task_id, int() as map_index, int() as iteration, str() as instance_id]:
+            are_printable = "\0" not in task_id and task_id.isprintable()
+            are_indexes = all(_is_index(each) for each in (map_index, iteration))
+            with suppress(ValueError):
+                own = str(UUID(instance_id)) if instance_id else ""
+                return (task_id, map_index, iteration, own) if are_printable and are_indexes else None
     return None
 
 
-def _is_place(task_id: str, map_index: int) -> bool:
-    """Whether a database can be asked for it."""
-    if isinstance(map_index, bool):
-        return False
-    return "\0" not in task_id and task_id.isprintable() and -1 <= map_index < 2**31
+def _is_index(number: int) -> bool:
+    return not isinstance(number, bool) and -1 <= number < 2**31
 
 
 def _parts(text: str | None) -> Any:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from airflow_provider_imagetasks.exceptions import without_signatures
 from airflow_provider_imagetasks.ui import airflow_records as records
+from airflow_provider_imagetasks.ui import task_instances as instances
 from airflow_provider_imagetasks.ui.airflow_records import XCom
 from airflow_provider_imagetasks.ui.batch_pages import BatchPages, no_picture
 from airflow_provider_imagetasks.ui.batch_rows import files_of, frozen_request
@@ -55,6 +56,14 @@ def scope_of(dag_ids: Collection[str], wanted: Filter) -> records.Scope:
     )
 
 
+def _place_in_all(xcom: XCom) -> records.Position:
+    return xcom.timestamp, xcom.run_key, *_place_in_run(xcom)
+
+
+def _place_in_run(xcom: XCom) -> records.RunPosition:
+    return xcom.task_id, xcom.map_index, xcom.iteration, xcom.instance_id
+
+
 def _in_utc(moment: datetime | None) -> datetime | None:
     with suppress(OverflowError, ValueError):
         return moment.astimezone(UTC) if moment is not None else None
@@ -91,23 +100,23 @@ class Gallery:
             page = self._sorted(read(None, MOST_SORTED), [], wanted, cursor)
         else:
             start = newest_position(cursor)
-            page, end = self._page(read, start, lambda xcom: (xcom.timestamp, *xcom.place), wanted)
+            page, end = self._page(read, start, _place_in_all, wanted)
             page["next"] = cursor_of(end[0].isoformat(), *end[1:]) if end else None
         if cursor is None:
             page["total"] = records.count_submissions(self._session, scope)
         return page
 
     def of_run(self, run: records.Run, wanted: Filter, cursor: str | None) -> dict[str, Any]:
-        """Return cards of a run, in order of task and map index; ``looked_at`` and ``total`` as of ``newest``."""
+        """Return cards of a run, by task, map index and iteration; ``looked_at`` and ``total`` as of ``newest``."""
 
-        def read(after: tuple[str, int] | None, most: int) -> list[XCom]:
+        def read(after: records.RunPosition | None, most: int) -> list[XCom]:
             return records.submissions_of_run(self._session, run.key, after=after, most=most)
 
         if wanted.goes_by_result:
             page = self._sorted(read(None, MOST_SORTED), self._without_submission(run, wanted), wanted, cursor)
         else:
             start = run_position(cursor)
-            page, end = self._page(read, start, lambda xcom: (xcom.task_id, xcom.map_index), wanted)
+            page, end = self._page(read, start, _place_in_run, wanted)
             page["next"] = cursor_of(*end) if end else None
             if end is None:
                 page["items"] += self._without_submission(run, wanted)
@@ -116,23 +125,24 @@ class Gallery:
         return {**page, "run_state": run.state}
 
     def of_task(
-        self, run: records.Run, task_id: str, map_index: int, instance: records.Instance, cursor: str | None
+        self, run: records.Run, task_id: str, map_index: int, instance: instances.Instance, cursor: str | None
     ) -> dict[str, Any]:
         """Return cards of what one task instance submitted, waits for, read or stored."""
-        own = records.submissions_of_task(self._session, run.key, task_id, map_index)
+        region = instance.region
+        own = records.submissions_of_task(self._session, run.key, task_id, map_index, region)
         answer = {"run_state": run.state, "task_state": instance.state, "next": None}
         if own:
             return {**answer, "items": [item for _, item, _ in self._cards(own)]}
         xcoms = records.results_of_runs(self._session, [run.key])
         results = collect_results(xcoms)
-        place = (run.key, task_id, map_index)
+        place = (run.key, task_id, map_index, region)
         mine = collect_results(each for each in xcoms if each.place == place)
         ids = list(dict.fromkeys([*mine.ids_of(run.key), *instance.waits_for]))
         start = offset_of(cursor)
         page = ids[start : start + PAGE]
         submissions = self._submissions(run) if page else {}
         # Where a link leads to from the card of what nobody in this run submitted.
-        itself = XCom(run.key, run.dag_id, run.run_id, task_id, map_index, "", None, instance.started_at)
+        itself = XCom(run.key, run.dag_id, run.run_id, task_id, map_index, "", None, instance.started_at, region=region)
         states = {place: instance.state}
         items = [
             self._card_of(
@@ -145,36 +155,41 @@ class Gallery:
         return {**answer, "items": items, "next": str(start + PAGE) if start + PAGE < len(ids) else None}
 
     def of_batch(
-        self, run: records.Run, task_id: str, map_index: int, wanted: Filter, cursor: str | None
+        self, run: records.Run, task_id: str, map_index: int, wanted: Filter, cursor: str | None, region: str = ""
     ) -> dict[str, Any] | None:
-        """Return cards of the rows of a batch that have come to their end; None where there is no batch."""
-        batch = self.batch_at(run, task_id, map_index)
+        """Return cards of the rows of a batch that have come to their end; None where there is no batch.
+
+        :param region: of an iteration of a loop, as an ``XCom`` has it; likewise below.
+        """
+        batch = self.batch_at(run, task_id, map_index, region)
         if batch is None:
             return None
-        state = records.states_of(self._session, [batch]).get(batch.place)
+        state = instances.states_of(self._session, [batch]).get(batch.place)
         return self._batches.page(batch, self._summary(batch), state, wanted, cursor)
 
-    def manifest_of(self, run: records.Run, task_id: str, map_index: int) -> Location | None:
+    def manifest_of(self, run: records.Run, task_id: str, map_index: int, region: str = "") -> Location | None:
         """Return where the manifest of a batch that is over lies; None where there is none.
 
         :raises OutOfReachError: no gallery root allows to read it.
         """
-        batch = self.batch_at(run, task_id, map_index)
+        batch = self.batch_at(run, task_id, map_index, region)
         summary = self._summary(batch) if batch is not None else None
         if batch is None or summary is None:
             return None
         (manifest,) = files_of(batch, summary, roots_of(batch.dag_id, self._roots))
         return manifest
 
-    def request_of(self, run: records.Run, task_id: str, map_index: int, row: int | None) -> dict[str, Any]:
+    def request_of(
+        self, run: records.Run, task_id: str, map_index: int, row: int | None, region: str = ""
+    ) -> dict[str, Any]:
         """Return what a task instance, or one row of its batch, asked for, as far as that is still known.
 
         ``{prompt, model, options, images, mask}``; each image is what the browser needs to show it.
         """
         asked: Mapping[str, Any] = {}
         if row is None:
-            asked = records.rendered_fields(self._session, run.dag_id, run.run_id, task_id, map_index)
-        elif (batch := self.batch_at(run, task_id, map_index)) is not None:
+            asked = instances.rendered_fields(self._session, run.dag_id, run.run_id, task_id, map_index, region)
+        elif (batch := self.batch_at(run, task_id, map_index, region)) is not None:
             with suppress(OutOfReachError):
                 asked = frozen_request(batch, row, roots_of(run.dag_id, self._roots))
 
@@ -185,9 +200,9 @@ class Gallery:
 
         return request_card(asked, reference)
 
-    def batch_at(self, run: records.Run, task_id: str, map_index: int) -> XCom | None:
+    def batch_at(self, run: records.Run, task_id: str, map_index: int, region: str = "") -> XCom | None:
         """Return what the task instance of a batch pushed when it began."""
-        own = records.submissions_of_task(self._session, run.key, task_id, map_index)
+        own = records.submissions_of_task(self._session, run.key, task_id, map_index, region)
         return next((xcom for xcom in own if xcom.key == "image_batch"), None)
 
     def _page(
@@ -257,9 +272,9 @@ class Gallery:
         results = self._results(submissions)
         runs = records.runs(self._session, {xcom.run_key for xcom in submissions})
         asked = [xcom for xcom in submissions if xcom.key in ("image_batch", "image_task_refused")]
-        states = records.states_of(self._session, [*asked, *(told for _, told in results.failures.values())])
+        states = instances.states_of(self._session, [*asked, *(told for _, told in results.failures.values())])
         batches = [xcom for xcom in submissions if xcom.key == "image_batch"]
-        deferred = records.counts_at_deferral(self._session, batches) if batches else {}
+        deferred = instances.counts_at_deferral(self._session, batches) if batches else {}
         for xcom in submissions:
             if xcom.key == "image_batch":
                 summary = results.summary_of(xcom)
@@ -293,7 +308,7 @@ class Gallery:
         submissions = self._submissions(run) if ids or nameless else {}
         others = [each for each in ids if each not in submissions][:_MOST_READ]
         told = [xcom for _, xcom in results.failures.values()]
-        states = records.states_of(self._session, [*told, *nameless]) if others or nameless else {}
+        states = instances.states_of(self._session, [*told, *nameless]) if others or nameless else {}
         items = [self._card_of(each, results.sources[run.key, each], results, run, states) for each in others]
         asked_for = records.places_of_submissions(self._session, run.key) if nameless else set()
         items += [error_card(each, states) for each in nameless if each.place not in asked_for]

@@ -48,10 +48,14 @@ class ImageTasksPlugin(AirflowPlugin):
             {**self._app(NAV_NAME, NAV_ROUTE, "nav"), "category": "browse"},
             *(
                 # Where there is little room, Airflow shows a tab by its icon only.
-                {**self._app(TAB_NAME, route, place), "icon": icon, "icon_dark_mode": dark_icon}
+                {**self._app(TAB_NAME, route, place), "icon": icon, "icon_dark_mode": dark_icon, **_scope()}
                 for place, route in TABS.items()
             ),
-            *([self._app(OVERVIEW_NAME, "image-tasks-newest", "dag_overview")] if _HAS_OVERVIEW else []),
+            *(
+                [{**self._app(OVERVIEW_NAME, "image-tasks-newest", "dag_overview"), **_scope()}]
+                if _HAS_OVERVIEW
+                else []
+            ),
         ]
 
     @cached_property
@@ -75,3 +79,12 @@ class ImageTasksPlugin(AirflowPlugin):
         # Behind a reverse proxy Airflow may lie under a path.
         path = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
         return f"{path}{URL_PREFIX}/static/{name}"
+
+
+def _scope() -> dict[str, Any]:
+    """Return what says on which Dags something is shown, for Airflow 3.4; older ones show it on all of them."""
+    from airflow.providers.common.compat.sdk import conf
+
+    tags = [tag.strip() for tag in (conf.get("imagetasks", "gallery_dag_tags", fallback="") or "").split(",")]
+    named = [tag for tag in tags if tag]
+    return {"applies_to": {"dag.tags.name": named}} if named else {}

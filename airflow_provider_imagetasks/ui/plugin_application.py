@@ -17,12 +17,14 @@ from fastapi.staticfiles import StaticFiles
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, without_signatures
 from airflow_provider_imagetasks.submissions.callback_urls import callback_secret
 from airflow_provider_imagetasks.ui import airflow_records as records
+from airflow_provider_imagetasks.ui import task_instances as instances
 from airflow_provider_imagetasks.ui.archive_routes import MapIndex, archive_routes
 from airflow_provider_imagetasks.ui.callback_route import callback_route
 from airflow_provider_imagetasks.ui.filters import Filter
 from airflow_provider_imagetasks.ui.gallery import DAYS, Gallery, scope_of
 from airflow_provider_imagetasks.ui.permissions import MayReadDag, MayReadTasks, User, readable_dags
 from airflow_provider_imagetasks.ui.picture_routes import PictureLinks, picture_routes
+from airflow_provider_imagetasks.ui.region_query import Region
 from airflow_provider_imagetasks.ui.roots import Location, read_roots
 from airflow_provider_imagetasks.ui.thumbnails import Thumbnails, usual_folder
 from airflow_provider_imagetasks.ui.totals import totals_of
@@ -30,6 +32,8 @@ from airflow_provider_imagetasks.ui.totals import totals_of
 RUN = "/api/dags/{dag_id}/runs/{run_id}"
 TASK = RUN + "/tasks/{task_id}/{map_index}"
 _log = logging.getLogger(__name__)
+
+
 Wanted = Annotated[Filter, Depends()]
 """The cards that the query of the request asks for."""
 
@@ -79,12 +83,18 @@ def create_application() -> FastAPI:
 
     @application.get(TASK + "/pictures", response_model=None)
     def of_task(
-        _: MayReadDag, dag_id: str, run_id: str, task_id: str, map_index: MapIndex, cursor: str | None = None
+        _: MayReadDag,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        map_index: MapIndex,
+        region: Region,
+        cursor: str | None = None,
     ) -> dict[str, Any]:
         """Return cards of what a task instance submitted, waits for, read or stored."""
         with records.reading() as session:
             run = _run(session, dag_id, run_id)
-            instance = records.task_instance(session, dag_id, run_id, task_id, map_index)
+            instance = instances.task_instance(session, dag_id, run_id, task_id, map_index, region)
             if instance is None:
                 raise HTTPException(404, "There is no such task instance")
             page = Gallery(session, roots, links).of_task(run, task_id, map_index, instance, cursor)
@@ -97,13 +107,14 @@ def create_application() -> FastAPI:
         run_id: str,
         task_id: str,
         map_index: MapIndex,
+        region: Region,
         wanted: Wanted,
         cursor: str | None = None,
     ) -> dict[str, Any]:
         """Return cards of the rows of a batch that have come to their end."""
         with records.reading() as session:
             run = _run(session, dag_id, run_id)
-            page = Gallery(session, roots, links).of_batch(run, task_id, map_index, wanted, cursor)
+            page = Gallery(session, roots, links).of_batch(run, task_id, map_index, wanted, cursor, region)
         if page is None:
             raise HTTPException(404, "This task instance has no batch")
         return page
@@ -116,16 +127,18 @@ def create_application() -> FastAPI:
         run_id: str,
         task_id: str,
         map_index: MapIndex,
+        region: Region,
         row: int | None = None,
     ) -> dict[str, Any]:
         """Return what a task instance, or one row of its batch, asked for."""
         with records.reading() as session:
             run = _run(session, dag_id, run_id)
-            return Gallery(session, roots, links).request_of(run, task_id, map_index, row)
+            return Gallery(session, roots, links).request_of(run, task_id, map_index, row, region)
 
-    def manifest_of(dag_id: str, run_id: str, task_id: str, map_index: int) -> Location | None:
+    def manifest_of(dag_id: str, run_id: str, task_id: str, map_index: int, region: str) -> Location | None:
         with records.reading() as session:
-            return Gallery(session, roots, links).manifest_of(_run(session, dag_id, run_id), task_id, map_index)
+            gallery = Gallery(session, roots, links)
+            return gallery.manifest_of(_run(session, dag_id, run_id), task_id, map_index, region)
 
     application.include_router(archive_routes(roots, links, manifest_of))
     application.include_router(picture_routes(roots, links, Thumbnails(usual_folder())))

@@ -1,6 +1,6 @@
 """The waking of deferred task instances whose image task a service has called about.
 
-Airflow's tables are no public interface. Only this file and ``airflow_records`` use them, on Airflow 3.1, 3.2 and 3.3.
+Airflow's tables are no public interface: see ``airflow_records``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.trigger import Trigger, handle_event_submit
-from airflow.models.xcom import XComModel
 from airflow.triggers.base import TriggerEvent
 from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
@@ -20,7 +19,9 @@ from sqlalchemy.orm import Session
 
 from airflow_provider_imagetasks.services.fields import mapping
 from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace
-from airflow_provider_imagetasks.ui.airflow_records import awaited_ids, decoded
+from airflow_provider_imagetasks.ui.airflow_records import decoded
+from airflow_provider_imagetasks.ui.task_instances import awaited_ids
+from airflow_provider_imagetasks.ui.xcom_rows import is_at, region_of, xcom_rows
 
 SHORTEST_DEFERRAL = 15.0
 """Seconds for which a deferred task instance is left alone."""
@@ -49,7 +50,7 @@ def resume_waiting(session: Session, place: CallbackPlace, only: str | None, *, 
     if not isinstance(image_task_id, str) or not (only is None or f".{image_task_id}".endswith(f".{only}")):
         return 0
     waiting: list[tuple[TaskInstance, Trigger]] = []
-    # In a mapped group the one that waits has the same map index; then the others need not be looked at.
+    # In a mapped group, and in a loop, the one that waits has the same index; then others need not be looked at.
     for in_group in (True, False):
         waiting = waiting or [
             (task_instance, trigger)
@@ -61,14 +62,19 @@ def resume_waiting(session: Session, place: CallbackPlace, only: str | None, *, 
 
 
 def _submitted(session: Session, place: CallbackPlace) -> Mapping[str, Any]:
-    wanted = select(XComModel.value).filter_by(
-        dag_id=place.dag_id, run_id=place.run_id, task_id=place.task_id, map_index=place.map_index, key="image_task"
+    rows = xcom_rows()
+    wanted = select(rows.value).where(
+        rows.dag_id == place.dag_id,
+        rows.run_id == place.run_id,
+        rows.task_id == place.task_id,
+        is_at(rows, place.map_index, place.region),
+        rows.key == "image_task",
     )
     return mapping(decoded(session.scalar(wanted)))
 
 
 def _deferred(session: Session, place: CallbackPlace, *, in_group: bool) -> list[tuple[TaskInstance, Trigger]]:
-    same = TaskInstance.map_index == place.map_index
+    same = TaskInstance.map_index == (region_of(place.region)[1] if place.region else place.map_index)
     wanted = (
         select(TaskInstance, Trigger)
         .join(Trigger, TaskInstance.trigger_id == Trigger.id)

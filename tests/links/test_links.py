@@ -10,7 +10,7 @@ from airflow_provider_imagetasks.links.image_task import PicturesLink
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
 from airflow_provider_imagetasks.provider_info import get_provider_info
 from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
-from tests.task_runner import TaskRunner
+from tests.task_runner import HAS_LOOPS, LOOP, TaskRunner
 
 TAB = "/dags/a_dag/runs/a_run/tasks/{}/plugin/image-tasks-task"
 
@@ -37,6 +37,16 @@ def test_the_link_is_there_while_the_task_waits(runner: TaskRunner) -> None:
 
     assert outcome.state == "deferred"
     assert runner.xcoms[("wait", "_link_imagetasks_pictures")].endswith(TAB.format("wait"))
+
+
+@pytest.mark.skipif(not HAS_LOOPS, reason="Airflow has no loops before 3.4")
+@pytest.mark.parametrize("service_name", ["kie"], indirect=True)
+def test_in_a_loop_the_link_leads_to_its_own_iteration(runner: TaskRunner) -> None:
+    for iteration in range(2):
+        runner.run(lambda: ImageTaskSubmitOperator(task_id="submit", prompt="a red kite"), iteration=iteration)
+
+        link = runner.xcoms["submit", "_link_imagetasks_pictures"]
+        assert link.endswith(TAB.format("submit") + f"?region_id={LOOP}&region_index={iteration}")
 
 
 def test_airflow_is_told_of_each_link_since_it_drops_others_when_it_reads_a_dag() -> None:

@@ -10,6 +10,7 @@ import pytest
 from airflow.models.trigger import Trigger
 
 from airflow_provider_imagetasks.ui import airflow_records as records
+from airflow_provider_imagetasks.ui import task_instances as instances
 from tests.ui.conftest import NOW, SENSOR_TRIGGER, MetadataDatabase
 
 RECORD = {"id": "it-1", "service": "kie", "image_count_requested": 1}
@@ -21,7 +22,7 @@ def test_a_value_is_read_however_it_was_stored(database: MetadataDatabase, store
 
     (xcom,) = records.results_of_runs(database.session, [1])
 
-    assert (xcom.value, xcom.place, xcom.dag_id, xcom.timestamp) == (RECORD, (1, "wait", -1), "kites", NOW)
+    assert (xcom.value, xcom.place, xcom.dag_id, xcom.timestamp) == (RECORD, (1, "wait", -1, ""), "kites", NOW)
 
 
 def test_return_values_of_other_tasks_are_not_read(database: MetadataDatabase) -> None:
@@ -43,9 +44,9 @@ def test_runs_and_states_of_many_are_read_at_once(database: MetadataDatabase) ->
         database.add_task("make", run_id=f"run_{number}", state="failed" if number == 201 else "running")
     xcoms = [records.submissions_of_task(database.session, number, "make", -1)[0] for number in range(1, 202)]
 
-    states = records.states_of(database.session, xcoms)
+    states = instances.states_of(database.session, xcoms)
 
-    assert (len(states), states[200, "make", -1], states[201, "make", -1]) == (201, "running", "failed")
+    assert (len(states), states[200, "make", -1, ""], states[201, "make", -1, ""]) == (201, "running", "failed")
     assert records.runs(database.session, range(1, 400))[201] == records.Run(201, "kites", "run_201", "running")
 
 
@@ -69,5 +70,5 @@ def test_dags_are_known_by_what_was_asked_for_in_them_lately(database: MetadataD
     ],
 )
 def test_only_triggers_of_ours_tell_what_is_waited_for(classpath: str, ids: Any, awaited: tuple[str, ...]) -> None:
-    assert records.awaited_ids(Trigger(classpath, {"image_task_ids": ids})) == awaited
-    assert records.awaited_ids(None) == ()
+    assert instances.awaited_ids(Trigger(classpath, {"image_task_ids": ids})) == awaited
+    assert instances.awaited_ids(None) == ()

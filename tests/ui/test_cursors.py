@@ -10,35 +10,52 @@ import pytest
 from airflow_provider_imagetasks.ui.cursors import cursor, newest_position, offset_of, run_position
 
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
+INSTANCE_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
 def test_a_page_goes_on_where_the_one_before_ended() -> None:
-    assert newest_position(cursor(MOMENT.isoformat(), 7, "picture.submit", 3)) == (MOMENT, 7, "picture.submit", 3)
-    assert run_position(cursor("\u00e9tude", -1)) == ("\u00e9tude", -1)
+    for place in (("picture.submit", 3, -1, ""), ("\u00e9tude", -1, 2, INSTANCE_ID)):
+        assert newest_position(cursor(MOMENT.isoformat(), 7, *place)) == (MOMENT, 7, *place)
+        assert run_position(cursor(*place)) == place
     assert offset_of("120") == 120
 
 
 @pytest.mark.parametrize(
     "parts",
     [
-        ("2026-03-01", 7, "submit", -1),
-        ("yesterday", 7, "submit", -1),
-        (MOMENT.isoformat(), 2**63, "submit", -1),
-        (MOMENT.isoformat(), -1, "submit", -1),
-        (MOMENT.isoformat(), 7, "sub\0mit", -1),
-        (MOMENT.isoformat(), 7, "submit", 2**31),
-        (MOMENT.isoformat(), 7, "submit", -2),
-        (MOMENT.isoformat(), 7, None, -1),
-        (MOMENT.isoformat(), 7, "submit"),
+        ("2026-03-01", 7),
+        ("yesterday", 7),
+        (MOMENT.isoformat(), 2**63),
+        (MOMENT.isoformat(), -1),
+        (MOMENT.isoformat(), True),
+        (MOMENT.isoformat(),),
+        (),
     ],
 )
 def test_what_no_database_can_be_asked_for_is_the_first_page(parts: tuple[Any, ...]) -> None:
-    assert newest_position(cursor(*parts)) is None
+    assert newest_position(cursor(*parts, "submit", -1, -1, "")) is None
 
 
-@pytest.mark.parametrize("parts", [("sub\0mit", -1), ("submit", 2**31), ("submit", -2), (None, -1), ("submit",)])
-def test_nor_can_a_run_be_asked_for_it(parts: tuple[Any, ...]) -> None:
-    assert run_position(cursor(*parts)) is None
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("sub\0mit", -1, -1, ""),
+        ("submit", 2**31, -1, ""),
+        ("submit", -2, -1, ""),
+        ("submit", True, -1, ""),
+        ("submit", -1, 2**31, ""),
+        ("submit", -1, None, ""),
+        ("submit", -1, -1, "x"),
+        ("submit", -1, -1, None),
+        (None, -1, -1, ""),
+        ("submit", -1),
+        ("submit",),
+        (),
+    ],
+)
+def test_nor_can_it_be_asked_for_a_place_that_is_none(place: tuple[Any, ...]) -> None:
+    assert run_position(cursor(*place)) is None
+    assert newest_position(cursor(MOMENT.isoformat(), 7, *place)) is None
 
 
 @pytest.mark.parametrize("text", [None, "", "x", "-1", "\u00b2", "9" * 12])

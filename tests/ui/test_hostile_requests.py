@@ -181,10 +181,8 @@ def test_no_xcom_makes_the_pages_of_others_fail(client: TestClient, database: Me
 def test_a_value_that_is_nested_beyond_reading_takes_no_page_along(
     client: TestClient, database: MetadataDatabase
 ) -> None:
-    from sqlalchemy import text
-
     database.push("hostile", {}, "image_task", timestamp=datetime.now(UTC))
-    database.session.execute(text("UPDATE xcom SET value = :deep WHERE task_id = 'hostile'"), {"deep": DEEP})
+    database.write_value("hostile", DEEP)
 
     for page in PAGES:
         assert client.get(page).status_code == 200

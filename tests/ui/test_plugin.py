@@ -69,6 +69,22 @@ def test_tabs_have_an_icon_for_where_there_is_little_room_and_the_entry_of_the_m
 
 
 @pytest.mark.parametrize(
+    ("tags", "scope"),
+    [("", None), (" , ", None), ("pictures", ["pictures"]), ("pictures, covers,", ["pictures", "covers"])],
+)
+def test_tabs_are_on_all_dags_unless_tags_say_which_and_the_page_is_always_there(
+    monkeypatch: pytest.MonkeyPatch, tags: str, scope: list[str] | None
+) -> None:
+    monkeypatch.setattr(plugin, "_HAS_OVERVIEW", True)
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__GALLERY_DAG_TAGS", tags)
+
+    entry, *tabs = ImageTasksPlugin().react_apps
+
+    assert "applies_to" not in entry
+    assert {str(tab.get("applies_to", {}).get("dag.tags.name")) for tab in tabs} == {str(scope)}
+
+
+@pytest.mark.parametrize(
     ("base_url", "path"),
     [
         ("", ""),

@@ -10,13 +10,15 @@ from sqlalchemy import select
 
 from airflow_provider_imagetasks.submissions.callback_urls import CallbackPlace
 from airflow_provider_imagetasks.ui.waking import resume_waiting
+from airflow_provider_imagetasks.ui.xcom_rows import HAS_ATTEMPTS
 from tests.ui.conftest import NOW, RUN_ID, SENSOR_TRIGGER, MetadataDatabase
 
 IDS = {"image_task_ids": ["it-1"]}
 
 
-def place(map_index: int = -1, run_id: str = RUN_ID) -> CallbackPlace:
-    return CallbackPlace(conn_id="kie", dag_id="kites", run_id=run_id, task_id="submit", map_index=map_index)
+def place(map_index: int = -1, run_id: str = RUN_ID, region: str = "") -> CallbackPlace:
+    where = {"dag_id": "kites", "run_id": run_id, "task_id": "submit", "map_index": map_index, "region": region}
+    return CallbackPlace(conn_id="kie", **where)  # type: ignore[arg-type]
 
 
 def wake(database: MetadataDatabase, where: CallbackPlace | None = None, only: str | None = None) -> int:
@@ -48,7 +50,7 @@ def test_who_waits_for_the_image_task_is_handed_to_the_scheduler_to_read_it(
 
     assert wake(database) == 1
 
-    task = database.session.scalars(select(TaskInstance)).one()
+    task = database.session.scalars(select(TaskInstance).where(TaskInstance.task_id == "wait")).one()
     assert (task.state, task.trigger_id, task.next_method) == ("scheduled", None, "resume")
     assert "done" in str(task.next_kwargs)
 
@@ -82,6 +84,25 @@ def test_in_a_mapped_group_only_its_own_instance_is_woken(database: MetadataData
 
     assert wake(database, place(map_index=1)) == 1
     assert waiting(database) == {("wait", 0)}
+
+
+@pytest.mark.skipif(not HAS_ATTEMPTS, reason="Airflow has no loops before 3.4")
+def test_in_a_loop_only_its_own_iteration_is_woken(database: MetadataDatabase) -> None:
+    region = database.add_region("make")
+    for index in range(3):
+        database.push("submit", {"id": f"it-{index}"}, "image_task", region=(region, index))
+        database.defer("wait", {"image_task_ids": [f"it-{index}"]}, region=(region, index))
+
+    assert wake(database, place(region=f"{region}/1")) == 1
+    assert waiting(database) == {("wait", 0), ("wait", 2)}
+
+
+@pytest.mark.skipif(not HAS_ATTEMPTS, reason="Airflow keeps no attempts before 3.4")
+def test_a_call_about_a_submission_that_was_cleared_wakes_nobody(database: MetadataDatabase) -> None:
+    database.defer("wait", IDS)
+    database.archive("submit")
+
+    assert wake(database) == 0
 
 
 def test_one_sensor_of_many_submissions_is_woken_by_each(database: MetadataDatabase) -> None:

@@ -15,10 +15,9 @@ const NOT_READ = {
 };
 
 export function BatchPanel({ item, filter, address, selection, onSeen }) {
-  const route = taskRoute(item);
   const { state, service, model, error, search, order, row } = filter;
   const query = { state, service, model, error, search, row, order };
-  const list = usePages(`${route}/batch`, query);
+  const list = usePages(taskRoute(item, "batch"), query);
   const [viewer, onOpen] = useViewer(list.items, list, address);
   const done = item.counts.succeeded + item.counts.failed;
   const seen = useRef(done);
@@ -40,7 +39,7 @@ export function BatchPanel({ item, filter, address, selection, onSeen }) {
       null,
       h("h2", null, nameOf(item)),
       h("p", { className: "it-quiet" }, facts.filter(Boolean).join(" · ")),
-      item.manifest && list.first?.reach === "ok" ? h("a", { className: "it-button it-small", href: `${API}${route}/manifest`, download: "" }, "Manifest") : null,
+      item.manifest && list.first?.reach === "ok" ? h("a", { className: "it-button it-small", href: API + taskRoute(item, "manifest"), download: "" }, "Manifest") : null,
     ),
     h(Progress, { item }),
     failures.length ? h("p", { className: "it-failures" }, failures.map(([name, number]) => countedError(name, number)).join(" · ")) : null,

@@ -117,7 +117,7 @@ export const BatchCard = memo(function BatchCard({ item, filter }) {
     h(
       AirflowLink,
       {
-        to: taskPictures(item) + (asked ? `?${asked}` : ""),
+        to: taskPictures(item) + (asked ? `${item.region_id ? "&" : "?"}${asked}` : ""),
         className: "it-mosaic",
         "aria-label": `Batch ${nameOf(item)} of ${count(item.counts.total, "picture")}`,
       },

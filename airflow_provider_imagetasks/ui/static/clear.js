@@ -6,13 +6,14 @@ const MOST_NAMED = 12;
 
 async function clearTasks(item, clear, isTrial) {
   const task = clear.map_index >= 0 ? [clear.task_id, clear.map_index] : clear.task_id;
+  const which = clear.instance_id ? { task_instance_ids: [clear.instance_id] } : { task_ids: [task] };
   const response = await fetch(`${AIRFLOW}api/v2/dags/${encodeURIComponent(item.dag_id)}/clearTaskInstances`, {
     method: "POST",
     headers: { "Content-Type": "application/json", Accept: "application/json" },
     body: JSON.stringify({
       dry_run: isTrial,
       dag_run_id: item.run_id,
-      task_ids: [task],
+      ...which,
       include_downstream: true,
       only_failed: false,
       reset_dag_runs: true,
@@ -70,7 +71,8 @@ export function Failure({ item, asked, onCleared }) {
   useEffect(() => {
     if (asked && clears[0]) begin(clears[0]);
   }, []);
-  const at = { ...item, ...item.log_at };
+  // Not all of the card's place: one of the two may be in a loop, and the other not.
+  const at = { dag_id: item.dag_id, run_id: item.run_id, ...item.log_at };
   return h(
     "section",
     { className: "it-failure", "aria-label": "Why it failed" },

@@ -14,21 +14,34 @@ const segment = (text) => encodeURI(text).replace(/[/?#]/g, encode);
 
 export const runPath = ({ dag_id, run_id }) => `dags/${segment(dag_id)}/runs/${segment(run_id)}`;
 
-export const taskPath = (place) =>
+const taskBase = (place) =>
   `${runPath(place)}/tasks/${segment(place.task_id)}${place.map_index >= 0 ? `/mapped/${place.map_index}` : ""}`;
+
+// Airflow 3.4 tells iterations of a loop apart by what stands behind the question mark.
+const regionQuery = ({ region_id, region_index }) => (region_id ? `?region_id=${encode(region_id)}&region_index=${region_index}` : "");
+
+export const taskPath = (place) => taskBase(place) + regionQuery(place);
 
 export const dagPictures = (dagId) => `dags/${segment(dagId)}/plugin/image-tasks-dag`;
 
 export const runPictures = (place) => `${runPath(place)}/plugin/image-tasks-run`;
 
-export const taskPictures = (place) => `${taskPath(place)}/plugin/image-tasks-task`;
+export const taskPictures = (place) => `${taskBase(place)}/plugin/image-tasks-task${regionQuery(place)}`;
 
 // The routes of the gallery itself.
 export const runRoute = ({ dag_id, run_id }) => `api/dags/${encode(dag_id)}/runs/${encode(run_id)}`;
 
-export const taskRoute = (place) => `${runRoute(place)}/tasks/${encode(place.task_id)}/${place.map_index}`;
+export const taskRoute = (place, what) =>
+  `${runRoute(place)}/tasks/${encode(place.task_id)}/${place.map_index}/${what}${regionQuery(place)}`;
 
-export const nameOf = (place) => place.task_id + (place.map_index >= 0 ? ` [${place.map_index}]` : "");
+// Counted from 0, as Airflow does, whose own answers have it one level deeper.
+const iterationOf = (place) => place.iteration ?? place.loop_iteration?.iteration;
+
+export const nameOf = (place) => {
+  const iteration = iterationOf(place);
+  const index = place.map_index >= 0 ? ` [${place.map_index}]` : "";
+  return place.task_id + index + (iteration != null ? `, iteration ${iteration}` : "");
+};
 
 // A link within Airflow, which does not load the page anew.
 export const AirflowLink = ({ to, ...others }) => h(ReactRouterDOM.Link, { to: `/${to}`, ...others });

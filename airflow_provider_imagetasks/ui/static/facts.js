@@ -1,5 +1,5 @@
 // All that is known of an image task: what was asked for, and what came of it.
-import { API, AirflowLink, h, runPath, taskPath, taskRoute, useEffect, useState } from "./elements.js";
+import { API, AirflowLink, h, nameOf, runPath, taskPath, taskRoute, useEffect, useState } from "./elements.js";
 import { Thumbnail, fileOf } from "./pictures.js";
 import { STATES, bytes, cost, duration, moment, usageWords } from "./words.js";
 
@@ -8,7 +8,7 @@ export function useRequest(item) {
   const [found, setFound] = useState({});
   useEffect(() => {
     const controller = new AbortController();
-    const url = new URL(`${API}${taskRoute(item)}/request`, location.origin);
+    const url = new URL(API + taskRoute(item, "request"), location.origin);
     if (item.index != null) url.searchParams.set("row", item.index);
     fetch(url, { signal: controller.signal })
       .then((response) => (response.ok ? response.json() : {}))
@@ -69,7 +69,7 @@ export function Facts({ item, picture, request }) {
         ["Usage", usageWords(item.usage)],
         ["Path", picture?.uri],
         ["Dag run", h(AirflowLink, { to: runPath(item) }, `${item.dag_id}, ${item.run_id}`)],
-        ["Task instance", h(AirflowLink, { to: taskPath(item) }, item.task_id + (item.map_index >= 0 ? ` [${item.map_index}]` : ""))],
+        ["Task instance", h(AirflowLink, { to: taskPath(item) }, nameOf(item))],
       ],
     }),
   ];

@@ -12,7 +12,7 @@ import { amount, count } from "./words.js";
 
 const encode = encodeURIComponent;
 
-// Airflow 3.1 to 3.3 hand over where the component stands; the address tells it as well.
+// Airflow hands over where the component stands; the address tells it as well, and alone which iteration of a loop.
 function placeOf({ dagId, runId, taskId, mapIndex }) {
   const match = /\/dags\/([^/]+)\/(?:runs\/([^/]+)(?:\/tasks\/([^/]+)(?:\/mapped\/(\d+))?)?\/)?/.exec(location.pathname);
   const found = match?.slice(1).map((part) => part && decodeURIComponent(part)) ?? [];
@@ -21,8 +21,10 @@ function placeOf({ dagId, runId, taskId, mapIndex }) {
   if (!dag) return { kind: "nav", path: "api/pictures" };
   if (!run) return { kind: "dag", path: "api/pictures", dag };
   const path = `api/dags/${encode(dag)}/runs/${encode(run)}`;
+  const [region, position] = ["region_id", "region_index"].map((name) => new URLSearchParams(location.search).get(name));
+  const iteration = region && position ? `?region_id=${encode(region)}&region_index=${encode(position)}` : "";
   return task
-    ? { kind: "task", path: `${path}/tasks/${encode(task)}/${index}/pictures` }
+    ? { kind: "task", path: `${path}/tasks/${encode(task)}/${index}/pictures${iteration}` }
     : { kind: "run", path: `${path}/pictures` };
 }
 
