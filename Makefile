@@ -27,7 +27,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9. -]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: PYTHON=... (3.11 or newer), SERVICE=local|acedatacloud|xhuoapi|aigptimage|kie|acedatacloud_mcp|gpt_image_mcp, MODEL=flux/flux-2-pro and KEEP=1 (demo), ARGUMENTS=..."
+	@echo "Variables: PYTHON=... (3.11 or newer), SERVICE=local|acedatacloud|xhuoapi|aigptimage|kie|fal|replicate|acedatacloud_mcp|gpt_image_mcp, MODEL=flux/flux-2-pro and KEEP=1 (demo), ARGUMENTS=..."
 	@echo "MATRIX=\"3.1-py3.11 ...\" (test-matrix), PYTHON_3_12=... (where test-matrix finds no Python 3.12 itself)"
 
 .PHONY: install

@@ -12,6 +12,9 @@ from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOp
 from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
 from tests.task_runner import Outcome, TaskRunner
 
+PREFIXES = {"fal": "fal-ai.flux."}
+"""What stands before a service's own id, where that alone does not say where to ask."""
+
 
 @dataclass
 class ImageDag:
@@ -73,8 +76,9 @@ class ImageDag:
 
     @property
     def created(self) -> list[dict[str, Any]]:
-        """What the service says of each image task that was submitted."""
-        return list(self.image_service.stats()["created"])
+        """What the service says of each image task that was submitted, by the id that is known here."""
+        created = self.image_service.stats()["created"]
+        return [{**entry, "id": f"{PREFIXES.get(entry['dialect'], '')}{entry['id']}"} for entry in created]
 
     @property
     def stored(self) -> list[Path]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from aiohttp import web
 
-from airflow_provider_imagetasks.local.dialects.known_dialects import DIALECT_PATHS, WRITERS_OF_FILES
+from airflow_provider_imagetasks.local.dialects.known_dialects import DIALECT_PATHS, USUAL_MODELS, WRITERS_OF_FILES
 from airflow_provider_imagetasks.local.http_application import LocalApplication
 from airflow_provider_imagetasks.local.options import ServiceOptions
 from airflow_provider_imagetasks.local.service_state import DownloadAnswer, ServiceState
@@ -40,6 +40,8 @@ def connection_to(url: str, service: str, *, server_folder: Path | None = None, 
         raise ValueError(f"the local image service does not speak for {service!r}; known are {known}")
     if service in WRITERS_OF_FILES and server_folder is not None:
         extra = {"output_dir": str(server_folder), **extra}
+    if service in USUAL_MODELS:
+        extra = {"default_model": USUAL_MODELS[service], **extra}
     where = {"conn_type": "imagetasks", "host": f"{url}/{DIALECT_PATHS[service]}", "password": "any-key-will-do"}
     return json.dumps({**where, "extra": {"service": service, **extra}})
 

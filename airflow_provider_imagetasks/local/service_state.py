@@ -67,6 +67,7 @@ class DialectStatistics:
     not_found: int = 0
     queries_refused: Counter[str] = field(default_factory=Counter)
     credit_queries: int = 0
+    cancelled: int = 0
 
 
 class Statistics:
@@ -144,6 +145,13 @@ class ServiceState:
         else:
             counts.duplicates += 1
         return record, is_new
+
+    async def cancel(self, record: TaskRecord, code: str) -> bool:
+        """End an image task that somebody does not want any more, and say whether it was not over; count it."""
+        was_running = self.tasks.cancel(record, code)
+        self.statistics.dialects[record.dialect].cancelled += was_running
+        await self.callbacks.look_again()
+        return was_running
 
     async def picture(self, record: TaskRecord, index: int, *, width: int | None = None) -> bytes:
         """Return a picture of an image task as a file's bytes.

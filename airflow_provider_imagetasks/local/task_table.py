@@ -218,6 +218,18 @@ class TaskTable:
                 record.latency = time.monotonic() - record.accepted
                 self._active.pop(record.id, None)
 
+    def cancel(self, record: TaskRecord, code: str) -> bool:
+        """End an image task now without a picture, unless it is over; tell whether it was not.
+
+        :param code: of the failure that it ends with.
+        """
+        if record.finished:
+            return False
+        record.latency = time.monotonic() - record.accepted
+        record.failure, record.image_count = Failure("it was cancelled", code), 0
+        self._active.pop(record.id, None)
+        return True
+
     def active(self) -> int:
         """Return how many image tasks are running."""
         self._settle()

@@ -18,7 +18,7 @@ from airflow_provider_imagetasks.tasks import ImageTask
 def read_once(service: Service, questions: Sequence[Question]) -> Flow[dict[str, ImageTask]]:
     """Make one status request; by id, ``""`` for a trace id. Free.
 
-    :returns: what is believed of the answer; the others have to be asked for again.
+    :returns: what is believed of the answer; the others have to be asked for again, those that it left out alone.
     """
     first = questions[0]
     tasks: dict[str, ImageTask]
@@ -36,6 +36,9 @@ def read_once(service: Service, questions: Sequence[Question]) -> Flow[dict[str,
                 service=service.name,
                 billed="unknown",
             )
+    for question in questions:
+        question.apart = bool(first.image_task_id) and question.image_task_id not in tasks
+    questions = [question for question in questions if not question.apart]
     doubted = {one.image_task_id for one in questions if not one.believes(tasks[one.image_task_id])}
     return {image_task_id: task for image_task_id, task in tasks.items() if image_task_id not in doubted}
 
@@ -98,7 +101,9 @@ def read_all(
             requests.answered(group, now)
             found.update(tasks)
             for question in group:
-                if question.image_task_id not in tasks and denials[question.image_task_id] < DOUBTS:
+                if question.apart:
+                    requests.ask(question, due=now)
+                elif question.image_task_id not in tasks and denials[question.image_task_id] < DOUBTS:
                     denials[question.image_task_id] += 1
                     requests.ask(question, due=now + denials[question.image_task_id])
             if any(enough(task) for task in tasks.values()):

@@ -50,7 +50,18 @@ class Question:
     :param doubts: answers that there is none which are not believed; infinite where its record was read before.
     """
 
-    __slots__ = ("alone", "claims", "doubts", "failures", "image_task_id", "interval", "refused", "trace_id", "turn")
+    __slots__ = (
+        "alone",
+        "apart",
+        "claims",
+        "doubts",
+        "failures",
+        "image_task_id",
+        "interval",
+        "refused",
+        "trace_id",
+        "turn",
+    )
 
     def __init__(
         self,
@@ -68,6 +79,8 @@ class Question:
         """Answers in a row that it failed which are not believed, where no record says so."""
         self.alone = not image_task_id
         """Whether it must not be asked for together with others."""
+        self.apart = False
+        """Whether the last answer for several left it out, so that it is asked for alone, and at once."""
         self.failures = 0
         """How often in a row asking for it has failed."""
         self.refused = False
@@ -100,8 +113,8 @@ class Question:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether it was denied, or said to have failed, and that is not believed yet."""
-        return 0 <= self.doubts < DOUBTS or 0 <= self.claims < DOUBTS
+        """Whether it was denied, or said to have failed, and that is not believed yet; or is to be asked for alone."""
+        return self.apart or 0 <= self.doubts < DOUBTS or 0 <= self.claims < DOUBTS
 
     def drop(self) -> None:
         """Ask for it no more."""
@@ -163,7 +176,7 @@ class StatusRequests(Generic[Asked]):
 
     def ask_again(self, question: Asked, now: float) -> None:
         """Ask again 0.8 to 1.0 of its interval later, spread at random."""
-        interval = question.interval_at(now)
+        interval = 0.0 if question.apart else question.interval_at(now)
         self.ask(question, due=now + interval * random.uniform(0.9, 1.0), early=now + interval * EARLIEST)
 
     def next_at(self) -> float | None:
@@ -220,7 +233,7 @@ class StatusRequests(Generic[Asked]):
         for question in questions:
             question.failures, question.refused = 0, False
             # Whoever made the service refuse its company is found; without it the others go together again.
-            question.alone = not question.image_task_id
+            question.alone = not question.image_task_id or question.apart
 
     def failed(self, questions: Sequence[Asked], error: ImageTaskError, now: float) -> Failure[Asked]:
         """Note that a request failed, put its questions back in the queue, and return what that means."""

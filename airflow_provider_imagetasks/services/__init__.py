@@ -20,6 +20,8 @@ _BUILT_IN = {
     "xhuoapi": "airflow_provider_imagetasks.services.xhuoapi:XHuoApi",
     "aigptimage": "airflow_provider_imagetasks.services.aigptimage:AiGptImage",
     "kie": "airflow_provider_imagetasks.services.kie:Kie",
+    "fal": "airflow_provider_imagetasks.services.fal:Fal",
+    "replicate": "airflow_provider_imagetasks.services.replicate:Replicate",
     "acedatacloud_mcp": "airflow_provider_imagetasks.services.acedatacloud_mcp:AceDataCloudMcp",
     "gpt_image_mcp": "airflow_provider_imagetasks.services.gpt_image_mcp:GptImageMcp",
     "local": "airflow_provider_imagetasks.services.local_service:LocalService",

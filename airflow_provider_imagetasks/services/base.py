@@ -42,6 +42,8 @@ class Service(ConnectionContract):
     """Seconds between two status requests, where neither argument nor connection says."""
     batch_size: ClassVar[int] = 1
     """The most image tasks that one status request can ask for."""
+    batch_leaves_out: ClassVar[bool] = False
+    """Whether an answer for several may leave out image tasks that exist; each of those is then asked for alone."""
     requests_per_read: ClassVar[int] = 1
     """The most requests that one status question makes, whether for one image task or for ``batch_size``."""
     finds_by_trace_id: ClassVar[bool] = False
@@ -94,6 +96,10 @@ class Service(ConnectionContract):
         """Return the model that a request is sent with: its own, or the connection's, or the service's."""
         default_model = self.default_edit_model if request.is_edit else self.default_model
         return request.model or account.default_model or default_model
+
+    def results_life(self, request: ImageRequest) -> float | None:
+        """Return the seconds for which the pictures of a request can be fetched; None where nobody says."""
+        return self.results_live_for
 
     def needs_prompt(self, model: str) -> bool:
         """Whether a model takes pictures only with a text that says what to do with them."""
@@ -273,7 +279,7 @@ class Service(ConnectionContract):
     def read_tasks_once(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
         """Ask once for at most ``batch_size`` image tasks, in the given order; ``inline:`` ids need no request. Free.
 
-        Unknown ones come as ``not_found``.
+        Unknown ones come as ``not_found``, unless the service ``batch_leaves_out`` some, to be asked for alone.
         """
         found = {
             each: task_from_inline_id(each, self.name) for each in image_task_ids if each.startswith(INLINE_PREFIX)
@@ -281,6 +287,8 @@ class Service(ConnectionContract):
         remote = [each for each in image_task_ids if each not in found]
         if remote:
             found.update((yield from self.read_batch(remote)))
+        if self.batch_leaves_out and len(remote) > 1:
+            return {each: found[each] for each in image_task_ids if each in found}
         return {each: found.get(each) or self.not_found(each) for each in image_task_ids}
 
     def submitted(self, image_task_id: str, request: ImageRequest, at: float, raw: Mapping[str, Any]) -> ImageTask:

@@ -45,6 +45,7 @@ class Request:
     :param parts: the files of a multipart form.
     :param parameters: the query string.
     :param headers: further headers.
+    :param sends_key: False for what the service publishes for everybody; then ``host`` may be any.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -54,6 +55,7 @@ class Request:
     parameters: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     host: str | None = None
+    sends_key: bool = True
 
     @property
     def form(self) -> dict[str, str]:

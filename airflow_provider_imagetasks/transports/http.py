@@ -59,7 +59,7 @@ LONGEST_HEADER = 64 * 1024
 def headers_of(account: Account, request: Request | None = None) -> dict[str, str]:
     """Return the headers by which a service knows who asks, and those of the request."""
     said = f"{account.key_scheme} {account.key}" if account.key_scheme else account.key
-    key = {account.key_header: said} if account.key and said else {}
+    key = {account.key_header: said} if account.key and said and (request is None or request.sends_key) else {}
     # What is asked, and answered, is of this moment: a cache that repeats it would hand on another's picture.
     own = {"Accept": "application/json", "Cache-Control": "no-store", **request.headers} if request else {}
     return {"User-Agent": USER_AGENT, **own, **key}
@@ -78,7 +78,7 @@ def url_of(account: Account, request: Request) -> str:
     except ValueError:
         parts, own, name = urlsplit(""), urlsplit(account.base_url), ""
     is_known = any(f".{name}".endswith(host) if host.startswith(".") else name == host for host in account.key_hosts)
-    may_go = is_known and parts.scheme == "https" and parts.netloc.lower() == name
+    may_go = (is_known or not request.sends_key) and parts.scheme == "https" and parts.netloc.lower() == name
     if not may_go and (parts.scheme, parts.netloc) != (own.scheme, own.netloc):
         raise ProtocolError(
             f"{account.service} points to {excerpt(name, 200) or 'no host'}, none of the hosts that its key may go to",

@@ -47,7 +47,7 @@ class ServiceAnswers:
     :param refusals: to a submission that is not taken, by the class of error that it means.
     :param connection: to the free request that checks the key.
     :param several: to a question for ``image_task_id``, which succeeded, and ``UNKNOWN_ID``: where its ``batch_size``
-        is more than one.
+        is more than one. A service that ``batch_leaves_out`` some is to leave out the latter.
     :param cancelled: to a cancel that is taken: where it ``can_cancel``.
     :param callback: a call that is signed well, with the headers that count for that alone: where it signs them.
     :param webhook_secret: what the connection has to check that with.
@@ -70,17 +70,18 @@ class ServiceAnswers:
     callback_keys: Reply | list[Reply] = (404, {})
 
 
-def check_service(service: Service, answers: ServiceAnswers) -> None:
+def check_service(service: Service, answers: ServiceAnswers, *, model: str | None = None) -> None:
     """Hold a service against the contract, over both transports; nothing but loopback is asked.
 
     :param service: over HTTP; a service of MCP tools cannot be checked.
+    :param model: for the submissions, where the service has no default.
     :raises AssertionError: lists everything that is wrong.
     """
     with answering_server() as server:
         problems = [
             f"{kind}: {problem}"
             for kind, run in (("requests", run_at_once), ("aiohttp", run_in_loop))
-            for problem in _Check(service, answers, server, run).problems()
+            for problem in _Check(service, answers, server, run, model).problems()
         ]
     unique = dict.fromkeys(problem.partition(": ")[2] for problem in problems)
     both = [problem for problem in unique if f"requests: {problem}" in problems and f"aiohttp: {problem}" in problems]
@@ -103,6 +104,7 @@ class _Check:
         answers: ServiceAnswers,
         server: AnsweringServer,
         run: Callable[[Flow[Any], Account], Any],
+        model: str | None,
     ) -> None:
         self._service, self._answers, self._server, self._run = service, answers, server, run
         self._account = Account(
@@ -115,7 +117,7 @@ class _Check:
             key_header=service.key_header,
             key_scheme=service.key_scheme,
         )
-        self._request = service.complete(ImageRequest(prompt=PROMPT), self._account)
+        self._request = service.complete(ImageRequest(prompt=PROMPT, model=model), self._account)
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong."""
@@ -250,7 +252,8 @@ class _Check:
             yield f"a question for several (ServiceAnswers.several) gives {tasks!r}, not image tasks by their id"
             return
         states = {name: task.state.value for name, task in tasks.items()}
-        if states != {known: "succeeded", UNKNOWN_ID: "not_found"}:
+        wanted = {known: "succeeded", **({} if service.batch_leaves_out else {UNKNOWN_ID: "not_found"})}
+        if states != wanted:
             yield f"a question for one that succeeded and one that is not there gives {states}"
         if tasks.get(known) is not None and tasks[known].id != known:
             yield f"a question for several gives {known!r} the id {tasks[known].id!r}"

@@ -51,7 +51,7 @@ def test_submit_returns_the_image_task_at_once(hook: ImageTaskHook, service_name
     task = hook.submit(ImageRequest(prompt="a red kite [never]"))
 
     assert (task.service, task.state, task.prompt) == (service_name, TaskState.RUNNING, "a red kite [never]")
-    assert task.model == hook.service.default_model
+    assert task.model == (hook.account.default_model or hook.service.default_model)
 
 
 def test_get_task_holds_the_whole_record_and_get_tasks_answers_for_every_id(
@@ -61,7 +61,7 @@ def test_get_task_holds_the_whole_record_and_get_tasks_answers_for_every_id(
 
     tasks = hook.get_tasks([known, "unknown", known])
 
-    assert {"application_id", "param", "text"} & set(hook.get_task(known).raw)
+    assert {"application_id", "param", "text", "seed", "data_removed"} & set(hook.get_task(known).raw)
     states = {known: TaskState.SUCCEEDED, "unknown": TaskState.NOT_FOUND}
     assert {image_task_id: task.state for image_task_id, task in tasks.items()} == states
 

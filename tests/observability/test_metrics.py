@@ -38,8 +38,8 @@ def test_one_run_of_each_operator(dag: ImageDag, statsd: StatsdReceiver, of_serv
         # The second finds the picture there, and counts nothing.
         assert dag.save(dag.record).state == "success"
 
-    # The GPT-Image server is asked for the status of a job, then for its result.
-    polls = 2 if service_name == "gpt_image_mcp" else 1
+    # These are asked for the status of a job, then for its result.
+    polls = 2 if service_name in ("gpt_image_mcp", "fal") else 1
     counted = {"submitted": 1, "succeeded": 1, "pictures": 1, "bytes": dag.files[0]["bytes"], "polls": 3 * polls}
     assert {name: statsd.totals(name) for name in counted} == {name: {of_service: n} for name, n in counted.items()}
     # It does not tell, in any time zone that is known, when a job began.

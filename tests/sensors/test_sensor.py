@@ -41,8 +41,8 @@ def test_the_result_is_the_same_in_every_mode(dag: ImageDag, mode: str, service_
     image = dag.record["images"][0]
     assert (image["url"] or image["path"]).startswith(("http://127.0.0.1:", "/"))
     assert image | {"url": "", "path": ""} == {"index": 0, "url": "", "path": "", "inline": False}
-    # What is known of a file at the server has no time that could be read.
-    assert image["path"] or dag.record["finished_at"].endswith("+00:00")
+    # What is known of a file at the server has no time that could be read, and fal tells only how long it took.
+    assert image["path"] or service_name == "fal" or dag.record["finished_at"].endswith("+00:00")
     assert image["path"] or isinstance(dag.record["duration"], float)
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
@@ -67,17 +68,86 @@ OF_KIE = Callback(
     body=json.dumps({"data": {"taskId": ID}}).encode(),
     at=NOW + 5,
 )
+FAL_ID = f"fal-ai.flux.{ID}"
+FAL_KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+FAL_BODY = json.dumps({"request_id": ID, "status": "OK"}).encode()
+FAL_SIGNED = (ID, "user", str(NOW), hashlib.sha256(FAL_BODY).hexdigest())
+OF_FAL = Callback(
+    headers={
+        "x-fal-webhook-request-id": ID,
+        "x-fal-webhook-user-id": "user",
+        "x-fal-webhook-timestamp": str(NOW),
+        "x-fal-webhook-signature": FAL_KEY.sign("\n".join(FAL_SIGNED).encode()).hex(),
+    },
+    body=FAL_BODY,
+    at=NOW + 5,
+)
+FAL_PUBLIC = base64.urlsafe_b64encode(FAL_KEY.public_key().public_bytes_raw()).decode()
+FAL = ServiceAnswers(
+    image_task_id=FAL_ID,
+    accepted=(200, {"request_id": ID, "status_url": f"https://queue.fal.run/fal-ai/flux/requests/{ID}/status"}),
+    running=(202, {"status": "IN_QUEUE"}),
+    succeeded=[(200, {"status": "COMPLETED"}), (200, {"images": [{"url": URL}]})],
+    failed=[(200, {"status": "COMPLETED"}), (500, {"detail": "it broke", "error_type": "runner_server_error"})],
+    not_found=(404, {"detail": "Request not found"}),
+    picture_urls=(URL,),
+    connection=(404, {"detail": "Request not found"}),
+    refusals={
+        AuthenticationError: (401, {"detail": "who?"}),
+        QuotaExceededError: (403, {"detail": "User is locked. Reason: Exhausted balance."}),
+        InvalidRequestError: (422, {"detail": [{"loc": ["body"], "msg": "no", "type": "value_error"}]}),
+    },
+    cancelled=(202, {"status": "CANCELLATION_REQUESTED"}),
+    callback=OF_FAL,
+    callback_keys=(200, {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": FAL_PUBLIC}]}),
+)
+PREDICTION = {"id": ID, "model": "a/b", "input": {}, "output": URL, "status": "succeeded"}
+WEBHOOK_KEY = base64.b64encode(b"a key").decode()
+OF_REPLICATE = Callback(
+    headers={
+        "webhook-id": "msg",
+        "webhook-timestamp": str(NOW),
+        "webhook-signature": "v1,"
+        + base64.b64encode(
+            hmac.digest(b"a key", f"msg.{NOW}.".encode() + json.dumps(PREDICTION).encode(), "sha256")
+        ).decode(),
+    },
+    body=json.dumps(PREDICTION).encode(),
+    at=NOW + 5,
+)
+REPLICATE = ServiceAnswers(
+    image_task_id=ID,
+    accepted=(201, {**PREDICTION, "status": "starting", "output": None}),
+    running=(200, {**PREDICTION, "status": "processing", "output": None}),
+    succeeded=(200, PREDICTION),
+    failed=(200, {**PREDICTION, "status": "failed", "output": None, "error": "no paint"}),
+    not_found=(404, {"detail": "The requested resource could not be found."}),
+    picture_urls=(URL,),
+    connection=(200, {"username": "me"}),
+    several=(200, {"next": None, "results": [PREDICTION]}),
+    refusals={
+        AuthenticationError: (401, {"detail": "who?"}),
+        QuotaExceededError: (402, {"title": "Insufficient credit", "detail": "pay"}),
+    },
+    cancelled=(200, {**PREDICTION, "status": "canceled"}),
+    callback=OF_REPLICATE,
+    callback_keys=(200, {"key": f"whsec_{WEBHOOK_KEY}"}),
+)
 OURS = {
     "acedatacloud": TASKS_API,
     "xhuoapi": TASKS_API,
     "aigptimage": JOBS_API,
     "kie": replace(JOBS_API, connection=(200, envelope(87.5)), callback=OF_KIE, webhook_secret="hush"),
+    "fal": FAL,
+    "replicate": REPLICATE,
 }
+MODELS = {"fal": "fal-ai/flux/dev", "replicate": "black-forest-labs/flux-schnell"}
+"""Of services that have none of their own."""
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_our_own_services_keep_the_contract(name: str) -> None:
-    check_service(get_service(name), OURS[name])
+    check_service(get_service(name), OURS[name], model=MODELS.get(name))
 
 
 class Easel(Service):

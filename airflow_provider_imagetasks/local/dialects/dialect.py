@@ -32,6 +32,8 @@ class Dialect(ABC):
     """Whether answers about limits have a ``Retry-After`` header."""
     callback_field = ""
     """Where in a request the URL of a callback is, if the dialect has callbacks."""
+    usual_model = ""
+    """The model that a connection names, where the service has none of its own."""
 
     def __init__(self, state: ServiceState) -> None:
         self.state = state
@@ -73,7 +75,7 @@ class Dialect(ABC):
         self.counts.submissions += 1
         try:
             self.check_client(request)
-            self.state.admission.check_key(bearer_of(request))
+            self.state.admission.check_key(self.bearer(request))
             record, is_new = self.state.admit(await read(request))
         except RefusedError as refused:
             self.counts.refused[self.code_of(refused)] += 1
@@ -82,6 +84,10 @@ class Dialect(ABC):
             self.promise_callback(request, record)
             self.state.admission.check_answer(record)
         return record
+
+    def bearer(self, request: web.Request) -> str | None:
+        """Return the request's key, or None."""
+        return bearer_of(request)
 
     def check_client(self, request: web.Request) -> None:  # noqa: B027 - most dialects let any client in
         """Turn away clients that the service's front does not like the look of."""
@@ -109,7 +115,7 @@ class Dialect(ABC):
         self.counts.status_queries += 1
         try:
             self.check_client(request)
-            bearer = bearer_of(request)
+            bearer = self.bearer(request)
             self.state.admission.check_key(bearer)
             self.state.admission.queries.check(bearer)
             return await answer(request)
@@ -184,10 +190,10 @@ async def read_json(request: web.Request) -> Body:
     return Body(body)
 
 
-def bearer_of(request: web.Request) -> str | None:
-    """Return the request's bearer token, or None."""
+def bearer_of(request: web.Request, wanted: str = "bearer") -> str | None:
+    """Return the request's token behind a scheme, or None."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
+    return token.strip() or None if scheme.lower() == wanted else None
 
 
 def file_url(origin: str, record: TaskRecord, index: int) -> str:

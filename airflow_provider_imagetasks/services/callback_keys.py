@@ -1,0 +1,39 @@
+"""Keys for the signatures of callbacks that a service tells whoever asks, remembered for a day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+
+from airflow_provider_imagetasks.services.wire import Flow
+
+KEPT_SECONDS = 86_400.0
+"""For which keys are good without being asked for again."""
+ASKED_AGAIN_SECONDS = 60.0
+"""After which they are asked for again because of a signature that none of them made: they may have been changed."""
+
+
+class RememberedKeys:
+    """The keys of each account, asked for as seldom as can be."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, tuple[float, Sequence[bytes]]] = {}
+
+    def one_fits(
+        self, whose: Hashable, at: float, ask: Callable[[], Flow[Sequence[bytes]]], fits: Callable[[bytes], bool]
+    ) -> Flow[bool]:
+        """Tell whether one of the keys fits a signature.
+
+        :param whose: by what they are remembered.
+        :param at: Unix seconds now.
+        :param ask: makes the flow that asks the service for them.
+        :raises ImageTaskError: they cannot be had.
+        """
+        asked_at, keys = self._known.get(whose, (0.0, ()))
+        if at - asked_at < KEPT_SECONDS and any(map(fits, keys)):
+            yield from ()
+            return True
+        if at - asked_at < ASKED_AGAIN_SECONDS:
+            return False
+        keys = yield from ask()
+        self._known[whose] = at, keys
+        return any(map(fits, keys))

@@ -1,0 +1,206 @@
+"""What fal's answers mean: how a request stands, what it came to, why it was refused or failed.
+
+Follows fal's pages "Asynchronous Inference", "Request Error Types", "Model Errors" and its FAQ on what is billed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    ContentPolicyError,
+    ImageTaskError,
+    ImageTaskFailedError,
+    InvalidRequestError,
+    ProtocolError,
+    QuotaExceededError,
+    RateLimitError,
+    ResultExpiredError,
+    ServiceUnavailableError,
+)
+from airflow_provider_imagetasks.services import exchange
+from airflow_provider_imagetasks.services.fields import LONGEST_PROMPT, mapping, number, sequence, text
+from airflow_provider_imagetasks.services.model_outputs import picture_addresses
+from airflow_provider_imagetasks.services.refusals import STATUSES, unexplained
+from airflow_provider_imagetasks.services.wire import Response
+from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
+
+SERVICE = "fal"
+CONTENT_POLICY = "content_policy_violation"
+CANCELLED = "client_cancelled"
+_NO_BALANCE = re.compile(r"balance|top.?up", re.IGNORECASE)
+"""What a locked account is told; there is no code for it."""
+_OVER = {"FAILED": "failed", "ERROR": "failed", "CANCELED": CANCELLED, "CANCELLED": CANCELLED}
+"""Words for a request that came to nothing, which fal's documents do not have, and descriptions of others do."""
+_PASSING = (401, 403, 408, 409, 425, 429)
+"""Statuses of an answer about a result that speak of the question, and not of the request."""
+_NO_REASON = "no reason given"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The request that was asked for.
+
+    :param id: as this package knows it.
+    :param model: its owner and app.
+    """
+
+    id: str
+    model: str
+
+    def task(self, state: TaskState, word: str, raw: Mapping[str, Any], **facts: Any) -> ImageTask:
+        """Return the image task in a state, and in fal's word for it."""
+        known: dict[str, Any] = {"id": self.id, "service": SERVICE, "model": self.model, "raw": raw}
+        return ImageTask(**known, state=state, raw_state=word, **facts)
+
+
+def said_in(answer: Response) -> Mapping[str, Any]:
+    """Return the object that an answer is.
+
+    :raises ImageTaskError: it is none, so it does not come from fal itself.
+    """
+    try:
+        said = answer.json()
+    except ValueError:
+        said = None
+    if not isinstance(said, Mapping) or 300 <= answer.status < 400:
+        raise unexplained(answer, service=SERVICE)
+    return said
+
+
+def refusal(answer: Response, said: Mapping[str, Any]) -> ImageTaskError:
+    """Return what an answer with an error means: a flat one of fal's own, or the list of a model's."""
+    status, (kind, message) = answer.status, _reason(answer, said)
+    what = f"fal answered HTTP {status}: {message}"
+    facts: dict[str, Any] = {"service": SERVICE, "code": kind or str(status)}
+    if kind == CONTENT_POLICY:
+        return ContentPolicyError(what, **facts)
+    if status == 403:
+        return (QuotaExceededError if _NO_BALANCE.search(message) else AuthenticationError)(what, **facts)
+    if status == 429:
+        return RateLimitError(what, retry_after=exchange.retry_after(answer), **facts)
+    error_class = STATUSES.get(status) or (ServiceUnavailableError if status >= 500 else None)
+    if error_class is not None:
+        return error_class(what, **facts)
+    return ProtocolError(what, billed="no" if 400 <= status < 500 else None, retryable=False, **facts)
+
+
+def read_status(answer: Response, asked: Asked) -> ImageTask | Mapping[str, Any]:
+    """Return how a request stands, or what is said of one that is completed.
+
+    :raises ImageTaskError: it cannot be told.
+    """
+    said = said_in(answer)
+    if answer.status == 404 and "detail" in said:
+        return replace(asked.task(TaskState.NOT_FOUND, "", said, has_record=False), raw_state=None)
+    if answer.status >= 400:
+        raise refusal(answer, said)
+    word = text(said.get("status"))
+    if not word:
+        raise ProtocolError("The answer has no status", service=SERVICE, image_task_id=asked.id)
+    if word.upper() == "COMPLETED":
+        return said
+    if kind := _OVER.get(word.upper()):
+        return _failed(asked, kind, text(said.get("error")) or _NO_REASON, word=word, raw=said)
+    return asked.task(TaskState.RUNNING, word, said)
+
+
+def read_result(answer: Response, asked: Asked, status: Mapping[str, Any]) -> ImageTask:
+    """Return what a completed request came to.
+
+    :param status: what was said of it when it was asked for its status.
+    :raises ImageTaskError: it cannot be told.
+    """
+    said = said_in(answer)
+    told = text(status.get("error")) or text(status.get("error_type"))
+    if answer.status < 300 and not told:
+        return _finished(said, asked, status)
+    if answer.status == 404 and not told:
+        what = "fal completed it, and has its result no more"
+        error = ResultExpiredError(what, service=SERVICE, image_task_id=asked.id, code="404", retryable=False)
+        return asked.task(TaskState.FAILED, "COMPLETED", said, error=error, has_record=False)
+    kind, message = _reason(answer, said)
+    kind = text(status.get("error_type")) or kind
+    is_verdict = told or kind
+    if not is_verdict and (answer.status >= 500 or answer.status in _PASSING):
+        # As anything in between may say it, too.
+        raise refusal(answer, said)
+    reason = message if message != _NO_REASON else text(status.get("error")) or message
+    return _failed(asked, kind or str(answer.status), reason, status=answer.status, raw=said)
+
+
+def _failed(
+    asked: Asked, kind: str, reason: str, *, raw: Mapping[str, Any], status: int | None = None, word: str = "COMPLETED"
+) -> ImageTask:
+    facts: dict[str, Any] = {"service": SERVICE, "image_task_id": asked.id, "code": kind}
+    error: ImageTaskError
+    if kind == CONTENT_POLICY:
+        what = f"fal refused it by its content policy: {reason}. What was worked on before may be billed"
+        error = ContentPolicyError(what, billed="unknown", **facts)
+    elif kind == CANCELLED:
+        error = ImageTaskFailedError(f"It was cancelled: {reason}", **facts)
+    else:
+        # "Server errors are never charged"; others are, where a runner had worked before.
+        billed = "no" if status is not None and status >= 500 else "unknown"
+        error = ImageTaskFailedError(f"fal reports that it failed: {reason}", **{**facts, "billed": billed})
+    return asked.task(TaskState.FAILED, word, raw, error=error)
+
+
+def _finished(said: Mapping[str, Any], asked: Asked, status: Mapping[str, Any]) -> ImageTask:
+    named = (picture_addresses(said.get(name), takes_texts=True) for name in ("images", "image"))
+    urls = next(filter(None, named), []) or picture_addresses(said, takes_texts=False)
+    flagged = {index for index, flag in enumerate(sequence(said.get("has_nsfw_concepts"))) if flag is True}
+    images = [GeneratedImage(index=index, url=url) for index, url in enumerate(urls) if index not in flagged]
+    error: ImageTaskError | None = None
+    facts: dict[str, Any] = {"service": SERVICE, "image_task_id": asked.id}
+    if not images and flagged:
+        what = "fal's safety checker blacked out every picture (has_nsfw_concepts)"
+        error = ContentPolicyError(what, billed="yes", code="nsfw", **facts)
+    elif not images:
+        error = ImageTaskFailedError("The request was completed without a picture", code="no_images", **facts)
+    return asked.task(
+        TaskState.FAILED if error else TaskState.SUCCEEDED,
+        "COMPLETED",
+        said,
+        images=tuple(images),
+        error=error,
+        prompt=text(said.get("prompt"), most=LONGEST_PROMPT),
+        # The blacked out ones were asked for as well, and billed.
+        image_count_requested=len(urls) or None,
+        duration=number(mapping(status.get("metrics")).get("inference_time")),
+    )
+
+
+def read_cancel(answer: Response, asked: Asked) -> str:
+    """Return what a cancel means for the bill.
+
+    :raises InvalidRequestError: there is nothing to stop any more.
+    :raises ImageTaskError: it is not clear what came of it.
+    """
+    said = said_in(answer)
+    word = (text(said.get("status")) or "").upper()
+    if word == "ALREADY_COMPLETED":
+        what = "It is completed already, and billed; its pictures can still be fetched"
+        raise InvalidRequestError(what, image_task_id=asked.id, service=SERVICE)
+    if answer.status == 404:
+        raise InvalidRequestError("fal does not know it", image_task_id=asked.id, service=SERVICE)
+    if answer.status >= 400:
+        raise refusal(answer, said)
+    if word == "CANCELLATION_REQUESTED" or answer.status == 202:
+        return "fal was told to stop it. What was worked on by then may be billed."
+    return "fal removed it from its queue. It is not billed."
+
+
+def _reason(answer: Response, said: Mapping[str, Any]) -> tuple[str | None, str]:
+    """Return the kind and the words of an error, in either of fal's forms."""
+    detail = said.get("detail")
+    entries = [mapping(entry) for entry in sequence(detail)]
+    kinds = [kind for entry in entries if (kind := text(entry.get("type")))]
+    kind = CONTENT_POLICY if CONTENT_POLICY in kinds else next(iter(kinds), None)
+    kind = kind or text(said.get("error_type")) or text(answer.headers.get("x-fal-error-type"))
+    told = "; ".join(message for entry in entries if (message := text(entry.get("msg"))))
+    return kind, text(detail) or told or text(said.get("error")) or _NO_REASON

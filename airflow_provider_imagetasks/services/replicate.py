@@ -1,0 +1,263 @@
+"""Replicate's predictions: of official models, of versions of any model, and of deployments.
+
+Follows Replicate's pages "HTTP API", "Prediction lifecycle", "Data retention", "Rate limits" and "Verify webhooks".
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+from airflow_provider_imagetasks.exceptions import AuthenticationError, InvalidRequestError, ProtocolError
+from airflow_provider_imagetasks.services import exchange
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.account_fields import ConnectionField
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.callback_keys import RememberedKeys
+from airflow_provider_imagetasks.services.connection_contract import Callback, is_same
+from airflow_provider_imagetasks.services.fields import mapping, sequence, text, whole_number
+from airflow_provider_imagetasks.services.jobs_api import fields_of
+from airflow_provider_imagetasks.services.rates import Rate, Tier, Window
+from airflow_provider_imagetasks.services.replicate_answers import (
+    SERVICE,
+    read_cancel,
+    read_prediction,
+    record_in,
+    refusal,
+    task_of,
+)
+from airflow_provider_imagetasks.services.wire import Flow, Request, Response
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, plain_name
+
+PREDICTIONS_PATH = "/v1/predictions"
+PAGE_SIZE = 100
+MOST_LISTED = 10_000
+FILTERS = ("created_after", "created_before", "source", "limit")
+_NAME = r"\w[\w.-]*"
+_OFFICIAL = re.compile(rf"(deployments/)?({_NAME}/{_NAME})", re.ASCII)
+_VERSION = re.compile(rf"(?:{_NAME}/{_NAME}:\w+|[0-9a-f]{{64}})", re.ASCII)
+_ID = re.compile(r"\w[\w.-]*", re.ASCII)
+_IMAGE_LISTS = ("image_input", "input_images", "images", "image_urls")
+_SINGLE_IMAGES = ("image", "input_image", "image_url")
+_IMAGES_FIELDS = {
+    "black-forest-labs/flux-kontext": "input_image",
+    "black-forest-labs/flux-2": "input_images",
+    "openai/gpt-image": "input_images",
+    **dict.fromkeys(("google/nano-banana", "bytedance/seedream"), "image_input"),
+}
+"""Where models take pictures, by how their names begin; others take one as ``image``."""
+_REQUESTS_A_MINUTE = Rate((Window(3_000, 60),))
+
+
+class Replicate(Service):
+    """Replicate. What a prediction made is deleted an hour after."""
+
+    name = SERVICE
+    title = "Replicate"
+    default_base_url = "https://api.replicate.com"
+    console_url = "https://replicate.com/predictions"
+    default_model = default_edit_model = ""
+    default_query_rate: ClassVar[Rate] = Rate((Window(50, 1),))
+    tiers: ClassVar[Mapping[str, Tier]] = {
+        "default": Tier(submit=Rate((Window(600, 60),)), query=_REQUESTS_A_MINUTE, active=None),
+        "low-credit": Tier(submit=Rate((Window(1, 1), Window(6, 60))), query=_REQUESTS_A_MINUTE, active=None),
+    }
+    batch_size = PAGE_SIZE
+    batch_leaves_out = True
+    makes_edits = True
+    takes_callback_url = True
+    can_cancel = True
+    results_live_for = 3_600.0
+    connection_fields: ClassVar[Mapping[str, ConnectionField]] = {
+        "webhook_secret": ConnectionField(
+            label="Webhook secret",
+            description="the key (whsec_...) by which it signs callbacks. Empty: it is asked for it.",
+            is_secret=True,
+        ),
+    }
+
+    def __init__(self) -> None:
+        self._callback_keys = RememberedKeys()
+
+    def needs_prompt(self, model: str) -> bool:
+        """Whether a model takes pictures only with a text: its name does not say, and it fails at once without."""
+        return False
+
+    def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
+        """Return the request as it is sent; the model has to be named."""
+        completed = super().complete(request, account)
+        model = completed.model or ""
+        if not (_VERSION.fullmatch(model) or _OFFICIAL.fullmatch(model)):
+            given = f"model is {completed.model!r}" if completed.model else "model is missing"
+            raise InvalidRequestError(
+                f"{given}; Replicate's are owner/name for an official model, owner/name:version for any other, and "
+                "deployments/owner/name. Give model, or default_model in the connection"
+            )
+        self._submission(completed)
+        return completed
+
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        """Ask for a picture. There is no key by which Replicate would recognise a repetition."""
+        return (
+            yield from exchange.submit(
+                self._submission(request),
+                lambda answer: self._accepted(answer, request),
+                service=self.name,
+                repeatable=False,
+                how_to_look=self.how_to_look,
+            )
+        )
+
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        """Ask for one prediction."""
+        if not _ID.fullmatch(image_task_id):
+            yield from ()
+            return self.not_found(image_task_id)
+        request = Request(method="GET", path=f"{PREDICTIONS_PATH}/{image_task_id}")
+        return (
+            yield from exchange.read(request, lambda answer: read_prediction(answer, image_task_id), service=self.name)
+        )
+
+    def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
+        """Ask for the latest hundred predictions of the account, and return which of these are among them.
+
+        That is one request in place of as many as there are ids; older ones are left out.
+        """
+        if len(image_task_ids) == 1:
+            return {image_task_ids[0]: (yield from self.read_one(image_task_ids[0]))}
+        page = yield from self._page({})
+        wanted = frozenset(image_task_ids)
+        records = ((text(record.get("id")), record) for record in page["results"])
+        return {own_id: task_of(record, own_id) for own_id, record in records if own_id and own_id in wanted}
+
+    def list_tasks(self, **filters: Any) -> Flow[list[ImageTask]]:
+        """Ask for the account's predictions, the newest first.
+
+        :param filters: ``created_after`` and ``created_before`` (ISO-8601), ``source`` (``web``), ``limit``.
+        """
+        unknown = sorted(set(filters) - set(FILTERS))
+        if unknown:
+            raise InvalidRequestError(f"Replicate has no filter {', '.join(unknown)}; it has {', '.join(FILTERS)}")
+        most = min(whole_number(filters.pop("limit", None)) or PAGE_SIZE, MOST_LISTED)
+        parameters = {name: str(value) for name, value in filters.items() if value is not None}
+        found: dict[str, ImageTask] = {}
+        while len(found) < most:
+            page = yield from exchange.patiently(lambda asked=parameters: self._page(asked))  # type: ignore[misc]
+            known = len(found)
+            named = ((text(record.get("id")), record) for record in page["results"])
+            found |= {own_id: task_of(record, own_id) for own_id, record in named if own_id}
+            cursor = parse_qs(urlsplit(text(page.get("next"), most=4_000) or "").query).get("cursor")
+            if not cursor or len(found) == known:
+                break
+            parameters = {**parameters, "cursor": cursor[0]}
+        return list(found.values())[:most]
+
+    def cancel(self, image_task_id: str) -> Flow[str]:
+        """Ask Replicate to stop a prediction."""
+        if not _ID.fullmatch(image_task_id):
+            yield from ()
+            what = f"{image_task_id[:80]!r} is no prediction of Replicate's"
+            raise InvalidRequestError(what, image_task_id=image_task_id, billed="unknown")
+        request = Request(method="POST", path=f"{PREDICTIONS_PATH}/{image_task_id}/cancel")
+        return (yield from exchange.read(request, lambda answer: read_cancel(answer, image_task_id), service=self.name))
+
+    def check_connection(self) -> Flow[str]:
+        """Ask whose key it is."""
+        request = Request(method="GET", path="/v1/account")
+        found = yield from exchange.patiently(lambda: exchange.read(request, self._record, service=self.name))
+        whose = text(found.get("username")) or "an account without a name"
+        return f"Replicate accepts the key of {whose}. Missing credit shows only when a picture is submitted."
+
+    def check_callback(self, callback: Callback, account: Account) -> Flow[str | None]:
+        """Return the prediction that a callback is signed for. Replicate signs all of them.
+
+        By https://www.standardwebhooks.com: HMAC-SHA256 over message id, time and body. Where the connection does not
+        have the key, Replicate is asked for it once a day.
+
+        :raises ImageTaskError: the key cannot be had.
+        """
+        message_id, timestamp = callback.header("webhook-id"), callback.header("webhook-timestamp")
+        content = f"{message_id}.{timestamp}.".encode("utf-8", "replace") + callback.body
+        given = [each.removeprefix("v1,") for each in callback.header("webhook-signature").split()]
+
+        def fits(key: bytes) -> bool:
+            wanted = base64.b64encode(hmac.digest(key, content, "sha256")).decode()
+            return any(is_same(wanted, each) for each in given)
+
+        is_good = bool(message_id and given and callback.body) and callback.is_of(timestamp)
+        if is_good and account.webhook_secret is not None:
+            is_good = fits(_key_in(account.webhook_secret))
+        elif is_good:
+            is_good = yield from self._callback_keys.one_fits(account, callback.at, self._ask_for_key, fits)
+        if not is_good:
+            raise AuthenticationError("The signature of the callback is wrong or too old", service=self.name)
+        prediction_id = text(callback.json().get("id"))
+        if not prediction_id:
+            raise ProtocolError("The callback names no prediction", service=self.name)
+        return prediction_id
+
+    def _ask_for_key(self) -> Flow[Sequence[bytes]]:
+        request = Request(method="GET", path="/v1/webhooks/default/secret")
+        found = yield from exchange.read(request, self._record, service=self.name)
+        return [_key_in(text(found.get("key")) or "")]
+
+    def _record(self, answer: Response) -> Mapping[str, Any]:
+        said = record_in(answer)
+        if answer.status >= 400:
+            raise refusal(answer, said)
+        return said
+
+    def _page(self, parameters: Mapping[str, str]) -> Flow[Mapping[str, Any]]:
+        request = Request(method="GET", path=PREDICTIONS_PATH, parameters=parameters)
+        page = yield from exchange.read(request, self._record, service=self.name)
+        if not isinstance(page.get("results"), list):
+            raise ProtocolError("The list of predictions has no 'results'", service=self.name, billed="unknown")
+        return {**page, "results": [mapping(record) for record in sequence(page["results"])]}
+
+    def _submission(self, request: ImageRequest) -> Request:
+        model = request.model or ""
+        own = {name: value for name, value in request.options.items() if plain_name(name) != "cancelafter"}
+        after = next((value for name, value in request.options.items() if name not in own), None)
+        field = next((name for name in (*_IMAGE_LISTS, *_SINGLE_IMAGES) if name in own), None)
+        usual = (
+            field for start, field in _IMAGES_FIELDS.items() if model.removeprefix("deployments/").startswith(start)
+        )
+        field = field or next(usual, _SINGLE_IMAGES[0])
+        takes_one = field in _SINGLE_IMAGES
+        body: dict[str, Any] = {"input": fields_of(replace(request, options=own), field, takes_one=takes_one)}
+        if request.callback_url:
+            body |= {"webhook": request.callback_url, "webhook_events_filter": ["completed"]}
+        path = PREDICTIONS_PATH
+        if _VERSION.fullmatch(model):
+            body["version"] = model
+        elif found := _OFFICIAL.fullmatch(model):
+            path = f"/v1/{'deployments' if found[1] else 'models'}/{found[2]}/predictions"
+        if after is not None and not re.fullmatch(r"[\w.]{1,20}", str(after), re.ASCII):
+            raise InvalidRequestError(f"Cancel-After is {after!r}; write it like 90s or 5m")
+        return Request(method="POST", path=path, body=body, headers={"Cancel-After": str(after)} if after else {})
+
+    def _accepted(self, answer: Response, request: ImageRequest) -> ImageTask:
+        said = record_in(answer)
+        own_id = text(said.get("id")) or ""
+        if answer.status >= 400 and not own_id:
+            raise refusal(answer, said)
+        return self.submitted(own_id if _ID.fullmatch(own_id) else "", request, answer.at, said)
+
+
+def _key_in(secret: str) -> bytes:
+    """Return the key that a secret holds.
+
+    :raises AuthenticationError: it holds none.
+    """
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not key:
+        raise AuthenticationError("The webhook secret is no key like whsec_ and base64", service=SERVICE)
+    return key
