@@ -52,9 +52,9 @@ _SCROLL = """async () => {
         for (const entry of list.getEntries()) found.stall = Math.max(found.stall, entry.duration);
     }).observe({ type: 'longtask' });
     const frame = () => new Promise(requestAnimationFrame);
-    const isOver = before => !document.querySelector('.it-sentinel') && place.scrollTop === before;
-    for (let before = -1; !isOver(before); found.steps += 1) {
-        before = place.scrollTop;
+    const isLeft = () => place.scrollTop + place.clientHeight < place.scrollHeight - 1;
+    const isOver = () => !isLeft() && !document.querySelector('.it-sentinel');
+    for (; found.steps < 100_000 && !isOver(); found.steps += 1) {
         place.scrollBy(0, 240);
         await frame();
         if (found.steps % 20 === 0) found.cards = Math.max(found.cards, document.querySelectorAll('.it-card').length);

@@ -293,3 +293,10 @@ def test_a_thousand_pictures_come_page_by_page_and_only_those_near_sight_are_in_
     page.locator(".it-page").evaluate("place => place.scrollTo(0, 0)")
     page.get_by_text("number 0 of 1,000").first.wait_for()
     assert len(set(pages)) == before
+    # Who comes back is where they were.
+    page.locator(".it-page").evaluate("place => place.scrollTo(0, 2000)")
+    page.locator("a.it-origin").first.click()
+    page.wait_for_url("**/tasks/**")
+    page.go_back()
+    page.wait_for_url(f"**{run_tab('thousand')}")
+    page.wait_for_function("() => document.querySelector('.it-page')?.scrollTop > 1000")

@@ -1,6 +1,6 @@
 // Cards side by side, more of them as one scrolls, and the large view that goes through them.
 import { BatchCard, Card } from "./cards.js";
-import { Button, h, scroller, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./elements.js";
+import { Button, h, memo, scroller, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./elements.js";
 import { Viewer } from "./viewer.js";
 import { amount } from "./words.js";
 
@@ -30,8 +30,9 @@ export function Sentinel({ more, pageCount, words }) {
 export const lookedAtWords = (list) =>
   list.lookedAt != null && list.total ? `${amount(Math.min(list.lookedAt, list.total))} of ${amount(list.total)} looked through` : null;
 
-// Some rows of cards. Far from sight they are not in the page, so that ten thousand cards scroll as lightly as sixty.
-function CardRows({ items, isFirst, rowHeight, columns, children }) {
+// Some rows of cards. Far from sight they are not in the page, and with the cards they had they are not looked at again,
+// so that ten thousand cards scroll as lightly as sixty.
+const CardRows = memo(function CardRows({ items, isFirst, rowHeight, columns, card }) {
   const place = useRef(null);
   const estimate = rowHeight.current * Math.ceil(items.length / columns);
   // The height that is kept free for them; null while they are in the page.
@@ -51,7 +52,22 @@ function CardRows({ items, isFirst, rowHeight, columns, children }) {
     observer.observe(place.current);
     return () => observer.disconnect();
   }, [items.length]);
-  return h("div", { ref: place, style: height == null ? undefined : { height } }, height == null ? h("ul", { className: "it-grid" }, children()) : null);
+  return h("div", { ref: place, style: height == null ? undefined : { height } }, height == null ? h("ul", { className: "it-grid" }, items.map(card)) : null);
+});
+
+// Cuts a list; a part with the items that it had is the very list that it was.
+function useParts(items, size) {
+  const before = useRef([]);
+  return useMemo(() => {
+    const parts = [];
+    for (let start = 0; size && start < items.length; start += size) {
+      const part = items.slice(start, start + size);
+      const same = before.current[parts.length];
+      parts.push(same?.length === part.length && part.every((item, index) => item === same[index]) ? same : part);
+    }
+    before.current = parts;
+    return parts;
+  }, [items, size]);
 }
 
 export function Grid({ items, kind, onOpen, selection, filter }) {
@@ -65,26 +81,28 @@ export function Grid({ items, kind, onOpen, selection, filter }) {
     observer.observe(place.current);
     return () => observer.disconnect();
   }, []);
-  const card = (item) =>
-    item.kind === "batch"
-      ? h(BatchCard, { key: item.key, item, filter })
-      : h(Card, { key: item.key, item, place: kind, onOpen, onPick: selection?.toggle, isPicked: Boolean(selection?.has(item.key)) });
-  const parts = [];
-  const size = ROWS * (columns ?? 1);
-  for (let start = 0; columns && start < items.length; start += size) {
-    const some = items.slice(start, start + size);
-    parts.push(h(CardRows, { key: `${columns} ${start}`, items: some, isFirst: !start, rowHeight, columns, children: () => some.map(card) }));
-  }
+  const { toggle, has } = selection ?? {};
+  const card = useCallback(
+    (item) =>
+      item.kind === "batch"
+        ? h(BatchCard, { key: item.key, item, filter })
+        : h(Card, { key: item.key, item, place: kind, onOpen, onPick: toggle, isPicked: Boolean(has?.(item.key)) }),
+    [kind, onOpen, toggle, has, filter],
+  );
+  const parts = useParts(items, ROWS * (columns ?? 0)).map((part, index) =>
+    h(CardRows, { key: `${columns} ${index}`, items: part, isFirst: !index, rowHeight, columns, card }),
+  );
   return h("div", { ref: place, className: "it-rows", style: { "--it-columns": columns ?? 1 } }, parts);
 }
 
 export function useViewer(items, list, address) {
+  const isOpen = Boolean(address.shown);
   const shownItems = useMemo(
     () =>
-      items
+      (isOpen ? items : [])
         .filter((item) => item.kind === "picture")
         .flatMap((item) => (item.pictures.length ? item.pictures : [null]).map((picture, index) => ({ item, picture, index }))),
-    [items],
+    [items, isOpen],
   );
   const [clearing, setClearing] = useState(null);
   const onOpen = useCallback(

@@ -65,13 +65,20 @@ const scrolled = new Map();
 function useScroll(key, isReady) {
   const place = useRef(null);
   useLayoutEffect(() => {
-    if (!isReady || !scrolled.get(key)) return undefined;
+    if (!isReady) return undefined;
+    const page = place.current;
     // Cards are laid out once it is known how many go side by side.
-    const frame = requestAnimationFrame(() => place.current && (place.current.scrollTop = scrolled.get(key)));
-    return () => cancelAnimationFrame(frame);
+    let isThere = !scrolled.get(key);
+    const frame = requestAnimationFrame(() => {
+      if (!isThere) page.scrollTop = scrolled.get(key);
+      isThere = true;
+    });
+    return () => {
+      cancelAnimationFrame(frame);
+      if (isThere) scrolled.set(key, page.scrollTop);
+    };
   }, [key, isReady]);
-  const onScroll = (event) => scrolled.set(key, event.currentTarget.scrollTop);
-  return { ref: place, onScroll };
+  return { ref: place };
 }
 
 export function Gallery(props) {

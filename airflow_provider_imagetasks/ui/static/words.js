@@ -79,19 +79,24 @@ export function bytes(size) {
 // As Airflow writes moments, in the time zone that was chosen there.
 export function moment(iso) {
   const date = new Date(iso);
-  if (Number.isNaN(date.getTime())) return iso;
-  const options = { dateStyle: "short", timeStyle: "medium", timeZone: chosenTimeZone() };
-  return new Intl.DateTimeFormat("sv-SE", options).format(date);
+  return Number.isNaN(date.getTime()) ? iso : momentFormat().format(date);
 }
 
-function chosenTimeZone() {
+// To make one takes longer than to draw a card.
+let known = {};
+
+function momentFormat() {
+  const chosen = localStorage.getItem("timezone");
+  if (!known.format || known.chosen !== chosen) known = { chosen, format: formatIn(chosen) };
+  return known.format;
+}
+
+function formatIn(chosen) {
+  const format = (timeZone) => new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium", timeZone });
   try {
-    const stored = localStorage.getItem("timezone");
-    const zone = stored?.startsWith('"') ? JSON.parse(stored) : stored;
-    new Intl.DateTimeFormat("sv-SE", { timeZone: zone ?? undefined });
-    return zone ?? undefined;
+    return format((chosen?.startsWith('"') ? JSON.parse(chosen) : chosen) ?? undefined);
   } catch {
-    return undefined;
+    return format();
   }
 }
 
