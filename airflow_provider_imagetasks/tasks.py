@@ -280,6 +280,8 @@ def require_sendable(name: str, value: Any, *, levels: int = DEEPEST) -> None:
     :raises InvalidRequestError: it holds U+0000 or half of a surrogate pair, or is nested more deeply.
     """
     if isinstance(value, str):
+        if value.isprintable():
+            return
         position = value.find("\0")
         try:
             value.encode()

@@ -194,7 +194,7 @@ def _pattern(row: Row, index: int, arguments: BatchArguments, names: set[str] | 
     :param names: those of earlier rows; None where names always differ.
     """
     model = arguments.service.model_for(row.request, arguments.account)
-    count = arguments.service.image_count_of(replace(row.request, model=model))
+    count = arguments.service.image_count_of(_with_model(row.request, model))
     if count > 1 and not holds(arguments.filename, "index"):
         raise InvalidRequestError(f"it asks for {count} pictures, and filename has no {{index}}")
     if names is not None and row.id is None:
@@ -211,9 +211,13 @@ def _pattern(row: Row, index: int, arguments: BatchArguments, names: set[str] | 
     return pattern
 
 
+def _with_model(request: ImageRequest, model: str) -> ImageRequest:
+    # A copy is checked as the request was, and most rows are frozen with their model.
+    return request if request.model == model else replace(request, model=model)
+
+
 def _cost(request: ImageRequest, arguments: BatchArguments, pictures: int | None = None) -> float | None:
-    model = arguments.service.model_for(request, arguments.account)
-    asked = replace(request, model=model)
+    asked = _with_model(request, arguments.service.model_for(request, arguments.account))
     return cost_of(arguments.service, asked, arguments.prices, pictures=pictures, currency=arguments.currency)
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from airflow_provider_imagetasks.tasks import plain_name
@@ -46,6 +47,9 @@ def cleaned(value: str, *, most: int = LONGEST_TEXT) -> str:
 
     :param most: characters.
     """
+    if value.isprintable():
+        # Most are, and this is asked of every text of every status answer.
+        return value[:most]
     return _UNWANTED.sub("", _BREAKS.sub(" ", value[: 2 * most]))[:most]
 
 
@@ -54,6 +58,8 @@ def text(value: Any, *, most: int = LONGEST_TEXT) -> str | None:
 
     :param most: characters.
     """
+    if value is None:
+        return None
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     return (cleaned(value, most=most) or None) if isinstance(value, str) else None
@@ -74,6 +80,8 @@ def moment(value: Any) -> float | None:
 
     None for what is none of this century. A text without a timezone is taken as UTC.
     """
+    if value is None:
+        return None
     seconds = number(value)
     if seconds is None and isinstance(value, str):
         with suppress(ValueError, OverflowError):
@@ -140,13 +148,20 @@ def seconds_to_wait(value: Any) -> float | None:
     return None if result is None else min(max(0.0, result), LONGEST_RETRY_AFTER)
 
 
+@cache
+def _plain_names(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(plain_name, names))
+
+
 def options_named(names: Collection[str], options: Mapping[str, Any], *, levels: int = 3) -> Iterator[tuple[str, Any]]:
     """Yield the options of some names that are set, also those within other options, by where they stand.
 
     :param names: as in ``num_images``; ``numImages`` is the same.
     :param levels: of objects that are looked into.
     """
-    wanted = {plain_name(name) for name in names}
+    if not options:
+        return
+    wanted = _plain_names(tuple(names))
     for name, value in options.items():
         if plain_name(name) in wanted:
             if value is not None:
