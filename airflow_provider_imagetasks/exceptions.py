@@ -91,6 +91,8 @@ class ImageTaskError(Exception):
     """Whether it holds for all that the connection is asked from now on, whichever image task it was noticed with."""
     failures: Sequence[ImageTaskError] = ()
     """Of an error of several image tasks, the error of each."""
+    was_cancelled: bool = False
+    """Of a failed image task, whether somebody stopped it."""
     is_pushed: bool = False
     """Whether the XComs of the Airflow task tell of it."""
     is_advised: bool = False

@@ -186,7 +186,7 @@ class RowOutcomes:
             row_decisions.Failure.of_error(error, image_task_id),
             submissions=self._state.submissions[row],
             row_attempts=self._arguments.row_attempts,
-            may_pay_again=row in self._state.else_submit,
+            may_pay_again=row in self._state.else_submit or self._was_stopped_before(row, error),
         ):
             money = "was not billed" if error.billed == "no" else "may have been billed"
             self._log.info("Row %s is submitted again; its last submission %s: %s", row, money, error.message)
@@ -194,6 +194,12 @@ class RowOutcomes:
             self._state.renewed(row, is_unbilled=error.billed == "no")
         else:
             self._end(row, error, image_task_id=image_task_id)
+
+    def _was_stopped_before(self, row: int, error: ImageTaskError) -> bool:
+        """Whether a row's image task was cancelled in an earlier try, and somebody cleared the batch since."""
+        checkpoint = self._ledger.checkpoint
+        was_cleared = checkpoint.cleared_at > checkpoint.retried_at
+        return was_cleared and error.was_cancelled and not self._state.submissions[row]
 
     def _unknown(self, intent: Intent) -> ImageTaskError:
         return unknown_outcome(intent, self._batch.key_of(intent), self._service)

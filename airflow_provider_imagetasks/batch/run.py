@@ -15,6 +15,7 @@ from airflow_provider_imagetasks.batch.row_questions import RowQuestions
 from airflow_provider_imagetasks.batch.row_searches import Found, Searched, UnansweredSubmissions
 from airflow_provider_imagetasks.batch.row_submissions import RowSubmissions, Submitted
 from airflow_provider_imagetasks.batch.start import OpenBatch
+from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.files.picture_store import PictureStore
 from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.tasks import ImageTask
@@ -54,6 +55,7 @@ class BatchRun:
         self._error: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked_all_at: float | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._reported_at = self._flushed_at = time.time()
 
     async def run(self) -> bool:
@@ -62,6 +64,7 @@ class BatchRun:
         :returns: whether the batch is over.
         :raises ImageTaskError: the service cannot be asked, or the ledger not be written; a later start goes on.
         """
+        self._loop = asyncio.get_running_loop()
         async with self._api, self._store:
             try:
                 self._begin()
@@ -85,6 +88,18 @@ class BatchRun:
         if self._error is not None:
             raise self._error
         return self._state.is_over and not self._delivering
+
+    def end(self) -> None:
+        """End the run, from another thread, because its Airflow task was ended: nothing more is submitted."""
+        if self._loop is not None:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        what = "This task was ended: nothing more is submitted. A Clear goes on with what is left"
+        self._error = self._error or ImageTaskError(what, service=self._arguments.service.name)
+        self._submissions.stop()
+        self._news.set()
 
     def _begin(self) -> None:
         """Go on with what earlier starts left open."""

@@ -29,6 +29,7 @@ from airflow_provider_imagetasks.batch.state import ProgressReport
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, ProtocolError
 from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME, ROW_PLACEHOLDERS, check_filename
 from airflow_provider_imagetasks.files.object_storage import require_known_scheme
+from airflow_provider_imagetasks.hooks.cancel_on_kill import CancelsOnKill
 from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading, errors_pushed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.hooks.references import rendered_text
@@ -58,7 +59,7 @@ MOST_LITERAL_PROMPTS = 1000
 _BACKSTOP_SECONDS = 120.0
 
 
-class ImageBatchOperator(ReportsLineage, RowsAsData):
+class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
     """Make any number of pictures as one task: submit within the account's limits, wait without a worker, download.
 
     Give one of ``prompts``, ``requests`` and ``requests_path``. Returns ``{manifest, total, succeeded, failed, usage,
@@ -95,6 +96,7 @@ class ImageBatchOperator(ReportsLineage, RowsAsData):
         ones (US dollars), which beside another currency count as unknown.
     :param on_unknown_outcome: ``"fail"`` fails a row of which nobody can tell whether it was taken; ``"resubmit"``
         submits it again, at the risk of paying twice.
+    :param cancel_on_kill: cancel what runs, where the service can, once this task or its run is marked failed.
     :param deferrable: wait on the triggerer; None takes ``[operators] default_deferrable``.
     :param dry_run: check everything, count and estimate; submit and write nothing.
     :raises InvalidRequestError: an argument or too many rows are wrong; nothing was submitted.
@@ -131,6 +133,7 @@ class ImageBatchOperator(ReportsLineage, RowsAsData):
         max_cost: float | str | None = None,
         prices: Mapping[str, float | str] | None = None,
         on_unknown_outcome: OnUnknownOutcome = "fail",
+        cancel_on_kill: bool = True,
         deferrable: bool | None = None,
         dry_run: bool = False,
         **kwargs: Any,
@@ -171,6 +174,7 @@ class ImageBatchOperator(ReportsLineage, RowsAsData):
         self.max_cost = max_cost
         self.prices = prices
         self.on_unknown_outcome = on_unknown_outcome
+        self.cancel_on_kill = cancel_on_kill
         default = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.deferrable = default if deferrable is None else deferrable
         # `dry_run` is a method of every operator.
@@ -271,7 +275,9 @@ class ImageBatchOperator(ReportsLineage, RowsAsData):
                 push = partial(context["ti"].xcom_push, PROGRESS_KEY) if self.do_xcom_push else None
                 report = ProgressReport(self.log, push)
                 report(batch.ledger.state.counts)
-                is_over = asyncio.run(BatchRun(arguments, batch, report=report, log=self.log).run())
+                run = BatchRun(arguments, batch, report=report, log=self.log)
+                self.cancel_when_killed(context, arguments.account, lambda: batch.ledger.state.open_ids, run.end)
+                is_over = asyncio.run(run.run())
                 report(counts := batch.ledger.state.counts, last=True)
                 batch.keep_counts(state_store, counts, self.log)
                 if not is_over:
@@ -317,10 +323,9 @@ class ImageBatchOperator(ReportsLineage, RowsAsData):
         deadline = min(latest + self.timeout, ends_at or math.inf)
         seconds = max(0.0, deadline - time.time())
         self.log.info(
-            "%s image tasks are running; the triggerer waits for them, and no worker is held. Failing or clearing this "
-            "task does not stop them at %s, and they may be billed.",
+            "%s image tasks are running; the triggerer waits for them, and no worker is held. %s",
             len(ids),
-            arguments.service.title,
+            self.what_ending_does(arguments.service),
         )
         self.defer(
             trigger=ImageBatchTrigger(
@@ -329,6 +334,7 @@ class ImageBatchOperator(ReportsLineage, RowsAsData):
                 deadline=deadline,
                 poll_interval=arguments.poll_interval,
                 asked_at=latest,
+                cancel_on_kill=self.cancels(arguments.service),
                 wake_at=wake_at(len(ids), rows_wait=counts.submitted < counts.total),
                 counts=counts.as_numbers(),
             ),

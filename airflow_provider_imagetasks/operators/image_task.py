@@ -39,6 +39,10 @@ GOES_ON = (
     "It goes on at the service whatever happens here: failing or clearing later tasks does not stop it, and it may be "
     "billed."
 )
+CAN_BE_STOPPED = (
+    "It goes on at the service, and may be billed, until it is over or is stopped: by marking a sensor failed that "
+    "waits for it (cancel_on_kill), or its run, or by ImageTaskHook.cancel. Clearing later tasks does not stop it."
+)
 
 
 class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
@@ -133,7 +137,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
             if task.state.is_final:
                 self.log.info(READY, hook.service.title)
             else:
-                self.log.info("%s %s", GOES_ON, _ways_out(hook.service))
+                self.log.info("%s", _what_follows(hook.service, request))
             with named_in_errors(task):
                 ledger.finish()
         self.lineage = Lineage(
@@ -172,14 +176,14 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
             context["ti"].xcom_push(key="image_task_refused", value=value)
 
 
-def _ways_out(service: Service) -> str:
+def _what_follows(service: Service, request: ImageRequest) -> str:
     """Return whether an image task can be stopped, and for how long its pictures can be had."""
-    stops = "ImageTaskHook.cancel stops it." if service.can_cancel else f"{service.title} cannot stop it either."
-    life = service.results_live_for
+    told = CAN_BE_STOPPED if service.can_cancel else f"{GOES_ON} {service.title} cannot stop it either."
+    life = service.results_life(request)
     if life is None:
-        return stops
+        return told
     span = f"{life / 3600:g} hours" if life >= 2 * 3600 else f"{life / 60:g} minutes"
-    return f"{stops} Download its pictures within {span} after they are made, since they may be gone then."
+    return f"{told} Download its pictures within {span} after they are made, since they may be gone then."
 
 
 class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):

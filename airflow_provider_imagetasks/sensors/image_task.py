@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -24,6 +23,7 @@ from airflow_provider_imagetasks.exceptions import (
     ProtocolError,
     RateLimitError,
 )
+from airflow_provider_imagetasks.hooks.cancel_on_kill import CancelsOnKill
 from airflow_provider_imagetasks.hooks.dag_connections import conn_ids_of_dag
 from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading, errors_pushed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 MOST_IMAGE_TASKS = 500
 
 
-class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
+class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):
     """Wait until image tasks succeed or fail. Status requests are free.
 
     Returns ``{id, service, conn_id, trace_id, state, model, prompt, images, image_count_requested, created_at,
@@ -65,6 +65,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
     :param trace_id: waited for instead, where the service finds image tasks by trace id.
     :param timeout: seconds after which waiting ends; the image task goes on at the service.
     :param poll_interval: seconds between two status requests; None takes the connection's, then the service's.
+    :param cancel_on_kill: cancel them, where the service can, once this task or its run is marked failed.
     :param deferrable: wait on the triggerer, without a worker; None takes ``[operators] default_deferrable``.
     :param conn_id: an ``imagetasks`` connection; None takes the dict's, if a task of this Dag names it too, then
         ``imagetasks_default``.
@@ -86,6 +87,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
         timeout: timedelta | float = 3600,
         poll_interval: float | None = None,
         deferrable: bool | None = None,
+        cancel_on_kill: bool = True,
         conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -104,7 +106,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
         # Either may render to nothing.
         self.is_told_a_trace_id = trace_id is not None
         self.poll_interval = poll_interval
-        self.deferrable = deferrable
+        self.deferrable, self.cancel_on_kill = deferrable, cancel_on_kill
         self.conn_id = conn_id
 
     def execute(self, context: Context) -> Any:
@@ -211,10 +213,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
             remaining,
             ", unless the service calls before" if question.is_called_back else "",
         )
-        self.log.info(
-            "Failing or clearing this task does not stop the image task at %s, which may still be billed.",
-            question.hook.service.title,
-        )
+        self.log.info("%s", self.what_ending_does(question.hook.service))
         self.defer(
             trigger=ImageTaskTrigger(
                 conn_id=question.hook.conn_id,
@@ -225,6 +224,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
                 deadline=deadline,
                 poll_interval=poll_interval,
                 asked_at=watch.asked_at,
+                cancel_on_kill=self.cancels(question.hook.service),
                 first_pause=FIRST_PAUSE_WITH_CALLBACKS if question.is_called_back else None,
             ),
             method_name="execute_complete",
@@ -254,8 +254,7 @@ class ImageTaskSensor(ReportsLineage, BaseSensorOperator):
             with errors_pushed(context):
                 raise error
         for task in tasks:
-            asked = task.image_count_requested or 1
-            if len(task.images) < asked:
+            if len(task.images) < (asked := task.image_count_requested or 1):
                 self.log.warning("Image task %s has %s of %s pictures.", task.id[:80], len(task.images), asked)
         self.lineage = Lineage(
             service=hook.account.service,
@@ -282,7 +281,7 @@ class _Question:
         elif self._trace_id is None or self._trace_id.strip() in ("", "None"):
             raise InvalidRequestError(f"trace_id is {self._trace_id!r}; give the one that it was submitted with")
         explicit = rendered_text("conn_id", sensor.conn_id)
-        conn_id = references.conn_id(explicit, partial(conn_ids_of_dag, sensor, context))
+        conn_id = references.conn_id(explicit, lambda: conn_ids_of_dag(sensor, context))
         self.hook = ImageTaskHook(conn_id)
         self.hook.require_lasting_server()
         account, service = self.hook.account, self.hook.service
@@ -296,6 +295,7 @@ class _Question:
         self.is_called_back = callback_urls.are_used_for(account, service)
         self._latest: dict[str, ImageTask] = {}
         self._log, self._warn = WaitLog(sensor.log), sensor.log.warning
+        sensor.cancel_when_killed(context, account, self.unfinished)
 
     @property
     def everything(self) -> list[ImageTask]:
@@ -304,6 +304,10 @@ class _Question:
             self._latest.get(one) or replace(self.hook.service.not_asked(one), trace_id=self._trace_id)
             for one in self.references.ids or ("",)
         ]
+
+    def unfinished(self) -> list[str]:
+        """Return the ids of what is not known to be over."""
+        return [task.id for task in self.everything if task.id and not task.state.is_final]
 
     def watch(self, *, deadline: float, asked_at: float | None = None) -> Watch:
         """Return what to wait for; ``asked_at`` is the Unix time of the first question, where that was earlier."""

@@ -143,6 +143,7 @@ def _failed(
         error = ContentPolicyError(what, billed="unknown", **facts)
     elif kind == CANCELLED:
         error = ImageTaskFailedError(f"It was cancelled: {reason}", **facts)
+        error.was_cancelled = True
     else:
         # "Server errors are never charged"; others are, where a runner had worked before.
         billed = "no" if status is not None and status >= 500 else "unknown"
@@ -184,7 +185,7 @@ def read_cancel(answer: Response, asked: Asked) -> str:
     said = said_in(answer)
     word = (text(said.get("status")) or "").upper()
     if word == "ALREADY_COMPLETED":
-        what = "It is completed already, and billed; its pictures can still be fetched"
+        what = "It is completed already, or was cancelled before; what it made can still be fetched"
         raise InvalidRequestError(what, image_task_id=asked.id, service=SERVICE)
     if answer.status == 404:
         raise InvalidRequestError("fal does not know it", image_task_id=asked.id, service=SERVICE)

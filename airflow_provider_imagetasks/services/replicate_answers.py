@@ -150,12 +150,14 @@ def read_cancel(answer: Response, image_task_id: str) -> str:
 def _failure(record: Mapping[str, Any], word: str, image_task_id: str) -> ImageTaskError:
     message = text(record.get("error")) or "no reason given"
     facts: dict[str, Any] = {"service": SERVICE, "image_task_id": image_task_id}
-    if word == "aborted":
-        what = "It was stopped before it could start: its deadline was over, or it was cancelled"
-        return ImageTaskFailedError(what, code="aborted", billed="no", **facts)
     if word != "failed":
         what = "It was cancelled, or its deadline was over. The time that it ran is billed"
-        return ImageTaskFailedError(what, code="canceled", **facts)
+        error = ImageTaskFailedError(what, code="canceled", **facts)
+        if word == "aborted":
+            what = "It was stopped before it could start: its deadline was over, or it was cancelled"
+            error = ImageTaskFailedError(what, code="aborted", billed="no", **facts)
+        error.was_cancelled = True
+        return error
     code = _code_in(message)
     if _is_sensitive(message):
         what = f"The model refused it by its content policy: {message}. The time that it ran may be billed"

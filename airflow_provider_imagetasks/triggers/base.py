@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger
 
+from airflow_provider_imagetasks.hooks.cancel_on_kill import cancel_where_killed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.polling.poller import StatusPoller
 from airflow_provider_imagetasks.polling.status_requests import EARLIEST
@@ -20,7 +22,7 @@ it fail the task."""
 
 
 class ImageTaskTriggerBase(BaseTrigger):
-    """A wait for image tasks of one connection on the triggerer. It only reads.
+    """A wait for image tasks of one connection on the triggerer. It only reads, and cancels where a person wants it.
 
     Arguments are stored in clear in Airflow's database, and rows of older versions must stay readable: ids, names and
     numbers only, and a class path that never changes.
@@ -30,19 +32,30 @@ class ImageTaskTriggerBase(BaseTrigger):
     :param deadline: Unix seconds when waiting ends; survives a restart of the triggerer.
     :param poll_interval: seconds between two status requests.
     :param asked_at: Unix seconds of the submission, else of the first question; "not found" is tolerated for 60 s.
+    :param cancel_on_kill: whether the image tasks are cancelled where a person ends the task; None for not.
     """
 
     class_path: ClassVar[str]
     """What Airflow's database names the trigger by."""
-    serialized_fields: ClassVar[Sequence[str]] = ("conn_id", "image_task_ids", "deadline", "poll_interval", "asked_at")
+    serialized_fields: ClassVar[Sequence[str]] = (
+        *("conn_id", "image_task_ids", "deadline", "poll_interval", "asked_at"),
+        "cancel_on_kill",
+    )
     """The arguments, which are attributes of the same names."""
-    left_out_if_none: ClassVar[frozenset[str]] = frozenset()
+    left_out_if_none: ClassVar[frozenset[str]] = frozenset({"cancel_on_kill"})
     """Arguments that older versions do not know, stored only where they say something."""
 
     trace_id: str | None = None
 
     def __init__(
-        self, *, conn_id: str, image_task_ids: Sequence[str], deadline: float, poll_interval: float, asked_at: float
+        self,
+        *,
+        conn_id: str,
+        image_task_ids: Sequence[str],
+        deadline: float,
+        poll_interval: float,
+        asked_at: float,
+        cancel_on_kill: bool | None = None,
     ) -> None:
         super().__init__()
         self.conn_id = conn_id
@@ -50,6 +63,7 @@ class ImageTaskTriggerBase(BaseTrigger):
         self.deadline = deadline
         self.poll_interval = poll_interval
         self.asked_at = asked_at
+        self.cancel_on_kill = cancel_on_kill or None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, as plain JSON."""
@@ -82,14 +96,25 @@ class ImageTaskTriggerBase(BaseTrigger):
         earliest = self.poll_interval * EARLIEST if seconds is None else seconds
         return max(earliest, SHORTEST_FIRST_PAUSE) / EARLIEST
 
+    async def on_kill(self) -> None:
+        """Cancel the image tasks, once, where a person ended the task; called since Airflow 3.3, and not only then."""
+        instance, wanted = getattr(self, "task_instance", None), self.cancel_on_kill
+        self.cancel_on_kill = None
+        # What failed by itself after its time is not a person's doing.
+        if wanted and instance is not None and time.time() < self.deadline:
+            await cancel_where_killed(instance, self.conn_id, self.image_task_ids, self.log)
+
     def explained_cancellation(self, cancelled: asyncio.CancelledError) -> asyncio.CancelledError:
         """Say in the log of the task why a wait that is cancelled ends, and return what is to be raised instead.
 
         It is without the message of the cancellation, by which Airflow would log a user's action, which it often was
-        not.
+        not; except where that message has Airflow call :meth:`on_kill`, which finds out what it was.
 
         :param cancelled: as Airflow cancelled it; since 3.4 its message tells what happened.
         """
+        if self.cancel_on_kill:
+            self.log.info("This triggerer stops asking: %s.", _why_cancelled(cancelled))
+            return asyncio.CancelledError(*cancelled.args)
         self.log.info(
             "This triggerer stops asking: %s. What was submitted goes on at the service.", _why_cancelled(cancelled)
         )

@@ -26,7 +26,7 @@ class ImageTaskTrigger(ImageTaskTriggerBase):
 
     class_path = "airflow_provider_imagetasks.triggers.image_task.ImageTaskTrigger"
     serialized_fields = (*ImageTaskTriggerBase.serialized_fields, "trace_id", "first_pause")
-    left_out_if_none = frozenset({"first_pause"})
+    left_out_if_none = ImageTaskTriggerBase.left_out_if_none | {"first_pause"}
 
     def __init__(self, *, trace_id: str | None = None, first_pause: float | None = None, **wait: Any) -> None:
         super().__init__(**wait)
