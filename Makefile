@@ -10,6 +10,8 @@ VENV_CLUSTER ?= .venv-cluster
 VENV_UI ?= .venv-ui
 # MCP servers of other people, which must not share an environment with Airflow.
 TOOL_SERVERS ?= .venv-tool-servers
+# fal's and Replicate's own clients, likewise.
+CLIENTS ?= .venv-clients
 # Every Airflow and every Python once, the oldest with the oldest. All nine pairs: see .github/workflows.
 MATRIX ?= 3.1-py3.11 3.2-py3.12 3.3-py3.13
 SERVICE ?= local
@@ -123,6 +125,10 @@ docs: $(VENV_DOCS)/.installed ## Build the documentation into docs-output/; a wa
 test-mcp-servers: $(VENV)/.installed $(TOOL_SERVERS)/.installed ## Run the real MCP servers beside their doubles (GPT-Image: with node and npm; GPT_IMAGE_SERVER=checkout); two minutes
 	@TOOL_SERVERS=$(TOOL_SERVERS) GPT_IMAGE_SERVER="$(GPT_IMAGE_SERVER)" $(VENV)/bin/python -m pytest -m long tests/system/test_real_tool_servers.py $(ARGUMENTS)
 
+.PHONY: test-clients
+test-clients: $(VENV)/.installed $(CLIENTS)/.installed ## Let fal's and Replicate's own clients ask the local image service; one minute
+	@CLIENTS=$(CLIENTS) $(VENV)/bin/python -m pytest -m long tests/local/test_their_own_clients.py $(ARGUMENTS)
+
 .PHONY: test-callbacks
 test-callbacks: $(VENV)/.installed ## Call a real Airflow back for fifty waiting tasks at once, and with forged, early and late calls; five minutes
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_callbacks_wake_tasks.py $(ARGUMENTS)
@@ -165,7 +171,7 @@ constraints: ## Resolve the constraints files anew; needs uv (UV=/path/to/uv)
 
 .PHONY: clean
 clean: ## Remove the environments, the caches and the demo's pictures
-	@rm -rf $(VENV) $(VENV_BENCH) $(VENV_CLUSTER) $(VENV_DOCS) $(VENV_UI) $(TOOL_SERVERS) $(wildcard .venv-3.*) build dist demo-output docs-output test-ui-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(VENV_BENCH) $(VENV_CLUSTER) $(VENV_DOCS) $(VENV_UI) $(TOOL_SERVERS) $(CLIENTS) $(wildcard .venv-3.*) build dist demo-output docs-output test-ui-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find airflow_provider_imagetasks benchmarks dev example_dags tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A version under which the constraints are tested comes first; a newer one is better than none.
@@ -256,6 +262,11 @@ $(VENV_CLUSTER)/.installed: pyproject.toml constraints-cluster.txt
 $(TOOL_SERVERS)/.installed:
 	@$(find_python); $$python -m venv $(TOOL_SERVERS)
 	@$(TOOL_SERVERS)/bin/python -m pip install --quiet mcp-openai-pro==2026.10.24.0 mcp-proxy==0.13.0
+	@touch "$@"
+
+$(CLIENTS)/.installed:
+	@$(find_python); $$python -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip install --quiet fal-client==1.0.3 replicate==1.0.7
 	@touch "$@"
 
 $(VENV_UI)/.installed: pyproject.toml constraints.txt
