@@ -29,6 +29,7 @@ from airflow_provider_imagetasks.batch.state import BatchState, Stage
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.submissions.submission_record import key_digest
 
 RECENT_SECONDS = 120.0
 """How far back submissions of an earlier start count against the account's rate."""
@@ -75,6 +76,11 @@ class BatchLedger:
         self._outcomes = (scratch / "outcomes").open("w+b")
         self._outcome_at = array("q", [-1]) * state.total
         self._foreign: set[int] = set()
+        self._key_digest = key_digest(account, folder.identity)
+        self._key_digests: dict[SegmentName, str | None] = {}
+        """Of the API keys that unanswered submissions of earlier starts went out with."""
+        self.of_other_account: set[int] = set()
+        """Rows whose latest submission went out with another API key, and so perhaps with another account."""
         self._unanswered: dict[SegmentName, Sequence[Intent]] = {}
         """Segments with submissions of which no id is written down."""
         self._found: dict[tuple[int, int], Intent] = {}
@@ -150,7 +156,8 @@ class BatchLedger:
         self._unanswered.pop(name, None)
         if any(intent.taken and not intent.image_task_id for intent in intents):
             self._unanswered[name] = intents
-        self.folder.write(str(name), intents_content(intents, self._account))
+        digest = self._key_digests.get(name, self._key_digest)
+        self.folder.write(str(name), intents_content(intents, self._account, digest))
 
     def note(self, outcome: dict[str, Any], once_written: Callable[[], None] | None = None) -> None:
         """Note the end of a row; :meth:`flush` writes it down. Until then a restart reads the image task once more.
@@ -252,7 +259,12 @@ class BatchLedger:
                 self.note_taken(intent)
         if any(intent.taken and not intent.image_task_id for intent in intents):
             self._unanswered[name] = intents
+            self._key_digests[name] = head.get("key_digest")
         rows = {intent.index for intent in intents}
+        if head.get("key_digest") in (None, self._key_digest):
+            self.of_other_account -= rows
+        else:
+            self.of_other_account |= rows
         if (head.get("conn_id"), head.get("base_url")) == (self._account.conn_id, self._account.base_url):
             self._foreign -= rows
         else:

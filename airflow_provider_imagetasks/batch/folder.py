@@ -58,6 +58,7 @@ class BatchFolder:
 
     def __init__(self, output_path: str, identity: str) -> None:
         self.output_path = output_path
+        self.identity = identity
         self.pictures = open_folder(output_path)
         self._path = self.pictures / FOLDER / identity
         self.uri = uri_of(self._path)

@@ -128,7 +128,8 @@ class RowOutcomes:
                 reason = getattr(error, "reason", None) or error.message.rstrip(".")
                 self._log.warning("Row %s: %s.%s", intent.index, reason, looks)
                 api = self._batch.requests.api(intent.index, self._arguments)
-                self._unanswered.add(intent, self._batch.key_of(intent), time.time(), error, api=api)
+                first_at = self._state.first_at(intent.index)
+                self._unanswered.add(intent, self._batch.key_of(intent), time.time(), error, api=api, first_at=first_at)
             case Found(intent, task):
                 self._log.info("Row %s: the service has it as image task %s.", intent.index, task.id)
                 metrics.submitted(self._service.name)

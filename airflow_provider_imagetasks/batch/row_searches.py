@@ -15,7 +15,7 @@ from airflow_provider_imagetasks.batch.row_submissions import AtService, Failed,
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.exceptions import ImageTaskError, ServiceUnavailableError, UnknownOutcomeError
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.submissions.reconciling import is_recognised, reconcile_group
+from airflow_provider_imagetasks.submissions.reconciling import OTHER_ACCOUNT, is_recognised, reconcile_group
 from airflow_provider_imagetasks.tasks import moment_of_submission, utc_moment
 
 LARGEST_SEARCH = 49
@@ -39,11 +39,14 @@ class Unknown(Failed):
 Searched: TypeAlias = Found | NeverTaken | Unknown
 
 
-def unknown_outcome(intent: Intent, key: str, service: Service) -> UnknownOutcomeError:
-    """Return what is said of a submission, which went out with a key, that the service may have taken."""
+def unknown_outcome(intent: Intent, key: str, service: Service, why: str = "") -> UnknownOutcomeError:
+    """Return what is said of a submission, which went out with a key, that the service may have taken.
+
+    :param why: nobody can tell; the end of a sentence.
+    """
     return UnknownOutcomeError(
-        f"The outcome of the submission at about {utc_moment(intent.at)} is unknown: no answer came, and "
-        f"{service.title} cannot tell. {service.how_to_look}",
+        f"The outcome of the submission at about {utc_moment(intent.at)} is unknown: no answer came, "
+        f"{why or f'and {service.title} cannot tell'}. {service.how_to_look}",
         service=service.name,
         trace_id=key if service.finds_by_trace_id else None,
     )
@@ -53,15 +56,19 @@ def unknown_outcome(intent: Intent, key: str, service: Service) -> UnknownOutcom
 class _Search:
     """A submission that is looked for: its key, and the Unix time until which the service may still write it down.
 
+    :param first_at: Unix seconds since which the service may know the key.
     :param api: which of the service's APIs it went to.
     :param error: why this start has no answer; None where an earlier one was cut off.
+    :param has_other_account: whether it went out with another API key than what is asked with.
     """
 
     intent: Intent
     key: str
     until: float
+    first_at: float
     api: str = ""
     error: ImageTaskError | None = None
+    has_other_account: bool = False
 
 
 class UnansweredSubmissions:
@@ -69,12 +76,14 @@ class UnansweredSubmissions:
 
     :param service: whether it can tell decides how they are looked for.
     :param grace: seconds that the service may take to write a submission down.
+    :param conn_id: the connection, for messages.
     """
 
-    def __init__(self, service: Service, grace: float, run: RunFlow) -> None:
+    def __init__(self, service: Service, grace: float, run: RunFlow, *, conn_id: str = "") -> None:
         self._service = service
         self._run = run
         self._grace = grace
+        self._conn_id = conn_id
         self._searches: dict[int, _Search] = {}
         self._next_look = 0.0
         self._keep_trace_ids: set[str] = set()
@@ -84,15 +93,27 @@ class UnansweredSubmissions:
         return len(self._searches)
 
     def add(
-        self, intent: Intent, key: str, leaves_by: float, error: ImageTaskError | None = None, *, api: str = ""
+        self,
+        intent: Intent,
+        key: str,
+        leaves_by: float,
+        error: ImageTaskError | None = None,
+        *,
+        api: str = "",
+        first_at: float | None = None,
+        has_other_account: bool = False,
     ) -> None:
         """Look from now on for a submission that went out with a key.
 
         :param leaves_by: Unix seconds after which it has left, if it did.
         :param error: why this start has no answer.
         :param api: which of the service's APIs it went to.
+        :param first_at: Unix seconds when its key left first; None where that was with this intent.
+        :param has_other_account: whether it went out with another API key, so that to be absent proves nothing.
         """
-        self._searches[intent.index] = _Search(intent, key, leaves_by + self._grace, api, error)
+        first_at = intent.at if first_at is None else first_at
+        until = leaves_by + self._grace
+        self._searches[intent.index] = _Search(intent, key, until, first_at, api, error, has_other_account)
 
     def is_due(self) -> bool:
         """Whether it is time for the next search; never while one is being made."""
@@ -114,7 +135,7 @@ class UnansweredSubmissions:
         if self._service.repeats_submit_by_key:
             ends: list[Searched] = [
                 NeverTaken(search.intent, self._unknown(search).error)
-                if is_recognised(search.intent.at, now)
+                if is_recognised(search.first_at, now) and not search.has_other_account
                 else self._unknown(search)
                 for search in searches
             ]
@@ -153,7 +174,7 @@ class UnansweredSubmissions:
                     absent.append(search)
         ends += [
             NeverTaken(search.intent, self._never_taken(search))
-            if api in self._keep_trace_ids
+            if api in self._keep_trace_ids and not search.has_other_account
             else self._unknown(search)
             for search in absent
         ]
@@ -172,4 +193,5 @@ class UnansweredSubmissions:
     def _unknown(self, search: _Search) -> Unknown:
         if isinstance(search.error, UnknownOutcomeError):
             return Unknown(search.intent, search.error)
-        return Unknown(search.intent, unknown_outcome(search.intent, search.key, self._service))
+        why = OTHER_ACCOUNT.format(conn_id=repr(self._conn_id)) if search.has_other_account else ""
+        return Unknown(search.intent, unknown_outcome(search.intent, search.key, self._service, why))

@@ -46,7 +46,9 @@ class BatchRun:
         self._store = PictureStore(batch.folder.pictures, arguments.account)
         run = self._api.run
         self._submissions = RowSubmissions(arguments, batch, run)
-        self._unanswered = UnansweredSubmissions(arguments.service, self._limits.not_found_grace, run)
+        self._unanswered = UnansweredSubmissions(
+            arguments.service, self._limits.not_found_grace, run, conn_id=arguments.account.conn_id
+        )
         self._questions = RowQuestions(arguments, run, news=news, log=log)
         self._rows = RowOutcomes(
             arguments, batch, self._submissions, self._unanswered, self._questions, news=news, log=log
@@ -112,7 +114,14 @@ class BatchRun:
                 self._questions.add(row, intent.image_task_id, intent.since)
             else:
                 api = self._batch.requests.api(row, self._arguments)
-                self._unanswered.add(intent, self._batch.key_of(intent), leaves_by, api=api)
+                self._unanswered.add(
+                    intent,
+                    self._batch.key_of(intent),
+                    leaves_by,
+                    api=api,
+                    first_at=self._state.first_at(row),
+                    has_other_account=row in self._ledger.of_other_account,
+                )
         self._questions.ask_all_now()
         self._asked_all_at = None if self._state.has_new else time.time()
 

@@ -78,10 +78,13 @@ class Intent:
         return moment_of_submission(self.submitted_at, self.at)
 
 
-def intents_content(intents: Sequence[Intent], account: Account) -> bytes:
-    """Return the content of a segment of intents that go out with an account."""
+def intents_content(intents: Sequence[Intent], account: Account, key_digest: str | None = None) -> bytes:
+    """Return the content of a segment of intents that go out with an account.
+
+    :param key_digest: of its API key.
+    """
     head = {"schema": SCHEMA, "conn_id": account.conn_id, "base_url": account.base_url, "rows": len(intents)}
-    lines: list[dict[str, Any]] = [head]
+    lines: list[dict[str, Any]] = [head | ({"key_digest": key_digest} if key_digest else {})]
     for intent in intents:
         line: dict[str, Any] = {"index": intent.index, "attempt": intent.attempt, "at": intent.at}
         if intent.image_task_id:

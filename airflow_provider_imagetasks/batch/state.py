@@ -43,6 +43,8 @@ class BatchState:
         """Open rows of which a new picture is asked for where the image task cannot be had."""
         self.repeated: dict[int, ImageTaskError] = {}
         """Rows of which the last submission is made over again, under its key, or which else fail so."""
+        self._first: dict[int, Intent] = {}
+        """The first submission under its latest key of each row that is not over."""
         self.unsettled: dict[int, Intent] = {}
         """Rows that are submitted again beside a submission that may have been taken, which it is."""
         self.submissions = array("H", bytes(2 * total))
@@ -91,6 +93,10 @@ class BatchState:
         """Return the number of a row's next submission; the last one's where that is made over under the same key."""
         return max(0, self._attempts[row] - 1) if same else self._attempts[row]
 
+    def first_at(self, row: int) -> float:
+        """Return since when a row's latest key may be at the service, in Unix seconds: repetitions go out under it."""
+        return self._first[row].at
+
     def next_intents(self, most: int, now: float) -> list[Intent]:
         """Return the next submissions of the first rows that are to be submitted, as of ``now`` in Unix seconds."""
         return [
@@ -123,6 +129,8 @@ class BatchState:
         """Note a submission, or what is newly known of it."""
         row, known = intent.index, self.open.get(intent.index)
         self._attempts[row] = max(self._attempts[row], intent.attempt + 1)
+        if row not in self._first or self._first[row].attempt != intent.attempt:
+            self._first[row] = intent
         if known is not None and known.image_task_id and not intent.image_task_id:
             is_anew = intent.after_unbilled or row in self.else_submit
             if known.attempt == intent.attempt or not is_anew:
@@ -167,6 +175,7 @@ class BatchState:
         """Note the end of a row."""
         self.stages[row] = Stage.SUCCEEDED if succeeded else Stage.FAILED
         self._closed(row)
+        self._first.pop(row, None)
         self.unsettled.pop(row, None)
 
     def _closed(self, row: int) -> None:

@@ -14,7 +14,12 @@ from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.submissions.decisions import Reattach, Reconcile, Refuse, Submit
 from airflow_provider_imagetasks.submissions.departure import Departure, HeldBackError
 from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger
-from airflow_provider_imagetasks.submissions.reconciling import find_earlier, find_submission, is_recognised
+from airflow_provider_imagetasks.submissions.reconciling import (
+    OTHER_ACCOUNT,
+    find_earlier,
+    find_submission,
+    is_recognised,
+)
 from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState, iso_time, utc_moment
 
@@ -211,11 +216,13 @@ class Submission:
         moment = utc_moment(record.intent_at)
         self._log.warning("A submission was begun at %s and nobody knows what became of it; asking %s.", moment, title)
         why = f"and {title} cannot tell"
+        if self._ledger.has_other_account:
+            why = OTHER_ACCOUNT.format(conn_id=repr(self._hook.conn_id))
         if self._service.repeats_submit_by_key:
             # The same key with another request would bring back the picture of the old one.
             if not decision.is_same:
                 why = "and the request was changed since"
-            elif is_recognised(record.intent_at, time.time()):
+            elif not self._ledger.has_other_account and is_recognised(record.intent_at, time.time()):
                 self._log.info("%s charges once for the same key: submitting under it again.", title)
                 self._ledger.note_leaves_again()
                 return self._submit_intended(again=True)

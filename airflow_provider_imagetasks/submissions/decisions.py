@@ -51,7 +51,14 @@ class Refuse:
 Decision = Submit | Reattach | Reconcile | Refuse
 
 
-def decide(record: SubmissionRecord, *, fingerprint: str, max_tries: int, is_left_over: bool = False) -> Decision:
+def decide(
+    record: SubmissionRecord,
+    *,
+    fingerprint: str,
+    max_tries: int,
+    is_left_over: bool = False,
+    key_digest: str | None = None,
+) -> Decision:
     """Return what to do where something is on record.
 
     A Clear is told from a retry by ``max_tries``, which only a Clear of a finished task instance raises. A Clear of a
@@ -61,6 +68,7 @@ def decide(record: SubmissionRecord, *, fingerprint: str, max_tries: int, is_lef
     :param fingerprint: of what is asked for now.
     :param max_tries: the task instance's today.
     :param is_left_over: whether the record is of another Dag run of the same run id, which was deleted.
+    :param key_digest: of the API key of today.
     """
     is_retry = record.max_tries == max_tries
     is_same = record.fingerprint == fingerprint
@@ -75,7 +83,8 @@ def decide(record: SubmissionRecord, *, fingerprint: str, max_tries: int, is_lef
             return Reattach(record) if is_same else Refuse(record)
         # Cleared before the id was handed on, it is resumed; otherwise a person wants a new picture.
         return Reattach(record) if is_same and not record.finished else Submit(generation=record.generation + 1)
-    if not is_retry and record.reported_unknown:
-        # The error said what to look at, and that Clear submits.
+    is_key_back = record.reported_with != record.key_digest == key_digest
+    if not is_retry and record.reported_unknown and not is_key_back:
+        # The error said what to look at, and that Clear submits; with the key put back the service can tell after all.
         return Submit(generation=record.generation + 1)
     return Reconcile(record, is_same)

@@ -12,7 +12,7 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.submissions.decisions import Decision, Submit, decide
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, is_earlier, try_of
 from airflow_provider_imagetasks.submissions.stores import LedgerStore
-from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord, fingerprint
+from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord, fingerprint, key_digest
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, moment_of_submission, utc_moment
 
 
@@ -35,6 +35,7 @@ class SubmissionLedger:
         self._slot = slot
         self._trace_id = request.trace_id
         self._fingerprint = fingerprint(request, account)
+        self._key_digest = key_digest(account, slot.identity(0))
         self._start = f"{slot.try_id} {secrets.token_hex(8)}"
         self._record: SubmissionRecord | None = None
 
@@ -49,6 +50,11 @@ class SubmissionLedger:
     def key(self) -> str:
         """What the submission on record goes out with, so that the service may recognise it."""
         return self._slot.identity(self.record.generation)
+
+    @property
+    def has_other_account(self) -> bool:
+        """Whether the API key is another than what is on record went out with, and so perhaps the account too."""
+        return self.record.key_digest not in (None, self._key_digest)
 
     @property
     def earlier_keys(self) -> list[str]:
@@ -79,7 +85,13 @@ class SubmissionLedger:
         # Tries of one Dag run are counted up: what this one or a later one wrote is of a run that was deleted. But one
         # try may start several times, since Airflow 3.4, under one id.
         is_left_over = record.try_number >= self._slot.try_number and try_of(latest) != self._slot.try_id
-        return decide(record, fingerprint=self._fingerprint, max_tries=self._slot.max_tries, is_left_over=is_left_over)
+        return decide(
+            record,
+            fingerprint=self._fingerprint,
+            max_tries=self._slot.max_tries,
+            is_left_over=is_left_over,
+            key_digest=self._key_digest,
+        )
 
     def require_latest_start(self) -> None:
         """Refuse to go on once another start of the task has begun, which may have submitted the same.
@@ -120,6 +132,7 @@ class SubmissionLedger:
             trace_id=self._trace_id or self._slot.identity(decision.generation),
             try_number=self._slot.try_number,
             unsettled_at=decision.unsettled_at,
+            key_digest=self._key_digest,
         )
         try:
             self._store.write(record, is_first=self._record is None)
@@ -149,7 +162,8 @@ class SubmissionLedger:
 
     def note_reported_unknown(self) -> None:
         """Write down that a person is told of an outcome that nobody can hand on, so that a Clear submits anew."""
-        self._change(reported_unknown=True, max_tries=self._slot.max_tries)
+        told = {"reported_unknown": True, "reported_with": self._key_digest}
+        self._change(max_tries=self._slot.max_tries, **told)
 
     def note_leaves_again(self) -> None:
         """Write down that the same request leaves once more, so that a person who was told of it knows too little."""

@@ -35,6 +35,8 @@ class SubmissionRecord:
     :param refused: whether the service definitely took nothing of this generation.
     :param try_number: of the try that wrote it last; earlier versions did not keep it.
     :param unsettled_at: Unix seconds of a submission before this one of which nobody knows whether it was taken.
+    :param key_digest: of the API key that it went out with; see :func:`key_digest`. Earlier versions did not keep it.
+    :param reported_with: the same, of the key that was in use when a person was told.
     """
 
     fingerprint: str
@@ -49,6 +51,8 @@ class SubmissionRecord:
     refused: bool = False
     try_number: int = 1
     unsettled_at: float | None = None
+    key_digest: str | None = None
+    reported_with: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON, with the version of its form."""
@@ -118,6 +122,14 @@ def fingerprint(request: ImageRequest, account: Account) -> str:
         "trace_id": request.trace_id,
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def key_digest(account: Account, salt: str) -> str:
+    """Return eight hexadecimal digits by which another API key is noticed; too few to find the key out by trying.
+
+    :param salt: names the submission, so that one key has other digits elsewhere.
+    """
+    return hashlib.sha256("\0".join((salt, account.key or "")).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def _input(image: str | ImageFile) -> str:

@@ -22,7 +22,7 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.operators import image_task as operators
-from airflow_provider_imagetasks.submissions import reconciling
+from airflow_provider_imagetasks.submissions import ledger, reconciling
 from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger
 from airflow_provider_imagetasks.submissions.stores import FileStore, TaskStateStore, store_for
 from tests.image_batch import Killed
@@ -68,6 +68,18 @@ class SubmitTask:
         self.dag.runner.connections["imagetasks_default"]["password"] = key
         return self.dag.submit(prompt, **how)
 
+    def start_killed(self, *arguments: Any, **how: Any) -> None:
+        """Start a try that is killed when the service has answered, before anything is written of it."""
+        submitted = ImageTaskHook.submit_completed
+
+        def killed(*arguments: Any, **named: Any) -> None:
+            submitted(*arguments, **named)
+            raise Killed
+
+        with self.monkeypatch.context() as patch:
+            patch.setattr(ImageTaskHook, "submit_completed", killed)
+            assert isinstance(self.start(*arguments, **how).error, Killed)
+
     def handed_on(self, *arguments: Any, **how: Any) -> str:
         outcome = self.start(*arguments, **how)
         assert outcome.state == "success", outcome.error
@@ -109,7 +121,7 @@ class SubmitTask:
 
 @pytest.fixture
 def submit(service_name: str, output_folder: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[SubmitTask]:
-    with LocalImageService(latency=0, api_keys=["right"]) as service:
+    with LocalImageService(latency=0, api_keys=["right", "other"]) as service:
         connection = json.loads(service.connection(service_name))
         runner = TaskRunner(connections={"imagetasks_default": connection})
         yield SubmitTask(ImageDag(runner, service, output_folder), monkeypatch)
@@ -164,15 +176,9 @@ def test_a_refusal_is_submitted_again_under_its_own_key(submit: SubmitTask, serv
 @BY_KEY
 @WITH_A_LEDGER
 def test_a_refusal_of_a_repetition_does_not_make_a_picture_of_an_earlier_try_forgotten(submit: SubmitTask) -> None:
-    with submit.monkeypatch.context() as patch:
-        submitted = ImageTaskHook.submit_completed
-
-        def killed(*arguments: Any, **named: Any) -> None:
-            submitted(*arguments, **named)
-            raise Killed
-
-        patch.setattr(ImageTaskHook, "submit_completed", killed)
-        submit.start()
+    # As earlier versions wrote it: with which key it went out is not on record.
+    submit.monkeypatch.setattr(ledger, "key_digest", lambda *_account: None)
+    submit.start_killed()
     refused = submit.start(key="wrong", try_number=2)
     changed = submit.start("a green boat", try_number=3, max_tries=4)
 
@@ -181,6 +187,28 @@ def test_a_refusal_of_a_repetition_does_not_make_a_picture_of_an_earlier_try_for
     assert isinstance(changed.error, UnknownOutcomeError)
     assert submit.handed_on(try_number=4, max_tries=4) == submit.dag.created[0]["id"]
     assert len(submit.dag.created) == 1
+
+
+@BY_KEY
+@WITH_A_LEDGER
+def test_another_account_is_not_sent_what_may_be_paid_for_at_the_first(submit: SubmitTask) -> None:
+    submit.start_killed()
+    failed = submit.start(key="other", try_number=2)
+
+    assert isinstance(failed.error, UnknownOutcomeError)
+    assert "the API key of connection 'imagetasks_default' was replaced since" in str(failed.error)
+    assert submit.handed_on(key="right", try_number=3, max_tries=4) == submit.dag.created[0]["id"]
+    assert len(submit.dag.created) == 1
+
+
+@BY_KEY
+@WITH_A_LEDGER
+def test_with_the_key_gone_for_good_a_clear_submits_at_the_other_account(submit: SubmitTask) -> None:
+    submit.start_killed()
+    submit.start(key="other", try_number=2)
+    submit.handed_on(key="other", try_number=3, max_tries=4)
+
+    assert len(submit.dag.created) == 2
 
 
 @REST
