@@ -39,7 +39,7 @@ from airflow_provider_imagetasks.observability.assets import announce_pictures
 from airflow_provider_imagetasks.observability.lineage import ReportsLineage
 from airflow_provider_imagetasks.operators.rows_as_data import RowsAsData
 from airflow_provider_imagetasks.operators.submission import OnUnknownOutcome
-from airflow_provider_imagetasks.polling.batch_wait import Counts, wake_at
+from airflow_provider_imagetasks.polling.batch_wait import Counts, longest_ready, wake_at
 from airflow_provider_imagetasks.services import tiers_for
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
 from airflow_provider_imagetasks.submissions.identity import slot_of
@@ -337,6 +337,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
                 cancel_on_kill=self.cancels(arguments.service),
                 wake_at=wake_at(len(ids), rows_wait=counts.submitted < counts.total),
                 counts=counts.as_numbers(),
+                longest_ready=longest_ready(arguments.service.results_live_for),
             ),
             method_name="execute_complete",
             kwargs={

@@ -138,6 +138,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
                 self.log.info(READY, hook.service.title)
             else:
                 self.log.info("%s", _what_follows(hook.service, request))
+                self._warn_of_slow_questions(hook, request)
             with named_in_errors(task):
                 ledger.finish()
         self.lineage = Lineage(
@@ -160,6 +161,21 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
             or callback_urls.callback_url_of(slot, hook.account, hook.service),
             trace_id=rendered_text("trace_id", self.trace_id) or None,
         )
+
+    def _warn_of_slow_questions(self, hook: ImageTaskHook, request: ImageRequest) -> None:
+        """Say so where the pictures may be gone before anybody asks whether they are there."""
+        life = hook.service.results_life(request)
+        interval = hook.account.poll_interval or hook.service.poll_interval
+        if callback_urls.are_used_for(hook.account, hook.service):
+            interval = max(interval, callback_urls.POLL_INTERVAL)
+        if life is not None and 2 * interval >= life:
+            self.log.warning(
+                "Its pictures live for %.0f s, and a wait with this connection asks only every %.0f s whether they are "
+                "there: they may be gone, and billed, before a download can start. Set a shorter poll_interval, or let "
+                "a batch of one make it, which stores pictures as they come.",
+                life,
+                interval,
+            )
 
     def _push_refusal(self, context: Context, error: ImageTaskError, hook: ImageTaskHook) -> None:
         if self.do_xcom_push:

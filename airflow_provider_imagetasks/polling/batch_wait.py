@@ -15,6 +15,9 @@ FEWEST = 50
 """Fewer pictures than these are not worth a worker, except the last ones, or where rows wait for their places."""
 OLDEST_READY = 300.0
 """Seconds that a result may lie at the service before a worker fetches it: addresses of results expire."""
+SHARE_OF_LIFE = 1 / 120
+"""The same as a share of the time for which a service keeps results: half a minute of an hour."""
+SHORTEST_READY = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +65,27 @@ def wake_at(count: int, *, rows_wait: bool) -> int:
     return half if rows_wait else min(count, max(half, FEWEST))
 
 
+def longest_ready(life: float | None) -> float | None:
+    """Return the seconds that a result may lie at a service that deletes it; None for the usual ones.
+
+    :param life: seconds for which the service keeps it; None where it does not say.
+    """
+    seconds = OLDEST_READY if life is None else max(SHORTEST_READY, life * SHARE_OF_LIFE)
+    return seconds if seconds < OLDEST_READY else None
+
+
 class BatchProgress(Progress):
-    """What a deferred batch has seen so far; the wait ends once ``wake_at`` image tasks are over."""
+    """What a deferred batch has seen so far; the wait ends once ``wake_at`` image tasks are over.
 
-    __slots__ = ("_wake_at", "failed_count", "first_ready_at", "succeeded_count")
+    :param longest_ready: seconds that a result may lie at the service.
+    """
 
-    def __init__(self, watch: Watch, log: WaitLog, *, wake_at: int) -> None:
+    __slots__ = ("_longest_ready", "_wake_at", "failed_count", "first_ready_at", "succeeded_count")
+
+    def __init__(self, watch: Watch, log: WaitLog, *, wake_at: int, longest_ready: float | None = None) -> None:
         super().__init__(watch, log)
         self._wake_at = wake_at
+        self._longest_ready = longest_ready or OLDEST_READY
         self.succeeded_count = 0
         self.failed_count = 0
         self.first_ready_at: float | None = None
@@ -97,4 +113,4 @@ class BatchProgress(Progress):
 
     def has_old_result(self, now: float) -> bool:
         """Whether a result has been lying at the service for too long."""
-        return self.first_ready_at is not None and now - self.first_ready_at >= OLDEST_READY
+        return self.first_ready_at is not None and now - self.first_ready_at >= self._longest_ready

@@ -27,20 +27,27 @@ class ImageBatchTrigger(ImageTaskTriggerBase):
 
     :param wake_at: fires once so many are over.
     :param counts: ``{total, submitted, succeeded, failed}`` of the batch at deferral.
+    :param longest_ready: seconds that a result may lie at the service before it fires; None for the usual ones.
     :param wait: those of :class:`ImageTaskTriggerBase`: at most 500 ids, ``deadline`` and ``asked_at`` of the latest.
     """
 
     class_path = "airflow_provider_imagetasks.triggers.image_batch.ImageBatchTrigger"
-    serialized_fields = (*ImageTaskTriggerBase.serialized_fields, "wake_at", "counts")
+    serialized_fields = (*ImageTaskTriggerBase.serialized_fields, "wake_at", "counts", "longest_ready")
+    left_out_if_none = ImageTaskTriggerBase.left_out_if_none | {"longest_ready"}
 
-    def __init__(self, *, wake_at: int, counts: Mapping[str, int], **wait: Any) -> None:
+    def __init__(
+        self, *, wake_at: int, counts: Mapping[str, int], longest_ready: float | None = None, **wait: Any
+    ) -> None:
         super().__init__(**wait)
         self.wake_at = wake_at
+        self.longest_ready = longest_ready
         self.counts = dict(counts)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire one event whose status is one of ``done``, ``ripe``, ``deadline`` and ``error``."""
-        progress = BatchProgress(self.watch, WaitLog(self.logger()), wake_at=self.wake_at)
+        progress = BatchProgress(
+            self.watch, WaitLog(self.logger()), wake_at=self.wake_at, longest_ready=self.longest_ready
+        )
         waiting = asyncio.create_task(self.poller.wait(progress, first_pause=self.first_question_after()))
         try:
             status = await self._watched(waiting, progress)

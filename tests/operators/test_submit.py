@@ -163,3 +163,29 @@ def test_the_log_says_that_it_goes_on_and_for_how_long_its_pictures_can_be_had(
     assert "It goes on at the service whatever happens here" in told
     assert "cannot stop it either." in told
     assert ("Download its pictures within 24 hours after they are made" in told) is said
+
+
+@pytest.mark.parametrize(
+    ("service_name", "lifecycle", "poll_interval", "said"),
+    [
+        ("replicate", None, None, False),
+        ("replicate", None, 1800, True),
+        ("fal", None, 1800, False),
+        ("fal", 60, 30, True),
+        ("fal", 60, 5, False),
+    ],
+    indirect=["service_name"],
+)
+def test_a_wait_that_may_outlive_the_pictures_is_warned_of(
+    dag: ImageDag,
+    connection: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    lifecycle: int | None,
+    poll_interval: int | None,
+    said: bool,
+) -> None:
+    header = {"X-Fal-Object-Lifecycle-Preference": {"expiration_duration_seconds": lifecycle}}
+    connection["extra"] |= {"poll_interval": poll_interval}
+    dag.submitted(options=header if lifecycle else {})
+
+    assert ("they may be gone, and billed, before a download can start" in capsys.readouterr().out) is said

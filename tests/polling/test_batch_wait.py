@@ -11,8 +11,9 @@ from airflow_provider_imagetasks.exceptions import (
     QuotaExceededError,
     ServiceUnavailableError,
 )
-from airflow_provider_imagetasks.polling.batch_wait import BatchProgress, wake_at
+from airflow_provider_imagetasks.polling.batch_wait import BatchProgress, longest_ready, wake_at
 from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 
 
 @pytest.mark.parametrize(
@@ -36,3 +37,15 @@ def test_only_a_refused_account_ends_the_wait_before_its_time(error: ImageTaskEr
     watch = Watch(image_task_ids=("a", "b"), trace_id=None, asked_at=0.0, deadline=99.0, poll_interval=10.0)
 
     assert BatchProgress(watch, WaitLog(), wake_at=2).gave_up(error) == end
+
+
+@pytest.mark.parametrize(("life", "seconds"), [(None, None), (86_400, None), (3_600, 30.0), (600, 10.0), (60, 10.0)])
+def test_what_a_service_deletes_soon_is_fetched_soon(life: float | None, seconds: float | None) -> None:
+    assert longest_ready(life) == seconds
+
+    watch = Watch(image_task_ids=("a", "b"), trace_id=None, asked_at=0.0, deadline=999.0, poll_interval=10.0)
+    waiting = BatchProgress(watch, WaitLog(), wake_at=2, longest_ready=longest_ready(life))
+    waiting.saw({"a": ImageTask(id="a", service="any", state=TaskState.SUCCEEDED)}, 100.0)
+    last = 100.0 + (seconds or 300.0)
+
+    assert [waiting.has_old_result(now) for now in (last - 1, last)] == [False, True]
