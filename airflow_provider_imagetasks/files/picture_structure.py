@@ -21,6 +21,11 @@ _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 """A JPEG marker that means something: among coded pixels, 0xff is followed by 0, or by a restart marker."""
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
+_HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF})
+_EXIF = b"Exif\0\0"
+MOST_EXIF = 64
+"""Exif segments of a JPEG, far more than encoders write: Pillow copies all that it has at each further one."""
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PNG_METADATA = (b"iCCP", b"iTXt", b"tEXt", b"zTXt")
 _PIECE = 1024 * 1024
@@ -71,6 +76,15 @@ def kind_of(beginning: bytes) -> str | None:
     return None
 
 
+def _other_kind(beginning: bytes) -> str:
+    """Return what a file is that is no picture, for a message; nothing of what stands in it, which may be a secret."""
+    if beginning[4:8] == b"ftyp":
+        return ", but MP4, or another film or picture of its kind"
+    names = {b"<": "HTML or XML", b"{": "JSON", b"[": "JSON", b"%PDF": "PDF", b"PK": "ZIP", b"\x1f\x8b": "gzip"}
+    text = beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return next((f", but {name}" for start, name in names.items() if text.startswith(start)), "")
+
+
 def structure_of(content: Content) -> Structure:
     """Read the structure of a file from its beginning to its end.
 
@@ -82,7 +96,7 @@ def structure_of(content: Content) -> Structure:
         if len(beginning) < _SHORTEST:
             size = f"has no more than {len(beginning)} bytes" if beginning else "is empty"
             raise UnusablePictureError(f"it {size}", damaged=True)
-        raise UnusablePictureError(f"it is not a picture; it begins with {beginning[:24]!r}")
+        raise UnusablePictureError(f"it is not a picture{_other_kind(beginning)}")
     read = {"PNG": _png, "JPEG": _jpeg, "GIF": _gif, "WEBP": _webp, "AVIF": _avif}[kind]
     try:
         return read(content)
@@ -167,7 +181,7 @@ def _png(content: Content) -> Structure:
 
 def _jpeg(content: Content) -> Structure:
     """Read the markers of a JPEG. Only the first picture counts: phones put others behind it."""
-    position, scans, size, components = 2, 0, None, 3
+    position, scans, size, components, unread, exifs = 2, 0, None, 3, "", 0
     for _ in range(MOST_PARTS):
         found = _MARKER.search(content, position)
         if found is None:
@@ -179,15 +193,36 @@ def _jpeg(content: Content) -> Structure:
         if marker < 0xC0 or marker == 0xD8:
             continue
         scans += marker == 0xDA
+        exifs += marker == 0xE1 and content[position + 2 : position + 8] == _EXIF
         if marker in _START_OF_FRAME:
-            height, width, components = struct.unpack(">HHB", content[position + 3 : position + 8])
+            bits, height, width, components = struct.unpack(">BHHB", content[position + 2 : position + 8])
             size = (width, height)
+            unread = unread or _unread_form(marker, bits, height, components)
         position += struct.unpack(">H", content[position : position + 2])[0]
     else:
         raise _too_many_parts("JPEG")
     if size is None or not scans:
         raise damaged("JPEG", "it has no pixels")
+    if exifs > MOST_EXIF:
+        raise UnusablePictureError(f"it is a JPEG picture with {exifs} Exif segments, more than any encoder writes")
+    if unread:
+        raise UnusablePictureError(
+            f"it is a JPEG picture of a form that Pillow does not read ({unread}), though nothing of it was lost"
+        )
     return Structure(kind="JPEG", size=size, scans=scans, components=components)
+
+
+def _unread_form(marker: int, bits: int, height: int, components: int) -> str:
+    """Return which form a JPEG has that Pillow does not read; empty for those that it does."""
+    if marker in _HIERARCHICAL:
+        return "hierarchical"
+    if marker in _LOSSLESS:
+        return "lossless"
+    if bits != 8:
+        return f"{bits} bits a colour"
+    if not height:
+        return "its height follows behind its pixels"
+    return "" if components in (1, 3, 4) else f"{components} colours"
 
 
 def _gif(content: Content) -> Structure:

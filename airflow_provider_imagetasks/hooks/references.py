@@ -5,6 +5,7 @@ It is data: what names it may come from any upstream, so it does not decide whos
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,47 @@ from airflow_provider_imagetasks.services.fields import is_too_long, text
 from airflow_provider_imagetasks.tasks import require_sendable
 
 _LONGEST_NAME = 250
+_READ = frozenset({"id", "service", "conn_id", "submitted_at", "created_at"})
+"""What is read of a dict that this package pushed."""
+_QUERY = re.compile(r"""(://[^\s'"?#]*)[?#][^\s'"]*""")
+
+
+class ReferencesArgument:
+    """The ``image_task_id`` of an operator: takes of what it is given no more than what is read.
+
+    Airflow keeps template fields as they were rendered and shows them, and a sensor's records hold signed addresses.
+    """
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, _owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        try:
+            return instance.__dict__[self._name]
+        except KeyError:
+            raise AttributeError(self._name) from None
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self._name] = _only_what_is_read(value)
+
+
+def _only_what_is_read(value: Any) -> Any:
+    """Return a reference without addresses; what is lazy, or rendered later, as it is."""
+    if isinstance(value, str):
+        return _QUERY.sub(r"\1?***", value)
+    if isinstance(value, Mapping):
+        # A dict that nobody takes is refused by the names in it.
+        kept = _READ if "id" in value and "service" in value else value
+        return {
+            _only_what_is_read(name): _only_what_is_read(value[name]) if name in _READ else None
+            for name in value
+            if name in kept
+        }
+    if isinstance(value, list | tuple):
+        return [_only_what_is_read(entry) for entry in value]
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)

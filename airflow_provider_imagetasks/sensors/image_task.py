@@ -27,12 +27,14 @@ from airflow_provider_imagetasks.hooks.cancel_on_kill import CancelsOnKill
 from airflow_provider_imagetasks.hooks.dag_connections import conn_ids_of_dag
 from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading, errors_pushed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.hooks.references import ImageTaskReferences, known_ids, read_references, rendered_text
-from airflow_provider_imagetasks.hooks.task_settings import (
-    execution_ends_at,
-    execution_timeout_error,
-    failures_skipped,
+from airflow_provider_imagetasks.hooks.references import (
+    ImageTaskReferences,
+    ReferencesArgument,
+    known_ids,
+    read_references,
+    rendered_text,
 )
+from airflow_provider_imagetasks.hooks.task_settings import execution_ends_at, execution_timeout_error, failures_skipped
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.observability.lineage import Lineage, ReportsLineage
@@ -75,6 +77,7 @@ class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):
     :raises ImageTaskNotFoundError: the service does not know it, 60 s after its submission.
     """
 
+    image_task_id = ReferencesArgument()
     template_fields: Sequence[str] = ("image_task_id", "trace_id", "conn_id")
     operator_extra_links = (PicturesLink(), ServiceConsoleLink())
     ui_color = "#d9e6f2"

@@ -118,6 +118,20 @@ def jpeg_of_many_scans(scans: int, side: int = 64) -> bytes:
     return content[:-2] + content[last:-2] * scans + content[-2:]
 
 
+def jpeg_of_many_exif_segments(segments: int, length: int = 25) -> bytes:
+    """Return a JPEG with so many Exif segments of so many bytes each."""
+    content, exif = saved(Image.new("RGB", (64, 64), "red"), "JPEG"), b"Exif\0\0" + bytes(length)
+    return content[:2] + (b"\xff\xe1" + struct.pack(">H", 2 + len(exif)) + exif) * segments + content[2:]
+
+
+def jpeg_of_a_form(marker: int = 0xC0, *, bits: int = 8, height: int = 64, colours: int = 3) -> bytes:
+    """Return a JPEG whose frame says that it is of a form; its pixels are not."""
+    content = saved(Image.new("RGB", (64, 64), "red"), "JPEG")
+    frame = content.index(b"\xff\xc0")
+    said = struct.pack(">BHHB", bits, height, 64, colours)
+    return content[:frame] + bytes([0xFF, marker]) + content[frame + 2 : frame + 4] + said + content[frame + 10 :]
+
+
 def gif_after_its_first_frame() -> bytes:
     """Return an animated GIF that ends where its second picture begins."""
     content = whole("animated gif")

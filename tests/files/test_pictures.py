@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from airflow_provider_imagetasks.files.picture_structure import MOST_PARTS, UnusablePictureError
+from airflow_provider_imagetasks.files.picture_structure import MOST_EXIF, MOST_PARTS, UnusablePictureError
 from airflow_provider_imagetasks.files.pictures import MOST_SCANS, PixelBudget, inspect_picture
 from tests.files import hostile_pictures
 
@@ -133,6 +133,13 @@ def test_nothing_or_the_first_bytes_of_a_picture_may_be_mended_by_fetching_it_ag
         (b"\xff\xd8\xff\xe0\0\2" + b"\xff\xfe\0\2" * MOST_PARTS, "more parts"),
         (b"GIF89a" + bytes(7) + b"!\xfe" + b"\1a" * 5 * MOST_PARTS, "more parts"),
         (hostile_pictures.gif_of_many_frames(1, 12_000), "pixels"),
+        (hostile_pictures.jpeg_of_many_exif_segments(MOST_EXIF + 1), "65 Exif segments"),
+        (hostile_pictures.jpeg_of_many_exif_segments(60_000), "Exif segments"),
+        (hostile_pictures.jpeg_of_a_form(0xC1, bits=12), "does not read .12 bits"),
+        (hostile_pictures.jpeg_of_a_form(0xC3), "does not read .lossless"),
+        (hostile_pictures.jpeg_of_a_form(0xC5), "does not read .hierarchical"),
+        (hostile_pictures.jpeg_of_a_form(height=0), "does not read .its height follows"),
+        (hostile_pictures.jpeg_of_a_form(colours=2), "does not read .2 colours"),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
 )
@@ -140,6 +147,32 @@ def test_what_was_made_so_is_refused_for_good(content: bytes, said: str) -> None
     with pytest.raises(UnusablePictureError, match=said) as raised:
         inspect_picture(content, decode=False)
     assert raised.value.damaged is False
+
+
+def test_a_jpeg_of_a_few_exif_segments_is_whole() -> None:
+    content = hostile_pictures.jpeg_of_many_exif_segments(MOST_EXIF, 60_000)
+
+    assert inspect_picture(content).extension == "jpg"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"sk-a-key-that-nobody-may-see", "it is not a picture"),
+        (b"<Error><StringToSign>sk-a-key", "it is not a picture, but HTML or XML"),
+        (b" \n<?xml version='1.0'?><sk-a-key>", "it is not a picture, but HTML or XML"),
+        (b'{"key": "sk-a-key"}', "it is not a picture, but JSON"),
+        (b"%PDF-1.7 sk-a-key", "it is not a picture, but PDF"),
+        (
+            b"\0\0\0 ftypisom\0\0\2\0isomiso2mp41",
+            "it is not a picture, but MP4, or another film or picture of its kind",
+        ),
+    ],
+)
+def test_of_what_is_no_picture_it_is_said_what_it_is_and_nothing_of_it(content: bytes, said: str) -> None:
+    with pytest.raises(UnusablePictureError) as raised:
+        inspect_picture(content)
+    assert str(raised.value) == said
 
 
 @pytest.mark.parametrize(

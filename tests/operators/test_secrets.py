@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
 from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor
+from tests.files.result_server import TASK_ID, ResultServer, serving
 from tests.image_dag import ImageDag
 from tests.operators.what_is_kept import (
     CALLBACK,
@@ -216,3 +217,52 @@ def test_a_trigger_is_not_given_the_addresses_that_an_id_may_hold(dag: ImageDag)
     over = dag.wait([whole, running], resume=deferred, event={"status": "done"}, deferrable=True)
     assert over.message.trigger_kwargs["image_task_ids"] == [running]
     assert dag.wait([whole], deferrable=True).state == "success"
+
+
+TAKEN: dict[str, Callable[[ImageTaskSensor], Any]] = {
+    "the output of a sensor": lambda wait: wait.output,
+    "a list of them": lambda wait: [wait.output, "b"],
+    "as text": lambda _wait: "{{ ti.xcom_pull(task_ids='wait') }}",
+    "a list as text": lambda _wait: "{{ [ti.xcom_pull(task_ids='wait')] }}",
+    "as JSON": lambda _wait: "{{ ti.xcom_pull(task_ids='wait') | tojson }}",
+    "a dict that nobody takes": lambda _wait: {"images": [{"url": INPUT}], "id": "a", INPUT: 1},
+    "a list of addresses": lambda _wait: [INPUT, [INPUT], {"id": INPUT, "service": "local"}],
+}
+
+
+@pytest.mark.parametrize("taken", TAKEN.values(), ids=TAKEN)
+@pytest.mark.parametrize("is_sensor", [True, False], ids=["sensor", "download"])
+def test_the_addresses_of_a_record_are_not_in_the_rendered_templates_of_who_takes_it(
+    taken: Callable[[ImageTaskSensor], Any], is_sensor: bool, capsys: pytest.CaptureFixture[str], tmp_path: Any
+) -> None:
+    def take() -> Any:
+        given = taken(ImageTaskSensor(task_id="wait", image_task_id="a"))
+        if is_sensor:
+            return ImageTaskSensor(task_id="take", image_task_id=given, timeout=1, poll_interval=1)
+        return ImageTaskDownloadOperator(task_id="take", image_task_id=given, output_path=f"file://{tmp_path}/out")
+
+    answers = ResultServer(results=[f"{{url}}/a.png?Signature={IN_URL}"])
+    with serving(answers):
+        runner = runner_for("acedatacloud", answers.url)
+        assert runner.run(lambda: ImageTaskSensor(task_id="wait", image_task_id=TASK_ID)).state == "success"
+        assert leaks(str(runner.xcoms["wait", "return_value"])) == [IN_URL]
+        outcome = runner.run(take)
+
+    assert runner.rendered["image_task_id"]
+    assert leaks(str(runner.rendered)) == []
+    for result in (("wait", "return_value"), ("take", "return_value"), ("take", "image_tasks")):
+        runner.xcoms.pop(result, None)
+    assert leaks(kept(runner, outcome, capsys)) == []
+    if taken is TAKEN["the output of a sensor"]:
+        assert outcome.state == "success"
+        assert outcome.task.image_task_id.keys() == {"id", "service", "conn_id", "created_at"}
+
+
+@pytest.mark.parametrize("operator", [ImageTaskSensor, ImageTaskDownloadOperator])
+def test_nor_in_those_of_a_task_that_is_mapped_over_records(operator: Any) -> None:
+    further = {"output_path": "file:///tmp/a"} if operator is ImageTaskDownloadOperator else {}
+    record = {"id": "a", "service": "local", "images": [{"url": INPUT}]}
+
+    task = operator.partial(task_id="take", **further).expand(image_task_id=[record]).unmap({"image_task_id": record})
+
+    assert task.image_task_id == {"id": "a", "service": "local"}
