@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,36 +18,25 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_imagetasks.exceptions import (
     ImageTaskError,
     ImageTaskTimeoutError,
-    InvalidRequestError,
     ProtocolError,
-    RateLimitError,
 )
 from airflow_provider_imagetasks.hooks.cancel_on_kill import CancelsOnKill
-from airflow_provider_imagetasks.hooks.dag_connections import conn_ids_of_dag
-from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading, errors_pushed
-from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.hooks.references import (
-    ImageTaskReferences,
-    ReferencesArgument,
-    known_ids,
-    read_references,
-    rendered_text,
-)
+from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_pushed
+from airflow_provider_imagetasks.hooks.references import ReferencesArgument, known_ids
 from airflow_provider_imagetasks.hooks.task_settings import execution_ends_at, execution_timeout_error, failures_skipped
 from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.observability.lineage import Lineage, ReportsLineage
-from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch, combine, failure
+from airflow_provider_imagetasks.polling.waiting import Watch, combine, failure
+from airflow_provider_imagetasks.sensors.image_task_question import SensorQuestion
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE
 from airflow_provider_imagetasks.services.fields import INLINE_PREFIX
 from airflow_provider_imagetasks.submissions import callback_urls
-from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE, ImageTask, TaskState
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from airflow_provider_imagetasks.triggers.image_task import EVENT_STATUSES, FIRST_PAUSE_WITH_CALLBACKS, ImageTaskTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-
-MOST_IMAGE_TASKS = 500
 
 
 class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):
@@ -115,7 +103,7 @@ class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Ask once; wait in the sensor's mode if that is not enough."""
         with failures_skipped(self), errors_for_airflow(), errors_pushed(context, self._known_ids):
-            question = _Question(self, context)
+            question = SensorQuestion(self, context)
             question.references.warn_of_repeated(self.log)
             if not self.deferrable:
                 return self._execute_in_worker(context, question)
@@ -127,7 +115,7 @@ class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):
                 return self._result(tasks, question, context)
             self._defer(watch, question, execution_ends_at(self, context))
 
-    def _execute_in_worker(self, context: Context, question: _Question) -> Any:
+    def _execute_in_worker(self, context: Context, question: SensorQuestion) -> Any:
         self.poke_interval = question.poll_interval
         self._question, self._began_at = question, time.time()
         try:
@@ -171,7 +159,7 @@ class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):
         with failures_skipped(self), errors_for_airflow(), errors_pushed(context, self._known_ids):
             if not isinstance(event, Mapping) or event.get("status") not in EVENT_STATUSES:
                 raise ProtocolError(f"The trigger sent an event that this version does not know: {event!r}"[:300])
-            question = _Question(self, context)
+            question = SensorQuestion(self, context)
             watch = question.watch(
                 deadline=deadline or event.get("deadline") or time.time() + self.timeout,
                 asked_at=asked_at or event.get("asked_at"),
@@ -205,7 +193,7 @@ class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):
     def _known_ids(self) -> tuple[str, ...]:
         return known_ids(self.image_task_id)
 
-    def _defer(self, watch: Watch, question: _Question, ends_at: float | None) -> None:
+    def _defer(self, watch: Watch, question: SensorQuestion, ends_at: float | None) -> None:
         """Leave the wait to the triggerer, until ``execution_timeout`` is over where that is before the deadline."""
         deadline = min(watch.deadline, ends_at or watch.deadline)
         remaining = max(0.0, deadline - time.time())
@@ -240,7 +228,7 @@ class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):
             timeout=timedelta(seconds=remaining + poll_interval + 60),
         )
 
-    def _result(self, tasks: Sequence[ImageTask], question: _Question, context: Context) -> Any:
+    def _result(self, tasks: Sequence[ImageTask], question: SensorQuestion, context: Context) -> Any:
         """Return what succeeded, or push what is known and raise why not all did."""
         hook = question.hook
         found = [failure(task, service=hook.service, conn_id=hook.conn_id) for task in tasks]
@@ -265,88 +253,3 @@ class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):
             image_task_ids=[task.id for task in tasks],
         )
         return records if question.is_sequence else records[0]
-
-
-class _Question:
-    """What a sensor's rendered arguments ask for, checked, and how it is asked."""
-
-    @errors_of_reading()
-    def __init__(self, sensor: ImageTaskSensor, context: Context) -> None:
-        self._trace_id = rendered_text("trace_id", sensor.trace_id)
-        references = ImageTaskReferences(items=(), is_sequence=False)
-        if not sensor.is_told_a_trace_id:
-            references = read_references(sensor.image_task_id)
-            if len(references.items) > MOST_IMAGE_TASKS:
-                raise InvalidRequestError(
-                    f"image_task_id holds {len(references.items)} image tasks, more than {MOST_IMAGE_TASKS}; map the "
-                    "sensor over them, or use a batch"
-                )
-        elif self._trace_id is None or self._trace_id.strip() in ("", "None"):
-            raise InvalidRequestError(f"trace_id is {self._trace_id!r}; give the one that it was submitted with")
-        explicit = rendered_text("conn_id", sensor.conn_id)
-        conn_id = references.conn_id(explicit, lambda: conn_ids_of_dag(sensor, context))
-        self.hook = ImageTaskHook(conn_id)
-        self.hook.require_lasting_server()
-        account, service = self.hook.account, self.hook.service
-        references.require_service(account.service, conn_id)
-        self.references = references
-        """Without items where only a trace id is known."""
-        self.is_sequence = references.is_sequence
-        """Whether the result is to be a list."""
-        sensor.image_service_console_url = service.console_url
-        self.poll_interval = sensor.poll_interval or account.poll_interval or service.poll_interval
-        self.is_called_back = callback_urls.are_used_for(account, service)
-        self._latest: dict[str, ImageTask] = {}
-        self._log, self._warn = WaitLog(sensor.log), sensor.log.warning
-        sensor.cancel_when_killed(context, account, self.unfinished)
-
-    @property
-    def everything(self) -> list[ImageTask]:
-        """What was read last, with a stand-in for each image task that could not be asked for."""
-        return [
-            self._latest.get(one) or replace(self.hook.service.not_asked(one), trace_id=self._trace_id)
-            for one in self.references.ids or ("",)
-        ]
-
-    def unfinished(self) -> list[str]:
-        """Return the ids of what is not known to be over."""
-        return [task.id for task in self.everything if task.id and not task.state.is_final]
-
-    def watch(self, *, deadline: float, asked_at: float | None = None) -> Watch:
-        """Return what to wait for; ``asked_at`` is the Unix time of the first question, where that was earlier."""
-        submitted = [item.submitted_at for item in self.references.items if item.submitted_at is not None]
-        now = time.time()
-        return Watch(
-            image_task_ids=self.references.ids,
-            trace_id=self._trace_id,
-            # A moment to come would put off the end of the wait for what nobody knows.
-            asked_at=min(max(submitted, default=None) or asked_at or now, now),
-            deadline=deadline,
-            poll_interval=self.poll_interval,
-        )
-
-    def ask(self, watch: Watch, *, until: float, until_unfinished: bool = False) -> list[ImageTask]:
-        """Read the present state of everything, and say what changed; nothing where the service wants to be left alone.
-
-        :param until: Unix time after which nobody waits for a turn to ask.
-        :param until_unfinished: whether the first that is not over ends it: the triggerer will ask for all of them, and
-            a worker would only be held for as long as ``query_rate`` takes.
-        """
-
-        def is_enough(task: ImageTask) -> bool:
-            return until_unfinished and not watch.is_settled(task, time.time())
-
-        # A wait of its own goes on meanwhile, on the triggerer or until the next poke.
-        patience = 0.0 if until_unfinished else self.poll_interval
-        # Before that, to be not found ends nothing.
-        insists = time.time() >= watch.asked_at + NOT_FOUND_GRACE
-        how: dict[str, Any] = {"enough": is_enough, "patience": patience, "insists": insists, "until": until}
-        try:
-            found = self.hook.read(watch.asked_for, trace_id=watch.trace_id, **how)
-        except RateLimitError as error:
-            self._warn("A status request was refused, the wait goes on: %s", error.message)
-            return []
-        self._latest |= found
-        tasks = [self._latest[image_task_id] for image_task_id in watch.asked_for if image_task_id in self._latest]
-        self._log.read(tasks)
-        return tasks
