@@ -17,10 +17,11 @@ from airflow_provider_imagetasks.exceptions import (
     UnsafeResultError,
 )
 from airflow_provider_imagetasks.files.addresses import ForbiddenAddressError, GuardedConnector, ResultAddresses
+from airflow_provider_imagetasks.files.picture_structure import kind_of
 from airflow_provider_imagetasks.files.pictures import LARGEST_BYTES
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE, retry_after
-from airflow_provider_imagetasks.services.wire import Response, excerpt
+from airflow_provider_imagetasks.services.wire import Response
 from airflow_provider_imagetasks.transports.environment import Proxies, tls_context
 from airflow_provider_imagetasks.transports.failures import reason_of, refusal_of_proxy
 from airflow_provider_imagetasks.transports.http import CONNECT_TIMEOUT, LONGEST_HEADER, USER_AGENT
@@ -37,11 +38,17 @@ _READ_AHEAD = 512 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
 _GONE = (400, 401, 403, 404, 410)
 """What stores answer for an address that is not valid any more; Google's says 400."""
+_NOT_YET = 202
 _PACKED = ("gzip", "x-gzip", "deflate")
 _NOT_PACKED = ("", "identity", "aws-chunked")
+_PACKED_OTHERWISE = ("br", "zstd", "compress", *_PACKED)
 _GZIP = 0x1F
-_BEGINNINGS_OF_PICTURES = (0x89, 0xFF, 0x47, 0x52, 0x00)
-"""First bytes of PNG, JPEG, GIF, WebP and AVIF."""
+_TELLING = 12
+"""First bytes that tell whether it is a picture; nothing that is packed and holds one is as short."""
+_MOST_SHORT_MEMBERS = 100
+_SHORT_MEMBER = 1024
+"""Bytes that a member of a packed body has at least, on average, where there are many: each one costs a copy of what
+is at hand of those behind it."""
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"\0\0\0")
 
 
@@ -142,8 +149,7 @@ async def _receive(response: aiohttp.ClientResponse, scratch: Path, shown_url: s
         raise UnsafeResultError(f"{shown_url} announces {expected:,} bytes, more than {LARGEST_BYTES:,}")
     received = size = written = 0
     held: list[bytes] = []
-    coding = response.headers.get("content-encoding", "")
-    body, beginning = _Body(coding), b""
+    body, beginning = _Body(response.headers.get("content-encoding", "")), b""
     try:
         async for chunk in response.content.iter_any():
             received += len(chunk)
@@ -162,9 +168,8 @@ async def _receive(response: aiohttp.ClientResponse, scratch: Path, shown_url: s
         of = f" of {expected:,}" if expected is not None else ""
         raise DownloadError(f"{shown_url} was cut off after {received:,}{of} bytes")
     if body.is_packed_otherwise and beginning and not beginning.startswith(_PICTURES):
-        told = excerpt(coding, 60)
         raise UnsafeResultError(
-            f"{shown_url} says that it is packed ({told}), in a way that nobody asked for or unpacks"
+            f"{shown_url} says that it is packed ({body.told}), in a way that nobody asked for or unpacks"
         )
     if not written:
         return b"".join(held)
@@ -177,6 +182,10 @@ def _refusal(response: aiohttp.ClientResponse, shown_url: str) -> DownloadError:
     headers = {name.lower(): value for name, value in response.headers.items()}
     answer = Response(status=response.status, headers=headers, content=b"", at=time.time())
     reason = "; result addresses expire, so it may be gone" if gone else ""
+    if response.status < 400 and response.status != _NOT_YET:
+        advice = "A retry would be answered alike. Look at the address, then Clear the task; nothing is paid again."
+        told = f"{shown_url} answered HTTP {response.status}, which is no picture"
+        return DownloadError(told, code=str(response.status), retryable=False, retry_advice=advice)
     return (ResultExpiredError if gone else DownloadError)(
         f"{shown_url} answered HTTP {response.status}{reason}",
         code=str(response.status),
@@ -195,22 +204,31 @@ class _Body:
         self._coding = codings[0] if len(codings) == 1 and codings[0] in _PACKED else None
         self.is_packed_otherwise = bool(codings) and self._coding is None
         """Whether it says that it is packed in another way than those that are unpacked."""
+        # What else stands there may be anything, and is not for the log.
+        self.told = ", ".join(name if name in _PACKED_OTHERWISE else "unknown" for name in codings)[:60]
+        """How it says that it is packed, for a message."""
+        self._beginning = b""
+        self._received = self._members = 0
         self._has_begun = self._has_ended = False
         self._unpacking: zlib._Decompress | None = None
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing is missing at its end, as far as packing tells."""
-        return self._has_ended or self._unpacking is None or self._unpacking.eof
+        return not self._beginning and (self._has_ended or self._unpacking is None or self._unpacking.eof)
 
     def parts(self, chunk: bytes) -> Iterator[bytes]:
         """Yield what a chunk holds, in pieces that fit into memory; what lies behind the end is left out.
 
         :raises zlib.error: it cannot be unpacked.
         """
-        if not self._has_begun and chunk:
-            self._has_begun = True
-            self._unpacking = self._unpacker(chunk[0])
+        self._received += len(chunk)
+        if not self._has_begun:
+            chunk = self._beginning = self._beginning + chunk
+            if self._coding is not None and len(chunk) < _TELLING:
+                return
+            self._has_begun, self._beginning = True, b""
+            self._unpacking = self._unpacker(chunk)
         if self._unpacking is None:
             yield chunk
             return
@@ -218,17 +236,20 @@ class _Body:
             if self._unpacking.eof:
                 # A packed body may have several members, one behind the other.
                 self._has_ended = chunk[0] != _GZIP
+                self._members += 1
+                if self._members > _MOST_SHORT_MEMBERS and self._members * _SHORT_MEMBER > self._received:
+                    raise zlib.error("it has more short members than anybody packs")
                 self._unpacking = zlib.decompressobj(zlib.MAX_WBITS | 32)
                 continue
             part = self._unpacking.decompress(chunk, HELD_BYTES)
             chunk = self._unpacking.unused_data if self._unpacking.eof else self._unpacking.unconsumed_tail
             yield part
 
-    def _unpacker(self, first: int) -> zlib._Decompress | None:
+    def _unpacker(self, beginning: bytes) -> zlib._Decompress | None:
         # Some stores say so of what is not packed.
-        if self._coding is None or first in _BEGINNINGS_OF_PICTURES:
+        if self._coding is None or kind_of(beginning) or beginning[4:8] == b"ftyp":
             return None
-        has_head = first == _GZIP or first & 0x0F == 0x08
+        has_head = beginning[0] == _GZIP or beginning[0] & 0x0F == 0x08
         return zlib.decompressobj(zlib.MAX_WBITS | 32 if has_head else -zlib.MAX_WBITS)
 
 
