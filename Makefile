@@ -16,6 +16,7 @@ CLIENTS ?= .venv-clients
 MATRIX ?= 3.1-py3.11 3.2-py3.12 3.3-py3.13
 SERVICE ?= local
 MODEL ?=
+AIRFLOW ?=
 KEEP ?=
 QUICK ?=
 
@@ -29,7 +30,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9. -]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: PYTHON=... (3.11 or newer), SERVICE=local|acedatacloud|xhuoapi|aigptimage|kie|fal|replicate|acedatacloud_mcp|gpt_image_mcp, MODEL=flux/flux-2-pro and KEEP=1 (demo), ARGUMENTS=..."
+	@echo "Variables: PYTHON=... (3.11 or newer), SERVICE=local|acedatacloud|xhuoapi|aigptimage|kie|fal|replicate|acedatacloud_mcp|gpt_image_mcp, MODEL=flux/flux-2-pro, AIRFLOW=3.4 and KEEP=1 (demo), ARGUMENTS=..."
 	@echo "MATRIX=\"3.1-py3.11 ...\" (test-matrix), PYTHON_3_12=... (where test-matrix finds no Python 3.12 itself)"
 
 .PHONY: install
@@ -74,6 +75,13 @@ test-batch: $(VENV)/.installed ## Kill a batch of 1,000 three times in a real Ai
 test-batch-airflow-3.1: .venv-3.1/.installed ## Do the same on the newest Airflow 3.1; eight minutes
 	@.venv-3.1/bin/python -m pytest -m long tests/system/test_batch_killed.py tests/system/test_batch_paid_once.py $(ARGUMENTS)
 
+.PHONY: test-gallery-queries test-gallery-queries-airflow-3.4
+test-gallery-queries: $(VENV)/.installed ## Have PostgreSQL explain every query of the gallery beside 100,000 XComs; two minutes
+	@$(VENV)/bin/python -m pytest -m long tests/ui/test_gallery_queries.py $(ARGUMENTS)
+
+test-gallery-queries-airflow-3.4: .venv-3.4/.installed ## Do the same on the newest pre-release of Airflow 3.4; two minutes
+	@.venv-3.4/bin/python -m pytest -m long tests/ui/test_gallery_queries.py $(ARGUMENTS)
+
 .PHONY: test-model
 test-model: $(VENV)/.installed ## Try 2,000 orders of kills, Clears, refusals and lost answers on a batch and on a submission, and count what was paid; ten minutes
 	@$(VENV)/bin/python -m pytest -m long tests/batch/test_paid_once_model.py tests/submissions/test_paid_once_model.py $(ARGUMENTS)
@@ -115,6 +123,10 @@ test-cluster: $(VENV_CLUSTER)/.installed ## Kill workers, triggerers and Postgre
 test-ui: $(VENV_UI)/.installed ## Look at the gallery in a real Airflow with Chromium (CHROMIUM=...); screenshots in test-ui-output/; ten minutes
 	@$(VENV_UI)/bin/python -m pytest -m long tests/browser $(ARGUMENTS)
 
+.PHONY: test-ui-airflow-3.4
+test-ui-airflow-3.4: $(VENV_UI)-3.4/.installed ## Do the same on the newest pre-release of Airflow 3.4, with a task loop
+	@$(VENV_UI)-3.4/bin/python -m pytest -m long tests/browser $(ARGUMENTS)
+
 .PHONY: docs
 docs: $(VENV_DOCS)/.installed ## Build the documentation into docs-output/; a warning or a broken link ends it
 	@rm -rf docs-output
@@ -141,9 +153,12 @@ test-callbacks-airflow-3.1: .venv-3.1/.installed ## Do the same on the newest Ai
 dist: $(VENV)/.installed ## Build wheel and sdist into dist/, check them, and run a shipped example from the wheel in a bare environment
 	@$(VENV)/bin/python -m dev.distribution
 
+# The environment of AIRFLOW=3.4, or of 3.1 or 3.2; else the project's own.
+demo_environment := $(if $(AIRFLOW),.venv-$(AIRFLOW),$(VENV))
+
 .PHONY: demo
-demo: $(VENV)/.installed ## Make pictures with a real Airflow and the local image service; KEEP=1 leaves both running
-	@$(VENV)/bin/python -m dev.demo --service "$(SERVICE)" $(if $(MODEL),--model "$(MODEL)") $(if $(filter-out 0 no false,$(KEEP)),--keep)
+demo: $(demo_environment)/.installed ## Make pictures with a real Airflow and the local image service; KEEP=1 leaves both running, AIRFLOW=3.4 is that one
+	@$(demo_environment)/bin/python -m dev.demo --service "$(SERVICE)" $(if $(MODEL),--model "$(MODEL)") $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 .PHONY: local-service
 local-service: $(VENV)/.installed ## Run the local image service on port 8750; ARGUMENTS="--help" lists its options
@@ -171,7 +186,7 @@ constraints: ## Resolve the constraints files anew; needs uv (UV=/path/to/uv)
 
 .PHONY: clean
 clean: ## Remove the environments, the caches and the demo's pictures
-	@rm -rf $(VENV) $(VENV_BENCH) $(VENV_CLUSTER) $(VENV_DOCS) $(VENV_UI) $(TOOL_SERVERS) $(CLIENTS) $(wildcard .venv-3.*) build dist demo-output docs-output test-ui-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(VENV_BENCH) $(VENV_CLUSTER) $(VENV_DOCS) $(VENV_UI) $(VENV_UI)-3.4 $(TOOL_SERVERS) $(CLIENTS) $(wildcard .venv-3.*) build dist demo-output docs-output test-ui-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find airflow_provider_imagetasks benchmarks dev example_dags tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A version under which the constraints are tested comes first; a newer one is better than none.
@@ -271,6 +286,9 @@ $(CLIENTS)/.installed:
 
 $(VENV_UI)/.installed: pyproject.toml constraints.txt
 	@$(call build_environment,$(VENV_UI),constraints.txt,$(ui_extras))
+
+$(VENV_UI)-3.4/.installed: pyproject.toml constraints-airflow-3.4.txt
+	@$(call build_environment,$(VENV_UI)-3.4,constraints-airflow-3.4.txt,$(ui_extras))
 
 # .venv-3.1 has any Python, .venv-3.1-py3.12 has Python 3.12.
 .venv-3.%/.installed: pyproject.toml $(wildcard constraints*.txt)
