@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 KILLED = frozenset({"failed", "skipped", "removed", "upstream_failed"})
 """States of a task instance that nobody goes on with. One that was marked successful is not among them, since what
 follows may want its pictures; nor is one that was cleared, which waits for them again."""
-LONGEST_ON_TRIGGERER = 20.0
+LONGEST_ON_TRIGGERER = 25.0
 """Seconds; Airflow itself gives 30."""
 LONGEST_ON_WORKER = 4.0
 """Seconds; five after the first signal Airflow kills the process."""

@@ -12,6 +12,7 @@ from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
 
 REST_SERVICES = ("acedatacloud", "xhuoapi", "aigptimage", "kie")
+QUEUE_SERVICES = ("fal", "replicate")
 TOOL_SERVICES = ("acedatacloud_mcp", "gpt_image_mcp")
 _IMPORTS = """
 from datetime import timedelta
