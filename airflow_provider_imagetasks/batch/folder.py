@@ -28,6 +28,7 @@ class Owner:
     From ``total`` on it says what :class:`~airflow_provider_imagetasks.batch.requests_file.Frozen` does.
 
     :param mark: drawn at random by the first start; Airflow keeps it too, where it can.
+    :param keys_by_mark: whether the mark is part of the keys of its rows; not so in what an earlier version froze.
     """
 
     dag_id: str
@@ -42,6 +43,7 @@ class Owner:
     digest: str | None = None
     cost: float | None = None
     unpriced: tuple[str, ...] = ()
+    keys_by_mark: bool = False
 
 
 Kept = TypeVar("Kept", Owner, Checkpoint)

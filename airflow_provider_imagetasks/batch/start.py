@@ -48,7 +48,8 @@ class OpenBatch:
 
     def key_of(self, intent: Intent) -> str:
         """Return what the service may recognise a submission by."""
-        return replace(self.slot, item_index=intent.index).identity(self.generation, intent.attempt)
+        nonce = self.owner.mark if self.owner.keys_by_mark else ""
+        return replace(self.slot, item_index=intent.index).identity(self.generation, intent.attempt, nonce)
 
     def finish(self, scratch: Path, max_failed: float, log: Any) -> dict[str, Any]:
         """Write the manifest, and that the batch is over where too many rows failed; return the task's result.
@@ -130,8 +131,10 @@ def open_batch(
         # From here on rows may be paid for: a later start must find this folder, or submit nothing.
         keep(state_store, {"generation": first_generation})
     else:
-        # Before Airflow 3.3 nothing is kept by which to tell, and since 3.4 a Clear throws it away.
-        is_forgotten = state_store is None or ("mark" not in kept and slot.try_number > 1 and not resumes)
+        # Before Airflow 3.3 nothing is kept by which to tell, and since 3.4 a Clear throws it away. What comes back
+        # from the triggerer names the folder that it left.
+        was_emptied = resumes or (slot.clear_empties_state and slot.was_cleared)
+        is_forgotten = state_store is None or ("mark" not in kept and was_emptied)
         _require_owner(owner, slot, mark=owner.mark if is_forgotten else kept.get("mark"), uri=folder.uri)
         if state_store is not None and is_forgotten:
             log.warning("Airflow kept nothing of this batch, as after a Clear; going on from %s.", folder.uri)
@@ -178,11 +181,13 @@ def _require_owner(owner: Owner, slot: SubmissionSlot, *, mark: str | None, uri:
     whose = (
         f"of Dag {owner.dag_id}, task {owner.task_id}, run {owner.run_id}"
         if not same_names
-        else "of the same names, but not of this Airflow (another deployment that writes to the same place?)"
+        else "of the same names, of which this Airflow knows nothing: of a Dag run of the same run id that was "
+        "deleted, or of another deployment that writes to the same place"
     )
     raise InvalidRequestError(
-        f"The folder {uri} belongs to another batch: one {whose}. Give this one an output_path of its own; or, if this "
-        "Airflow has merely forgotten it and its pictures do not matter any more, remove the folder"
+        f"The folder {uri} belongs to another batch: one {whose}. Nothing was submitted, and a Clear "
+        "alone changes nothing. For new pictures, which are paid for, give this batch an output_path of its own, or "
+        "remove the folder if the pictures that it says are paid for do not matter any more"
     )
 
 
@@ -222,6 +227,7 @@ def _freeze(frozen: Frozen, folder: BatchFolder, slot: SubmissionSlot, mark: str
         mark=mark,
         created_at=time.time(),
         unpriced=tuple(sorted(frozen.unpriced)),
+        keys_by_mark=True,
     )
     folder.write(REQUESTS_NAME, scratch / REQUESTS_NAME)
     folder.write_owner(owner)

@@ -22,6 +22,7 @@ class SubmissionSlot:
     :param try_id: Airflow's own id of this try.
     :param region: which iteration of a loop, or expansion of a mapped task, Airflow 3.4 runs; else empty.
     :param retries: the task's, as its Dag says today; None where that is not known.
+    :param clear_empties_state: whether a Clear throws away what Airflow keeps of the task.
     """
 
     dag_id: str
@@ -34,6 +35,7 @@ class SubmissionSlot:
     try_id: str = ""
     region: str = ""
     retries: int | None = None
+    clear_empties_state: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,13 +65,17 @@ class SubmissionSlot:
         )
         return [self.identity(generation) for generation, _ in zip(generations, range(most), strict=False)]
 
-    def identity(self, generation: int, attempt: int = 0) -> str:
+    def identity(self, generation: int, attempt: int = 0, nonce: str = "") -> str:
         """Return 64 hexadecimal digits, by which the service may recognise a submission: the same for every try of it.
 
         :param generation: rises when somebody clears the task to have it done anew; never the try number.
         :param attempt: rises in a batch each time that an item is asked for anew within a generation.
+        :param nonce: drawn once and kept on record, so that a Dag run which is made again under the run id of a deleted
+            one shares no key with it; empty in what an earlier version wrote, and where the record may be lost.
         """
-        return _digest(*self.names, str(generation), *([str(attempt)] if attempt else []))
+        return _digest(
+            *self.names, str(generation), *([str(attempt)] if attempt or nonce else []), *filter(None, [nonce])
+        )
 
 
 def slot_of(context: Any) -> SubmissionSlot:
@@ -85,7 +91,13 @@ def slot_of(context: Any) -> SubmissionSlot:
         try_id=str(getattr(instance, "id", "")),
         region=region_of(getattr(instance, "region_id", None), getattr(instance, "region_index", None)),
         retries=getattr(getattr(instance, "task", None), "retries", None),
+        clear_empties_state=clear_empties_state(instance),
     )
+
+
+def clear_empties_state(instance: Any) -> bool:
+    """Whether Airflow's Clear throws away what it keeps of a task instance: 3.4, the first with regions, does."""
+    return hasattr(instance, "region_id")
 
 
 def region_of(region_id: Any, region_index: Any) -> str:

@@ -49,7 +49,7 @@ class SubmissionLedger:
     @property
     def key(self) -> str:
         """What the submission on record goes out with, so that the service may recognise it."""
-        return self._slot.identity(self.record.generation)
+        return self._slot.identity(self.record.generation, nonce=self.record.nonce)
 
     @property
     def has_other_account(self) -> bool:
@@ -124,15 +124,21 @@ class SubmissionLedger:
         :raises ImageTaskError: another start has taken over, or it cannot be written; nothing may be submitted.
         """
         self.require_latest_start()
+        if self._record is not None:
+            nonce = self._record.nonce
+        else:
+            # Where a Clear may throw the record away, the next start asks the service for what its key says by itself.
+            nonce = secrets.token_hex(8) if self._store.keeps_records and not self._slot.clear_empties_state else ""
         record = SubmissionRecord(
             fingerprint=self._fingerprint,
             generation=decision.generation,
             max_tries=self._slot.max_tries,
             intent_at=time.time(),
-            trace_id=self._trace_id or self._slot.identity(decision.generation),
+            trace_id=self._trace_id or self._slot.identity(decision.generation, nonce=nonce),
             try_number=self._slot.try_number,
             unsettled_at=decision.unsettled_at,
             key_digest=self._key_digest,
+            nonce=nonce,
         )
         try:
             self._store.write(record, is_first=self._record is None)

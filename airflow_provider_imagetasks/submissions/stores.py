@@ -181,9 +181,7 @@ def store_for(context: Mapping[str, Any], slot: SubmissionSlot) -> LedgerStore:
     folder = conf.get("imagetasks", "ledger_path", fallback="")
     if state is not None:
         own = TaskStateStore(state)
-        # Airflow 3.4 is the first with regions, and with a Clear that empties its store.
-        is_emptied = hasattr(context.get("ti"), "region_id")
-        return CopiedStore(own, FileStore(folder, slot.names)) if folder and is_emptied else own
+        return CopiedStore(own, FileStore(folder, slot.names)) if folder and slot.clear_empties_state else own
     return FileStore(folder, slot.names) if folder else NoStore()
 
 

@@ -37,6 +37,7 @@ class SubmissionRecord:
     :param unsettled_at: Unix seconds of a submission before this one of which nobody knows whether it was taken.
     :param key_digest: of the API key that it went out with; see :func:`key_digest`. Earlier versions did not keep it.
     :param reported_with: the same, of the key that was in use when a person was told.
+    :param nonce: part of its key; see ``SubmissionSlot.identity``.
     """
 
     fingerprint: str
@@ -53,6 +54,7 @@ class SubmissionRecord:
     unsettled_at: float | None = None
     key_digest: str | None = None
     reported_with: str | None = None
+    nonce: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON, with the version of its form."""

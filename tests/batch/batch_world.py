@@ -50,7 +50,7 @@ class MemoryFolder(BatchFolder):
     """The folder of a batch in memory. Before each access, and after each write, its start may stop."""
 
     def __init__(self, files: dict[str, bytes], output_path: str, identity: str) -> None:
-        self.output_path = output_path
+        self.output_path, self.identity = output_path, identity
         self.pictures = None  # type: ignore[assignment]
         self.uri = f"memory://{identity}"
         self.is_local = False

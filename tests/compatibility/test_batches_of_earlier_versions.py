@@ -93,11 +93,15 @@ def test_the_frozen_requests_are_read(folder: BatchFolder, tmp_path: Path) -> No
     requests.close()
 
 
-def test_a_submission_has_the_same_key_by_which_the_service_knows_it(around: dict[str, Any]) -> None:
-    slot = SubmissionSlot(**around["slot"])
+def test_a_submission_has_the_same_key_by_which_the_service_knows_it(
+    around: dict[str, Any], folder: BatchFolder
+) -> None:
+    slot, owner = SubmissionSlot(**around["slot"]), folder.owner()
+    assert owner is not None
+    nonce = owner.mark if owner.keys_by_mark else ""
 
-    assert replace(slot, item_index=2).identity(0, 0) == around["identity_of_row_2"]
-    assert replace(slot, item_index=1).identity(0, 1) == around["identity_of_row_1_again"]
+    assert replace(slot, item_index=2).identity(0, 0, nonce) == around["identity_of_row_2"]
+    assert replace(slot, item_index=1).identity(0, 1, nonce) == around["identity_of_row_1_again"]
 
 
 def test_its_wait_is_taken_over_by_the_trigger_of_its_name(around: dict[str, Any]) -> None:

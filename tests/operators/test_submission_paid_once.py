@@ -27,7 +27,7 @@ from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger
 from airflow_provider_imagetasks.submissions.stores import FileStore, TaskStateStore, store_for
 from tests.image_batch import Killed
 from tests.image_dag import ImageDag
-from tests.task_runner import Outcome, TaskRunner
+from tests.task_runner import HAS_LOOPS, Outcome, TaskRunner
 
 REST = pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi", "aigptimage", "kie"], indirect=True)
 BY_KEY = pytest.mark.parametrize("service_name", ["aigptimage"], indirect=True)
@@ -225,6 +225,21 @@ def test_a_run_that_was_deleted_and_made_again_has_a_picture_of_its_own(
     assert second != first
     assert submit.prompt_of(second) == prompt
     # Its own retries find it.
+    assert submit.handed_on(prompt, try_number=2) == second
+
+
+@pytest.mark.skipif(HAS_LOOPS, reason="a Clear on Airflow 3.4 throws the record away, as a deleted run does")
+@REST
+@pytest.mark.parametrize("store", ["task state store"], indirect=True)
+@pytest.mark.parametrize("prompt", ["a red kite", "a green boat"])
+def test_so_it_has_where_the_record_went_with_the_deleted_run(submit: SubmitTask, prompt: str) -> None:
+    first = submit.handed_on()
+    submit.dag.runner.states.clear()
+    second = submit.handed_on(prompt)
+
+    assert second != first
+    assert submit.prompt_of(second) == prompt
+    assert {1} >= set(Counter(entry["trace_id"] for entry in submit.dag.created if entry["trace_id"]).values())
     assert submit.handed_on(prompt, try_number=2) == second
 
 

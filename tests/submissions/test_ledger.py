@@ -42,9 +42,18 @@ def begin(ledger: SubmissionLedger) -> SubmissionLedger:
 
 @pytest.mark.parametrize(("own", "expected"), [(None, SLOT.identity(0)), ("mine", "mine")])
 def test_an_intent_carries_the_key_and_what_it_can_be_found_by(start: Start, own: str | None, expected: str) -> None:
-    ledger = begin(start(request=replace(REQUEST, trace_id=own)))
+    ledger = begin(start(replace(SLOT, clear_empties_state=True), replace(REQUEST, trace_id=own)))
 
     assert (ledger.key, ledger.record.trace_id) == (SLOT.identity(0), expected)
+
+
+def test_where_its_record_is_kept_a_key_is_shared_with_no_run_of_the_same_names(start: Start) -> None:
+    ledger = begin(start())
+
+    assert ledger.key == ledger.record.trace_id == SLOT.identity(0, nonce=ledger.record.nonce) != SLOT.identity(0)
+    retried = start(RETRIED)
+    retried.decide()
+    assert retried.key == ledger.key
 
 
 @pytest.mark.parametrize(
