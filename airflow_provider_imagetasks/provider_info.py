@@ -27,7 +27,7 @@ def get_provider_info() -> dict[str, Any]:
         "task-decorators": [
             {"name": "image_batch", "class-name": f"{__package__}.decorators.image_batch.image_batch_task"}
         ],
-        "extra-links": [f"{__package__}.links.image_task.{name}" for name in ("PicturesLink", "ServiceConsoleLink")],
+        "extra-links": [f"{__package__}.hooks.links.{name}" for name in ("PicturesLink", "ServiceConsoleLink")],
         "config": {"imagetasks": {"description": "Settings of the image tasks provider.", "options": _options()}},
         "connection-types": [
             {
@@ -48,6 +48,13 @@ def _options() -> dict[str, dict[str, Any]]:
             "Airflow 3.3, which keeps them itself: with it, a submission that was cut off is found again by a retry, "
             "and not paid for twice.",
             example="s3://conn_id@bucket/imagetasks-ledger",
+        ),
+        "account_store": _option(
+            "Database in which all processes keep an account's rates, running image tasks and spending, as an "
+            "SQLAlchemy URL. Empty: a SQLite file in AIRFLOW_HOME, for Airflow on one machine. Several machines need "
+            "one that all reach, such as a PostgreSQL database of its own. 'none': each process counts for itself.",
+            example="postgresql+psycopg2://user:password@host/imagetasks",
+            sensitive=True,
         ),
         "callback_base_url": _option(
             "Where services reach this Airflow from outside, to be called back when an image task is done. With "

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-unit-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
+# One that tests shared would let one test wait for another.
+os.environ["AIRFLOW__IMAGETASKS__ACCOUNT_STORE"] = "none"
 
 import pytest
 
@@ -131,6 +133,14 @@ def records() -> Records:
     from tests.polled_accounts import Records
 
     return Records()
+
+
+@pytest.fixture
+def account_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a store of accounts, which is set up."""
+    url = f"sqlite:///{tmp_path}/accounts.sqlite"
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__ACCOUNT_STORE", url)
+    return url
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.money import read_price_list
 from airflow_provider_imagetasks.services.rates import NO_TIERS, Tier, active_limit, parse_rate
 from airflow_provider_imagetasks.submissions.departure import LOOK_SECONDS
 from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE
@@ -72,9 +73,14 @@ class BatchArguments:
 
 
 def with_limits(
-    account: Account, *, submit_rate: Any, max_active_tasks: Any, tiers: Mapping[str, Tier] = NO_TIERS
+    account: Account,
+    *,
+    submit_rate: Any,
+    max_active_tasks: Any,
+    tiers: Mapping[str, Tier] = NO_TIERS,
+    prices: Any = None,
 ) -> Account:
-    """Return the account with limits that were given as arguments; None leaves the connection's.
+    """Return the account with limits and prices that were given as arguments; None leaves the connection's.
 
     :param tiers: those that ``submit_rate`` may name.
     :raises InvalidRequestError: a limit is none, or zero.
@@ -83,6 +89,8 @@ def with_limits(
         rate = parse_rate(str(submit_rate), field="submit_rate", kind="submit", tiers=tiers)
         active = active_limit(str(submit_rate), tiers) or account.max_active_tasks
         account = replace(account, submit_rate=rate, max_active_tasks=active)
+    if prices is not None:
+        account = replace(account, prices=read_price_list("prices", prices))
     if max_active_tasks is not None:
         text = str(max_active_tasks).strip()
         if isinstance(max_active_tasks, bool) or not text.isdigit() or int(text) < 1:

@@ -14,7 +14,9 @@ from typing import Any
 
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, QuotaExceededError
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.money import MILLION
 from airflow_provider_imagetasks.tasks import ImageRequest
 
 PUBLISHED = "USD"
@@ -30,6 +32,12 @@ def read_prices(value: Any) -> dict[str, float]:
     :raises InvalidRequestError: it is not a mapping of models to amounts, or they are in several currencies.
     """
     return {model: amount for model, (amount, _) in _priced(value).items()}
+
+
+def prices_of(account: Account) -> dict[str, str] | None:
+    """Return the prices of a connection in the form in which a user gives those of a batch; None where it has none."""
+    prices = {model: f"{millionths / MILLION:f} {named or ''}".strip() for model, millionths, named in account.prices}
+    return prices or None
 
 
 def read_currency(value: Any) -> str | None:

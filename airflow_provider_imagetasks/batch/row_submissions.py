@@ -9,11 +9,14 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
+from airflow_provider_imagetasks.accounts.book import submitting_book_of
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
+from airflow_provider_imagetasks.batch.row_places import Granted, RowPlaces
 from airflow_provider_imagetasks.batch.rows import sendable_request
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch
@@ -30,6 +33,8 @@ _log = logging.getLogger(__name__)
 AT_ONCE = 8
 """Submissions that are under way at the same time; a service takes a second or so for each."""
 LARGEST_GROUP = 50
+SHARED_GROUP_SECONDS = 4.0
+"""Likewise where others submit with the account, who wait for their turns behind a group."""
 GROUP_SECONDS = 20.0
 """A group is no larger than what the rate lets out in this time, so that what a kill leaves unclear stays recent."""
 LONGEST_INTENT = 300.0
@@ -97,6 +102,8 @@ class RowSubmissions:
         self._departure = Departure(
             batch.ledger.require_latest_start, look_seconds=arguments.limits.look, longest_intent=LONGEST_INTENT
         )
+        book = submitting_book_of(account)
+        self._row_places = RowPlaces(arguments, batch, book, run, lambda: self._departure.is_stopped)
         self._submitted_at = 0.0
         self._latest_ids: dict[str, int] = {}
         """Rows by the image task that was answered; the latest ones, as a cache on the way would repeat them."""
@@ -104,7 +111,8 @@ class RowSubmissions:
         """Rows whose submission has not come to an end."""
         can_tell = service.finds_by_trace_id or service.repeats_submit_by_key
         windows = account.submit_rate.windows if account.submit_rate else ()
-        in_time = (int(GROUP_SECONDS * window.count / window.seconds) for window in windows)
+        seconds = GROUP_SECONDS if book is None else SHARED_GROUP_SECONDS
+        in_time = (int(seconds * window.count / window.seconds) for window in windows)
         self._group_size = max(1, min((LARGEST_GROUP, *in_time))) if can_tell else 1
 
     def next_group(self, places: int) -> int:
@@ -115,7 +123,7 @@ class RowSubmissions:
         :param places: how many more rows may run.
         """
         now = time.time()
-        if self.under_way >= AT_ONCE or self._rate.next_at() - now >= self._limits.idle:
+        if self.under_way >= AT_ONCE or not self._row_places.may_ask or self._rate.next_at() - now >= self._limits.idle:
             return 0
         if places >= self._group_size:
             return self._group_size
@@ -136,11 +144,31 @@ class RowSubmissions:
 
     async def _submit(self, intents: Sequence[Intent]) -> AsyncGenerator[Submitted, None]:
         try:
+            granted = await self._row_places.take(intents)
+        except BaseException:
+            self.under_way -= len(intents)
+            raise
+        self.under_way -= len(intents) - len(granted.intents)
+        if granted.intents:
+            async with aclosing(self._submit_granted(granted)) as outcomes:
+                async for outcome in outcomes:
+                    yield outcome
+        for intent in granted.withheld:
+            yield Withheld(intent)
+        if granted.refused is not None:
+            # Last, since nothing more leaves after it.
+            intent, error = granted.refused
+            metrics.not_submitted(self._service.name, error)
+            yield Refused(replace(intent, taken=False), error)
+
+    async def _submit_granted(self, granted: Granted) -> AsyncGenerator[Submitted, None]:
+        intents = granted.intents
+        try:
             name = await asyncio.to_thread(self._batch.ledger.intend, intents)
         except BaseException:
             self.under_way -= len(intents)
             raise
-        requests = [asyncio.ensure_future(self._submit_one(intent)) for intent in intents]
+        requests = [asyncio.ensure_future(self._submit_one(intent, granted)) for intent in intents]
         try:
             for request in asyncio.as_completed(requests):
                 yield await request
@@ -160,18 +188,31 @@ class RowSubmissions:
                 ids = ", ".join(f"{one.image_task_id[:80]} (row {one.index})" for one in known if one.image_task_id)
                 _log.error("Image tasks that were submitted, and could not be written down: %s.", ids or "none")
                 raise
+            finally:
+                await self._note_places(granted, ends)
             for intent in known:
                 # Not before it is on record: a later start, which looks for it, would count it again.
                 if intent.submitted_at is not None:
                     metrics.submitted(self._service.name)
 
-    async def _submit_one(self, intent: Intent) -> Submitted:
+    async def _note_places(self, granted: Granted, ends: Sequence[Submitted | BaseException]) -> None:
+        tasks = {end.intent.index: end.task for end in ends if isinstance(end, Taken)}
+        free = [
+            end.intent
+            for end in ends
+            if isinstance(end, Withheld)
+            or (isinstance(end, Refused) and end.error.billed == "no" and not end.intent.taken)
+        ]
+        await self._row_places.note(granted, tasks, free)
+
+    async def _submit_one(self, intent: Intent, granted: Granted) -> Submitted:
         try:
             async with self._places:
                 if self._departure.is_stopped:
                     return Withheld(intent)
                 request = await self._prepared(intent.index)
-                flow = self._rate.within_rate(self._service.submit(request, key=self._batch.key_of(intent)))
+                submission = self._service.submit(request, key=self._batch.key_of(intent))
+                flow = self._row_places.paced(intent, submission, granted) or self._rate.within_rate(submission)
                 task = await self._run(self._departure.watched(flow, intended_at=intent.at))
         except HeldBackError as held:
             # What left before it, as under a key that may be given again, may have been taken.

@@ -24,6 +24,8 @@ BEHAVIOUR: dict[str, Any] = {
         "service": known_services()[0],
         "submit_rate": "20/10s",
         "query_rate": "2/s",
+        "budget_per_day": "20.00 USD",
+        "budget_per_month": "300.00 USD",
         "poll_interval": "10",
         "request_timeout": "60",
         "callback_url": "https://example.com/hook",
@@ -55,6 +57,13 @@ _FIELDS = {
         "Max. active image tasks",
         "How many image tasks of this account may run at the same time.",
         {"type": ["integer", "null"], "minimum": 1},
+    ),
+    "budget_per_day": _field(
+        "Budget per day", "What may be spent in a day by all that uses this account, like 20.00 USD. Empty: no bound."
+    ),
+    "budget_per_month": _field("Budget per month", "Likewise in a month."),
+    "prices": _field(
+        "Prices", 'What a picture costs, by model, as JSON: {"gpt-image-2": "0.04 USD"}. Empty: what is published.'
     ),
     "download_hosts": _field(
         "Download hosts", "Hosts that results may come from, separated by commas. Empty: any public host."

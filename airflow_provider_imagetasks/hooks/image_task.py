@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_imagetasks.accounts.book import submitting_book_of
+from airflow_provider_imagetasks.accounts.submissions import within_account
 from airflow_provider_imagetasks.exceptions import (
     DownloadError,
     ImageTaskError,
@@ -24,9 +26,9 @@ from airflow_provider_imagetasks.hooks.connection import aread_connection
 from airflow_provider_imagetasks.hooks.errors import errors_of_reading
 from airflow_provider_imagetasks.hooks.service_hook import ServiceHook
 from airflow_provider_imagetasks.observability import metrics
+from airflow_provider_imagetasks.polling.account_pace import pace_of
 from airflow_provider_imagetasks.polling.poller import StatusPoller, status_poller
 from airflow_provider_imagetasks.polling.reads import read_all, read_moved
-from airflow_provider_imagetasks.polling.status_requests import pace_of
 from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch, failure, wait
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID, Account
 from airflow_provider_imagetasks.services.base import Service
@@ -81,12 +83,13 @@ class ImageTaskHook(ServiceHook):
     def submit(self, request: ImageRequest, *, key: str | None = None) -> ImageTask:
         """Ask for a picture and return the image task at once. Costs money.
 
-        Waits first where the connection's ``submit_rate`` or ``max_active_tasks`` asks for it; they count what this
-        process submits.
+        Waits first where the connection's ``submit_rate`` or ``max_active_tasks`` asks for it; they count what all
+        processes submit, or where no store of accounts is set up this one.
 
         :param key: identifies this submission; the same on a retry of it. Where the service recognises it, a
             repetition is free, or the image task can be found by it.
         :raises UnknownOutcomeError: the service may have taken it; it was not sent again.
+        :raises QuotaExceededError: the account has no balance, or (code ``budget``) it would exceed a budget.
         :raises ImageTaskError: it was refused, and not billed.
         """
         try:
@@ -112,8 +115,14 @@ class ImageTaskHook(ServiceHook):
         submission = typed_submission(
             service.submit(request, key=key), service=service.name, how_to_look=service.how_to_look
         )
-        say = self.log.info
-        task = self.run(limits.within_all(submission, read, poll_interval=poll_interval, say=say, watched=watched))
+        how: dict[str, Any] = {"poll_interval": poll_interval, "say": self.log.info, "watched": watched}
+        book = submitting_book_of(self.account)
+        if book is None:
+            flow = limits.within_all(submission, read, **how)
+        else:
+            wanted = book.wanted(service, request, key)
+            flow = within_account(book, wanted, submission, limits=limits, read=read, **how)
+        task = self.run(flow)
         # Whatever happens to the caller next, the id of what is being paid for stands in the log.
         about = f"connection {self.conn_id}, model {task.model}{f', trace id {task.trace_id}' if task.trace_id else ''}"
         self.log.info("Submitted image task %s to %s (%s).", task.id[:80], service.title, about)

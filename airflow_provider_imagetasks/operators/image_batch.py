@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments, BatchLimits, poll_interval_for, with_limits
 from airflow_provider_imagetasks.batch.checks import dry_run
-from airflow_provider_imagetasks.batch.costs import read_currency, read_max_cost, read_prices
+from airflow_provider_imagetasks.batch.costs import prices_of, read_currency, read_max_cost, read_prices
 from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, PictureSummary
 from airflow_provider_imagetasks.batch.requests_file import RequestsSource, file_of, rows_of
 from airflow_provider_imagetasks.batch.row_decisions import read_max_failed
@@ -32,9 +32,9 @@ from airflow_provider_imagetasks.files.object_storage import require_known_schem
 from airflow_provider_imagetasks.hooks.cancel_on_kill import CancelsOnKill
 from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading, errors_pushed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.hooks.links import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.hooks.references import rendered_text
 from airflow_provider_imagetasks.hooks.task_settings import execution_ends_at, execution_timeout_error
-from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.observability.assets import announce_pictures
 from airflow_provider_imagetasks.observability.lineage import ReportsLineage
 from airflow_provider_imagetasks.operators.rows_as_data import RowsAsData
@@ -92,8 +92,8 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
     :param max_cost: submit rows, in their order, until the next one would cost more than this altogether, by
         ``prices`` and what services publish; retries and Clears of failed rows included. The rest fail unsubmitted.
         Where a model's price is not known, nothing is submitted.
-    :param prices: per picture by model, ``0.04`` or ``"0.04 EUR"``, all in one currency; they win over the published
-        ones (US dollars), which beside another currency count as unknown.
+    :param prices: per picture by model, ``0.04`` or ``"0.04 EUR"``, all in one currency; None takes the connection's.
+        They win over the published ones (US dollars), which beside another currency count as unknown.
     :param on_unknown_outcome: ``"fail"`` fails a row of which nobody can tell whether it was taken; ``"resubmit"``
         submits it again, at the risk of paying twice.
     :param cancel_on_kill: cancel what runs, where the service can, once this task or its run is marked failed.
@@ -234,19 +234,21 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
             raise InvalidRequestError(f"options must be a dict, not {type(self.options).__name__}")
         for name in ("model", "options"):
             require_sendable(name, getattr(self, name))
+        prices = prices_of(hook.account) if self.prices is None else self.prices
         return BatchArguments(
             account=with_limits(
                 hook.account,
                 submit_rate=self.submit_rate,
                 max_active_tasks=self.max_active_tasks,
                 tiers=tiers_for(hook.service, self.submit_rate),
+                prices=self.prices,
             ),
             service=hook.service,
             model=rendered_text("model", self.model) or None,
             options=self.options or {},
             filename=self.filename,
-            prices=read_prices(self.prices),
-            currency=read_currency(self.prices),
+            prices=read_prices(prices),
+            currency=read_currency(prices),
             output_path=str(self.output_path),
             max_failed=read_max_failed(self.max_failed),
             max_cost=read_max_cost(self.max_cost),

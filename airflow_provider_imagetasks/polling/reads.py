@@ -7,7 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, ProtocolError, RateLimitError
-from airflow_provider_imagetasks.polling.status_requests import DOUBTS, Question, StatusRequests, concerns_account
+from airflow_provider_imagetasks.polling.status_requests import (
+    DOUBTS,
+    Question,
+    StatusRequests,
+    concerns_account,
+    requests_for,
+    seconds_to_pause,
+)
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE, typed
 from airflow_provider_imagetasks.services.rates import Pace
@@ -15,18 +22,24 @@ from airflow_provider_imagetasks.services.wire import Flow, pause
 from airflow_provider_imagetasks.tasks import ImageTask
 
 
-def read_once(service: Service, questions: Sequence[Question]) -> Flow[dict[str, ImageTask]]:
+def read_once(service: Service, pace: Pace, questions: Sequence[Question]) -> Flow[dict[str, ImageTask]]:
     """Make one status request; by id, ``""`` for a trace id. Free.
 
+    :param pace: which counted it.
     :returns: what is believed of the answer; the others have to be asked for again, those that it left out alone.
     """
     first = questions[0]
     tasks: dict[str, ImageTask]
-    if first.image_task_id:
-        asked = list(dict.fromkeys(question.image_task_id for question in questions))
-        tasks = yield from typed(service.read_tasks_once(asked), service=service.name)
-    else:
-        tasks = {"": (yield from typed(service.read_by_trace_id(first.trace_id or ""), service=service.name))}
+    yield from pace.turn(requests_for(questions, service))
+    try:
+        if first.image_task_id:
+            asked = list(dict.fromkeys(question.image_task_id for question in questions))
+            tasks = yield from typed(service.read_tasks_once(asked), service=service.name)
+        else:
+            tasks = {"": (yield from typed(service.read_by_trace_id(first.trace_id or ""), service=service.name))}
+    except RateLimitError as error:
+        yield from pace.refused(seconds_to_pause(error))
+        raise
     for image_task_id, task in tasks.items():
         if image_task_id and task.id and task.id != image_task_id:
             # As a cache may do it: whoever believed it would hand on another's picture, and lose its own.
@@ -40,7 +53,9 @@ def read_once(service: Service, questions: Sequence[Question]) -> Flow[dict[str,
         question.apart = bool(first.image_task_id) and question.image_task_id not in tasks
     questions = [question for question in questions if not question.apart]
     doubted = {one.image_task_id for one in questions if not one.believes(tasks[one.image_task_id])}
-    return {image_task_id: task for image_task_id, task in tasks.items() if image_task_id not in doubted}
+    believed = {image_task_id: task for image_task_id, task in tasks.items() if image_task_id not in doubted}
+    yield from pace.answered(believed.values())
+    return believed
 
 
 def read_all(
@@ -88,7 +103,7 @@ def read_all(
             continue
         group = [question for question, _ in requests.take(now, service)]
         try:
-            tasks = yield from read_once(service, group)
+            tasks = yield from read_once(service, pace, group)
         except ImageTaskError as error:
             now = yield from pause(0)
             if requests.failed(group, error, now).given_up:

@@ -78,7 +78,7 @@ class RequestsUnderWay(Generic[Asked]):
     async def _ask(self, service: Service, questions: Sequence[Asked]) -> None:
         metrics.polled(service.name, min(1, requests_for(questions, service)))
         try:
-            tasks = await self._run(read_once(service, questions))
+            tasks = await self._run(read_once(service, self._requests.pace, questions))
         except asyncio.CancelledError:
             self._requests.under_way -= 1
             raise

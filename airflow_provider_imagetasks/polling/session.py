@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from airflow_provider_imagetasks.polling.account_pace import new_pace
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
@@ -85,4 +86,4 @@ class AccountSession:
         self._account, self._transport = account, transport
         # What was asked over a session that was closed meanwhile counts on.
         if account.query_rate != self.pace.rate:
-            self.pace = Pace(account.query_rate, paused_until=self.pace.paused_until)
+            self.pace = new_pace(account, paused_until=self.pace.paused_until)

@@ -172,7 +172,7 @@ def wait(watch: Watch, service: Service, pace: Pace, *, first_pause: float, log:
             continue
         group = [question for question, _ in requests.take(now, service)]
         try:
-            tasks = yield from read_once(service, group)
+            tasks = yield from read_once(service, pace, group)
         except ImageTaskError as error:
             now = yield from pause(0)
             meaning = requests.failed(group, error, now)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_imagetasks.exceptions import AuthenticationError, InvalidRequestError
 from airflow_provider_imagetasks.services.account_fields import ConnectionField, ConnectionFields, is_host_name
+from airflow_provider_imagetasks.services.money import Money, PriceList, require_one_currency
 from airflow_provider_imagetasks.services.rates import NO_TIERS, Rate, Tier, active_limit, parse_rate
 from airflow_provider_imagetasks.tasks import require_sendable
 
@@ -50,6 +51,8 @@ class Account:
     :param submit_rate: ceiling for submissions; likewise ``query_rate`` for status requests.
     :param max_active_tasks: image tasks that may run at the same time; where not given, that of a tier that is
         named as ``submit_rate``.
+    :param budget_per_day: what may be spent in a day, over all processes; likewise ``budget_per_month``.
+    :param prices: what a picture costs, by model; they win over what the service publishes.
     :param download_hosts: hosts that results may come from; empty means any public one.
     :param allow_private_hosts: whether results may come from private addresses, and the API may be plain http.
     :param verify: True, False, or the path of a CA bundle.
@@ -74,6 +77,9 @@ class Account:
     submit_rate: Rate | None = None
     query_rate: Rate | None = None
     max_active_tasks: int | None = None
+    budget_per_day: Money | None = None
+    budget_per_month: Money | None = None
+    prices: PriceList = ()
     download_hosts: tuple[str, ...] = ()
     allow_private_hosts: bool = False
     verify: bool | str = True
@@ -131,6 +137,9 @@ def read_account(
         given = fields.text(f"{kind}_rate")
         return parse_rate(given, field=fields.name(f"{kind}_rate"), kind=kind, tiers=tiers) if given else None
 
+    per_day, per_month = fields.budget("budget_per_day"), fields.budget("budget_per_month")
+    prices = fields.prices("prices")
+    require_one_currency(conn_id, per_day, per_month, prices=prices)
     return Account(
         conn_id=conn_id,
         service=service,
@@ -145,6 +154,9 @@ def read_account(
         query_rate=rate("query"),
         max_active_tasks=fields.whole_number("max_active_tasks", minimum=1)
         or active_limit(fields.text("submit_rate"), tiers),
+        budget_per_day=per_day,
+        budget_per_month=per_month,
+        prices=prices,
         download_hosts=fields.host_names("download_hosts"),
         allow_private_hosts=allow_private_hosts,
         verify=fields.flag_or_path("verify"),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services.fields import number
+from airflow_provider_imagetasks.services.money import Money, PriceList, read_budget, read_price_list
 from airflow_provider_imagetasks.tasks import is_web_address, require_sendable
 
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
@@ -107,6 +108,14 @@ class ConnectionFields:
         if found is not None and found != int(found):
             raise self._wrong(key, "a whole number", is_shown=True)
         return int(found) if found is not None else None
+
+    def budget(self, key: str) -> Money | None:
+        """Return an amount of money with its currency."""
+        return read_budget(self.name(key), self._value(key))
+
+    def prices(self, key: str) -> PriceList:
+        """Return prices of a picture by model, from an object, also a JSON text."""
+        return read_price_list(self.name(key), self._parsed(key))
 
     def flag(self, key: str, *, default: bool, wanted: str = "true or false") -> bool:
         """Return a truth value."""

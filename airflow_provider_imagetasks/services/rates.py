@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.services.wire import Flow
+from airflow_provider_imagetasks.tasks import ImageTask
 
 _WINDOW = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{1,9}(?:\.\d{1,9})?)?\s*s\s*")
 _NEARLY = re.compile(r"[\d\s./,s-]{0,40}")
@@ -115,3 +117,15 @@ class Pace:
     def seconds_for(self, requests: float) -> float:
         """Return how long so many requests take at least, in seconds."""
         return max((requests / made.maxlen * seconds for seconds, made in self._windows if made.maxlen), default=0.0)
+
+    def turn(self, requests: int) -> Flow[None]:
+        """Wait until other processes leave room for so many requests; this one alone has nothing to wait for."""
+        yield from ()
+
+    def refused(self, seconds: float) -> Flow[None]:
+        """Have other processes pause for so many seconds as well."""
+        yield from ()
+
+    def answered(self, tasks: Iterable[ImageTask]) -> Flow[None]:
+        """Tell other processes which image tasks are over."""
+        yield from ()

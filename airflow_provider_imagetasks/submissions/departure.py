@@ -60,7 +60,7 @@ class Departure:
         """
         step, has_left = next(submission), False
         while True:
-            if not isinstance(step, Sleep):
+            if not isinstance(step, Sleep | Blocking):
                 now = yield from self._look_again(intended_at, has_left)
                 if not has_left:
                     if self.is_stopped or now - intended_at > self._longest_intent:

@@ -1,0 +1,239 @@
+"""The book of one account: what this process asks the store, and what holds where the store cannot be used.
+
+Without a budget a store that is away stops nothing: each process counts for itself until it is back, and the log says
+so. With one nothing is submitted that could not be counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from airflow_provider_imagetasks.accounts.budgets import Budgets, cost_of, exceeded, require_price
+from airflow_provider_imagetasks.accounts.settings import NO_STORE, budget_zone, store_url
+from airflow_provider_imagetasks.accounts.store import AccountStore, StoreError
+from airflow_provider_imagetasks.accounts.turn_rows import Kind
+from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Wanted
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, ServiceUnavailableError
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.rates import Rate
+from airflow_provider_imagetasks.tasks import ImageRequest
+
+LIFE_SECONDS = 3600.0
+"""Seconds for which an image task holds its place at most, where nobody reads that it is over."""
+AWAY_SECONDS = 10.0
+"""Seconds after which a store that could not be used is tried again."""
+LOOK_SECONDS = 5.0
+"""Seconds between two looks at the image tasks that hold the places, over all who wait for one."""
+
+_REMEMBERED = 2_000
+
+_log = logging.getLogger(__name__)
+Answered = TypeVar("Answered")
+
+
+class AccountBook:
+    """What all processes know of one account, as one of them asks it. Every method may block for some seconds.
+
+    :param account: of the connection, with the limits that hold for who asks.
+    :param store: shared by all accounts of this process.
+    """
+
+    def __init__(self, account: Account, store: AccountStore) -> None:
+        self.account = account
+        self.budgets = Budgets(per_day=account.budget_per_day, per_month=account.budget_per_month, zone=budget_zone())
+        self._store = store
+        self._id: str | None = None
+        self._tried_again_at = 0.0
+        self._is_away = False
+        self._ended: dict[str, Over] = {}
+
+    def wanted(self, service: Service, request: ImageRequest, key: str | None) -> Wanted:
+        """Return the wish to submit a request.
+
+        :param request: completed.
+        :param key: what it goes out with; None for one that no later try repeats.
+        :raises InvalidRequestError: there is a budget, and nobody knows what it costs.
+        """
+        model = request.model or ""
+        cost = cost_of(service, request, self.account.prices, currency=self.budgets.currency)
+        require_price(cost, self.budgets, conn_id=self.account.conn_id, model=model)
+        return Wanted(
+            key=key or secrets.token_hex(16),
+            cost=cost,
+            model=model,
+            # Airflow sets it for whatever a task runs.
+            dag_id=os.environ.get("AIRFLOW_CTX_DAG_ID", ""),
+            pictures=service.image_count_of(request),
+        )
+
+    def take(self, ticket: str, wanted: Sequence[Wanted]) -> Grant | None:
+        """Take a place, a turn and the money for as many of the first wishes as there are now.
+
+        :param ticket: who asks, again and again.
+        :returns: None where the store cannot be used, and there is no budget.
+        :raises ServiceUnavailableError: it cannot be used, and there is a budget. Nothing was submitted.
+        """
+        account = self.account
+
+        def take(account_id: str) -> Grant:
+            limits = {"rate": account.submit_rate, "most_active": account.max_active_tasks, "budgets": self.budgets}
+            return self._store.take(account_id, ticket, wanted, look_every=LOOK_SECONDS, **limits)  # type: ignore[arg-type]
+
+        try:
+            return self._ask(take)
+        except StoreError as error:
+            if not self.budgets:
+                return None
+            raise ServiceUnavailableError(
+                f"Connection {account.conn_id!r} has a budget, and what is spent cannot be looked up ([imagetasks] "
+                f"account_store: {error})",
+                service=account.service,
+                code="account_store",
+                billed="no",
+                retry_advice="Nothing was submitted; a retry looks again.",
+            ) from error
+
+    def problem(self, grant: Grant) -> ImageTaskError | None:
+        """Return why the next wish may not be submitted at all; None where it only has to wait."""
+        if grant.excess is None:
+            return None
+        over = grant.excess
+        return exceeded(
+            over.name,
+            over.budget,
+            over.ends,
+            spent_by_dag=over.spent_by_dag,
+            cost=over.cost,
+            conn_id=self.account.conn_id,
+            service=self.account.service,
+        )
+
+    def leave(self, ticket: str) -> None:
+        """Wait for a place no more."""
+        self._tell(lambda _: self._store.leave(ticket))
+
+    def turn(self, kind: Kind, rate: Rate | None) -> float:
+        """Take the next turn of a request, and return in how many seconds it is; 0 where the store cannot be used."""
+        try:
+            return self._ask(lambda account_id: self._store.turns(account_id, kind, rate, 1))[0]
+        except StoreError:
+            return 0.0
+
+    def leaves(self, key: str) -> float:
+        """Note that the request of a submission is about to leave; or return for how many seconds it must not."""
+        try:
+            return self._ask(lambda account_id: self._store.leaves(account_id, key))
+        except StoreError:
+            return 0.0
+
+    def pause(self, kind: Kind, seconds: float) -> None:
+        """Have no request of any process leave for so many seconds, as the service asked."""
+        self._tell(lambda account_id: self._store.pause(account_id, kind, seconds))
+
+    def taken(self, image_task_ids: Mapping[str, str], *, life: float = LIFE_SECONDS) -> None:
+        """Note which image tasks came of submissions, by key; each holds its place for so many seconds at most."""
+        self._tell(lambda account_id: self._store.taken(account_id, image_task_ids, life=life))
+        # Somebody of this process may have read their end before.
+        ended = [self._ended[each] for each in image_task_ids.values() if each in self._ended]
+        if ended:
+            self._tell(lambda account_id: self._store.over(account_id, ended))
+
+    def refused(self, keys: Sequence[str]) -> None:
+        """Give back place and money of submissions that were not billed."""
+        self._tell(lambda account_id: self._store.refused(account_id, keys))
+
+    def has_news(self, ended: Sequence[Over]) -> bool:
+        """Whether one of them was not told to be over before. Asks nobody."""
+        return any(each.image_task_id not in self._ended for each in ended)
+
+    def over(self, ended: Sequence[Over], *, keys: Sequence[str] = ()) -> None:
+        """Give back the places of image tasks that are over, and correct what they cost; each is told once."""
+        ended = [each for each in ended if each.image_task_id not in self._ended]
+        self._ended |= {each.image_task_id: each for each in ended}
+        while len(self._ended) > _REMEMBERED:
+            del self._ended[next(iter(self._ended))]
+        if not (ended or keys):
+            return
+        self._tell(lambda account_id: self._store.over(account_id, ended, keys=keys))
+
+    def _tell(self, say: Callable[[str], None]) -> None:
+        try:
+            self._ask(say)
+        except StoreError:
+            # Said already. A place that is not given back expires; money that is not counts as spent.
+            return
+
+    def _ask(self, question: Callable[[str], Answered]) -> Answered:
+        if time.monotonic() < self._tried_again_at:
+            raise StoreError("it could not be used a moment ago")
+        try:
+            if self._id is None:
+                self._id = self._store.account_id(self.account, _limits(self.account))
+            answer = question(self._id)
+        except StoreError as error:
+            self._tried_again_at = time.monotonic() + AWAY_SECONDS
+            if not self._is_away:
+                self._is_away = True
+                means = (
+                    "There is a budget, so nothing is submitted until it is back."
+                    if self.budgets
+                    else "Until it is back each process keeps to the limits of its own submissions alone."
+                )
+                _log.error("The store of accounts ([imagetasks] account_store) cannot be used: %s. %s", error, means)
+            raise
+        if self._is_away:
+            self._is_away = False
+            _log.warning(
+                "The store of accounts is back: the limits of connection %s hold over all processes again.",
+                self.account.conn_id,
+            )
+        return answer
+
+
+def _limits(account: Account) -> dict[str, str]:
+    said = {
+        "submit_rate": account.submit_rate,
+        "query_rate": account.query_rate,
+        "max_active_tasks": account.max_active_tasks,
+        "budget_per_day": account.budget_per_day,
+        "budget_per_month": account.budget_per_month,
+    }
+    return {name: str(value) for name, value in said.items() if value is not None}
+
+
+_stores: dict[tuple[int, str], AccountStore] = {}
+_books: dict[tuple[int, str, Account], AccountBook] = {}
+
+
+def book_of(account: Account) -> AccountBook | None:
+    """Return the book of an account that everybody in this process shares; None where no store is set up."""
+    url = store_url()
+    if url is None:
+        return None
+    # A process that was forked has connections of its own.
+    place = (os.getpid(), url)
+    if place not in _stores:
+        _stores[place] = AccountStore(url)
+    if (*place, account) not in _books:
+        _books[*place, account] = AccountBook(account, _stores[place])
+    return _books[*place, account]
+
+
+def submitting_book_of(account: Account) -> AccountBook | None:
+    """Do what :func:`book_of` does, for who is about to submit.
+
+    :raises InvalidRequestError: no store is set up, and the connection has a budget. Nothing was submitted.
+    """
+    book = book_of(account)
+    if book is None and (account.budget_per_day or account.budget_per_month):
+        raise InvalidRequestError(
+            f"Connection {account.conn_id!r} has a budget, and [imagetasks] account_store is {NO_STORE!r}, so that "
+            "nobody knows what is spent; leave it empty, or name a database"
+        )
+    return book

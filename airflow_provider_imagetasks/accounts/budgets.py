@@ -1,0 +1,124 @@
+"""Budgets of an account: the day and the month that they count, and whether a submission still fits. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal
+
+from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, QuotaExceededError
+from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.money import MILLION, PUBLISHED, Money, PriceList, in_words
+from airflow_provider_imagetasks.tasks import ImageRequest
+
+CODE = "budget"
+"""The error code of what was not submitted for a budget's sake."""
+_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budgets:
+    """What an account may spend.
+
+    :param per_day: by the days of ``zone``; likewise ``per_month``. None sets no bound.
+    """
+
+    per_day: Money | None = None
+    per_month: Money | None = None
+    zone: tzinfo = UTC
+
+    def __bool__(self) -> bool:
+        return self.currency is not None
+
+    @property
+    def currency(self) -> str | None:
+        """The currency of both; None where there is no budget."""
+        budget = self.per_day or self.per_month
+        return budget.currency if budget else None
+
+    def day_of(self, moment: float) -> str:
+        """Return the day of a moment in Unix seconds, as ISO 8601 has it; its first seven characters are the month."""
+        return datetime.fromtimestamp(moment, self.zone).date().isoformat()
+
+    def spans(self, moment: float) -> list[tuple[str, str, Money, datetime]]:
+        """Return of each budget its name, what days of the span begin with, what may be spent, and when it ends."""
+        now = datetime.fromtimestamp(moment, self.zone)
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        tomorrow = midnight + timedelta(days=1)
+        next_month = (midnight.replace(day=1) + timedelta(days=32)).replace(day=1)
+        day = now.date().isoformat()
+        spans = [
+            ("budget_per_day", day, self.per_day, tomorrow),
+            ("budget_per_month", day[:7], self.per_month, next_month),
+        ]
+        return [(name, begins, budget, end) for name, begins, budget, end in spans if budget is not None]
+
+
+def cost_of(
+    service: Service,
+    request: ImageRequest,
+    prices: PriceList,
+    *,
+    currency: str | None = None,
+) -> Money | None:
+    """Return what all pictures of a request cost; None where nobody knows the price of its model.
+
+    :param request: completed.
+    :param prices: the user's own; they win over what the service publishes, in US dollars.
+    :param currency: the budget's, which prices without a currency are in; None where there is no budget.
+    """
+    own = next(((each, named) for model, each, named in prices if model == request.model), None)
+    if own is not None:
+        price, in_currency = own[0], own[1] or currency or PUBLISHED
+    else:
+        published = service.price_of(request)
+        if published is None:
+            return None
+        price, in_currency = round(Decimal(str(published)) * MILLION), PUBLISHED
+    if currency is not None and in_currency != currency:
+        return None
+    return Money(int(price) * service.image_count_of(request), in_currency)
+
+
+def require_price(cost: Money | None, budgets: Budgets, *, conn_id: str, model: str) -> None:
+    """Refuse a submission under a budget that nobody knows the price of.
+
+    :raises InvalidRequestError: nothing was submitted.
+    """
+    if budgets and cost is None:
+        raise InvalidRequestError(
+            f"Connection {conn_id!r} has a budget in {budgets.currency}, and nobody knows what a picture of "
+            f"{model or 'this model'} costs in it; write it into the extra field 'prices', per picture, like "
+            f'{{"{model or "model"}": "0.04 {budgets.currency}"}}',
+            code=CODE,
+            retry_advice="Clear the task once the price is there.",
+        )
+
+
+def exceeded(
+    name: str,
+    budget: Money,
+    ends: datetime,
+    *,
+    spent_by_dag: Mapping[str, int],
+    cost: int,
+    conn_id: str,
+    service: str | None = None,
+) -> ImageTaskError:
+    """Return the error of a submission that does not fit into what is left of a budget.
+
+    :param ends: when the next span of it begins.
+    :param spent_by_dag: millionths.
+    """
+    spent = sum(spent_by_dag.values())
+    largest = sorted(spent_by_dag.items(), key=lambda each: -each[1])[:_NAMED]
+    dags = ", ".join(f"{dag_id or 'no Dag'} {in_words(amount)}" for dag_id, amount in largest)
+    return QuotaExceededError(
+        f"{name} of connection {conn_id!r} is {budget}: {in_words(spent)} of it is spent"
+        f"{f' ({dags})' if dags else ''}, and this submission would cost {in_words(cost)}. It is counted until "
+        f"{ends:%Y-%m-%d %H:%M %Z}",
+        service=service,
+        code=CODE,
+        retry_advice="Clear the task after that, or raise the budget and Clear it; nothing was sent to the service.",
+    )

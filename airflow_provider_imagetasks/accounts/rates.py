@@ -1,0 +1,41 @@
+"""When the next requests of an account may leave, by its sliding windows over all processes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from airflow_provider_imagetasks.services.rates import Window
+
+Latest = Mapping[Window, Mapping[int, float]]
+"""Of each window, when the latest turns are, by how many of them are at least as late: 1 is the last."""
+
+
+def with_slack(window: Window) -> float:
+    """Return the seconds that a window is taken for: requests of several processes do not arrive as evenly."""
+    return window.seconds * 1.02 + 0.05
+
+
+def ranks_for(window: Window, wanted: int) -> range:
+    """Return which of the latest turns bound the next ``wanted`` ones; 1 is the last."""
+    return range(max(1, window.count - wanted + 1), window.count + 1)
+
+
+def next_turns(
+    wanted: int, windows: tuple[Window, ...], latest: Latest, *, not_before: float, last: float | None
+) -> list[float]:
+    """Return the moments of the next turns, each no earlier than the one before it.
+
+    :param latest: the turns that bound them, as far as :func:`ranks_for` asks.
+    :param not_before: the present moment, or the end of a pause that the service asked for.
+    :param last: of the turns that were given out; None where there is none.
+    """
+    given: list[float] = []
+    for position in range(wanted):
+        moments = [not_before, given[-1] if given else (last or 0.0)]
+        for window in windows:
+            rank = window.count - position
+            bound = latest[window].get(rank) if rank >= 1 else given[-rank]
+            if bound is not None:
+                moments.append(bound + with_slack(window))
+        given.append(max(moments))
+    return given

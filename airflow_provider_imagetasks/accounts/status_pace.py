@@ -1,0 +1,59 @@
+"""The pace of status requests over all processes, as those of one process keep to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from airflow_provider_imagetasks.accounts.book import AccountBook
+from airflow_provider_imagetasks.accounts.submissions import asked
+from airflow_provider_imagetasks.accounts.wishes import Over
+from airflow_provider_imagetasks.services.rates import Pace, Rate
+from airflow_provider_imagetasks.services.wire import Flow, pause
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
+
+
+class SharedPace(Pace):
+    """The pace of one process, each of whose requests takes a turn among those of all.
+
+    Where the store cannot be used, the process keeps to the rate by itself.
+
+    :param rate: of the account.
+    :param book: of the account.
+    """
+
+    def __init__(self, rate: Rate | None, book: AccountBook, *, paused_until: float = 0.0) -> None:
+        super().__init__(rate, paused_until=paused_until)
+        self._book = book
+        self._turn_at = 0.0
+
+    def is_of(self, book: AccountBook) -> bool:
+        """Whether its turns are those of a book."""
+        return self._book is book
+
+    def free_at(self) -> float:
+        """Return the Unix time from which the rate alone allows the next request; it may lie in the past."""
+        return max(super().free_at(), self._turn_at)
+
+    def turn(self, requests: int) -> Flow[None]:
+        """Wait for the turns of so many requests."""
+        for _ in range(requests):
+            seconds = yield from asked(lambda: self._book.turn("query", self.rate))
+            if seconds > 0:
+                # Until then nobody of this process need queue up behind it.
+                self._turn_at = max(self._turn_at, (yield from pause(0)) + seconds)
+                yield from pause(seconds)
+
+    def refused(self, seconds: float) -> Flow[None]:
+        """Have no process ask for so many seconds."""
+        yield from asked(lambda: self._book.pause("query", seconds))
+
+    def answered(self, tasks: Iterable[ImageTask]) -> Flow[None]:
+        """Give back the places of image tasks that are over."""
+        ended = [_end_of(task) for task in tasks if task.state.is_final and task.id]
+        if self._book.has_news(ended):
+            yield from asked(lambda: self._book.over(ended))
+
+
+def _end_of(task: ImageTask) -> Over:
+    is_free = task.state is TaskState.FAILED and task.error is not None and task.error.billed == "no"
+    return Over(image_task_id=task.id, is_free=is_free, pictures=len(task.images) or None)

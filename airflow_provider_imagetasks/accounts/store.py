@@ -1,0 +1,224 @@
+"""The store of accounts: each method is one transaction, in which an account is locked for all processes.
+
+Moments are the database's, in Unix seconds, so that workers whose clocks differ agree; what callers are told is seconds
+from now. Of a SQLite file all users are on one machine, whose clock is theirs.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from airflow_provider_imagetasks.accounts import place_rows, tables
+from airflow_provider_imagetasks.accounts.budgets import Budgets
+from airflow_provider_imagetasks.accounts.identity import host_of, key_hash, place_hash, submission_id
+from airflow_provider_imagetasks.accounts.spending_rows import affordable, spend
+from airflow_provider_imagetasks.accounts.tables import OtherVersionError, accounts, connections, places, waiting
+from airflow_provider_imagetasks.accounts.turn_rows import Kind, take_turns
+from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Wanted
+from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.rates import Rate
+
+_TIDIED_EVERY = 60.0
+
+
+class StoreError(Exception):
+    """The store cannot be used now; the message says why, without what is secret in its address."""
+
+
+class AccountStore:
+    """The database that ``[imagetasks] account_store`` names.
+
+    Every method raises :class:`StoreError` where it cannot be used. One process uses one connection of it.
+
+    :param url: an SQLAlchemy URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._hash_key = ""
+        self._tidied_at = 0.0
+
+    def account_id(self, account: Account, limits: Mapping[str, str]) -> str:
+        """Return the id of the account that a connection reaches; it is made where it is new.
+
+        Two connections with one key are one account. A connection whose key was changed goes on as the account that it
+        was, so that nothing is counted from nothing again.
+
+        :param limits: what the connection says of them, to be shown.
+        """
+        with self._transaction() as connection:
+            if not self._hash_key:
+                stored = select(tables.facts.c.value).where(tables.facts.c.name == "hash_key")
+                self._hash_key = str(connection.execute(stored).scalar())
+            digest, place = key_hash(account, self._hash_key), place_hash(account, self._hash_key)
+            known = select(tables.keys.c.account).where(tables.keys.c.hash == digest)
+            account_id = connection.execute(known).scalar()
+            conn_id = account.conn_id[: tables.LONGEST_NAME]
+            is_named = (connections.c.conn_id == conn_id) & (connections.c.place == place)
+            before = connection.execute(select(connections.c.account).where(is_named)).scalar()
+            if account_id is None:
+                account_id = before or digest[:32]
+                if before is None:
+                    row = {"id": account_id, "service": account.service, "host": host_of(account)}
+                    connection.execute(insert(accounts), row)
+                connection.execute(insert(tables.keys), {"hash": digest, "account": account_id})
+            if before is None:
+                row = {"conn_id": conn_id, "place": place, "account": account_id}
+                connection.execute(insert(connections), row)
+            elif before != account_id:
+                connection.execute(update(connections).where(is_named).values(account=account_id))
+            said = json.dumps(dict(limits))
+            connection.execute(update(accounts).where(accounts.c.id == account_id).values(limits=said))
+            return str(account_id)
+
+    def take(
+        self,
+        account_id: str,
+        ticket: str,
+        wanted: Sequence[Wanted],
+        *,
+        rate: Rate | None,
+        most_active: int | None,
+        budgets: Budgets,
+        look_every: float,
+    ) -> Grant:
+        """Take a place, a turn and the money for as many of the first wishes as there are now.
+
+        What was taken under the same key before, by a try that was killed, is taken over, and counted once.
+
+        :param ticket: who asks; keeps its position among those who wait for a place while it asks again and again.
+        :param most_active: places; None for any number.
+        :param look_every: seconds after which somebody looks what holds the places.
+        """
+        with self._account(account_id) as (connection, now):
+            place_rows.expire(connection, account_id, now)
+            free, ahead = place_rows.free_places(connection, account_id, ticket, most_active, now)
+            ids = [submission_id(account_id, each.key) for each in wanted]
+            known = {row["id"]: row for row in place_rows.rows(connection, places.c.id.in_(ids))}
+            if free <= 0 and not (ids[0] in known and known[ids[0]]["is_open"]):
+                running = place_rows.running_to_look_at(connection, account_id, now, look_every)
+                place_rows.queue_up(connection, account_id, ticket, now)
+                return Grant(ahead=ahead, running=running)
+            first, counted = wanted[: max(free, 1)], {ids.index(each) for each in known}
+            count, excess = affordable(connection, account_id, first, counted, budgets, now)
+            moments = take_turns(connection, account_id, "submit", rate, count, now)
+            day = budgets.day_of(now)
+            for each, id_, turn in zip(first, ids, moments, strict=False):
+                place_rows.hold(connection, account_id, each, id_, day=day, turn=turn, now=now)
+            connection.execute(delete(waiting).where(waiting.c.ticket == ticket))
+            return Grant(turns=[max(0.0, moment - now) for moment in moments], excess=excess)
+
+    def leave(self, ticket: str) -> None:
+        """Wait for a place no more."""
+        with self._transaction() as connection:
+            connection.execute(delete(waiting).where(waiting.c.ticket == ticket))
+
+    def turns(self, account_id: str, kind: Kind, rate: Rate | None, count: int) -> list[float]:
+        """Take the next turns of requests, and return in how many seconds each is."""
+        with self._account(account_id) as (connection, now):
+            return [max(0.0, moment - now) for moment in take_turns(connection, account_id, kind, rate, count, now)]
+
+    def leaves(self, account_id: str, key: str) -> float:
+        """Note that the request of a submission is about to leave; or return for how many seconds it must not."""
+        with self._account(account_id) as (connection, now):
+            paused = select(accounts.c.submit_paused_until).where(accounts.c.id == account_id)
+            seconds = float(connection.execute(paused).scalar() or 0.0) - now
+            held = now + max(0.0, seconds) + place_rows.ANSWER_SECONDS
+            values = {"is_open": 1, "expires_at": held, **({} if seconds > 0 else {"has_left": 1})}
+            connection.execute(update(places).where(places.c.id == submission_id(account_id, key)).values(values))
+            return max(0.0, seconds)
+
+    def pause(self, account_id: str, kind: Kind, seconds: float) -> None:
+        """Have no request leave for so many seconds, as the service asked."""
+        column = accounts.c.submit_paused_until if kind == "submit" else accounts.c.query_paused_until
+        with self._account(account_id) as (connection, now):
+            is_longer = (accounts.c.id == account_id) & (column < now + seconds)
+            connection.execute(update(accounts).where(is_longer).values({column.name: now + seconds}))
+
+    def taken(self, account_id: str, image_task_ids: Mapping[str, str], *, life: float) -> None:
+        """Note which image tasks came of submissions, by key.
+
+        :param life: seconds for which each holds its place at most.
+        """
+        with self._account(account_id) as (connection, now):
+            for key, image_task_id in image_task_ids.items():
+                values = {"image_task_id": image_task_id, "has_left": 1, "is_open": 1, "expires_at": now + life}
+                connection.execute(update(places).where(places.c.id == submission_id(account_id, key)).values(values))
+
+    def refused(self, account_id: str, keys: Sequence[str]) -> None:
+        """Give back place and money of submissions that were not billed."""
+        ids = [submission_id(account_id, key) for key in keys]
+        with self._account(account_id) as (connection, _now):
+            for row in place_rows.rows(connection, places.c.id.in_(ids)):
+                place_rows.give_back(connection, row)
+
+    def over(self, account_id: str, ended: Sequence[Over], *, keys: Sequence[str] = ()) -> None:
+        """Give back the places of image tasks that are over, and correct what they cost.
+
+        :param keys: of submissions that ended at once.
+        """
+        by_id = {each.image_task_id: each for each in ended}
+        ids = [submission_id(account_id, key) for key in keys]
+        which = (places.c.account == account_id) & (places.c.image_task_id.in_(list(by_id)) | places.c.id.in_(ids))
+        with self._account(account_id) as (connection, _now):
+            for row in place_rows.rows(connection, which):
+                end = by_id.get(row["image_task_id"] or "")
+                if end is not None and end.is_free:
+                    place_rows.give_back(connection, row)
+                    continue
+                if end is not None and end.pictures and end.pictures != row["pictures"]:
+                    spend(connection, row, row["amount"] * end.pictures // row["pictures"] - row["amount"])
+                connection.execute(delete(places).where(places.c.id == row["id"]))
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
+
+    @contextmanager
+    def reading(self) -> Iterator[tuple[Connection, float]]:
+        """Open a transaction for a look at everything, with the database's moment."""
+        with self._transaction() as connection:
+            yield connection, _now(connection)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._lock:
+            try:
+                if self._engine is None:
+                    self._engine = tables.open_engine(self._url)
+                with self._engine.begin() as connection:
+                    yield connection
+            except (SQLAlchemyError, OtherVersionError, ImportError, OSError) as error:
+                cause = getattr(error, "orig", None) or error
+                raise StoreError(" ".join(str(cause).split())[:200] or type(cause).__name__) from error
+
+    @contextmanager
+    def _account(self, account_id: str) -> Iterator[tuple[Connection, float]]:
+        """Open a transaction with an account locked, and hand out the database's moment of it."""
+        with self._transaction() as connection:
+            if connection.dialect.name != "sqlite":
+                connection.execute(select(accounts.c.id).where(accounts.c.id == account_id).with_for_update())
+            now = _now(connection)
+            if now - self._tidied_at > _TIDIED_EVERY:
+                self._tidied_at = now
+                place_rows.tidy(connection, now)
+            yield connection, now
+
+
+def _now(connection: Connection) -> float:
+    if connection.dialect.name != "postgresql":
+        return time.time()
+    return float(connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())

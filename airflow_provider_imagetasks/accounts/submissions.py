@@ -1,0 +1,158 @@
+"""Submission of one image task within what its account allows over all processes: its place, money and turn."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from airflow_provider_imagetasks.accounts.book import AccountBook
+from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Wanted
+from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.services.submission_limits import Read, Say, SubmissionLimits, Watched
+from airflow_provider_imagetasks.services.wire import Blocking, Flow, Sleep, pause
+from airflow_provider_imagetasks.tasks import ImageTask
+
+LONGEST_WAIT = 2.0
+"""Seconds between two looks whether there is a place, for who is far behind in the queue."""
+SHORTEST_WAIT = 0.1
+_SAID_FROM = 1.0
+LATE = 0.5
+"""Seconds after its turn in which a request may still leave; after that it takes another."""
+
+Answer = TypeVar("Answer")
+
+
+def asked(question: Callable[[], Answer]) -> Flow[Answer]:
+    """Ask what may block, off the event loop where there is one."""
+    answers: list[Answer] = []
+    yield Blocking(lambda: answers.append(question()))
+    return answers[0]
+
+
+def seconds_until_next_look(grant: Grant) -> float:
+    """Return how long to wait for a place before asking again: the first looks often, those behind it less."""
+    return min(LONGEST_WAIT, SHORTEST_WAIT * (1 + grant.ahead))
+
+
+def within_account(
+    book: AccountBook,
+    wanted: Wanted,
+    submission: Flow[ImageTask],
+    *,
+    limits: SubmissionLimits,
+    read: Read,
+    poll_interval: float,
+    say: Say,
+    watched: Watched = None,
+) -> Flow[ImageTask]:
+    """Run a submission once its account has a place, a turn and the money for it.
+
+    :param submission: what ``Service.submit`` returned, not begun.
+    :param limits: of this process, which hold where the store cannot be used.
+    :param read: asks for image tasks by id, to see which are over; likewise ``poll_interval``.
+    :param say: told why it waits.
+    :param watched: wraps the submission with what is due right before each of its requests.
+    :raises QuotaExceededError: it would exceed a budget. Nothing was submitted.
+    :raises ImageTaskError: as the submission does.
+    """
+    turn = yield from _place(book, wanted, read, say)
+    if turn is None:
+        own = limits.within_all(submission, read, poll_interval=poll_interval, say=say, watched=watched)
+        return (yield from own)
+    now = yield from pause(0)
+    in_turn = paced(book, wanted.key, submission, now + turn, say)
+    try:
+        task = yield from watched(in_turn) if watched else in_turn
+    except Exception as error:
+        is_free = error.billed == "no" if isinstance(error, ImageTaskError) else not getattr(error, "has_left", True)
+        if is_free:
+            yield from asked(lambda: book.refused([wanted.key]))
+        raise
+    if task.state.is_final:
+        yield from asked(lambda: book.over([Over(image_task_id=task.id)], keys=[wanted.key]))
+    else:
+        yield from asked(lambda: book.taken({wanted.key: task.id}))
+    return task
+
+
+def _place(book: AccountBook, wanted: Wanted, read: Read, say: Say) -> Flow[float | None]:
+    """Wait for a place, and return in how many seconds the submission may leave; None where the store is away."""
+    ticket = secrets.token_hex(16)
+    is_said = False
+    while True:
+        grant = yield from asked(lambda: book.take(ticket, [wanted]))
+        if grant is None:
+            return None
+        problem = book.problem(grant)
+        if problem is not None:
+            raise problem
+        if grant.turns:
+            return grant.turns[0]
+        if not is_said:
+            is_said = True
+            say(
+                f"All {book.account.max_active_tasks} places of the account are taken (max_active_tasks), and "
+                f"{grant.ahead} others wait before this one: waiting for one"
+            )
+        if grant.running:
+            yield from _look(read, grant)
+        yield from pause(seconds_until_next_look(grant))
+
+
+def _look(read: Read, grant: Grant) -> Flow[None]:
+    """Ask for the image tasks that hold the places: whoever reads that one is over gives its place back."""
+    try:
+        yield from read(list(grant.running))
+    except ImageTaskError:
+        # That was a question about others, which somebody asks again.
+        return
+
+
+def paced(
+    book: AccountBook, key: str, submission: Flow[ImageTask], turn_at: float, say: Say = lambda _text: None
+) -> Flow[ImageTask]:
+    """Run a submission whose first request has its turn at a moment; each further one takes a turn of its own.
+
+    :param key: what it goes out with.
+    :param submission: not begun.
+    :param turn_at: Unix seconds.
+    """
+    now = yield from pause(0)
+    if turn_at > now or (now - turn_at > LATE and book.account.submit_rate):
+        yield from _wait_for_turn(book, key, turn_at - now, say)
+    try:
+        step = next(submission)
+        while True:
+            if isinstance(step, Sleep) and step.seconds > 0:
+                length = step.seconds
+                if step.for_account:
+                    yield from asked(partial(book.pause, "submit", length))
+                now = yield from pause(length)
+                yield from _wait_for_turn(book, key, -LATE, say)
+                step = submission.send(now)
+            else:
+                step = submission.send((yield step))
+    except StopIteration as end:
+        task: ImageTask = end.value
+        return task
+
+
+def _wait_for_turn(book: AccountBook, key: str, seconds: float, say: Say) -> Flow[None]:
+    """Wait until a turn, and for another where it is over, or the service asked for a pause meanwhile.
+
+    :param seconds: until the turn.
+    """
+    rate = book.account.submit_rate
+    while True:
+        if seconds < 0:
+            seconds = yield from asked(partial(book.turn, "submit", rate))
+        if seconds > _SAID_FROM:
+            limit = f"submit_rate is {rate}, over all processes" if rate else "the service asked for a pause"
+            say(f"{limit[0].upper()}{limit[1:]}: waiting {seconds:.1f} s to submit")
+        if seconds > 0:
+            yield from pause(seconds)
+        if not (yield from asked(partial(book.leaves, key))):
+            return
+        seconds = -LATE

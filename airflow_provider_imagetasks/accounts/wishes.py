@@ -1,0 +1,68 @@
+"""Wishes to submit, what becomes of them, and how image tasks end, as the store of accounts is told. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from airflow_provider_imagetasks.services.money import Money
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A submission that is about to be made.
+
+    :param key: what it goes out with: the same for every try of it.
+    :param cost: of all its pictures; None where nobody knows.
+    """
+
+    key: str
+    cost: Money | None = None
+    model: str = ""
+    dag_id: str = ""
+    pictures: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Excess:
+    """The budget that the next submission does not fit into.
+
+    :param ends: when the next span of it begins.
+    :param spent_by_dag: millionths.
+    """
+
+    name: str
+    budget: Money
+    ends: datetime
+    spent_by_dag: Mapping[str, int]
+    cost: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """What became of wishes to submit.
+
+    :param turns: of the first so many, in how many seconds each may leave.
+    :param excess: why the next one may not at all; None where it only has to wait.
+    :param ahead: how many others wait for a place before this one.
+    :param running: image tasks that hold the places, for one of all who wait to look at; else empty.
+    """
+
+    turns: Sequence[float] = ()
+    excess: Excess | None = None
+    ahead: int = 0
+    running: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Over:
+    """An image task of which nothing more will come.
+
+    :param is_free: whether the service says that it was not billed.
+    :param pictures: how many came of it; None where that is not known.
+    """
+
+    image_task_id: str
+    is_free: bool = False
+    pictures: int | None = None

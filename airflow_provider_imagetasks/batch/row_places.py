@@ -1,0 +1,173 @@
+"""Places of a batch's rows within what their account allows over all processes, taken and given back in groups."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from airflow_provider_imagetasks.accounts.book import LIFE_SECONDS, AccountBook
+from airflow_provider_imagetasks.accounts.submissions import paced, seconds_until_next_look
+from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Wanted
+from airflow_provider_imagetasks.batch.arguments import BatchArguments
+from airflow_provider_imagetasks.batch.segments import Intent
+from airflow_provider_imagetasks.batch.start import OpenBatch
+from airflow_provider_imagetasks.exceptions import ImageTaskError, ServiceUnavailableError
+from airflow_provider_imagetasks.polling.account_pace import pace_of
+from airflow_provider_imagetasks.polling.reads import read_all
+from airflow_provider_imagetasks.services.wire import Flow
+from airflow_provider_imagetasks.tasks import ImageTask
+
+PATIENCE = 20.0
+"""Seconds after which a group that got no place is withheld, so that the batch can look at what else there is."""
+PAUSE = 5.0
+"""Seconds for which it then asks for none."""
+
+
+@dataclass
+class Granted:
+    """What became of a group's wish to submit.
+
+    :param intents: those that have a place.
+    :param turns: of those by row, the Unix seconds at which each may leave.
+    :param withheld: those that have none now.
+    :param refused: one that may not be submitted at all, and why; None where there is none.
+    """
+
+    intents: Sequence[Intent] = ()
+    turns: dict[int, float] = field(default_factory=dict)
+    withheld: Sequence[Intent] = ()
+    refused: tuple[Intent, ImageTaskError] | None = None
+
+
+class RowPlaces:
+    """Places of one start of a batch.
+
+    :param book: of the account; None where each process counts for itself.
+    :param run: drives a flow over the session of the account.
+    :param is_stopped: whether nothing more is to be submitted.
+    """
+
+    def __init__(
+        self,
+        arguments: BatchArguments,
+        batch: OpenBatch,
+        book: AccountBook | None,
+        run: Callable[[Flow[object]], object],
+        is_stopped: Callable[[], bool],
+    ) -> None:
+        self._service = arguments.service
+        self._account = arguments.account
+        self._life = max(LIFE_SECONDS, arguments.timeout)
+        self._batch = batch
+        self._book = book
+        self._run = run
+        self._is_stopped = is_stopped
+        self._ticket = secrets.token_hex(16)
+        self._next_at = 0.0
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether it is time to ask for places."""
+        return time.time() >= self._next_at
+
+    async def take(self, intents: Sequence[Intent]) -> Granted:
+        """Wait until the first of a group have places, for a while.
+
+        :raises ServiceUnavailableError: there is a budget, and nobody can tell for long what is left of it.
+        """
+        book = self._book
+        if book is None:
+            return Granted(intents)
+        wanted: list[Wanted] = []
+        refused = None
+        for intent in intents:
+            try:
+                wanted.append(self._wanted(book, intent))
+            except ImageTaskError as error:
+                refused = (intent, error)
+                break
+        grant = await self._grant(book, wanted) if wanted else Grant()
+        if grant is None:
+            return Granted(intents[: len(wanted)], withheld=_rest(intents, len(wanted), refused), refused=refused)
+        now, count = time.time(), len(grant.turns)
+        problem = book.problem(grant)
+        if problem is not None:
+            refused = (intents[count], problem)
+        elif count < len(wanted):
+            refused = None
+        held = [replace(intent, at=now) for intent in intents[:count]]
+        turns = {intent.index: now + seconds for intent, seconds in zip(held, grant.turns, strict=True)}
+        if not count and refused is None:
+            self._next_at = now + PAUSE
+        return Granted(held, turns, _rest(intents, count, refused), refused)
+
+    def paced(self, intent: Intent, submission: Flow[ImageTask], granted: Granted) -> Flow[ImageTask] | None:
+        """Return a submission that keeps its turn among those of all processes; None where nobody gave it one."""
+        if self._book is None or intent.index not in granted.turns:
+            return None
+        return paced(self._book, self._batch.key_of(intent), submission, granted.turns[intent.index])
+
+    async def note(self, granted: Granted, tasks: dict[int, ImageTask], free: Sequence[Intent]) -> None:
+        """Tell the account what became of a group.
+
+        :param tasks: of those that were taken, by row.
+        :param free: those that cost nothing.
+        """
+        book = self._book
+        if book is None or not granted.turns:
+            return
+        keys = {intent.index: self._batch.key_of(intent) for intent in granted.intents}
+        over = [Over(image_task_id=task.id) for task in tasks.values() if task.state.is_final]
+        ended = [keys[row] for row, task in tasks.items() if task.state.is_final]
+        running = {keys[row]: task.id for row, task in tasks.items() if not task.state.is_final}
+        unbilled = [keys[intent.index] for intent in free if intent.index in keys]
+        await asyncio.to_thread(self._note, book, running, over, ended, unbilled)
+
+    def _note(
+        self, book: AccountBook, running: dict[str, str], over: list[Over], ended: list[str], unbilled: list[str]
+    ) -> None:
+        if running:
+            book.taken(running, life=self._life)
+        if ended:
+            book.over(over, keys=ended)
+        if unbilled:
+            book.refused(unbilled)
+
+    def _wanted(self, book: AccountBook, intent: Intent) -> Wanted:
+        request = self._batch.requests.request(intent.index)
+        request = replace(request, model=self._service.model_for(request, self._account))
+        return book.wanted(self._service, request, self._batch.key_of(intent))
+
+    async def _grant(self, book: AccountBook, wanted: Sequence[Wanted]) -> Grant | None:
+        until = time.time() + PATIENCE
+        while True:
+            try:
+                grant = await asyncio.to_thread(book.take, self._ticket, wanted)
+            except ServiceUnavailableError:
+                if time.time() >= until or self._is_stopped():
+                    raise
+                await asyncio.sleep(1)
+                continue
+            if grant is None or grant.turns or grant.excess:
+                return grant
+            if grant.running:
+                await self._look(grant)
+            if time.time() >= until or self._is_stopped():
+                return grant
+            await asyncio.sleep(seconds_until_next_look(grant))
+
+    async def _look(self, grant: Grant) -> None:
+        """Ask for the image tasks that hold the places: whoever reads that one is over gives its place back."""
+        pace = pace_of(self._account, self._service)
+        try:
+            await self._run(read_all(self._service, pace, grant.running))  # type: ignore[misc]
+        except ImageTaskError:
+            # That was a question about others, which somebody asks again.
+            return
+
+
+def _rest(intents: Sequence[Intent], count: int, refused: tuple[Intent, ImageTaskError] | None) -> list[Intent]:
+    return [intent for intent in intents[count:] if refused is None or intent is not refused[0]]

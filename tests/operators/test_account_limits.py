@@ -1,0 +1,176 @@
+"""Limits and budgets of an account that several tasks use: what is submitted, what is refused, what the log says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_imagetasks.accounts import book
+from airflow_provider_imagetasks.accounts.__main__ import main
+from airflow_provider_imagetasks.exceptions import (
+    InvalidRequestError,
+    QuotaExceededError,
+    ServiceUnavailableError,
+    UnknownOutcomeError,
+)
+from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.tasks import ImageRequest
+from tests.image_batch import ImageBatch
+from tests.image_dag import ImageDag
+
+pytestmark = pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
+PRICES = {"gpt-image-2": "0.04 USD"}
+
+
+@pytest.fixture(autouse=True)
+def _store(account_store: str) -> None:
+    """Each test has a store of its own."""
+
+
+@pytest.fixture
+def limited(connection: dict[str, Any]) -> Any:
+    """Writes limits into the connection."""
+
+    def write(**extra: Any) -> None:
+        connection["extra"] = {**connection["extra"], **extra}
+
+    return write
+
+
+def test_a_submission_that_would_exceed_the_budget_is_refused_before_it_leaves(dag: ImageDag, limited: Any) -> None:
+    limited(budget_per_day="0.10 USD", prices=PRICES)
+
+    states = [dag.submit(task_id=f"submit-{number}").state for number in range(2)]
+    refused = dag.submit(task_id="submit-3")
+
+    assert states == ["success", "success"]
+    assert refused.state == "failed"
+    assert isinstance(refused.error, QuotaExceededError)
+    assert (refused.error.code, refused.error.billed) == ("budget", "no")
+    assert "budget_per_day of connection 'imagetasks_default' is 0.10 USD: 0.08 of it is spent (a_dag 0.08)" in str(
+        refused.error
+    )
+    assert len(dag.created) == 2
+
+
+def test_pictures_of_one_request_count_each_and_those_that_a_refusal_did_not_bill_not(
+    dag: ImageDag, limited: Any
+) -> None:
+    limited(budget_per_month="0.12 USD", prices=PRICES)
+
+    for number in range(3):
+        assert dag.submit("a kite [refuse]", task_id=f"refused-{number}").state == "failed"
+    assert dag.submit(task_id="three", options={"n": 3}).state == "success"
+
+    assert dag.submit(task_id="fourth").error.code == "budget"
+    assert len(dag.created) == 1
+
+
+def test_an_unknown_outcome_counts_as_spent(dag: ImageDag, limited: Any, no_pauses: None) -> None:
+    limited(budget_per_day="0.04 USD", prices=PRICES)
+
+    lost = dag.submit("a kite [500-after]", task_id="lost")
+
+    assert lost.state == "success" or isinstance(lost.error, UnknownOutcomeError)
+    assert dag.submit(task_id="next").error.code == "budget"
+
+
+def test_a_picture_that_failed_unbilled_is_paid_for_no_more_once_it_is_read(dag: ImageDag, limited: Any) -> None:
+    limited(budget_per_day="0.04 USD", prices=PRICES)
+    image_task_id = dag.submitted("a kite [refuse-late]")
+    assert dag.submit(task_id="early").error.code == "budget"
+
+    waited = dag.wait(image_task_id)
+
+    assert waited.error.billed == "no"
+    assert dag.submit(task_id="then").state == "success"
+
+
+def test_under_a_budget_nothing_is_submitted_whose_price_nobody_knows(dag: ImageDag, limited: Any) -> None:
+    limited(budget_per_day="5 USD")
+
+    refused = dag.submit(model="gpt-image-9")
+
+    assert isinstance(refused.error, InvalidRequestError)
+    assert "nobody knows what a picture of gpt-image-9 costs" in str(refused.error)
+    assert dag.created == []
+
+
+def test_a_store_that_is_away_refuses_under_a_budget_and_else_only_says_so(
+    dag: ImageDag, limited: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__ACCOUNT_STORE", "sqlite:////nowhere/accounts.sqlite")
+    assert dag.submit(task_id="free").state == "success"
+    said = caplog.text
+    limited(budget_per_day="5 USD", prices=PRICES)
+
+    refused = dag.submit(task_id="bounded")
+
+    assert said.count("The store of accounts ([imagetasks] account_store) cannot be used") == 1
+    assert isinstance(refused.error, ServiceUnavailableError)
+    assert (refused.error.code, refused.error.billed, refused.state) == ("account_store", "no", "up_for_retry")
+    assert len(dag.created) == 1
+
+
+def test_a_budget_without_a_store_is_refused(dag: ImageDag, limited: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__IMAGETASKS__ACCOUNT_STORE", "none")
+    limited(budget_per_day="5 USD", prices=PRICES)
+
+    assert isinstance(dag.submit().error, InvalidRequestError)
+    assert dag.created == []
+
+
+def test_a_place_is_given_back_by_whoever_reads_that_an_image_task_is_over(
+    dag: ImageDag, limited: Any, connection: dict[str, Any], monkeypatch: pytest.MonkeyPatch, skipped_pauses: None
+) -> None:
+    monkeypatch.setattr(book, "LOOK_SECONDS", 0.0)
+    limited(max_active_tasks=1)
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps({"conn_type": "imagetasks", **connection}))
+    dag.submitted("a kite [latency=0]")
+
+    second = ImageTaskHook("other").submit(ImageRequest(prompt="another [latency=0]"))
+
+    assert second.id != dag.image_task_id
+    assert len(dag.created) == 2
+
+
+def test_a_batch_spends_what_the_budget_leaves_and_its_rest_fails_unsubmitted(batch: ImageBatch, limited: Any) -> None:
+    limited(budget_per_day="0.10 USD", prices=PRICES)
+
+    outcome = batch.start("a", "b", "c", "d")
+
+    assert outcome.state == "failed"
+    assert batch.statuses == "succeeded succeeded failed failed"
+    assert {(row["error"]["code"], row["error"]["billed"]) for row in batch.rows[2:]} == {("budget", "no")}
+    assert batch.created == ["a", "b"]
+
+
+def test_a_batch_keeps_to_the_places_and_the_rate_of_its_account(batch: ImageBatch, limited: Any) -> None:
+    limited(max_active_tasks=2, submit_rate="4/1s")
+
+    outcome = batch.start(*[f"kite {number} [latency=0]" for number in range(6)])
+
+    assert outcome.state == "success"
+    assert len(batch.created) == 6
+
+
+def test_what_was_spent_can_be_looked_up_without_airflow(
+    dag: ImageDag, limited: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    limited(budget_per_day="1 USD", prices=PRICES, max_active_tasks=3)
+    dag.submit()
+    capsys.readouterr()
+
+    assert main([]) == 0
+    said = capsys.readouterr().out
+    assert "budget_per_day 1.00 USD" in said
+    assert "running: 1 of 3" in said
+    assert "0.04 USD" in said
+    assert "a_dag, gpt-image-2" in said
+    assert main(["--json"]) == 0
+    (report,) = json.loads(capsys.readouterr().out)
+    assert report["spending"][0]["amount"] == 40_000
+    assert main(["--store", f"sqlite:///{tmp_path}/no/such.sqlite"]) == 1
