@@ -17,7 +17,7 @@ from airflow_provider_imagetasks.accounts.budgets import Budgets, cost_of, excee
 from airflow_provider_imagetasks.accounts.settings import NO_STORE, budget_zone, store_url
 from airflow_provider_imagetasks.accounts.store import AccountStore, StoreError
 from airflow_provider_imagetasks.accounts.turn_rows import Kind
-from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Wanted
+from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Turn, Wanted
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, ServiceUnavailableError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
@@ -118,17 +118,23 @@ class AccountBook:
         """Wait for a place no more."""
         self._tell(lambda _: self._store.leave(ticket))
 
-    def turn(self, kind: Kind, rate: Rate | None) -> float:
-        """Take the next turn of a request, and return in how many seconds it is; 0 where the store cannot be used."""
+    def turn(self, kind: Kind, rate: Rate | None) -> Turn:
+        """Take the next turn of a request; it may leave at once where the store cannot be used."""
         try:
-            return self._ask(lambda account_id: self._store.turns(account_id, kind, rate, 1))[0]
+            return self._ask(lambda account_id: self._store.turn(account_id, kind, rate))
         except StoreError:
-            return 0.0
+            return Turn()
 
-    def leaves(self, key: str) -> float:
-        """Note that the request of a submission is about to leave; or return for how many seconds it must not."""
+    def leaves(self, kind: Kind, rate: Rate | None, turn: Turn, key: str | None = None) -> float:
+        """Note that a request leaves now, and return 0; or return for how many seconds it must not.
+
+        :param key: of the submission that it belongs to.
+        """
+        turn_id = turn.id
+        if turn_id is None:
+            return 0.0
         try:
-            return self._ask(lambda account_id: self._store.leaves(account_id, key))
+            return self._ask(lambda account_id: self._store.leaves(account_id, kind, rate, turn_id, key))
         except StoreError:
             return 0.0
 

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from airflow_provider_imagetasks.accounts.spending_rows import spend
 from airflow_provider_imagetasks.accounts.tables import LONGEST_NAME, accounts, places, waiting
-from airflow_provider_imagetasks.accounts.wishes import Wanted
+from airflow_provider_imagetasks.accounts.wishes import Turn, Wanted
 
 ALIVE_SECONDS = 15.0
 """Seconds after which somebody who waits for a place, and says so no more, has lost the turn."""
@@ -90,14 +90,14 @@ def running_to_look_at(connection: Connection, account_id: str, now: float, ever
 
 
 def hold(
-    connection: Connection, account_id: str, wanted: Wanted, submission_id: str, *, day: str, turn: float, now: float
+    connection: Connection, account_id: str, wanted: Wanted, submission_id: str, *, day: str, turn: Turn, now: float
 ) -> None:
     """Take a place for a submission, and count what it costs; one that was taken before is taken over.
 
     :param day: on which it is counted.
-    :param turn: when it leaves, in the database's Unix seconds.
+    :param now: the database's Unix seconds.
     """
-    held = {"is_open": 1, "expires_at": turn + ANSWER_SECONDS}
+    held = {"is_open": 1, "expires_at": now + turn.seconds + ANSWER_SECONDS}
     if connection.execute(update(places).where(places.c.id == submission_id).values(held)).rowcount:
         # What is known of the first time holds: it may have left.
         return
@@ -106,7 +106,7 @@ def hold(
         "id": submission_id,
         "account": account_id,
         "image_task_id": None,
-        "has_left": int(turn <= now),
+        "has_left": int(turn.id is None),
         "day": day,
         "dag_id": wanted.dag_id[:LONGEST_NAME],
         "model": wanted.model[:LONGEST_NAME],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from airflow_provider_imagetasks.accounts.book import AccountBook
 from airflow_provider_imagetasks.accounts.submissions import asked
@@ -37,11 +38,16 @@ class SharedPace(Pace):
     def turn(self, requests: int) -> Flow[None]:
         """Wait for the turns of so many requests."""
         for _ in range(requests):
-            seconds = yield from asked(lambda: self._book.turn("query", self.rate))
-            if seconds > 0:
-                # Until then nobody of this process need queue up behind it.
-                self._turn_at = max(self._turn_at, (yield from pause(0)) + seconds)
-                yield from pause(seconds)
+            turn = yield from asked(partial(self._book.turn, "query", self.rate))
+            seconds = turn.seconds
+            while turn.id is not None:
+                if seconds > 0:
+                    # Until then nobody of this process need queue up behind it.
+                    self._turn_at = max(self._turn_at, (yield from pause(0)) + seconds)
+                    yield from pause(seconds)
+                seconds = yield from asked(partial(self._book.leaves, "query", self.rate, turn))
+                if not seconds:
+                    break
 
     def refused(self, seconds: float) -> Flow[None]:
         """Have no process ask for so many seconds."""

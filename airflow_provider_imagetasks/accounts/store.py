@@ -21,8 +21,8 @@ from airflow_provider_imagetasks.accounts.budgets import Budgets
 from airflow_provider_imagetasks.accounts.identity import host_of, key_hash, place_hash, submission_id
 from airflow_provider_imagetasks.accounts.spending_rows import affordable, spend
 from airflow_provider_imagetasks.accounts.tables import OtherVersionError, accounts, connections, places, waiting
-from airflow_provider_imagetasks.accounts.turn_rows import Kind, take_turns
-from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Wanted
+from airflow_provider_imagetasks.accounts.turn_rows import Kind, departs, take_turns
+from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Turn, Wanted
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.rates import Rate
 
@@ -111,32 +111,36 @@ class AccountStore:
                 return Grant(ahead=ahead, running=running)
             first, counted = wanted[: max(free, 1)], {ids.index(each) for each in known}
             count, excess = affordable(connection, account_id, first, counted, budgets, now)
-            moments = take_turns(connection, account_id, "submit", rate, count, now)
+            turns = take_turns(connection, account_id, "submit", rate, count, now, at_once=len(wanted) == 1)
             day = budgets.day_of(now)
-            for each, id_, turn in zip(first, ids, moments, strict=False):
+            for each, id_, turn in zip(first, ids, turns, strict=False):
                 place_rows.hold(connection, account_id, each, id_, day=day, turn=turn, now=now)
             connection.execute(delete(waiting).where(waiting.c.ticket == ticket))
-            return Grant(turns=[max(0.0, moment - now) for moment in moments], excess=excess)
+            return Grant(turns=turns, excess=excess)
 
     def leave(self, ticket: str) -> None:
         """Wait for a place no more."""
         with self._transaction() as connection:
             connection.execute(delete(waiting).where(waiting.c.ticket == ticket))
 
-    def turns(self, account_id: str, kind: Kind, rate: Rate | None, count: int) -> list[float]:
-        """Take the next turns of requests, and return in how many seconds each is."""
+    def turn(self, account_id: str, kind: Kind, rate: Rate | None) -> Turn:
+        """Take the next turn of a request."""
         with self._account(account_id) as (connection, now):
-            return [max(0.0, moment - now) for moment in take_turns(connection, account_id, kind, rate, count, now)]
+            return take_turns(connection, account_id, kind, rate, 1, now, at_once=True)[0]
 
-    def leaves(self, account_id: str, key: str) -> float:
-        """Note that the request of a submission is about to leave; or return for how many seconds it must not."""
+    def leaves(self, account_id: str, kind: Kind, rate: Rate | None, turn_id: int, key: str | None = None) -> float:
+        """Note that a request leaves now, and return 0; or return for how many seconds it must not.
+
+        :param turn_id: of its turn.
+        :param key: of the submission that it belongs to.
+        """
         with self._account(account_id) as (connection, now):
-            paused = select(accounts.c.submit_paused_until).where(accounts.c.id == account_id)
-            seconds = float(connection.execute(paused).scalar() or 0.0) - now
-            held = now + max(0.0, seconds) + place_rows.ANSWER_SECONDS
-            values = {"is_open": 1, "expires_at": held, **({} if seconds > 0 else {"has_left": 1})}
-            connection.execute(update(places).where(places.c.id == submission_id(account_id, key)).values(values))
-            return max(0.0, seconds)
+            seconds = departs(connection, account_id, kind, rate, turn_id, now)
+            if key is not None:
+                held = now + seconds + place_rows.ANSWER_SECONDS
+                values = {"is_open": 1, "expires_at": held, **({} if seconds else {"has_left": 1})}
+                connection.execute(update(places).where(places.c.id == submission_id(account_id, key)).values(values))
+            return seconds
 
     def pause(self, account_id: str, kind: Kind, seconds: float) -> None:
         """Have no request leave for so many seconds, as the service asked."""

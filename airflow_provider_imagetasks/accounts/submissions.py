@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from airflow_provider_imagetasks.accounts.book import AccountBook
-from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Wanted
+from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Turn, Wanted
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.submission_limits import Read, Say, SubmissionLimits, Watched
 from airflow_provider_imagetasks.services.wire import Blocking, Flow, Sleep, pause
@@ -18,8 +18,6 @@ LONGEST_WAIT = 2.0
 """Seconds between two looks whether there is a place, for who is far behind in the queue."""
 SHORTEST_WAIT = 0.1
 _SAID_FROM = 1.0
-LATE = 0.5
-"""Seconds after its turn in which a request may still leave; after that it takes another."""
 
 Answer = TypeVar("Answer")
 
@@ -61,8 +59,7 @@ def within_account(
     if turn is None:
         own = limits.within_all(submission, read, poll_interval=poll_interval, say=say, watched=watched)
         return (yield from own)
-    now = yield from pause(0)
-    in_turn = paced(book, wanted.key, submission, now + turn, say)
+    in_turn = paced(book, wanted.key, submission, turn, say)
     try:
         task = yield from watched(in_turn) if watched else in_turn
     except Exception as error:
@@ -77,8 +74,8 @@ def within_account(
     return task
 
 
-def _place(book: AccountBook, wanted: Wanted, read: Read, say: Say) -> Flow[float | None]:
-    """Wait for a place, and return in how many seconds the submission may leave; None where the store is away."""
+def _place(book: AccountBook, wanted: Wanted, read: Read, say: Say) -> Flow[Turn | None]:
+    """Wait for a place, and return the turn of the submission; None where the store is away."""
     ticket = secrets.token_hex(16)
     is_said = False
     while True:
@@ -111,26 +108,24 @@ def _look(read: Read, grant: Grant) -> Flow[None]:
 
 
 def paced(
-    book: AccountBook, key: str, submission: Flow[ImageTask], turn_at: float, say: Say = lambda _text: None
+    book: AccountBook, key: str, submission: Flow[ImageTask], turn: Turn, say: Say = lambda _text: None
 ) -> Flow[ImageTask]:
-    """Run a submission whose first request has its turn at a moment; each further one takes a turn of its own.
+    """Run a submission whose first request has a turn; each further one takes another.
 
     :param key: what it goes out with.
     :param submission: not begun.
-    :param turn_at: Unix seconds.
+    :param turn: given out just now.
     """
-    now = yield from pause(0)
-    if turn_at > now or (now - turn_at > LATE and book.account.submit_rate):
-        yield from _wait_for_turn(book, key, turn_at - now, say)
+    yield from _wait_for(book, key, turn, say)
     try:
         step = next(submission)
         while True:
             if isinstance(step, Sleep) and step.seconds > 0:
-                length = step.seconds
                 if step.for_account:
-                    yield from asked(partial(book.pause, "submit", length))
-                now = yield from pause(length)
-                yield from _wait_for_turn(book, key, -LATE, say)
+                    yield from asked(partial(book.pause, "submit", step.seconds))
+                now = yield from pause(step.seconds)
+                turn = yield from asked(partial(book.turn, "submit", book.account.submit_rate))
+                yield from _wait_for(book, key, turn, say)
                 step = submission.send(now)
             else:
                 step = submission.send((yield step))
@@ -139,20 +134,15 @@ def paced(
         return task
 
 
-def _wait_for_turn(book: AccountBook, key: str, seconds: float, say: Say) -> Flow[None]:
-    """Wait until a turn, and for another where it is over, or the service asked for a pause meanwhile.
-
-    :param seconds: until the turn.
-    """
-    rate = book.account.submit_rate
-    while True:
-        if seconds < 0:
-            seconds = yield from asked(partial(book.turn, "submit", rate))
+def _wait_for(book: AccountBook, key: str, turn: Turn, say: Say) -> Flow[None]:
+    """Wait until a turn, and longer where others were late or the service asked for a pause meanwhile."""
+    rate, seconds = book.account.submit_rate, turn.seconds
+    while turn.id is not None:
         if seconds > _SAID_FROM:
-            limit = f"submit_rate is {rate}, over all processes" if rate else "the service asked for a pause"
-            say(f"{limit[0].upper()}{limit[1:]}: waiting {seconds:.1f} s to submit")
+            limit = f"submit_rate is {rate}, over all processes" if rate else "The service asked for a pause"
+            say(f"{limit}: waiting {seconds:.1f} s to submit")
         if seconds > 0:
             yield from pause(seconds)
-        if not (yield from asked(partial(book.leaves, key))):
+        seconds = yield from asked(partial(book.leaves, "submit", rate, turn, key))
+        if not seconds:
             return
-        seconds = -LATE

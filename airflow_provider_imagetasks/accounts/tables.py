@@ -67,13 +67,14 @@ connections = Table(
 turns = Table(
     "imagetasks_turns",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("account", String(32), nullable=False),
     Column("kind", String(8), nullable=False),
     Column("at", Float, nullable=False),
+    Column("has_left", Integer, nullable=False),
     Index("imagetasks_turns_by_time", "account", "kind", "at"),
 )
-"""When each request leaves, or left."""
+"""When each request is to leave, or when it left."""
 
 waiting = Table(
     "imagetasks_waiting",

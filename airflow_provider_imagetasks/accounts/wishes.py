@@ -40,16 +40,28 @@ class Excess:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Turn:
+    """The turn of a request among those of all processes.
+
+    :param seconds: in how many it is.
+    :param id: by which the store is asked once more right before it leaves; None where it leaves at once.
+    """
+
+    seconds: float = 0.0
+    id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Grant:
     """What became of wishes to submit.
 
-    :param turns: of the first so many, in how many seconds each may leave.
+    :param turns: of the first so many.
     :param excess: why the next one may not at all; None where it only has to wait.
     :param ahead: how many others wait for a place before this one.
     :param running: image tasks that hold the places, for one of all who wait to look at; else empty.
     """
 
-    turns: Sequence[float] = ()
+    turns: Sequence[Turn] = ()
     excess: Excess | None = None
     ahead: int = 0
     running: Sequence[str] = ()

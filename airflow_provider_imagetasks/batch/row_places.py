@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from airflow_provider_imagetasks.accounts.book import LIFE_SECONDS, AccountBook
 from airflow_provider_imagetasks.accounts.submissions import paced, seconds_until_next_look
-from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Wanted
+from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Turn, Wanted
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch
@@ -31,13 +31,13 @@ class Granted:
     """What became of a group's wish to submit.
 
     :param intents: those that have a place.
-    :param turns: of those by row, the Unix seconds at which each may leave.
+    :param turns: of those, by row.
     :param withheld: those that have none now.
     :param refused: one that may not be submitted at all, and why; None where there is none.
     """
 
     intents: Sequence[Intent] = ()
-    turns: dict[int, float] = field(default_factory=dict)
+    turns: dict[int, Turn] = field(default_factory=dict)
     withheld: Sequence[Intent] = ()
     refused: tuple[Intent, ImageTaskError] | None = None
 
@@ -99,7 +99,7 @@ class RowPlaces:
         elif count < len(wanted):
             refused = None
         held = [replace(intent, at=now) for intent in intents[:count]]
-        turns = {intent.index: now + seconds for intent, seconds in zip(held, grant.turns, strict=True)}
+        turns = {intent.index: turn for intent, turn in zip(held, grant.turns, strict=True)}
         if not count and refused is None:
             self._next_at = now + PAUSE
         return Granted(held, turns, _rest(intents, count, refused), refused)

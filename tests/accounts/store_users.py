@@ -5,15 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_imagetasks.accounts.budgets import Budgets
 from airflow_provider_imagetasks.accounts.store import AccountStore
-from airflow_provider_imagetasks.accounts.wishes import Grant, Wanted
+from airflow_provider_imagetasks.accounts.wishes import Grant, Turn, Wanted
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.money import Money
-from airflow_provider_imagetasks.services.rates import Rate
+from airflow_provider_imagetasks.services.rates import Rate, Window
 
 FORKS = multiprocessing.get_context("fork")
 PRICE = Money(40_000, "USD")
@@ -35,7 +36,22 @@ class User:
         self.store = AccountStore(url)
         self.account_id = self.store.account_id(account(conn_id, key), {})
         self.name = name
-        self.limits = {"rate": None, "most_active": None, "budgets": Budgets(), "look_every": 5.0, **limits}
+        self.limits: dict[str, Any] = {
+            "rate": None,
+            "most_active": None,
+            "budgets": Budgets(),
+            "look_every": 5.0,
+            **limits,
+        }
+
+    def leave(self, turn: Turn, key: str) -> None:
+        """Wait for a turn, and let the request of a submission leave."""
+        seconds = turn.seconds
+        while turn.id is not None:
+            time.sleep(seconds)
+            seconds = self.store.leaves(self.account_id, "submit", self.limits["rate"], turn.id, key)
+            if not seconds:
+                return
 
     def take(self, *keys: str, cost: Money | None = PRICE, dag_id: str = "covers") -> Grant:
         wanted = [Wanted(key=key, cost=cost, model="m", dag_id=dag_id) for key in keys]
@@ -58,6 +74,5 @@ def killed() -> None:
 
 
 def rate(count: int, seconds: float) -> Rate:
-    from airflow_provider_imagetasks.services.rates import Window
-
+    """Return a ceiling of one window."""
     return Rate((Window(count, seconds),))

@@ -6,11 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete, false, select
 
-from airflow_provider_imagetasks.accounts import place_rows
+from airflow_provider_imagetasks.accounts import place_rows, turn_rows
 from airflow_provider_imagetasks.accounts.budgets import Budgets
 from airflow_provider_imagetasks.accounts.store import AccountStore, StoreError
-from airflow_provider_imagetasks.accounts.wishes import Over
+from airflow_provider_imagetasks.accounts.tables import turns
+from airflow_provider_imagetasks.accounts.wishes import Over, Turn
 from airflow_provider_imagetasks.services.money import Money
 from tests.accounts.store_users import PRICE, User, account, in_processes, killed, rate
 
@@ -47,24 +49,23 @@ def test_a_connection_whose_key_is_changed_goes_on_as_the_account_that_it_was(ur
     assert User(url, conn_id="other", key="new").account_id == before.account_id
 
 
-def test_eight_processes_keep_to_one_rate(url: str, tmp_path: Path) -> None:
-    left = tmp_path / "left"
-
+def test_eight_processes_keep_to_one_rate_although_some_are_late(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def submit(number: int) -> None:
         user = User(url, name=f"user {number}", rate=rate(8, 0.4))
         for each in range(4):
-            (seconds,) = user.take(f"{number} {each}").turns
-            time.sleep(seconds)
-            with left.open("a") as file:
-                file.write(f"{time.time()}\n")
+            (turn,) = user.take(f"{number} {each}").turns
+            # Some are late, as on a machine with much to do.
+            time.sleep(0.1 if number == each else 0)
+            user.leave(turn, f"{number} {each}")
 
-    began = time.time()
+    monkeypatch.setattr(turn_rows, "delete", lambda table: delete(table).where(false()))
     assert in_processes(submit, 8) == [0] * 8
 
-    moments = sorted(map(float, left.read_text().split()))
+    with AccountStore(url).reading() as (connection, _):
+        left = select(turns.c.at).where(turns.c.has_left == 1).order_by(turns.c.at)
+        moments = list(connection.execute(left).scalars())
     assert len(moments) == 32
-    assert all(later - first > 0.35 for first, later in zip(moments, moments[8:], strict=False))
-    assert moments[-1] - began < 30
+    assert all(later - first > 0.4 for first, later in zip(moments, moments[8:], strict=False))
 
 
 def test_a_budget_of_25_pictures_is_spent_by_eight_processes_of_which_two_are_killed(
@@ -84,11 +85,10 @@ def test_a_budget_of_25_pictures_is_spent_by_eight_processes_of_which_two_are_ki
                 refused += 1
                 time.sleep(0.25)
                 continue
-            (seconds,) = grant.turns
-            if number == 0 and seconds > 0:
+            (turn,) = grant.turns
+            if number == 0 and turn.seconds > 0:
                 killed()
-            time.sleep(seconds)
-            user.store.leaves(user.account_id, f"{number} {each}")
+            user.leave(turn, f"{number} {each}")
             with service.open("a") as file:
                 file.write("a picture\n")
             if number == 1:
@@ -193,9 +193,9 @@ def test_a_pause_that_the_service_asks_for_holds_for_turns_of_all_and_for_those_
     one.store.pause(one.account_id, "submit", 30)
     one.store.pause(one.account_id, "submit", 10)
 
-    assert other.store.leaves(other.account_id, "2") == pytest.approx(30, abs=1)
-    assert one.take("3").turns[0] == pytest.approx(30, abs=1)
-    assert one.store.turns(one.account_id, "query", None, 1) == [0.0]
+    assert other.store.leaves(other.account_id, "submit", None, 0, "2") == pytest.approx(30, abs=2)
+    assert one.take("3").turns[0].seconds == pytest.approx(30, abs=2)
+    assert one.store.turn(one.account_id, "query", None) == Turn()
 
 
 @pytest.mark.parametrize(
