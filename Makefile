@@ -115,6 +115,10 @@ test-airflow-3.1 test-airflow-3.2 test-airflow-3.4: test-airflow-%: .venv-%/.ins
 test-matrix: $(MATRIX:%=.venv-%/.installed) ## Run the unit tests and the example Dags on each Airflow and each Python; eight minutes
 	@$(find_python); $$python -m dev.version_matrix $(MATRIX)
 
+.PHONY: test-accounts
+test-accounts: $(VENV)/.installed ## Submit from four Dags of a real Airflow with one account, and race on a store in PostgreSQL; five minutes
+	@$(VENV)/bin/python -m pytest -m long -s tests/accounts tests/system/test_account_limits.py $(ARGUMENTS)
+
 .PHONY: test-cluster
 test-cluster: $(VENV_CLUSTER)/.installed ## Kill workers, triggerers and PostgreSQL under CeleryExecutor and an S3 server, and count pictures; five minutes
 	@$(VENV_CLUSTER)/bin/python -m pytest -m long -s tests/system/test_cluster.py $(ARGUMENTS)
@@ -175,6 +179,10 @@ bench-batch: $(VENV_BENCH)/.installed ## Measure batches beside mapped tasks in 
 .PHONY: bench-gallery
 bench-gallery: $(VENV_UI)/.installed ## Measure the gallery with 10,000 pictures for docs/performance.md, with Chromium; five minutes
 	@$(VENV_UI)/bin/python -m benchmarks.gallery --write $(ARGUMENTS)
+
+.PHONY: bench-accounts
+bench-accounts: $(VENV)/.installed ## Measure what asking the store of accounts costs with eight processes; a minute
+	@$(VENV)/bin/python -m benchmarks.accounts $(ARGUMENTS)
 
 .PHONY: screenshots
 screenshots: $(VENV_UI)/.installed ## Make the pictures of docs/images anew, with a real Airflow and Chromium; two minutes

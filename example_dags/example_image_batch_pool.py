@@ -1,11 +1,10 @@
-"""One task a picture, and still within an account that runs only so many image tasks at the same time.
+"""One task a picture, and Airflow's own pool decides whose picture is made first, by priority_weight.
 
-A batch of one submits, waits and downloads in a single task, so that it can hold a slot of a pool for as long as its
-image task runs: also while it is deferred, if the pool counts that. Make the pool as large as the account allows, once:
+To keep within an account no pool is needed: `max_active_tasks` of the connection holds over all Dags. A pool is for the
+order in which tasks come to it. A batch of one submits, waits and downloads in a single task, so that it can hold a slot of
+a pool for as long as its image task runs: also while it is deferred, if the pool counts that. Make the pool once:
 
-    airflow pools set --include-deferred image_account 2 "image tasks at the same time"
-
-Where one Dag makes all the pictures, a single batch with `max_active_tasks` does the same at a fraction of the cost.
+    airflow pools set --include-deferred image_account 2 "pictures that are made at the same time"
 """
 
 from __future__ import annotations

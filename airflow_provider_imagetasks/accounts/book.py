@@ -28,7 +28,7 @@ LIFE_SECONDS = 3600.0
 """Seconds for which an image task holds its place at most, where nobody reads that it is over."""
 AWAY_SECONDS = 10.0
 """Seconds after which a store that could not be used is tried again."""
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 2.0
 """Seconds between two looks at the image tasks that hold the places, over all who wait for one."""
 
 _REMEMBERED = 2_000

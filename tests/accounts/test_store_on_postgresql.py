@@ -1,0 +1,77 @@
+"""The store of accounts in PostgreSQL, as several machines use it. Run by ``make test-accounts``; needs PostgreSQL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_imagetasks.accounts.budgets import Budgets
+from airflow_provider_imagetasks.accounts.store import AccountStore, StoreError
+from airflow_provider_imagetasks.accounts.wishes import Over
+from airflow_provider_imagetasks.services.money import Money
+from dev.postgresql_server import PostgresqlServer
+from tests.accounts.store_users import User, in_processes, killed, rate
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresqlServer]:
+    with PostgresqlServer() as server:
+        yield server
+
+
+def test_eight_processes_make_the_tables_once_and_spend_a_budget_of_25_pictures(
+    server: PostgresqlServer, tmp_path: Path
+) -> None:
+    service = tmp_path / "service"
+    budgets = Budgets(per_day=Money(1_000_000, "USD"))
+
+    def submit(number: int) -> None:
+        user = User(server.url(), name=f"user {number}", budgets=budgets, rate=rate(10, 0.3))
+        for each in range(100):
+            key = f"{number} {each}"
+            grant = user.take(key)
+            if grant.excess is not None:
+                return
+            user.leave(grant.turns[0], key)
+            with service.open("a") as file:
+                file.write("a picture\n")
+            if number < 2 and each == 1:
+                killed()
+            user.store.taken(user.account_id, {key: key}, life=60)
+
+    codes = in_processes(submit, 8)
+
+    assert codes[2:] == [0] * 6
+    assert len(service.read_text().splitlines()) == 25
+
+
+def test_a_server_that_is_away_for_a_moment_is_used_again_and_places_come_back(server: PostgresqlServer) -> None:
+    user = User(server.url(), conn_id="other", key="other", most_active=1)
+    user.take("1")
+    user.store.taken(user.account_id, {"1": "task"}, life=60)
+
+    server.stop()
+    with pytest.raises(StoreError):
+        user.take("2")
+    server.start()
+
+    assert not user.take("2").turns
+    user.store.over(user.account_id, [Over(image_task_id="task")])
+    assert len(user.take("2").turns) == 1
+
+
+def test_moments_are_the_server_s_whatever_the_clock_of_a_worker_says(
+    server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = User(server.url(), conn_id="clocks", key="clocks", rate=rate(1, 5))
+    user.take("1")
+
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+
+    assert 3 < User(server.url(), conn_id="clocks", key="clocks", rate=rate(1, 5)).take("2").turns[0].seconds <= 5.2
+    AccountStore(server.url()).close()
