@@ -1,8 +1,8 @@
 """One task a picture, and Airflow's own pool decides whose picture is made first, by priority_weight.
 
 To keep within an account no pool is needed: `max_active_tasks` of the connection holds over all Dags. A pool is for the
-order in which tasks come to it. A batch of one submits, waits and downloads in a single task, so that it can hold a slot of
-a pool for as long as its image task runs: also while it is deferred, if the pool counts that. Make the pool once:
+order in which tasks come to it. A batch of one submits, waits and downloads in a single task, so that it can hold a
+slot of a pool for as long as its image task runs: also while it is deferred, if the pool counts that. Make it once:
 
     airflow pools set --include-deferred image_account 2 "pictures that are made at the same time"
 """
