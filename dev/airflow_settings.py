@@ -83,6 +83,8 @@ def airflow_settings(
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "2",
         # A changed file is parsed at once all the same; this spares the unchanged ones.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+        # What suites count and time is about other things, unless whoever runs them names one; empty is the default.
+        "AIRFLOW__IMAGETASKS__ACCOUNT_STORE": os.environ.get("ACCOUNT_STORE", "none"),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         # Its provider is among the development tools; who wants events turns them on.
         "AIRFLOW__OPENLINEAGE__DISABLED": "True",

@@ -10,6 +10,7 @@ from typing import TypeVar
 from airflow_provider_imagetasks.accounts.book import AccountBook
 from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Turn, Wanted
 from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.services.submission_limits import Read, Say, SubmissionLimits, Watched
 from airflow_provider_imagetasks.services.wire import Blocking, Flow, Sleep, pause
 from airflow_provider_imagetasks.tasks import ImageTask
@@ -55,11 +56,12 @@ def within_account(
     :raises QuotaExceededError: it would exceed a budget. Nothing was submitted.
     :raises ImageTaskError: as the submission does.
     """
+    began_at = yield from pause(0)
     turn = yield from _place(book, wanted, read, say)
     if turn is None:
         own = limits.within_all(submission, read, poll_interval=poll_interval, say=say, watched=watched)
         return (yield from own)
-    in_turn = paced(book, wanted.key, submission, turn, say)
+    in_turn = paced(book, wanted.key, submission, turn, say, began_at=began_at)
     try:
         task = yield from watched(in_turn) if watched else in_turn
     except Exception as error:
@@ -108,15 +110,24 @@ def _look(read: Read, grant: Grant) -> Flow[None]:
 
 
 def paced(
-    book: AccountBook, key: str, submission: Flow[ImageTask], turn: Turn, say: Say = lambda _text: None
+    book: AccountBook,
+    key: str,
+    submission: Flow[ImageTask],
+    turn: Turn,
+    say: Say = lambda _text: None,
+    *,
+    began_at: float | None = None,
 ) -> Flow[ImageTask]:
     """Run a submission whose first request has a turn; each further one takes another.
 
     :param key: what it goes out with.
     :param submission: not begun.
     :param turn: given out just now.
+    :param began_at: Unix seconds since which it waits; None where that is not measured.
     """
     yield from _wait_for(book, key, turn, say)
+    if began_at is not None:
+        metrics.waited_for_place(book.account.service, (yield from pause(0)) - began_at)
     try:
         step = next(submission)
         while True:

@@ -33,12 +33,14 @@ class Granted:
     :param intents: those that have a place.
     :param turns: of those, by row.
     :param withheld: those that have none now.
+    :param began_at: Unix seconds when they began to wait.
     :param refused: one that may not be submitted at all, and why; None where there is none.
     """
 
     intents: Sequence[Intent] = ()
     turns: dict[int, Turn] = field(default_factory=dict)
     withheld: Sequence[Intent] = ()
+    began_at: float = 0.0
     refused: tuple[Intent, ImageTaskError] | None = None
 
 
@@ -82,7 +84,7 @@ class RowPlaces:
         if book is None:
             return Granted(intents)
         wanted: list[Wanted] = []
-        refused = None
+        refused, began_at = None, time.time()
         for intent in intents:
             try:
                 wanted.append(self._wanted(book, intent))
@@ -102,13 +104,14 @@ class RowPlaces:
         turns = {intent.index: turn for intent, turn in zip(held, grant.turns, strict=True)}
         if not count and refused is None:
             self._next_at = now + PAUSE
-        return Granted(held, turns, _rest(intents, count, refused), refused)
+        return Granted(held, turns, _rest(intents, count, refused), began_at, refused)
 
     def paced(self, intent: Intent, submission: Flow[ImageTask], granted: Granted) -> Flow[ImageTask] | None:
         """Return a submission that keeps its turn among those of all processes; None where nobody gave it one."""
         if self._book is None or intent.index not in granted.turns:
             return None
-        return paced(self._book, self._batch.key_of(intent), submission, granted.turns[intent.index])
+        turn, key = granted.turns[intent.index], self._batch.key_of(intent)
+        return paced(self._book, key, submission, turn, began_at=granted.began_at)
 
     async def note(self, granted: Granted, tasks: dict[int, ImageTask], free: Sequence[Intent]) -> None:
         """Tell the account what became of a group.

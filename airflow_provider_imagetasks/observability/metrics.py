@@ -42,6 +42,7 @@ POLLS = Metric(name="imagetasks.polls", kind="counter")
 PICTURES = Metric(name="imagetasks.pictures", kind="counter")
 BYTES = Metric(name="imagetasks.bytes", kind="counter")
 QUEUE_TIME = Metric(name="imagetasks.queue_time", kind="timer")
+PLACE_TIME = Metric(name="imagetasks.place_time", kind="timer")
 RUN_TIME = Metric(name="imagetasks.run_time", kind="timer")
 CREDITS = Metric(name="imagetasks.usage.credits", kind="counter")
 TOKENS = Metric(name="imagetasks.usage.tokens", kind="counter")
@@ -49,7 +50,7 @@ COST = Metric(name="imagetasks.cost", kind="counter")
 
 METRICS = (
     *(SUBMITTED, REFUSED, UNKNOWN_OUTCOME, SUCCEEDED, FAILED, POLLS, PICTURES, BYTES),
-    *(QUEUE_TIME, RUN_TIME, CREDITS, TOKENS, COST),
+    *(PLACE_TIME, QUEUE_TIME, RUN_TIME, CREDITS, TOKENS, COST),
 )
 """All there are."""
 
@@ -85,6 +86,11 @@ def ended(task: ImageTask, error: ImageTaskError | None) -> None:
         amount = (task.usage or {}).get(field)
         if isinstance(amount, int | float) and not isinstance(amount, bool) and 0 < amount < float("inf"):
             _count(metric, amount, service=task.service)
+
+
+def waited_for_place(service: str, seconds: float) -> None:
+    """Note how long a submission waited until its account had a place and a turn for it."""
+    _time(PLACE_TIME, seconds, service=service)
 
 
 def polled(service: str, requests: int = 1) -> None:

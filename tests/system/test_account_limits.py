@@ -73,7 +73,11 @@ def airflow(service: LocalImageServiceProcess, airflow_database_template: Path) 
     }
     value = json.dumps(fields)
     with AirflowDeployment(
-        environment={"AIRFLOW_CONN_IMAGETASKS_ONE": value, "AIRFLOW_CONN_IMAGETASKS_OTHER": value},
+        environment={
+            "AIRFLOW_CONN_IMAGETASKS_ONE": value,
+            "AIRFLOW_CONN_IMAGETASKS_OTHER": value,
+            "AIRFLOW__IMAGETASKS__ACCOUNT_STORE": "",
+        },
         database_template=airflow_database_template,
         parallelism=8,
     ) as deployment:
