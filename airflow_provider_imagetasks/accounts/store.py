@@ -57,9 +57,9 @@ class AccountStore:
         :param limits: what the connection says of them, to be shown.
         """
         with self._transaction() as connection:
-            if not self._hash_key:
-                stored = select(tables.facts.c.value).where(tables.facts.c.name == "hash_key")
-                self._hash_key = str(connection.execute(stored).scalar())
+            stored = select(tables.facts.c.value).where(tables.facts.c.name == "hash_key")
+            # Two that come at once must not make the same account.
+            self._hash_key = str(connection.execute(stored.with_for_update()).scalar())
             digest, place = key_hash(account, self._hash_key), place_hash(account, self._hash_key)
             known = select(tables.keys.c.account).where(tables.keys.c.hash == digest)
             account_id = connection.execute(known).scalar()

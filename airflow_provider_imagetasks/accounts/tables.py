@@ -26,8 +26,10 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.pool import QueuePool
 
 VERSION = "1"
-PATIENCE = 5.0
-"""Seconds that one transaction waits for others, and for a server that does not answer."""
+PATIENCE = 15.0
+"""Seconds that one transaction waits for others."""
+CONNECT_SECONDS = 5
+"""Seconds that a server may take to answer."""
 LONGEST_NAME = 250
 
 metadata = MetaData()
@@ -131,7 +133,7 @@ def open_engine(url: str) -> Engine:
     is_sqlite = make_url(url).get_backend_name() == "sqlite"
     options: dict[str, Any] = {"timeout": PATIENCE, "check_same_thread": False}
     if not is_sqlite:
-        options = {"connect_timeout": int(PATIENCE)}
+        options = {"connect_timeout": CONNECT_SECONDS}
         if make_url(url).get_backend_name() == "postgresql":
             options["options"] = f"-c lock_timeout={int(PATIENCE * 1000)} -c statement_timeout={int(PATIENCE * 1000)}"
     engine = create_engine(

@@ -70,6 +70,7 @@ class BatchLedger:
         self._account = account
         self._api_of = api_of
         self._lock = threading.Lock()
+        self._segment_lock = threading.RLock()
         self._next_number = 0
         self._unwritten: list[bytes] = []
         self._once_written: list[Callable[[], None]] = []
@@ -138,7 +139,9 @@ class BatchLedger:
 
     def settle(self, name: SegmentName, intents: Sequence[Intent]) -> None:
         """Write down what became of the submissions of a group, in the place of what was written of it before."""
-        self._write(name, [self._found.get((intent.index, intent.attempt), intent) for intent in intents])
+        # What is found meanwhile must not be overwritten by what was known before.
+        with self._segment_lock:
+            self._write(name, [self._found.get((intent.index, intent.attempt), intent) for intent in intents])
 
     def found(self, intents: Sequence[Intent]) -> None:
         """Write down the ids of submissions whose answer was lost, with the groups in which they were made.
@@ -147,10 +150,11 @@ class BatchLedger:
         """
         self.require_latest_start()
         found = {(intent.index, intent.attempt): intent for intent in intents}
-        self._found |= found
-        for name, group in list(self._unanswered.items()):
-            if any((intent.index, intent.attempt) in found for intent in group):
-                self.settle(name, group)
+        with self._segment_lock:
+            self._found |= found
+            for name, group in list(self._unanswered.items()):
+                if any((intent.index, intent.attempt) in found for intent in group):
+                    self.settle(name, group)
 
     def _write(self, name: SegmentName, intents: Sequence[Intent]) -> None:
         self._unanswered.pop(name, None)
