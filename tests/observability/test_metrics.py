@@ -57,6 +57,7 @@ def test_every_metric_has_the_tags_that_it_is_documented_with(statsd: StatsdRece
     metrics.not_submitted("kie", UnknownOutcomeError("?"))
     metrics.ended(done, None)
     metrics.ended(done, ContentPolicyError("no"))
+    metrics.waited_for_place("kie", 4)
     metrics.polled("kie", 3)
     metrics.stored("kie", 70_000)
     metrics.cost("kie", 0.03)
@@ -66,7 +67,14 @@ def test_every_metric_has_the_tags_that_it_is_documented_with(statsd: StatsdRece
     assert {name: ([tag for tag, _ in received.tags], received.kind) for name, received in sent.items()} == {
         metric.name: (sorted(metric.tags), kinds[metric.kind]) for metric in metrics.METRICS
     }
-    values = {"queue_time": 2500, "run_time": 5000, "usage.credits": 6, "usage.tokens": 900, "cost": 0.03}
+    values = {
+        "place_time": 4000,
+        "queue_time": 2500,
+        "run_time": 5000,
+        "usage.credits": 6,
+        "usage.tokens": 900,
+        "cost": 0.03,
+    }
     assert {name: sent[f"imagetasks.{name}"].value for name in values} == values
 
 
