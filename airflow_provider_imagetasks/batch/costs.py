@@ -34,8 +34,10 @@ def read_prices(value: Any) -> dict[str, float]:
     return {model: amount for model, (amount, _) in _priced(value).items()}
 
 
-def prices_of(account: Account) -> dict[str, str] | None:
-    """Return the prices of a connection in the form in which a user gives those of a batch; None where it has none."""
+def prices_of(argument: Any, account: Account) -> Any:
+    """Return the prices that a batch is given; where it is given none, those of its connection in the same form."""
+    if argument is not None:
+        return argument
     prices = {model: f"{millionths / MILLION:f} {named or ''}".strip() for model, millionths, named in account.prices}
     return prices or None
 

@@ -234,7 +234,6 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
             raise InvalidRequestError(f"options must be a dict, not {type(self.options).__name__}")
         for name in ("model", "options"):
             require_sendable(name, getattr(self, name))
-        prices = prices_of(hook.account) if self.prices is None else self.prices
         return BatchArguments(
             account=with_limits(
                 hook.account,
@@ -247,8 +246,8 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
             model=rendered_text("model", self.model) or None,
             options=self.options or {},
             filename=self.filename,
-            prices=read_prices(prices),
-            currency=read_currency(prices),
+            prices=read_prices(prices_of(self.prices, hook.account)),
+            currency=read_currency(prices_of(self.prices, hook.account)),
             output_path=str(self.output_path),
             max_failed=read_max_failed(self.max_failed),
             max_cost=read_max_cost(self.max_cost),
