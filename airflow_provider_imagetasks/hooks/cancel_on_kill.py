@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.triggers.base import BaseTrigger
+
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.hooks.connection import aread_connection
 from airflow_provider_imagetasks.services import get_service
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 KILLED = frozenset({"failed", "skipped", "removed", "upstream_failed"})
 """States of a task instance that nobody goes on with. One that was marked successful is not among them, since what
 follows may want its pictures; nor is one that was cleared, which waits for them again."""
+TRIGGERS_ARE_TOLD = hasattr(BaseTrigger, "on_kill")
+"""Whether this Airflow tells a trigger that somebody ended its task; since 3.3."""
 LONGEST_ON_TRIGGERER = 25.0
 """Seconds; Airflow itself gives 30."""
 LONGEST_ON_WORKER = 4.0
@@ -128,8 +132,8 @@ class CancelsOnKill:
         return self.cancel_on_kill and service.can_cancel
 
     def what_ending_does(self, service: Service) -> str:
-        """Return what the log says of it."""
-        if self.cancels(service):
+        """Return what the log of a task that is deferred says of it."""
+        if self.cancels(service) and TRIGGERS_ARE_TOLD:
             return (
                 f"Marking this task or its run failed cancels them at {service.title} (cancel_on_kill); what was "
                 "worked on by then may be billed. Clearing it does not."

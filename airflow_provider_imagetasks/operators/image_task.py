@@ -40,8 +40,9 @@ GOES_ON = (
     "billed."
 )
 CAN_BE_STOPPED = (
-    "It goes on at the service, and may be billed, until it is over or is stopped: by marking a sensor failed that "
-    "waits for it (cancel_on_kill), or its run, or by ImageTaskHook.cancel. Clearing later tasks does not stop it."
+    "It goes on at the service, and may be billed, until it is over or is stopped: by ImageTaskHook.cancel, or by "
+    "marking a sensor failed that waits for it, or its run (cancel_on_kill; where it is deferred, since Airflow 3.3). "
+    "Clearing later tasks does not stop it."
 )
 
 

@@ -216,8 +216,13 @@ def test_a_sensor_on_a_worker_cancels_nothing_else(
     indirect=["service_name"],
 )
 def test_a_deferred_wait_says_what_ending_it_does(
-    dag: ImageDag, capsys: pytest.CaptureFixture[str], kept: bool | None, told: str
+    dag: ImageDag,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kept: bool | None,
+    told: str,
 ) -> None:
+    monkeypatch.setattr(cancel_on_kill, "TRIGGERS_ARE_TOLD", True)
     dag.submitted("a kite [never]")
     outcome = dag.wait(deferrable=True)
 
