@@ -67,6 +67,8 @@ class BatchLedger:
         """By API, a submission of this generation that the service certainly took, delivered or not."""
         self.stopped: ImageTaskError | None = None
         """Why an earlier start of this try submitted nothing more."""
+        self.on_record = bytearray(state.total)
+        """1 for each row of which earlier starts wrote anything."""
         self._account = account
         self._api_of = api_of
         self._lock = threading.Lock()
@@ -252,7 +254,7 @@ class BatchLedger:
     def _read_intents(self, name: SegmentName, content: bytes, now: float) -> None:
         head, intents = read_intents(content)
         for intent in intents:
-            self._require_row(intent.index)
+            self._note_row(intent.index)
         note = self.state.submitted if name.number >= self.checkpoint.try_from else self.state.opened
         for intent in intents:
             note(intent)
@@ -282,7 +284,7 @@ class BatchLedger:
         for outcome in read_json_lines(content):
             require_outcome(outcome)
             row, image_task_id = outcome["index"], outcome.get("image_task_id")
-            self._require_row(row)
+            self._note_row(row)
             known = self.state.open.get(row)
             latest = self.state.attempt_of(row, same=True)
             if outcome["status"] != SUCCEEDED and self._is_stale(outcome, latest):
@@ -314,9 +316,10 @@ class BatchLedger:
                 if action is Action.REATTACH_ELSE_SUBMIT:
                     self.state.else_submit.add(row)
 
-    def _require_row(self, row: int) -> None:
+    def _note_row(self, row: int) -> None:
         if not 0 <= row < self.state.total:
             raise ValueError(f"it speaks of row {row}, and the rows are 0 to {self.state.total - 1}")
+        self.on_record[row] = 1
 
     def _is_stale(self, outcome: dict[str, Any], latest: int) -> bool:
         """Whether a start that was replaced says it, which did not know that the row was submitted again, or taken."""

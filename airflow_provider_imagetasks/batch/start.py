@@ -169,6 +169,12 @@ def open_batch(
         )
         opened.callback(ledger.close)
         ledger.load()
+        submitted = _counted(kept, checkpoint.generation, "submitted")
+        if lost := max(0, submitted - ledger.on_record.count(1)):
+            raise _incomplete(
+                folder,
+                f"Rows of this batch were submitted ({submitted}, as Airflow knows, of which {lost} are missing here)",
+            )
         opened.pop_all()
     return OpenBatch(slot=slot, folder=folder, owner=owner, ledger=ledger, requests=requests)
 
@@ -243,18 +249,11 @@ def _begin(
         raise replaced(folder)
     generation = last.generation if last else first_generation
     segments = folder.segments(generation)
-    counts = mapping(kept.get("counts") if kept.get("generation") == generation else None)
-    submitted, failed = (whole_number(counts.get(name)) or 0 for name in ("submitted", "failed"))
+    submitted, failed = (_counted(kept, generation, name) for name in ("submitted", "failed"))
     # What was never submitted, for want of money, counts as failed, and has outcomes.
     was_submitted = resumes or submitted > (failed if segments else 0)
     if (was_submitted and not any(name.kind == "intents" for name in segments)) or (last is None and segments):
-        raise ImageTaskError(
-            f"Rows of this batch were submitted, and {folder.uri} lacks what was written of them. Bring it back: "
-            "without it nothing is submitted, and what runs at the service goes on",
-            code="batch_folder",
-            retryable=True,
-            retry_advice="A retry looks again. If it is gone for good, only a new Dag run begins anew.",
-        )
+        raise _incomplete(folder, "Rows of this batch were submitted")
     checkpoint = next_checkpoint(
         last,
         max_tries=slot.max_tries,
@@ -271,6 +270,22 @@ def _begin(
             folder.write(f"manifest.{last.generation}.jsonl", old)
     folder.write_checkpoint(checkpoint)
     return checkpoint
+
+
+def _counted(kept: Mapping[str, Any], generation: int, name: str) -> int:
+    """Return how many rows Airflow knows of, as the last start of this generation that ended told it."""
+    counts = mapping(kept.get("counts") if kept.get("generation") == generation else None)
+    return whole_number(counts.get(name)) or 0
+
+
+def _incomplete(folder: BatchFolder, what: str) -> ImageTaskError:
+    return ImageTaskError(
+        f"{what}, and {folder.uri} lacks what was written of them. Bring it back: without it nothing is submitted, and "
+        "what runs at the service goes on",
+        code="batch_folder",
+        retryable=True,
+        retry_advice="A retry looks again. If it is gone for good, only a new Dag run begins anew.",
+    )
 
 
 def _say_if_changed(owner: Owner, source: RequestsSource, scratch: Path, log: Any) -> None:

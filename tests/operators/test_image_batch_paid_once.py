@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.execution_time import task_runner as airflows_runner
 
+from airflow_provider_imagetasks.batch import row_submissions
 from airflow_provider_imagetasks.batch import start as start_of_batch
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
@@ -244,6 +245,27 @@ class TestWhatIsLeft:
         assert resumed.error is not None
         assert "lacks what was written of them" in str(resumed.error)
         assert batch.created == ["a kite [never]"]
+
+    @pytest.mark.parametrize("how", ["retry", "Clear", "resume"])
+    def test_a_folder_that_lost_some_of_it_submits_nothing(
+        self, batch: ImageBatch, how: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = [f"kite {number} [never]" for number in range(4)]
+        monkeypatch.setattr(row_submissions, "LARGEST_GROUP", 2)
+        deferred = batch.start(*rows, deferrable=True)
+        if not batch.runner.states:
+            pytest.skip("this Airflow keeps no counts, by which that could be known")
+        segments = sorted(batch.folder.glob("intents-*"))
+        assert len(segments) > 1
+        segments[-1].unlink()
+        again = {"retry": {"try_number": 2}, "Clear": CLEAR, "resume": {"resume": deferred}}[how]
+
+        failed = batch.start(*rows, deferrable=True, **again)
+
+        assert failed.error is not None
+        assert "lacks what was written of them" in str(failed.error)
+        assert batch.pushed("image_task_error")["code"] == "batch_folder"
+        assert batch.created == rows
 
 
 @pytest.mark.parametrize("service_name", ["acedatacloud", "kie"], indirect=True)
