@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import uuid
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import uuid6
 from PIL import Image
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.airflow_settings import database_file
-
-_INSERT = (
-    "INSERT INTO xcom (dag_run_id, task_id, map_index, key, dag_id, run_id, value, timestamp)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
 
 
 def sample_pictures(folder: Path, count: int) -> list[Path]:
@@ -43,11 +40,10 @@ def write_finished_pictures(
     :param folder: where the pictures are put; made anew, and to lie under a gallery root.
     """
     folder.mkdir()
-    rows: list[tuple[Any, ...]] = []
     with closing(sqlite3.connect(database_file(deployment.home), timeout=60)) as connection, connection:
-        (run_key,) = connection.execute(
-            "SELECT id FROM dag_run WHERE dag_id = ? AND run_id = ?", (dag_id, run_id)
-        ).fetchone()
+        connection.row_factory = sqlite3.Row
+        of_run = "SELECT * FROM task_instance WHERE dag_id = ? AND run_id = ?"
+        task_instance = dict(connection.execute(of_run, (dag_id, run_id)).fetchone())
         # Older than what else there is, so that the page of all Dags begins with that.
         moment = (datetime.now(UTC) - timedelta(days=2)).strftime("%Y-%m-%d %H:%M:%S.%f")
         for number in range(count):
@@ -63,5 +59,22 @@ def write_finished_pictures(
                 ("wait", "return_value", record),
                 ("save", "return_value", files),
             ):
-                rows.append((run_key, task_id, number, key, dag_id, run_id, json.dumps(value), moment))
-        connection.executemany(_INSERT, rows)
+                pushed = {"key": key, "value": json.dumps(value), "timestamp": moment}
+                _push(connection, {**task_instance, "task_id": task_id}, number, pushed)
+
+
+def _push(connection: sqlite3.Connection, instance: dict[str, Any], index: int, pushed: dict[str, Any]) -> None:
+    """Write an XCom as a mapped task's; since Airflow 3.4 beside a task instance of its own."""
+    if "region_index" in instance:
+        own = {**instance, "id": uuid.uuid4().hex, "region_index": index}
+        _insert(connection, "task_instance", own)
+        _insert(connection, "xcom_v2", {**pushed, "id": uuid6.uuid7().hex, "task_instance_id": own["id"]})
+        return
+    place = {name: instance[name] for name in ("dag_id", "run_id", "task_id")}
+    run_key = "(SELECT id FROM dag_run WHERE dag_id = :dag_id AND run_id = :run_id)"
+    _insert(connection, "xcom", {**place, "map_index": index, **pushed}, dag_run_id=run_key)
+
+
+def _insert(connection: sqlite3.Connection, table: str, row: dict[str, Any], **computed: str) -> None:
+    values = [*(f":{name}" for name in row), *computed.values()]
+    connection.execute(f"INSERT INTO {table} ({', '.join([*row, *computed])}) VALUES ({', '.join(values)})", row)

@@ -58,8 +58,14 @@ class TaskInstance:
 
     @property
     def label(self) -> str:
-        """The task id, with the map index of a mapped one."""
-        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+        """The task id, with the map index of a mapped one, or the iteration of one in a loop."""
+        index = self.map_index if self.map_index >= 0 else self.raw.get("region_index")
+        return self.task_id if index is None else f"{self.task_id}[{index}]"
+
+    @property
+    def region(self) -> dict[str, Any]:
+        """What the API asks for to tell it from other iterations, since Airflow 3.4; nothing where there are none."""
+        return {name: self.raw[name] for name in ("region_id", "region_index") if name in self.raw}
 
 
 def wait_until(look: Callable[[], T | None], *, timeout: float, what: str, interval: float = 0.5) -> T:
@@ -187,7 +193,7 @@ class AirflowRestApi:
             for entry in entries
             if task_id in (None, entry["task_id"])
         ]
-        return sorted(found, key=lambda task: (task.task_id, task.map_index))
+        return sorted(found, key=lambda task: (task.task_id, task.map_index, task.raw.get("region_index", -1)))
 
     def wait_for_task_state(
         self, dag_id: str, run_id: str, task_id: str, *states: str, map_index: int = -1, timeout: float = 60
@@ -204,11 +210,21 @@ class AirflowRestApi:
             in_state, timeout=timeout, what=f"{dag_id} {run_id} {task_id}[{map_index}] {' or '.join(states)}"
         )
 
-    def xcom(self, dag_id: str, run_id: str, task_id: str, *, key: str = "return_value", map_index: int = -1) -> Any:
+    def xcom(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        *,
+        key: str = "return_value",
+        map_index: int = -1,
+        region: Mapping[str, Any] | None = None,
+    ) -> Any:
         """Return one XCom value; None when the task instance pushed none under the key."""
         path = f"{_task_path(dag_id, run_id, task_id)}/xcomEntries/{quote(key, safe='')}"
         try:
-            return self.request("GET", path, params={"map_index": map_index, "deserialize": "false"})["value"]
+            params = {"map_index": map_index, **(region or {}), "deserialize": "false"}
+            return self.request("GET", path, params=params)["value"]
         except RestApiError as error:
             if error.status == requests.codes.not_found:
                 return None
@@ -217,7 +233,7 @@ class AirflowRestApi:
     def xcoms(self, dag_id: str, run_id: str, task_id: str, *, key: str = "return_value") -> list[Any]:
         """Return the XCom values of every instance of a task, in map order."""
         return [
-            self.xcom(dag_id, run_id, task_id, key=key, map_index=task.map_index)
+            self.xcom(dag_id, run_id, task_id, key=key, map_index=task.map_index, region=task.region)
             for task in self.task_instances(dag_id, run_id, task_id)
         ]
 
@@ -227,7 +243,7 @@ class AirflowRestApi:
         answer = self.request(
             "GET",
             path,
-            params={"map_index": task.map_index, "full_content": "true"},
+            params={"map_index": task.map_index, **task.region, "full_content": "true"},
             headers={"Accept": "application/json"},
         )
         return log_text(answer["content"])
@@ -236,19 +252,21 @@ class AirflowRestApi:
         self,
         dag_id: str,
         run_id: str,
-        tasks: Sequence[str | tuple[str, int]],
+        tasks: Sequence[str | tuple[str, int]] | None,
         *,
         downstream: bool = False,
         only_failed: bool = False,
+        **further: Any,
     ) -> None:
-        """Clear task instances as a person does in the UI, so that they run again."""
+        """Clear task instances as a person does in the UI, so that they run again; ``further`` goes out with it."""
         body = {
             "dry_run": False,
             "dag_run_id": run_id,
-            "task_ids": list(tasks),
+            **({"task_ids": list(tasks)} if tasks is not None else {}),
             "include_downstream": downstream,
             "only_failed": only_failed,
             "reset_dag_runs": True,
+            **further,
         }
         self.request("POST", f"/dags/{quote(dag_id, safe='')}/clearTaskInstances", json=body)
 

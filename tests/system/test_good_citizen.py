@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -204,16 +204,23 @@ def wait_until_parked(airflow: AirflowDeployment, run_id: str) -> None:
     wait_until(lambda: ended.search(log(lines=5_000)), timeout=60, what="the end of the approval's process")
 
 
-def respond(api: AirflowRestApi, path: str, answer: str) -> None:
+def respond(
+    api: AirflowRestApi,
+    path: str,
+    answer: str,
+    wishes: Mapping[str, str] | None = None,
+    region: Mapping[str, Any] | None = None,
+) -> None:
     """Press the button, again where it had no effect: Airflow answers before a busy SQLite has taken the change."""
+    chosen = {"chosen_options": [answer], "params_input": dict(wishes or {})}
 
     def is_pressed() -> bool:
         try:
-            api.request("PATCH", path, json={"chosen_options": [answer], "params_input": {}})
+            api.request("PATCH", path, json=chosen, params=region)
         except RestApiError as error:
             if error.status != requests.codes.conflict:
                 raise
-        return bool(api.request("GET", path)["response_received"])
+        return bool(api.request("GET", path, params=region)["response_received"])
 
     wait_until(is_pressed, timeout=60, what=f"the answer {answer}", interval=2)
 
