@@ -127,6 +127,13 @@ class Submission:
         watched = partial(departure.watched, intended_at=0)
         try:
             task = self._hook.submit_completed(self._request, key=self._ledger.key, watched=watched)
+            if task.id == self._ledger.record.earlier_id:
+                raise UnknownOutcomeError(
+                    f"The answer names image task {task.id[:80]}, which is that of an earlier submission of this "
+                    "task: something on the way repeats answers, and whether this one was taken cannot be seen. "
+                    f"{self._service.how_to_look}",
+                    service=self._service.name,
+                )
         except HeldBackError as held:
             has_left = held.has_left or again
             if held.why.code != "replaced":

@@ -124,8 +124,9 @@ class SubmissionLedger:
         :raises ImageTaskError: another start has taken over, or it cannot be written; nothing may be submitted.
         """
         self.require_latest_start()
+        earlier_id = None
         if self._record is not None:
-            nonce = self._record.nonce
+            nonce, earlier_id = self._record.nonce, self._record.image_task_id or self._record.earlier_id
         else:
             # Where a Clear may throw the record away, the next start asks the service for what its key says by itself.
             nonce = secrets.token_hex(8) if self._store.keeps_records and not self._slot.clear_empties_state else ""
@@ -139,6 +140,7 @@ class SubmissionLedger:
             unsettled_at=decision.unsettled_at,
             key_digest=self._key_digest,
             nonce=nonce,
+            earlier_id=earlier_id,
         )
         try:
             self._store.write(record, is_first=self._record is None)

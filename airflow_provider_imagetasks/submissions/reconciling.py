@@ -41,7 +41,7 @@ def find_submission(
     for seconds in (0.0, *(LOOK_PAUSES if is_recent else ())):
         yield from pause(seconds)
         tasks = yield from service.find_in_api(api, [trace_id])
-        ours = [task for task in tasks if task.trace_id == trace_id]
+        ours = [task for task in tasks if task.trace_id == trace_id and task.id != record.earlier_id]
         if trace_id != key:
             # Somebody chose the trace id, and may have chosen it before.
             ours = [task for task in ours if _is_this(task, request, record)]

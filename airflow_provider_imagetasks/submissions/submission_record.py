@@ -37,6 +37,7 @@ class SubmissionRecord:
     :param unsettled_at: Unix seconds of a submission before this one of which nobody knows whether it was taken.
     :param key_digest: of the API key that it went out with; see :func:`key_digest`. Earlier versions did not keep it.
     :param reported_with: the same, of the key that was in use when a person was told.
+    :param earlier_id: the image task of the latest generation before this one that had one.
     :param nonce: part of its key; see ``SubmissionSlot.identity``.
     """
 
@@ -55,6 +56,7 @@ class SubmissionRecord:
     key_digest: str | None = None
     reported_with: str | None = None
     nonce: str = ""
+    earlier_id: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON, with the version of its form."""

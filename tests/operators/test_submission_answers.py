@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from airflow.sdk import Context
 
 from airflow_provider_imagetasks.batch.folder import BatchFolder
 from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError
@@ -14,11 +15,15 @@ from airflow_provider_imagetasks.submissions import stores
 from airflow_provider_imagetasks.submissions.stores import store_for
 from tests.image_batch import ImageBatch
 from tests.image_dag import ImageDag
-from tests.scripted_server import Reply
+from tests.scripted_server import CutAfterReading, Reply
 from tests.status_route import StatusRoute
 
 pytestmark = pytest.mark.usefixtures("skipped_pauses")
 REST = pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi", "aigptimage", "kie"], indirect=True)
+FINDS = pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi"], indirect=True)
+KEEPS_STATE = pytest.mark.skipif(
+    "task_state_store" not in Context.__annotations__, reason="Airflow keeps no state of tasks before 3.3"
+)
 BLIND = pytest.mark.parametrize("service_name", ["kie"], indirect=True)
 
 
@@ -125,3 +130,40 @@ def test_an_answer_from_a_cache_is_not_taken_for_one_s_own(
         ("success", False) if service_name == "acedatacloud" else ("failed", True)
     )
     assert {request.headers["Cache-Control"] for request in route.server.requests} == {"no-store"}
+
+
+CLEAR = {"try_number": 2, "max_tries": 3}
+
+
+@KEEPS_STATE
+@REST
+def test_an_answer_that_repeats_that_of_before_a_clear_is_not_believed(
+    dag: ImageDag, route: StatusRoute, service_name: str
+) -> None:
+    answers: list[dict[str, Any]] = []
+    route.answered = lambda body: Reply(answers.append(body) or answers[0])  # type: ignore[func-returns-value]
+    assert dag.submit().state == "success"
+    first = dag.image_task_id
+    cleared = dag.submit("a blue boat", **CLEAR)
+
+    if service_name in ("acedatacloud", "xhuoapi"):
+        # There it is found by its trace id.
+        assert dag.image_task_id == dag.created[1]["id"] != first
+    else:
+        assert isinstance(cleared.error, UnknownOutcomeError)
+        assert f"names image task {first}" in str(cleared.error)
+    assert len(dag.created) == 2
+
+
+@KEEPS_STATE
+@FINDS
+def test_under_a_trace_id_of_the_users_own_the_picture_of_before_a_clear_is_not_handed_on_again(
+    dag: ImageDag, route: StatusRoute
+) -> None:
+    assert dag.submit(trace_id="order-17").state == "success"
+    reaches = route.server.otherwise
+    route.server.otherwise = lambda request: reaches(request) if "action" in (request.body or {}) else CutAfterReading()
+    cleared = dag.submit(trace_id="order-17", **CLEAR)
+
+    assert isinstance(cleared.error, UnknownOutcomeError)
+    assert len(dag.created) == 1
