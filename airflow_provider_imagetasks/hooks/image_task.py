@@ -149,6 +149,7 @@ class ImageTaskHook(ServiceHook):
         patience: float = LONGEST_PAUSE,
         insists: bool = False,
         until: float = math.inf,
+        failed: Callable[[ImageTaskError], None] = lambda _error: None,
     ) -> dict[str, ImageTask]:
         """Do what :meth:`get_tasks` does, for sensor and download: an image task that the hook has read and that the
         service denies now, again and again, is left out.
@@ -158,6 +159,7 @@ class ImageTaskHook(ServiceHook):
         :param patience: seconds that the service may want to be left alone for.
         :param insists: whether one that the hook has not read before is asked for some times before it is not found.
         :param until: Unix time after which nobody waits for a turn to ask; what has had none by then is left out.
+        :param failed: told of each status request that failed and is made again.
         :raises RateLimitError: it wants more than that.
         """
         with errors_of_reading():
@@ -165,11 +167,8 @@ class ImageTaskHook(ServiceHook):
         seconds = pace.seconds_for(len(ids) / self.service.batch_size)
         if seconds > LONG_READ_SECONDS:
             self.log.info("To read %s image tasks may take %.0f s: query_rate is %s.", len(ids), seconds, pace.rate)
-        return self._read(
-            lambda service: self._reading(
-                service, pace, ids, trace_id=trace_id, enough=enough, patience=patience, insists=insists, until=until
-            )
-        )
+        how: dict[str, Any] = {"enough": enough, "patience": patience, "insists": insists, "until": until}
+        return self._read(lambda service: self._reading(service, pace, ids, trace_id=trace_id, failed=failed, **how))
 
     def list_tasks(self, **filters: Any) -> list[ImageTask]:
         """Return the account's image tasks, by the service's own filters; free."""
@@ -194,26 +193,30 @@ class ImageTaskHook(ServiceHook):
         """
         with errors_of_reading():
             watch = self._watch(image_task_id, timeout, poll_interval)
-            pace = pace_of(self.account, self.service)
+            pace, log = pace_of(self.account, self.service), WaitLog(self.log)
 
         def wait_and_read(service: Service) -> Flow[ImageTask]:
-            end = yield from wait(watch, service, pace, first_pause=0, log=WaitLog(self.log))
-            return (yield from self._at_the_end(watch, end, service, pace))
+            end = yield from wait(watch, service, pace, first_pause=0, log=log)
+            return (yield from self._at_the_end(watch, end, service, pace, log))
 
         return self._outcome(self._read(wait_and_read))
 
-    def _at_the_end(self, watch: Watch, end: str, service: Service, pace: Pace) -> Flow[ImageTask]:
+    def _at_the_end(self, watch: Watch, end: str, service: Service, pace: Pace, log: WaitLog) -> Flow[ImageTask]:
         """Read an image task once more after the wait for it; past its deadline only where that may be at once."""
         is_late, (image_task_id,) = end == "deadline", watch.image_task_ids
         until = watch.deadline if is_late else math.inf
         try:
-            found = yield from self._reading(service, pace, [image_task_id], insists=True, until=until)
-        except RateLimitError:
+            found = yield from self._reading(
+                service, pace, [image_task_id], insists=True, until=until, failed=log.failed
+            )
+        except RateLimitError as error:
             if not is_late:
                 raise
+            log.failed(error)
             found = {}
-        stand_in = service.not_asked if is_late else service.not_found
-        return found.get(image_task_id) or stand_in(image_task_id)
+        if image_task_id in found:
+            return found[image_task_id]
+        return service.not_asked(image_task_id, log.problem) if is_late else service.not_found(image_task_id)
 
     def download(
         self, task: ImageTask, output_path: str, *, filename: str = DEFAULT_FILENAME, overwrite: bool = False
@@ -273,8 +276,9 @@ class ImageTaskHook(ServiceHook):
         self._account = await aread_connection(self.conn_id)
         self.require_lasting_server()
         watch = self._watch(image_task_id, timeout, poll_interval)
-        end = await self.poller().wait(Progress(watch, WaitLog(self.log)), first_pause=0)
-        return self._outcome(await self._arun(lambda service, pace: self._at_the_end(watch, end, service, pace)))
+        log = WaitLog(self.log)
+        end = await self.poller().wait(Progress(watch, log), first_pause=0)
+        return self._outcome(await self._arun(lambda service, pace: self._at_the_end(watch, end, service, pace, log)))
 
     def poller(self) -> StatusPoller:
         """Return the status poller that all waits of the connection share in the running event loop."""

@@ -47,6 +47,18 @@ def failures_skipped(sensor: Any) -> Iterator[None]:
         raise AirflowSkipException(told) from error
 
 
+@contextmanager
+def execution_timeout_told(task: Any) -> Iterator[None]:
+    """Raise our own error where Airflow ends the block, since the task's ``execution_timeout`` is over on a worker.
+
+    :raises ImageTaskTimeoutError: Airflow retries it, as it would its own.
+    """
+    try:
+        yield
+    except AirflowTaskTimeout as error:
+        raise execution_timeout_error(task) from error
+
+
 def execution_ends_at(task: Any, context: Any) -> float | None:
     """Return the Unix seconds at which a task's ``execution_timeout`` is over, None where it has none.
 
@@ -58,10 +70,10 @@ def execution_ends_at(task: Any, context: Any) -> float | None:
 
 
 def execution_timeout_error(task: Any) -> ImageTaskTimeoutError:
-    """Return the error of a deferred task whose ``execution_timeout`` is over; Airflow retries it, as on a worker."""
+    """Return the error of a task whose ``execution_timeout`` is over; Airflow retries it."""
     return ImageTaskTimeoutError(
-        f"The task's execution_timeout ({task.execution_timeout.total_seconds():g} s) is over, also counting the time "
-        "in which it was deferred. What was submitted goes on at the service: it may still finish, and be billed",
+        f"The task's execution_timeout ({task.execution_timeout.total_seconds():g} s) is over, which counts the time "
+        "in which it is deferred, too. What was submitted goes on at the service: it may still finish, and be billed",
         retryable=True,
         retry_advice="A retry waits again for what was submitted, and submits none of it anew.",
     )

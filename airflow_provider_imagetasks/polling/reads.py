@@ -21,6 +21,9 @@ from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.wire import Flow, pause
 from airflow_provider_imagetasks.tasks import ImageTask
 
+_DENIED_LONGER = 5.0
+"""Seconds in which what the service denied is asked for again, also where asking was to end before."""
+
 
 def read_once(service: Service, pace: Pace, questions: Sequence[Question]) -> Flow[dict[str, ImageTask]]:
     """Make one status request; by id, ``""`` for a trace id. Free.
@@ -69,6 +72,7 @@ def read_all(
     known: Collection[str] = (),
     insists: bool = False,
     until: float = math.inf,
+    failed: Callable[[ImageTaskError], None] = lambda _error: None,
 ) -> Flow[dict[str, ImageTask]]:
     """Ask for image tasks until each has been answered once, group by group within the pace. Free.
 
@@ -77,7 +81,9 @@ def read_all(
     :param insists: whether that there is none is believed only where the service says so again and again.
     :param enough: ends it early where it is true of an answer: the others are then left out.
     :param patience: seconds that the service may want to be left alone for, whoever of this process it told so.
-    :param until: Unix time after which nobody waits for a turn to ask: what has had none by then is left out.
+    :param until: Unix time after which nobody waits for a turn to ask: what has had none by then is left out. What was
+        denied by then is asked for on, some seconds.
+    :param failed: told of each status request that failed and is made again.
     :raises RateLimitError: it wants more than that; a retry asks again.
     :raises ImageTaskError: one of them cannot be read; a retry asks for all again.
     """
@@ -111,6 +117,7 @@ def read_all(
                 if not (error.retryable or concerns_account(error)):
                     error.retryable, error.retry_advice = True, f"A retry asks again. {error.retry_advice}"
                 raise
+            failed(error)
         else:
             now = yield from pause(0)
             requests.answered(group, now)
@@ -121,6 +128,7 @@ def read_all(
                 elif question.image_task_id not in tasks and denials[question.image_task_id] < DOUBTS:
                     denials[question.image_task_id] += 1
                     requests.ask(question, due=now + denials[question.image_task_id])
+                    until = max(until, now + _DENIED_LONGER)
             if any(enough(task) for task in tasks.values()):
                 break
     return {image_task_id: found[image_task_id] for image_task_id in wanted if image_task_id in found}

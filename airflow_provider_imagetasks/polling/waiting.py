@@ -15,6 +15,7 @@ from airflow_provider_imagetasks.exceptions import (
     ImageTaskFailedError,
     ImageTaskNotFoundError,
     ImageTaskTimeoutError,
+    RateLimitError,
 )
 from airflow_provider_imagetasks.polling.reads import read_once
 from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests
@@ -72,7 +73,7 @@ class _Standing(NamedTuple):
 class WaitLog:
     """Remembers what was said last, so that only news are logged, to a standard or Airflow logger."""
 
-    __slots__ = ("_failure", "_failure_said_at", "_log", "_seen", "_stretched")
+    __slots__ = ("_failure", "_failure_said_at", "_log", "_seen", "_stretched", "problem")
 
     def __init__(self, log: Any = None) -> None:
         self._log = log or logging.getLogger(__name__)
@@ -80,6 +81,8 @@ class WaitLog:
         self._stretched = False
         self._failure = ""
         self._failure_said_at = 0.0
+        self.problem = ""
+        """Why the latest status request was not answered; empty where it was."""
 
     def read(self, tasks: Sequence[ImageTask | _Standing]) -> None:
         """Say how the image tasks stand, if that changed."""
@@ -98,6 +101,8 @@ class WaitLog:
 
     def failed(self, error: ImageTaskError) -> None:
         """Say that a status request failed; the wait goes on. Once a minute for the same reason."""
+        wish = "it wants to be left alone: " if isinstance(error, RateLimitError) else ""
+        self.problem = f"no status request was answered ({wish}{error.message.rstrip('.')})"
         now = time.monotonic()
         if error.message == self._failure and now - self._failure_said_at < _SAID_AGAIN:
             return
@@ -138,6 +143,7 @@ class Progress:
 
     def saw(self, tasks: Mapping[str, ImageTask], now: float) -> str | None:
         """Take in what was read, by id, and return the end of the wait if this is it."""
+        self.log.problem = ""
         for image_task_id, task in tasks.items():
             # Not the record itself, which would be kept for as long as the wait goes on.
             self._standings[image_task_id] = _Standing(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,12 @@ from airflow_provider_imagetasks.hooks.cancel_on_kill import CancelsOnKill
 from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_pushed
 from airflow_provider_imagetasks.hooks.links import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.hooks.references import ReferencesArgument, known_ids
-from airflow_provider_imagetasks.hooks.task_settings import execution_ends_at, execution_timeout_error, failures_skipped
+from airflow_provider_imagetasks.hooks.task_settings import (
+    execution_ends_at,
+    execution_timeout_error,
+    execution_timeout_told,
+    failures_skipped,
+)
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.observability.lineage import Lineage, ReportsLineage
 from airflow_provider_imagetasks.polling.waiting import Watch, combine, failure
@@ -37,6 +43,8 @@ from airflow_provider_imagetasks.triggers.image_task import EVENT_STATUSES, FIRS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+MOST_SECONDS = 10 * 365 * 24 * 3600
+"""The longest timeout of a sensor, and interval."""
 
 
 class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):
@@ -85,8 +93,11 @@ class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):
         if poll_interval is None and "poke_interval" in kwargs:
             poke_interval = kwargs["poke_interval"]
             poll_interval = poke_interval.total_seconds() if isinstance(poke_interval, timedelta) else poke_interval
-        if poll_interval is not None and (not isinstance(poll_interval, int | float) or poll_interval < 1):
+        is_number = isinstance(poll_interval, int | float) and not isinstance(poll_interval, bool)
+        if poll_interval is not None and not (is_number and 1 <= poll_interval <= MOST_SECONDS):
             raise ValueError(f"poll_interval is {poll_interval!r}; it must be a number of seconds, at least 1")
+        if isinstance(timeout, bool) or (isinstance(timeout, int | float) and not timeout <= MOST_SECONDS):
+            raise ValueError(f"timeout is {timeout!r}; it must be a number of seconds, at most {MOST_SECONDS:,}")
         super().__init__(timeout=timeout, **kwargs)
         if (image_task_id is None) == (trace_id is None):
             raise ValueError("give either image_task_id or trace_id")
@@ -102,7 +113,7 @@ class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Ask once; wait in the sensor's mode if that is not enough."""
-        with failures_skipped(self), errors_for_airflow(), errors_pushed(context, self._known_ids):
+        with failures_skipped(self), errors_for_airflow(), self._told(context):
             question = SensorQuestion(self, context)
             question.references.warn_of_repeated(self.log)
             if not self.deferrable:
@@ -156,7 +167,7 @@ class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):
         :param deadline: Unix seconds, as set at the first deferral; likewise ``asked_at``, and ``ends_at``, where
             ``execution_timeout`` is over.
         """
-        with failures_skipped(self), errors_for_airflow(), errors_pushed(context, self._known_ids):
+        with failures_skipped(self), errors_for_airflow(), self._told(context):
             if not isinstance(event, Mapping) or event.get("status") not in EVENT_STATUSES:
                 raise ProtocolError(f"The trigger sent an event that this version does not know: {event!r}"[:300])
             question = SensorQuestion(self, context)
@@ -189,6 +200,12 @@ class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):
                         f"The wait of {self.timeout:.0f} s is over and no triggerer reported back in time. The image "
                         "task goes on at the service: it may still finish, and be billed"
                     ) from error
+
+    @contextmanager
+    def _told(self, context: Context) -> Iterator[None]:
+        """Push what ends the block, Airflow's ``execution_timeout`` too."""
+        with errors_pushed(context, self._known_ids), execution_timeout_told(self):
+            yield
 
     def _known_ids(self) -> tuple[str, ...]:
         return known_ids(self.image_task_id)

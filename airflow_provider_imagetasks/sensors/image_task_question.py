@@ -54,16 +54,23 @@ class SensorQuestion:
         self.poll_interval = sensor.poll_interval or account.poll_interval or service.poll_interval
         self.is_called_back = callback_urls.are_used_for(account, service)
         self._latest: dict[str, ImageTask] = {}
-        self._log, self._warn = WaitLog(sensor.log), sensor.log.warning
+        self._unanswered: set[str] = set()
+        self._log = WaitLog(sensor.log)
         sensor.cancel_when_killed(context, account, self.unfinished)
 
     @property
     def everything(self) -> list[ImageTask]:
         """What was read last, with a stand-in for each image task that could not be asked for."""
-        return [
-            self._latest.get(one) or replace(self.hook.service.not_asked(one), trace_id=self._trace_id)
-            for one in self.references.ids or ("",)
-        ]
+        return [self._last_known(one) for one in self.references.ids or ("",)]
+
+    def _last_known(self, image_task_id: str) -> ImageTask:
+        task = self._latest.get(image_task_id)
+        problem = self._log.problem if image_task_id in self._unanswered else ""
+        if task is None:
+            return replace(self.hook.service.not_asked(image_task_id, problem), trace_id=self._trace_id)
+        if task.state.is_final or not problem:
+            return task
+        return replace(task, raw_state=f"{task.raw_state or task.state!s}; since then {problem}")
 
     def unfinished(self) -> list[str]:
         """Return the ids of what is not known to be over."""
@@ -98,12 +105,16 @@ class SensorQuestion:
         # Before that, to be not found ends nothing.
         insists = time.time() >= watch.asked_at + NOT_FOUND_GRACE
         how: dict[str, Any] = {"enough": is_enough, "patience": patience, "insists": insists, "until": until}
+        self._unanswered = set(watch.asked_for)
         try:
-            found = self.hook.read(watch.asked_for, trace_id=watch.trace_id, **how)
+            found = self.hook.read(watch.asked_for, trace_id=watch.trace_id, failed=self._log.failed, **how)
         except RateLimitError as error:
-            self._warn("A status request was refused, the wait goes on: %s", error.message)
+            self._log.failed(error)
             return []
         self._latest |= found
+        self._unanswered.difference_update(found)
+        if not self._unanswered:
+            self._log.problem = ""
         tasks = [self._latest[image_task_id] for image_task_id in watch.asked_for if image_task_id in self._latest]
         self._log.read(tasks)
         return tasks

@@ -305,10 +305,11 @@ class Service(ConnectionContract):
             raw=raw,
         )
 
-    def not_asked(self, image_task_id: str) -> ImageTask:
-        """Return the stand-in for an image task that the service could not be asked for in time."""
-        raw_state = "nothing, since it could not be asked again in time (it wants to be left alone, or query_rate does)"
-        return ImageTask(id=image_task_id, service=self.name, state=TaskState.RUNNING, raw_state=raw_state)
+    def not_asked(self, image_task_id: str, problem: str = "") -> ImageTask:
+        """Return the stand-in for an image task that no answer came for in time; ``problem`` is why, where known."""
+        why = problem or "it could not be asked again in time (it wants to be left alone, or query_rate does)"
+        state, raw_state = TaskState.RUNNING, f"nothing, since {why}"
+        return ImageTask(id=image_task_id, service=self.name, state=state, raw_state=raw_state)
 
     def not_found(self, image_task_id: str, raw: Mapping[str, Any] | None = None) -> ImageTask:
         """Return what stands for an image task that the service does not know."""

@@ -1,10 +1,12 @@
-"""A time limit for whole answers over requests, which by itself bounds only the pauses in one."""
+"""What answers over requests lack by themselves: a time limit for the whole of one, and no end at an interim one."""
 
 from __future__ import annotations
 
 import socket
 import threading
 from contextlib import suppress
+from http import HTTPStatus
+from http.client import HTTPResponse, parse_headers
 from typing import Any
 
 import requests
@@ -79,10 +81,22 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
+class _FinalAnswer(HTTPResponse):
+    """Passes over what a server says before its answer (102, 103), as aiohttp does; Python itself does so for 100."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 < status < 200 or status == HTTPStatus.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            parse_headers(self.fp)
+
+
 class _Watched:
     """What a connection does that a deadline watches over."""
 
     deadline: AnswerDeadline
+    response_class = _FinalAnswer
 
     def _tunnel(self) -> None:
         self.deadline.begin(self)

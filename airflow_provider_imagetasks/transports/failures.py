@@ -6,6 +6,7 @@ import os
 import ssl
 import sys
 import traceback
+from http.client import HTTPException
 from typing import Any
 
 from airflow_provider_imagetasks.services.wire import excerpt
@@ -77,6 +78,8 @@ def reason_of(error: BaseException, proxy: str | None = None) -> str:
     causes = _causes(error)
     if proxy and (said := next(filter(None, map(_said_by_proxy, causes)), None)):
         return refused_by_proxy(proxy, said)
+    if any(isinstance(cause, HTTPException) and "got more than" in str(cause) for cause in causes):
+        return "the answer has more header lines than are read"
     detail = next(filter(None, map(words_of, reversed(causes))), type(error).__name__)
     if may_have_left(error):
         return f"the connection was cut ({detail})"

@@ -10,6 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout
 
 from airflow_provider_imagetasks.exceptions import ImageTaskTimeoutError, ServiceUnavailableError
+from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from tests.image_batch import ImageBatch
 from tests.image_dag import ImageDag
 from tests.scripted_server import Reply, ScriptedServer
@@ -166,6 +167,29 @@ class TestExecutionTimeout:
         if not soft_fail:
             assert isinstance(outcome.error, ImageTaskTimeoutError)
             assert "execution_timeout (60 s) is over" in str(outcome.error)
+
+    @pytest.mark.parametrize("mode", ["poke", "deferrable", "resumed"])
+    @pytest.mark.parametrize(
+        ("setting", "state"), [(None, "up_for_retry"), ("soft_fail", "skipped"), ("never_fail", "skipped")]
+    )
+    def test_it_is_told_in_our_own_words_where_it_strikes_on_a_worker(
+        self, dag: ImageDag, mode: str, setting: str | None, state: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        dag.submitted("a kite [never]")
+        times: dict[str, Any] = {"execution_timeout": timedelta(seconds=0.5), "timeout": 600}
+        given = {**times, **({setting: True} if setting else {})}
+        deferred = dag.wait(deferrable=True, **{**given, "execution_timeout": None}) if mode == "resumed" else None
+        if mode != "poke":
+            monkeypatch.setattr(ImageTaskHook, "read", lambda *_given, **_how: time.sleep(5))
+
+        mode_of = {"mode": "poke", "deferrable": False} if mode == "poke" else {"deferrable": True}
+        outcome = dag.wait(resume=deferred, event={"status": "done"}, **mode_of, **given)
+
+        assert outcome.state == state
+        assert dag.runner.xcoms["wait", "image_task_error"]["class"] == "ImageTaskTimeoutError"
+        assert [failed["id"] for failed in dag.runner.xcoms["wait", "image_task_failures"]] == [dag.image_task_id]
+        if setting is None:
+            assert "execution_timeout (0.5 s) is over" in str(outcome.error)
 
     def test_what_is_over_by_then_is_a_success(self, dag: ImageDag) -> None:
         image_task_id = dag.submitted("a kite [latency=3]")

@@ -55,6 +55,19 @@ def test_a_sequence_gives_a_list_in_the_given_order(dag: ImageDag) -> None:
     assert [record["id"] for record in dag.record] == [ids[2], ids[0], ids[1]]
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        *(({"poll_interval": value}, "poll_interval is") for value in (0, float("nan"), float("inf"), True, "2")),
+        *(({"timeout": value}, "timeout is") for value in (float("nan"), float("inf"), True)),
+    ],
+    ids=str,
+)
+def test_seconds_that_nobody_can_wait_are_refused_when_the_dag_is_read(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ImageTaskSensor(task_id="wait", image_task_id="a", **given)
+
+
 def test_an_unfinished_image_task_is_left_to_the_triggerer(dag: ImageDag) -> None:
     image_task_id, before = dag.submitted("a kite [never]"), time.time()
 

@@ -18,7 +18,7 @@ from airflow_provider_imagetasks.transports import answers, open_async_transport
 from airflow_provider_imagetasks.transports.answers import AnswerTooLargeError, ReceivedAnswer
 from tests.driven_transports import DrivenTransport, account
 from tests.polled_accounts import poller_of, watch
-from tests.scripted_server import Reply, ScriptedServer
+from tests.scripted_server import CutAfterReading, Reply, ScriptedServer, Trickle
 
 QUERY = Request(method="POST", path="/openai/tasks", body={})
 MIB = 1024 * 1024
@@ -47,6 +47,43 @@ def test_a_worker_is_given_the_pictures_of_an_answer(driven: DrivenTransport) ->
 
     assert isinstance(answer, Response)
     assert answer.json() == RECORD
+
+
+INTERIM = {
+    "100": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "102": b"HTTP/1.1 102 Processing\r\n\r\n",
+    "103": b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n",
+    "several": b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("interim", INTERIM.values(), ids=INTERIM)
+def test_what_a_server_says_before_its_answer_is_passed_over(driven: DrivenTransport, interim: bytes) -> None:
+    content = json.dumps({"task_id": "paid"}).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(content)
+    with ScriptedServer(CutAfterReading(interim + head + content)) as server:
+        answer = driven.ask(QUERY, account(server.url))
+
+    assert isinstance(answer, Response)
+    assert (answer.status, answer.json()) == (200, {"task_id": "paid"})
+
+
+@pytest.mark.parametrize("repeated", [INTERIM["100"], INTERIM["103"]], ids=["100", "103"])
+def test_a_server_that_never_comes_to_its_answer_is_cut_off(driven: DrivenTransport, repeated: bytes) -> None:
+    with ScriptedServer(Trickle(head=b"", repeated=repeated, between=0.01)) as server:
+        answer = driven.ask(QUERY, account(server.url, request_timeout=0.3))
+
+    assert isinstance(answer, NoResponse)
+    assert (answer.reason, answer.may_have_left) == ("the answer took too long", True)
+
+
+def test_an_answer_of_more_header_lines_than_a_worker_reads_is_said_to_have_them() -> None:
+    head = b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 120 + b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
+    with ScriptedServer(CutAfterReading(head)) as server:
+        answer = DrivenTransport("requests").ask(QUERY, account(server.url))
+
+    assert isinstance(answer, NoResponse)
+    assert (answer.reason, answer.may_have_left) == ("the answer has more header lines than are read", True)
 
 
 @pytest.fixture
