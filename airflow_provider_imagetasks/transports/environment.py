@@ -95,6 +95,9 @@ class _Exemption:
 
     @classmethod
     def read(cls, entry: str) -> _Exemption:
+        if "://" in entry:
+            # Whoever wrote an address meant its host, and is not told that it counts for nothing.
+            entry = entry.partition("://")[2].partition("/")[0]
         if entry.startswith("["):
             hosts, _, port = entry[1:].partition("]")
             port = port.removeprefix(":")

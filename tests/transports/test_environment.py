@@ -65,13 +65,25 @@ EXEMPT = {
         "EXAMPLE",
         "api.example:443",
         "example.:443",
+        "https://api.example",
+        "http://api.example:443/v1",
     ],
     "http://api.example.:8080": ["api.example", "api.example:8080", "x, y\tapi.example"],
     "https://10.1.2.3": ["10.0.0.0/8", "10.1.2.3", "10.1.2.3:443", "10.1.2.0/255.255.255.0", "10.1.2.3/8"],
     "https://[fd00::1]:8443": ["fd00::/8", "fd00::1", "[fd00::1]", "[fd00::1]:8443", "[fd00::/8]:8443", "FD00:0::1"],
 }
 NOT_EXEMPT = {
-    "https://api.example/v1": ["", "pi.example", "api.example:80", "v1", "api.example.org", "0.0.0.0/0", ".", ",,"],
+    "https://api.example/v1": [
+        "",
+        "pi.example",
+        "api.example:80",
+        "v1",
+        "api.example.org",
+        "0.0.0.0/0",
+        ".",
+        ",,",
+        "http://",
+    ],
     "https://10.1.2.3": ["10.1.2.4", "1.2.3", "11.0.0.0/8", "10.0.0.0/8:80", "10.1.2.3:8443", "::/0", "10.0.0.0/99"],
     "https://[fd00::1]:8443": ["fe00::/8", "[fd00::1]:443", "fd00::1:8443", "::1", "fd00"],
 }
