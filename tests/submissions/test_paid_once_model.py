@@ -164,7 +164,7 @@ class PaidOnce(RuleBasedStateMachine):
             self.ended = "killed"
         except ImageTaskError as error:
             say_what_is_on_record(error, store, slot)
-            self.fails(error)
+            self.fails(error, is_latest=self.try_number == slot.try_number)
         else:
             self.owned.add(task.id)
             self.settled.add(task.id)
@@ -173,7 +173,7 @@ class PaidOnce(RuleBasedStateMachine):
             self.ended = "handed on"
         self.no_picture_is_without_an_owner()
 
-    def fails(self, error: ImageTaskError) -> None:
+    def fails(self, error: ImageTaskError, *, is_latest: bool) -> None:
         if error.image_task_id:
             self.owned.add(error.image_task_id)
         if error.billed == "unknown":
@@ -181,7 +181,8 @@ class PaidOnce(RuleBasedStateMachine):
         elif error.code != "replaced":
             unsettled = [paid for paid in self.paid if paid.id not in self.settled]
             assert not unsettled, f"{unsettled} is paid for: {error}"
-        if error.code != "replaced":
+        # How a start ends that another one took over from is not how the task ends.
+        if error.code != "replaced" and is_latest:
             self.ended = "unknown" if error.billed == "unknown" else "failed"
 
     def answered(self, request: Request) -> Any:
