@@ -66,7 +66,9 @@ def read_price_list(name: str, value: Any) -> PriceList:
     if value is None:
         return ()
     if not isinstance(value, Mapping):
-        raise InvalidRequestError(f"{name} must be an object of prices, like {{'gpt-image-2': '0.04 USD'}}")
+        raise InvalidRequestError(
+            f"{name} is {_shown(value)}, and must be an object of prices, like {{'gpt-image-2': '0.04 USD'}}"
+        )
     found = []
     for model, price in value.items():
         millionths, currency = _read(price)

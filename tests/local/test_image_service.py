@@ -40,7 +40,7 @@ def test_statistics_count_what_came_in(service, tasks_api):
     stats = requests.get(f"{service.url}/stats", timeout=10).json()
     assert stats == service.stats()
     counts = {"submissions": 2, "created": 1, "status_queries": 2, "batch_queries": 1, "ids_queried": 3, "not_found": 1}
-    nothing = {"edits": 0, "duplicates": 0, "queries_refused": {}, "credit_queries": 0}
+    nothing = {"edits": 0, "duplicates": 0, "queries_refused": {}, "credit_queries": 0, "cancelled": 0}
     assert stats["dialects"]["acedatacloud"] == {**counts, **nothing, "refused": {"forbidden": 1}}
     (created,) = stats["created"]
     assert (created["id"], created["trace_id"], created["dialect"]) == (first, "t-1", "acedatacloud")
