@@ -27,12 +27,12 @@ from airflow_provider_imagetasks.services.fal_answers import (
     read_result,
     read_status,
     refusal,
-    said_in,
 )
 from airflow_provider_imagetasks.services.fal_callbacks import is_signed
 from airflow_provider_imagetasks.services.fields import mapping, number, text
 from airflow_provider_imagetasks.services.jobs_api import fields_of
 from airflow_provider_imagetasks.services.rates import Rate, Window
+from airflow_provider_imagetasks.services.refusals import object_in
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
 
@@ -156,7 +156,7 @@ class Fal(Service):
         return request_id
 
     def _accepted(self, answer: Response, request: ImageRequest) -> ImageTask:
-        said = said_in(answer)
+        said = object_in(answer, service=self.name)
         request_id = text(said.get("request_id")) or ""
         place = _REQUEST_PATH.search(text(said.get("status_url") or said.get("response_url")) or "")
         if answer.status >= 400 and not (request_id and place):

@@ -20,12 +20,11 @@ from airflow_provider_imagetasks.exceptions import (
     QuotaExceededError,
     RateLimitError,
     ResultExpiredError,
-    ServiceUnavailableError,
 )
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.fields import LONGEST_PROMPT, mapping, number, sequence, text
 from airflow_provider_imagetasks.services.model_outputs import picture_addresses
-from airflow_provider_imagetasks.services.refusals import STATUSES, unexplained
+from airflow_provider_imagetasks.services.refusals import object_in, refusal_by_status
 from airflow_provider_imagetasks.services.wire import Response
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
 
@@ -58,20 +57,6 @@ class Asked:
         return ImageTask(**known, state=state, raw_state=word, **facts)
 
 
-def said_in(answer: Response) -> Mapping[str, Any]:
-    """Return the object that an answer is.
-
-    :raises ImageTaskError: it is none, so it does not come from fal itself.
-    """
-    try:
-        said = answer.json()
-    except ValueError:
-        said = None
-    if not isinstance(said, Mapping) or 300 <= answer.status < 400:
-        raise unexplained(answer, service=SERVICE)
-    return said
-
-
 def refusal(answer: Response, said: Mapping[str, Any]) -> ImageTaskError:
     """Return what an answer with an error means: a flat one of fal's own, or the list of a model's."""
     status, (kind, message) = answer.status, _reason(answer, said)
@@ -83,10 +68,7 @@ def refusal(answer: Response, said: Mapping[str, Any]) -> ImageTaskError:
         return (QuotaExceededError if _NO_BALANCE.search(message) else AuthenticationError)(what, **facts)
     if status == 429:
         return RateLimitError(what, retry_after=exchange.retry_after(answer), **facts)
-    error_class = STATUSES.get(status) or (ServiceUnavailableError if status >= 500 else None)
-    if error_class is not None:
-        return error_class(what, **facts)
-    return ProtocolError(what, billed="no" if 400 <= status < 500 else None, retryable=False, **facts)
+    return refusal_by_status(status, what, **facts)
 
 
 def read_status(answer: Response, asked: Asked) -> ImageTask | Mapping[str, Any]:
@@ -94,7 +76,7 @@ def read_status(answer: Response, asked: Asked) -> ImageTask | Mapping[str, Any]
 
     :raises ImageTaskError: it cannot be told.
     """
-    said = said_in(answer)
+    said = object_in(answer, service=SERVICE)
     if answer.status == 404 and "detail" in said:
         return replace(asked.task(TaskState.NOT_FOUND, "", said, has_record=False), raw_state=None)
     if answer.status >= 400:
@@ -115,7 +97,7 @@ def read_result(answer: Response, asked: Asked, status: Mapping[str, Any]) -> Im
     :param status: what was said of it when it was asked for its status.
     :raises ImageTaskError: it cannot be told.
     """
-    said = said_in(answer)
+    said = object_in(answer, service=SERVICE)
     told = text(status.get("error")) or text(status.get("error_type"))
     if answer.status < 300 and not told:
         return _finished(said, asked, status)
@@ -182,7 +164,7 @@ def read_cancel(answer: Response, asked: Asked) -> str:
     :raises InvalidRequestError: there is nothing to stop any more.
     :raises ImageTaskError: it is not clear what came of it.
     """
-    said = said_in(answer)
+    said = object_in(answer, service=SERVICE)
     word = (text(said.get("status")) or "").upper()
     if word == "ALREADY_COMPLETED":
         what = "It is completed already, or was cancelled before; what it made can still be fetched"

@@ -1,4 +1,4 @@
-"""Answers that do not come from the service's own code: a proxy's page, garbage, a redirect, an empty body."""
+"""Refusals by what services share, codes and statuses, and answers of no service: a page, garbage, a redirect."""
 
 from __future__ import annotations
 
@@ -83,6 +83,31 @@ def named_refusal(error: Any, status: int) -> tuple[type[ImageTaskError], str] |
             found = _QUOTA_WORDS.search((error if isinstance(error, str) else json.dumps(error))[:_SAID])
         code = _CODES[found[1].lower()] if found else None
     return (NAMED_CODES[code], code) if code else None
+
+
+def object_in(response: Response, *, service: str) -> Mapping[str, Any]:
+    """Return the object that an answer is.
+
+    :raises ImageTaskError: it is none, or a redirect, so it does not come from the service itself.
+    """
+    try:
+        said = response.json()
+    except ValueError:
+        said = None
+    if not isinstance(said, Mapping) or 300 <= response.status < 400:
+        raise unexplained(response, service=service)
+    return said
+
+
+def refusal_by_status(status: int, what: str, **facts: Any) -> ImageTaskError:
+    """Return the error of a refusal in the service's own words, of which its status alone tells the class.
+
+    :param facts: ``service``, ``code`` and the like, as errors take them.
+    """
+    error_class = STATUSES.get(status) or (ServiceUnavailableError if status >= 500 else None)
+    if error_class is not None:
+        return error_class(what, **facts)
+    return ProtocolError(what, billed="no" if 400 <= status < 500 else None, retryable=False, **facts)
 
 
 def unexplained(response: Response, *, service: str) -> ImageTaskError:

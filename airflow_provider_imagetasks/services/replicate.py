@@ -23,11 +23,11 @@ from airflow_provider_imagetasks.services.connection_contract import Callback, i
 from airflow_provider_imagetasks.services.fields import mapping, sequence, text, whole_number
 from airflow_provider_imagetasks.services.jobs_api import fields_of
 from airflow_provider_imagetasks.services.rates import Rate, Tier, Window
+from airflow_provider_imagetasks.services.refusals import object_in
 from airflow_provider_imagetasks.services.replicate_answers import (
     SERVICE,
     read_cancel,
     read_prediction,
-    record_in,
     refusal,
     task_of,
 )
@@ -207,7 +207,7 @@ class Replicate(Service):
         return [_key_in(text(found.get("key")) or "")]
 
     def _record(self, answer: Response) -> Mapping[str, Any]:
-        said = record_in(answer)
+        said = object_in(answer, service=self.name)
         if answer.status >= 400:
             raise refusal(answer, said)
         return said
@@ -242,7 +242,7 @@ class Replicate(Service):
         return Request(method="POST", path=path, body=body, headers={"Cancel-After": str(after)} if after else {})
 
     def _accepted(self, answer: Response, request: ImageRequest) -> ImageTask:
-        said = record_in(answer)
+        said = object_in(answer, service=self.name)
         own_id = text(said.get("id")) or ""
         if answer.status >= 400 and not own_id:
             raise refusal(answer, said)

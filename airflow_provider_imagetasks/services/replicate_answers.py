@@ -15,7 +15,6 @@ from airflow_provider_imagetasks.exceptions import (
     ProtocolError,
     RateLimitError,
     ResultExpiredError,
-    ServiceUnavailableError,
 )
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.base import IMAGE_COUNT_OPTIONS
@@ -29,7 +28,7 @@ from airflow_provider_imagetasks.services.fields import (
     whole_number,
 )
 from airflow_provider_imagetasks.services.model_outputs import picture_addresses
-from airflow_provider_imagetasks.services.refusals import STATUSES, unexplained
+from airflow_provider_imagetasks.services.refusals import object_in, refusal_by_status
 from airflow_provider_imagetasks.services.wire import Response
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
 
@@ -39,20 +38,6 @@ _SENSITIVE = "E005"
 _NSFW = re.compile(r"NSFW content (?:was )?detected", re.IGNORECASE)
 """What models say that have no code for it."""
 _SECONDS = re.compile(r"(\d{1,5}(?:\.\d+)?) ?s(?:ec|econds?)?\b", re.IGNORECASE)
-
-
-def record_in(answer: Response) -> Mapping[str, Any]:
-    """Return the object that an answer is.
-
-    :raises ImageTaskError: it is none, so it does not come from Replicate itself.
-    """
-    try:
-        said = answer.json()
-    except ValueError:
-        said = None
-    if not isinstance(said, Mapping) or 300 <= answer.status < 400:
-        raise unexplained(answer, service=SERVICE)
-    return said
 
 
 def refusal(answer: Response, said: Mapping[str, Any]) -> ImageTaskError:
@@ -70,10 +55,7 @@ def refusal(answer: Response, said: Mapping[str, Any]) -> ImageTaskError:
         told = _SECONDS.search(message)
         seconds = exchange.retry_after(answer)
         return RateLimitError(what, retry_after=float(told[1]) if seconds is None and told else seconds, **facts)
-    error_class = STATUSES.get(status) or (ServiceUnavailableError if status >= 500 else None)
-    if error_class is not None:
-        return error_class(what, **facts)
-    return ProtocolError(what, billed="no" if 400 <= status < 500 else None, retryable=False, **facts)
+    return refusal_by_status(status, what, **facts)
 
 
 def read_prediction(answer: Response, image_task_id: str) -> ImageTask:
@@ -81,7 +63,7 @@ def read_prediction(answer: Response, image_task_id: str) -> ImageTask:
 
     :raises ImageTaskError: it cannot be told.
     """
-    said = record_in(answer)
+    said = object_in(answer, service=SERVICE)
     if answer.status == 404 and "detail" in said:
         state = TaskState.NOT_FOUND
         return ImageTask(id=image_task_id, service=SERVICE, state=state, has_record=False, raw=said)
@@ -133,7 +115,7 @@ def read_cancel(answer: Response, image_task_id: str) -> str:
     :raises InvalidRequestError: there is nothing to stop any more.
     :raises ImageTaskError: it is not clear what came of it.
     """
-    said = record_in(answer)
+    said = object_in(answer, service=SERVICE)
     if answer.status == 404:
         raise InvalidRequestError("Replicate does not know it", image_task_id=image_task_id, service=SERVICE)
     if answer.status >= 400:
