@@ -27,7 +27,7 @@ def get_provider_info() -> dict[str, Any]:
         "task-decorators": [
             {"name": "image_batch", "class-name": f"{__package__}.decorators.image_batch.image_batch_task"}
         ],
-        "extra-links": [f"{__package__}.links.image_task.{name}" for name in ("PicturesLink", "ServiceConsoleLink")],
+        "extra-links": [f"{__package__}.hooks.links.{name}" for name in ("PicturesLink", "ServiceConsoleLink")],
         "config": {"imagetasks": {"description": "Settings of the image tasks provider.", "options": _options()}},
         "connection-types": [
             {

@@ -32,9 +32,9 @@ from airflow_provider_imagetasks.files.object_storage import require_known_schem
 from airflow_provider_imagetasks.hooks.cancel_on_kill import CancelsOnKill
 from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading, errors_pushed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.hooks.links import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.hooks.references import rendered_text
 from airflow_provider_imagetasks.hooks.task_settings import execution_ends_at, execution_timeout_error
-from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.observability.assets import announce_pictures
 from airflow_provider_imagetasks.observability.lineage import ReportsLineage
 from airflow_provider_imagetasks.operators.rows_as_data import RowsAsData

@@ -23,6 +23,7 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.hooks.cancel_on_kill import CancelsOnKill
 from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_pushed
+from airflow_provider_imagetasks.hooks.links import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.hooks.references import ReferencesArgument, known_ids
 from airflow_provider_imagetasks.hooks.task_settings import (
     execution_ends_at,
@@ -30,7 +31,6 @@ from airflow_provider_imagetasks.hooks.task_settings import (
     execution_timeout_told,
     failures_skipped,
 )
-from airflow_provider_imagetasks.links.image_task import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.observability.lineage import Lineage, ReportsLineage
 from airflow_provider_imagetasks.polling.waiting import Watch, combine, failure

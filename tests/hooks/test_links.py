@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_imagetasks.links.image_task import PicturesLink
+from airflow_provider_imagetasks.hooks.links import PicturesLink
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator, ImageTaskSubmitOperator
 from airflow_provider_imagetasks.provider_info import get_provider_info
 from airflow_provider_imagetasks.sensors.image_task import ImageTaskSensor

@@ -1,1 +1,0 @@
-"""Links on a task instance's page, there while it waits as well."""
