@@ -22,6 +22,7 @@ import pytest
 
 from airflow_provider_imagetasks.local import pytest_plugin
 from airflow_provider_imagetasks.local.dialects.known_dialects import DIALECT_PATHS
+from airflow_provider_imagetasks.polling import status_requests
 
 if TYPE_CHECKING:
     from airflow_provider_imagetasks.local import LocalImageService
@@ -41,6 +42,13 @@ image_service = pytest_plugin.image_service
 SERVICES = [name for name in DIALECT_PATHS if name != "local"]
 BY_URL = pytest.mark.parametrize("service_name", [name for name in SERVICES if name != "gpt_image_mcp"], indirect=True)
 """For tests of services whose pictures are fetched by URL."""
+
+
+@pytest.fixture(autouse=True)
+def _paces_end_with_a_test() -> Iterator[None]:
+    """Let no test wait for what another one asked, perhaps by a clock of its own."""
+    yield
+    status_requests._paces.clear()
 
 
 @pytest.fixture(params=SERVICES)
