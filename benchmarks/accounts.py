@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_imagetasks.accounts.budgets import Budgets
+from airflow_provider_imagetasks.accounts.grants import EndedImageTask, PlannedSubmission
 from airflow_provider_imagetasks.accounts.store import AccountStore
-from airflow_provider_imagetasks.accounts.wishes import Over, Wanted
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.money import Money
 
@@ -44,9 +44,9 @@ def submit_singly(url: str, number: int) -> tuple[list[float], float]:
     for each in range(SUBMISSIONS):
         key = f"{number} {each}"
         began = time.perf_counter()
-        store.take(account_id, key, [Wanted(key=key, cost=_PRICE, model="m", dag_id="bench")], **_LIMITS)
+        store.take(account_id, key, [PlannedSubmission(key=key, cost=_PRICE, model="m", dag_id="bench")], **_LIMITS)
         store.taken(account_id, {key: key}, life=3600)
-        store.over(account_id, [Over(image_task_id=key, pictures=1)])
+        store.over(account_id, [EndedImageTask(image_task_id=key, pictures=1)])
         waited.append(time.perf_counter() - began)
         time.sleep(PAUSE)
     return waited, (time.process_time() - cpu) / SUBMISSIONS
@@ -59,10 +59,10 @@ def submit_in_groups(url: str) -> float:
     cpu, groups = time.process_time(), 40
     for group in range(groups):
         keys = [f"group {group} {each}" for each in range(GROUP)]
-        wanted = [Wanted(key=key, cost=_PRICE, model="m", dag_id="bench") for key in keys]
+        wanted = [PlannedSubmission(key=key, cost=_PRICE, model="m", dag_id="bench") for key in keys]
         store.take(account_id, "batch", wanted, **_LIMITS)
         store.taken(account_id, {key: key for key in keys}, life=3600)
-        store.over(account_id, [Over(image_task_id=key, pictures=1) for key in keys])
+        store.over(account_id, [EndedImageTask(image_task_id=key, pictures=1) for key in keys])
     return (time.process_time() - cpu) / (groups * GROUP)
 
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from airflow_provider_imagetasks.accounts.budgets import Budgets, cost_of, exceeded, require_price
+from airflow_provider_imagetasks.accounts.grants import EndedImageTask, Grant, PlannedSubmission, Turn
 from airflow_provider_imagetasks.accounts.settings import NO_STORE, budget_zone, store_url
 from airflow_provider_imagetasks.accounts.store import AccountStore, StoreError
 from airflow_provider_imagetasks.accounts.turn_rows import Kind
-from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Turn, Wanted
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, ServiceUnavailableError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
@@ -51,10 +51,10 @@ class AccountBook:
         self._id: str | None = None
         self._tried_again_at = 0.0
         self._is_away = False
-        self._ended: dict[str, Over] = {}
+        self._ended: dict[str, EndedImageTask] = {}
 
-    def wanted(self, service: Service, request: ImageRequest, key: str | None) -> Wanted:
-        """Return the wish to submit a request.
+    def wanted(self, service: Service, request: ImageRequest, key: str | None) -> PlannedSubmission:
+        """Return what the store is asked for by a submission.
 
         :param request: completed.
         :param key: what it goes out with; None for one that no later try repeats.
@@ -63,7 +63,7 @@ class AccountBook:
         model = request.model or ""
         cost = cost_of(service, request, self.account.prices, currency=self.budgets.currency)
         require_price(cost, self.budgets, conn_id=self.account.conn_id, model=model)
-        return Wanted(
+        return PlannedSubmission(
             key=key or secrets.token_hex(16),
             cost=cost,
             model=model,
@@ -72,8 +72,8 @@ class AccountBook:
             pictures=service.image_count_of(request),
         )
 
-    def take(self, ticket: str, wanted: Sequence[Wanted]) -> Grant | None:
-        """Take a place, a turn and the money for as many of the first wishes as there are now.
+    def take(self, ticket: str, wanted: Sequence[PlannedSubmission]) -> Grant | None:
+        """Take a place, a turn and the money for as many of the first submissions as there are now.
 
         :param ticket: who asks, again and again.
         :returns: None where the store cannot be used, and there is no budget.
@@ -100,7 +100,7 @@ class AccountBook:
             ) from error
 
     def problem(self, grant: Grant) -> ImageTaskError | None:
-        """Return why the next wish may not be submitted at all; None where it only has to wait."""
+        """Return why the next one may not be submitted at all; None where it only has to wait."""
         if grant.excess is None:
             return None
         over = grant.excess
@@ -154,11 +154,11 @@ class AccountBook:
         """Give back place and money of submissions that were not billed."""
         self._tell(lambda account_id: self._store.refused(account_id, keys))
 
-    def has_news(self, ended: Sequence[Over]) -> bool:
+    def has_news(self, ended: Sequence[EndedImageTask]) -> bool:
         """Whether one of them was not told to be over before. Asks nobody."""
         return any(each.image_task_id not in self._ended for each in ended)
 
-    def over(self, ended: Sequence[Over], *, keys: Sequence[str] = ()) -> None:
+    def over(self, ended: Sequence[EndedImageTask], *, keys: Sequence[str] = ()) -> None:
         """Give back the places of image tasks that are over, and correct what they cost; each is told once."""
         ended = [each for each in ended if each.image_task_id not in self._ended]
         self._ended |= {each.image_task_id: each for each in ended}

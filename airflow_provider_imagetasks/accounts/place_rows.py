@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 
+from airflow_provider_imagetasks.accounts.grants import PlannedSubmission, Turn
 from airflow_provider_imagetasks.accounts.spending_rows import spend
 from airflow_provider_imagetasks.accounts.tables import LONGEST_NAME, accounts, places, waiting
-from airflow_provider_imagetasks.accounts.wishes import Turn, Wanted
 
 ALIVE_SECONDS = 15.0
 """Seconds after which somebody who waits for a place, and says so no more, has lost the turn."""
@@ -90,7 +90,14 @@ def running_to_look_at(connection: Connection, account_id: str, now: float, ever
 
 
 def hold(
-    connection: Connection, account_id: str, wanted: Wanted, submission_id: str, *, day: str, turn: Turn, now: float
+    connection: Connection,
+    account_id: str,
+    wanted: PlannedSubmission,
+    submission_id: str,
+    *,
+    day: str,
+    turn: Turn,
+    now: float,
 ) -> None:
     """Take a place for a submission, and count what it costs; one that was taken before is taken over.
 

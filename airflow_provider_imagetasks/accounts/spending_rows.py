@@ -9,8 +9,8 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from airflow_provider_imagetasks.accounts.budgets import Budgets
+from airflow_provider_imagetasks.accounts.grants import Excess, PlannedSubmission
 from airflow_provider_imagetasks.accounts.tables import spending
-from airflow_provider_imagetasks.accounts.wishes import Excess, Wanted
 
 _KEY = ("account", "day", "dag_id", "model", "currency")
 
@@ -42,12 +42,12 @@ def spent_by_dag(connection: Connection, account_id: str, begins: str, currency:
 def affordable(
     connection: Connection,
     account_id: str,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[PlannedSubmission],
     counted: Collection[int],
     budgets: Budgets,
     now: float,
 ) -> tuple[int, Excess | None]:
-    """Return how many of the first wishes there is money for, and why there is none for the next.
+    """Return how many of the first submissions there is money for, and why there is none for the next.
 
     :param counted: positions of those that are counted already.
     :param now: the database's Unix seconds.

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from functools import partial
 
 from airflow_provider_imagetasks.accounts.book import AccountBook
-from airflow_provider_imagetasks.accounts.submissions import asked
-from airflow_provider_imagetasks.accounts.wishes import Over
+from airflow_provider_imagetasks.accounts.grants import EndedImageTask
+from airflow_provider_imagetasks.accounts.submission_in_turn import asked
 from airflow_provider_imagetasks.services.rates import Pace, Rate
 from airflow_provider_imagetasks.services.wire import Flow, pause
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
@@ -60,6 +60,6 @@ class SharedPace(Pace):
             yield from asked(lambda: self._book.over(ended))
 
 
-def _end_of(task: ImageTask) -> Over:
+def _end_of(task: ImageTask) -> EndedImageTask:
     is_free = task.state is TaskState.FAILED and task.error is not None and task.error.billed == "no"
-    return Over(image_task_id=task.id, is_free=is_free, pictures=len(task.images) or None)
+    return EndedImageTask(image_task_id=task.id, is_free=is_free, pictures=len(task.images) or None)

@@ -17,12 +17,12 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from airflow_provider_imagetasks.accounts import place_rows, tables
+from airflow_provider_imagetasks.accounts.account_identity import host_of, key_hash, place_hash, submission_id
 from airflow_provider_imagetasks.accounts.budgets import Budgets
-from airflow_provider_imagetasks.accounts.identity import host_of, key_hash, place_hash, submission_id
+from airflow_provider_imagetasks.accounts.grants import EndedImageTask, Grant, PlannedSubmission, Turn
 from airflow_provider_imagetasks.accounts.spending_rows import affordable, spend
 from airflow_provider_imagetasks.accounts.tables import OtherVersionError, accounts, connections, places, waiting
 from airflow_provider_imagetasks.accounts.turn_rows import Kind, departs, take_turns
-from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Turn, Wanted
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.rates import Rate
 
@@ -85,14 +85,14 @@ class AccountStore:
         self,
         account_id: str,
         ticket: str,
-        wanted: Sequence[Wanted],
+        wanted: Sequence[PlannedSubmission],
         *,
         rate: Rate | None,
         most_active: int | None,
         budgets: Budgets,
         look_every: float,
     ) -> Grant:
-        """Take a place, a turn and the money for as many of the first wishes as there are now.
+        """Take a place, a turn and the money for as many of the first submissions as there are now.
 
         What was taken under the same key before, by a try that was killed, is taken over, and counted once.
 
@@ -166,7 +166,7 @@ class AccountStore:
             for row in place_rows.rows(connection, places.c.id.in_(ids)):
                 place_rows.give_back(connection, row)
 
-    def over(self, account_id: str, ended: Sequence[Over], *, keys: Sequence[str] = ()) -> None:
+    def over(self, account_id: str, ended: Sequence[EndedImageTask], *, keys: Sequence[str] = ()) -> None:
         """Give back the places of image tasks that are over, and correct what they cost.
 
         :param keys: of submissions that ended at once.

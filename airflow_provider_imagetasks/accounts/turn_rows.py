@@ -8,9 +8,9 @@ from typing import Literal, TypeAlias
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Connection
 
-from airflow_provider_imagetasks.accounts.rates import next_turns, ranks_for, with_slack
+from airflow_provider_imagetasks.accounts.grants import Turn
 from airflow_provider_imagetasks.accounts.tables import accounts, turns
-from airflow_provider_imagetasks.accounts.wishes import Turn
+from airflow_provider_imagetasks.accounts.turn_times import next_turns, ranks_for, with_slack
 from airflow_provider_imagetasks.services.rates import Rate
 
 Kind: TypeAlias = Literal["submit", "query"]

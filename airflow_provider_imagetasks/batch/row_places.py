@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from airflow_provider_imagetasks.accounts.book import LIFE_SECONDS, AccountBook
-from airflow_provider_imagetasks.accounts.submissions import paced, seconds_until_next_look
-from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Turn, Wanted
+from airflow_provider_imagetasks.accounts.grants import EndedImageTask, Grant, PlannedSubmission, Turn
+from airflow_provider_imagetasks.accounts.submission_in_turn import paced, seconds_until_next_look
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch
@@ -28,7 +28,7 @@ PAUSE = 5.0
 
 @dataclass
 class Granted:
-    """What became of a group's wish to submit.
+    """What the account grants to a group of rows.
 
     :param intents: those that have a place.
     :param turns: of those, by row.
@@ -83,7 +83,7 @@ class RowPlaces:
         book = self._book
         if book is None:
             return Granted(intents)
-        wanted: list[Wanted] = []
+        wanted: list[PlannedSubmission] = []
         refused, began_at = None, time.time()
         for intent in intents:
             try:
@@ -123,14 +123,19 @@ class RowPlaces:
         if book is None or not granted.turns:
             return
         keys = {intent.index: self._batch.key_of(intent) for intent in granted.intents}
-        over = [Over(image_task_id=task.id) for task in tasks.values() if task.state.is_final]
+        over = [EndedImageTask(image_task_id=task.id) for task in tasks.values() if task.state.is_final]
         ended = [keys[row] for row, task in tasks.items() if task.state.is_final]
         running = {keys[row]: task.id for row, task in tasks.items() if not task.state.is_final}
         unbilled = [keys[intent.index] for intent in free if intent.index in keys]
         await asyncio.to_thread(self._note, book, running, over, ended, unbilled)
 
     def _note(
-        self, book: AccountBook, running: dict[str, str], over: list[Over], ended: list[str], unbilled: list[str]
+        self,
+        book: AccountBook,
+        running: dict[str, str],
+        over: list[EndedImageTask],
+        ended: list[str],
+        unbilled: list[str],
     ) -> None:
         if running:
             book.taken(running, life=self._life)
@@ -139,12 +144,12 @@ class RowPlaces:
         if unbilled:
             book.refused(unbilled)
 
-    def _wanted(self, book: AccountBook, intent: Intent) -> Wanted:
+    def _wanted(self, book: AccountBook, intent: Intent) -> PlannedSubmission:
         request = self._batch.requests.request(intent.index)
         request = replace(request, model=self._service.model_for(request, self._account))
         return book.wanted(self._service, request, self._batch.key_of(intent))
 
-    async def _grant(self, book: AccountBook, wanted: Sequence[Wanted]) -> Grant | None:
+    async def _grant(self, book: AccountBook, wanted: Sequence[PlannedSubmission]) -> Grant | None:
         until = time.time() + PATIENCE
         while True:
             try:

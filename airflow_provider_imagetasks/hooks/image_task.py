@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_imagetasks.accounts.book import submitting_book_of
-from airflow_provider_imagetasks.accounts.submissions import within_account
+from airflow_provider_imagetasks.accounts.submission_in_turn import within_account
 from airflow_provider_imagetasks.exceptions import (
     DownloadError,
     ImageTaskError,

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_imagetasks.accounts.budgets import Budgets
+from airflow_provider_imagetasks.accounts.grants import Grant, PlannedSubmission, Turn
 from airflow_provider_imagetasks.accounts.store import AccountStore
-from airflow_provider_imagetasks.accounts.wishes import Grant, Turn, Wanted
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.money import Money
 from airflow_provider_imagetasks.services.rates import Rate, Window
@@ -54,7 +54,7 @@ class User:
                 return
 
     def take(self, *keys: str, cost: Money | None = PRICE, dag_id: str = "covers") -> Grant:
-        wanted = [Wanted(key=key, cost=cost, model="m", dag_id=dag_id) for key in keys]
+        wanted = [PlannedSubmission(key=key, cost=cost, model="m", dag_id=dag_id) for key in keys]
         return self.store.take(self.account_id, self.name, wanted, **self.limits)
 
 

@@ -10,9 +10,9 @@ from sqlalchemy import delete, false, select
 
 from airflow_provider_imagetasks.accounts import place_rows, turn_rows
 from airflow_provider_imagetasks.accounts.budgets import Budgets
+from airflow_provider_imagetasks.accounts.grants import EndedImageTask, Turn
 from airflow_provider_imagetasks.accounts.store import AccountStore, StoreError
 from airflow_provider_imagetasks.accounts.tables import turns
-from airflow_provider_imagetasks.accounts.wishes import Over, Turn
 from airflow_provider_imagetasks.services.money import Money
 from tests.accounts.store_users import PRICE, User, account, in_processes, killed, rate
 
@@ -120,12 +120,12 @@ def test_what_was_not_billed_is_given_back_and_what_came_is_counted_for_what_it_
     user.store.refused(user.account_id, ["refused"])
     user.take("failed", cost=Money(100_000, "USD"))
     user.store.taken(user.account_id, {"failed": "f"}, life=60)
-    user.store.over(user.account_id, [Over(image_task_id="f", is_free=True)])
+    user.store.over(user.account_id, [EndedImageTask(image_task_id="f", is_free=True)])
     # Only the first word counts.
-    user.store.over(user.account_id, [Over(image_task_id="f", is_free=True)])
+    user.store.over(user.account_id, [EndedImageTask(image_task_id="f", is_free=True)])
     user.take("more", cost=Money(50_000, "USD"))
     user.store.taken(user.account_id, {"more": "m"}, life=60)
-    user.store.over(user.account_id, [Over(image_task_id="m", pictures=2)])
+    user.store.over(user.account_id, [EndedImageTask(image_task_id="m", pictures=2)])
 
     assert user.take("last", cost=Money(1, "USD")).excess is not None
 
@@ -158,7 +158,7 @@ def test_places_are_given_in_the_order_of_those_who_wait_and_a_batch_leaves_one_
     assert not batch.take(*many[4:]).turns
     assert (single.take("s").ahead, other.take("o").ahead) == (1, 2)
     batch.store.taken(batch.account_id, {key: key for key in many[:4]}, life=60)
-    batch.store.over(batch.account_id, [Over(image_task_id=key) for key in many[:4]])
+    batch.store.over(batch.account_id, [EndedImageTask(image_task_id=key) for key in many[:4]])
 
     assert len(batch.take(*many[4:]).turns) == 2
     assert len(single.take("s").turns) == len(other.take("o").turns) == 1

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_imagetasks.accounts.budgets import Budgets
-from airflow_provider_imagetasks.accounts.rates import with_slack
+from airflow_provider_imagetasks.accounts.grants import EndedImageTask
 from airflow_provider_imagetasks.accounts.store import AccountStore, StoreError
-from airflow_provider_imagetasks.accounts.wishes import Over
+from airflow_provider_imagetasks.accounts.turn_times import with_slack
 from airflow_provider_imagetasks.services.money import Money
 from airflow_provider_imagetasks.services.rates import Window
 from dev.postgresql_server import PostgresqlServer
@@ -63,7 +63,7 @@ def test_a_server_that_is_away_for_a_moment_is_used_again_and_places_come_back(s
     server.start()
 
     assert not user.take("2").turns
-    user.store.over(user.account_id, [Over(image_task_id="task")])
+    user.store.over(user.account_id, [EndedImageTask(image_task_id="task")])
     assert len(user.take("2").turns) == 1
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_imagetasks.accounts.grants import EndedImageTask, Turn
 from airflow_provider_imagetasks.accounts.status_pace import SharedPace
-from airflow_provider_imagetasks.accounts.wishes import Over, Turn
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.polling.account_pace import pace_of
@@ -42,10 +42,10 @@ class ScriptedBook:
     def pause(self, kind: str, seconds: float) -> None:
         self.told.append((kind, seconds))
 
-    def has_news(self, ended: list[Over]) -> bool:
+    def has_news(self, ended: list[EndedImageTask]) -> bool:
         return bool(ended)
 
-    def over(self, ended: list[Over]) -> None:
+    def over(self, ended: list[EndedImageTask]) -> None:
         self.told += ended
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from airflow_provider_imagetasks.accounts.book import AccountBook
-from airflow_provider_imagetasks.accounts.wishes import Grant, Over, Turn, Wanted
+from airflow_provider_imagetasks.accounts.grants import EndedImageTask, Grant, PlannedSubmission, Turn
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.services.submission_limits import Read, Say, SubmissionLimits, Watched
@@ -37,7 +37,7 @@ def seconds_until_next_look(grant: Grant) -> float:
 
 def within_account(
     book: AccountBook,
-    wanted: Wanted,
+    wanted: PlannedSubmission,
     submission: Flow[ImageTask],
     *,
     limits: SubmissionLimits,
@@ -70,13 +70,13 @@ def within_account(
             yield from asked(lambda: book.refused([wanted.key]))
         raise
     if task.state.is_final:
-        yield from asked(lambda: book.over([Over(image_task_id=task.id)], keys=[wanted.key]))
+        yield from asked(lambda: book.over([EndedImageTask(image_task_id=task.id)], keys=[wanted.key]))
     else:
         yield from asked(lambda: book.taken({wanted.key: task.id}))
     return task
 
 
-def _place(book: AccountBook, wanted: Wanted, read: Read, say: Say) -> Flow[Turn | None]:
+def _place(book: AccountBook, wanted: PlannedSubmission, read: Read, say: Say) -> Flow[Turn | None]:
     """Wait for a place, and return the turn of the submission; None where the store is away."""
     ticket = secrets.token_hex(16)
     is_said = False

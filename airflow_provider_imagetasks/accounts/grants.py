@@ -1,4 +1,4 @@
-"""Wishes to submit, what becomes of them, and how image tasks end, as the store of accounts is told. Pure."""
+"""What the store of accounts is asked for and grants: submissions, their turns, and image tasks that ended. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_provider_imagetasks.services.money import Money
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class PlannedSubmission:
     """A submission that is about to be made.
 
     :param key: what it goes out with: the same for every try of it.
@@ -53,7 +53,7 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """What became of wishes to submit.
+    """What the store says to planned submissions.
 
     :param turns: of the first so many.
     :param excess: why the next one may not at all; None where it only has to wait.
@@ -68,7 +68,7 @@ class Grant:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Over:
+class EndedImageTask:
     """An image task of which nothing more will come.
 
     :param is_free: whether the service says that it was not billed.

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from airflow_provider_imagetasks.accounts.rates import next_turns, ranks_for
+from airflow_provider_imagetasks.accounts.turn_times import next_turns, ranks_for
 from airflow_provider_imagetasks.services.rates import Window
 
 
