@@ -170,7 +170,8 @@ def test_the_documentation_says_what_happens(
 ) -> None:
     observation = request.getfixturevalue(form).observations[store, service, event.name]
 
-    assert observation.cell in money_table.documented(store)[service, event.name]
+    logs = "\n\n".join(life.log for life in observation.lives)
+    assert observation.cell in money_table.documented(store)[service, event.name], logs
 
 
 @pytest.mark.long
