@@ -12,6 +12,8 @@ VENV_UI ?= .venv-ui
 TOOL_SERVERS ?= .venv-tool-servers
 # fal's and Replicate's own clients, likewise.
 CLIENTS ?= .venv-clients
+# What looks at our own dependencies and workflows.
+VENV_AUDIT ?= .venv-audit
 # Every Airflow and every Python once, the oldest with the oldest. All nine pairs: see .github/workflows.
 MATRIX ?= 3.1-py3.11 3.2-py3.12 3.3-py3.13
 SERVICE ?= local
@@ -157,12 +159,30 @@ test-callbacks-airflow-3.1: .venv-3.1/.installed ## Do the same on the newest Ai
 dist: $(VENV)/.installed ## Build wheel and sdist into dist/, check them, and run a shipped example from the wheel in a bare environment
 	@$(VENV)/bin/python -m dev.distribution
 
+.PHONY: audit
+audit: $(VENV_AUDIT)/.installed ## Look for known holes in the pinned packages, and for risks in the workflows; asks the registry of advisories
+	@$(VENV_AUDIT)/bin/zizmor --offline --persona pedantic --quiet .github
+	@$(VENV_AUDIT)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+
+.PHONY: sbom
+sbom: $(VENV_AUDIT)/.installed ## List all that an installation of dist/ brings along, as CycloneDX, in sbom/; after make dist
+	@rm -rf sbom build/installed && mkdir -p sbom
+	@$(find_python); $$python -m venv build/installed
+	@build/installed/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	@$(VENV_AUDIT)/bin/cyclonedx-py environment --output-reproducible --output-format JSON \
+		--output-file sbom/airflow-provider-imagetasks.cdx.json build/installed/bin/python
+	@echo "sbom/airflow-provider-imagetasks.cdx.json"
+
 # The environment of AIRFLOW=3.4, or of 3.1 or 3.2; else the project's own.
 demo_environment := $(if $(AIRFLOW),.venv-$(AIRFLOW),$(VENV))
 
-.PHONY: demo
-demo: $(demo_environment)/.installed ## Make pictures with a real Airflow and the local image service; KEEP=1 leaves both running, AIRFLOW=3.4 is that one
-	@$(demo_environment)/bin/python -m dev.demo --service "$(SERVICE)" $(if $(MODEL),--model "$(MODEL)") $(if $(filter-out 0 no false,$(KEEP)),--keep)
+.PHONY: demo announce-demo
+announce-demo:
+	@echo "A real Airflow and the local image service make six pictures on this machine: no key, and nothing is left behind but"
+	@echo "the environment and demo-output/."
+
+demo: announce-demo $(demo_environment)/.installed ## Make pictures with a real Airflow and the local image service; KEEP=1 leaves both running, AIRFLOW=3.4 is that one
+	@exec $(demo_environment)/bin/python -m dev.demo --service "$(SERVICE)" $(if $(MODEL),--model "$(MODEL)") $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 .PHONY: local-service
 local-service: $(VENV)/.installed ## Run the local image service on port 8750; ARGUMENTS="--help" lists its options
@@ -194,7 +214,7 @@ constraints: ## Resolve the constraints files anew; needs uv (UV=/path/to/uv)
 
 .PHONY: clean
 clean: ## Remove the environments, the caches and the demo's pictures
-	@rm -rf $(VENV) $(VENV_BENCH) $(VENV_CLUSTER) $(VENV_DOCS) $(VENV_UI) $(VENV_UI)-3.4 $(TOOL_SERVERS) $(CLIENTS) $(wildcard .venv-3.*) build dist demo-output docs-output test-ui-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(VENV_BENCH) $(VENV_CLUSTER) $(VENV_DOCS) $(VENV_UI) $(VENV_UI)-3.4 $(TOOL_SERVERS) $(CLIENTS) $(VENV_AUDIT) $(wildcard .venv-3.*) build dist sbom demo-output docs-output test-ui-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find airflow_provider_imagetasks benchmarks dev example_dags tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A version under which the constraints are tested comes first; a newer one is better than none.
@@ -256,14 +276,14 @@ if "$(1)/bin/python" -m pip --version >/dev/null 2>&1; then \
 	echo "Bringing $(1) up to date"; \
 else \
 	$(if $(4),$(call find_python_version,$(4)),$(find_python)); \
-	echo "Building $(1) with $$($$python --version) (once; a minute or two)"; \
+	echo "Building $(1) with $$($$python --version): Airflow and what this project needs, once. A minute or two"; \
 	rm -rf "$(1)"; \
 	$$python -m venv "$(1)" || { rm -rf "$(1)"; exit 1; }; \
 fi; \
-log="$(1)/install.log"; \
-if ! { "$(1)/bin/python" -m pip install --constraint $(2) hatchling \
-	&& "$(1)/bin/python" -m pip install --constraint $(2) --no-build-isolation --editable '.[$(3)]'; } >"$$log" 2>&1; then \
-	cat "$$log" >&2; \
+log="$(1)/install.log"; rm -f "$$log"; \
+if ! { "$(1)/bin/python" -I dev/installation.py "$$log" "$(1)/bin/python" -m pip install --constraint $(2) hatchling \
+	&& "$(1)/bin/python" -I dev/installation.py "$$log" \
+		"$(1)/bin/python" -m pip install --constraint $(2) --no-build-isolation --editable '.[$(3)]'; }; then \
 	echo "The installation into $(1) failed." >&2; \
 	exit 1; \
 fi; \
@@ -290,6 +310,11 @@ $(TOOL_SERVERS)/.installed:
 $(CLIENTS)/.installed:
 	@$(find_python); $$python -m venv $(CLIENTS)
 	@$(CLIENTS)/bin/python -m pip install --quiet fal-client==1.0.3 replicate==1.0.7
+	@touch "$@"
+
+$(VENV_AUDIT)/.installed:
+	@$(find_python); $$python -m venv $(VENV_AUDIT)
+	@$(VENV_AUDIT)/bin/python -m pip install --quiet pip-audit==2.10.1 zizmor==1.32.0 cyclonedx-bom==7.5.0
 	@touch "$@"
 
 $(VENV_UI)/.installed: pyproject.toml constraints.txt

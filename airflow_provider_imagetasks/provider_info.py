@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from airflow_provider_imagetasks import __version__
 from airflow_provider_imagetasks.hooks import connection_form
+from airflow_provider_imagetasks.services import get_service, known_services
 
 _INTEGRATION = "Image tasks"
+_GUIDES = ("quick-start", "which-way", "operators/index", "batch", "services/index")
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -19,11 +22,20 @@ def get_provider_info() -> dict[str, Any]:
         "name": "Image tasks",
         "description": "Image-generation services that work by task: submit, wait without a worker, download.",
         "versions": [__version__],
-        "integrations": [{"integration-name": _INTEGRATION, "external-doc-url": address, "tags": ["service"]}],
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": address,
+                "how-to-guide": [f"/docs/airflow-provider-imagetasks/{page}.md" for page in _GUIDES],
+                "logo": "/docs/integration-logos/imagetasks.svg",
+                "tags": ["ai", "ai-inference", "generative-ai", "service"],
+            }
+        ],
         "hooks": _modules("hooks.image_task"),
         "operators": _modules("operators.image_task", "operators.image_batch"),
         "sensors": _modules("sensors.image_task"),
         "triggers": _modules("triggers.image_task", "triggers.image_batch"),
+        "retry-policies": _modules("operators.retry_policy"),
         "task-decorators": [
             {"name": "image_batch", "class-name": f"{__package__}.decorators.image_batch.image_batch_task"}
         ],
@@ -34,11 +46,22 @@ def get_provider_info() -> dict[str, Any]:
                 "connection-type": "imagetasks",
                 "hook-class-name": "airflow_provider_imagetasks.hooks.image_task.ImageTaskHook",
                 "hook-name": connection_form.HOOK_NAME,
+                "external-services": _external_services(),
                 "ui-field-behaviour": behaviour,
                 "conn-fields": connection_form.fields(),
             }
         ],
     }
+
+
+def _external_services() -> list[str]:
+    """Return the names of the services that a connection may lead to."""
+    titles = []
+    for name in known_services():
+        # Whatever somebody's package does: the connection form tells of it.
+        with contextlib.suppress(Exception):
+            titles += [] if name == "local" else [get_service(name).title]
+    return titles
 
 
 def _options() -> dict[str, dict[str, Any]]:

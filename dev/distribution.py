@@ -34,6 +34,7 @@ def main() -> int:
     """Build, check and try; return the exit code."""
     try:
         version = source_version()
+        check_stated_versions(CHECKOUT, version)
         epoch = source_date_epoch()
         built = build(CHECKOUT, DIST, epoch)
         check_versions(built, version)
@@ -59,6 +60,14 @@ def source_version() -> str:
     if not re.search(rf"^## {re.escape(found[0])}\b", (CHECKOUT / "CHANGELOG.md").read_text(), re.MULTILINE):
         raise DistributionError(f"CHANGELOG.md has no heading for {found[0]}")
     return str(found[0])
+
+
+def check_stated_versions(folder: Path, version: str) -> None:
+    """Hold what registries and those who cite read to the version that the package states."""
+    for name, pattern in (("CITATION.cff", r"^version: (.+)$"), ("provider.yaml", r"^versions:\n  - (.+)$")):
+        stated = re.findall(pattern, (folder / name).read_text(), re.MULTILINE)
+        if stated != [version]:
+            raise DistributionError(f"{name} says {stated}, the package says {version}")
 
 
 def source_date_epoch() -> int:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from dev.distribution import CHECKOUT, PACKAGE, DistributionError, check_versions, check_wheel_content, source_version
+from dev.distribution import (
+    CHECKOUT,
+    PACKAGE,
+    DistributionError,
+    check_stated_versions,
+    check_versions,
+    check_wheel_content,
+    source_version,
+)
 
 
 def wheel(folder: Path, version: str, *names: str, stated: str | None = None) -> Path:
@@ -38,6 +46,15 @@ def shipped() -> list[str]:
 
 def test_the_version_stands_in_the_package_and_the_change_log() -> None:
     assert source_version()
+
+
+def test_what_registries_and_citations_read_says_the_same_version(tmp_path: Path) -> None:
+    check_stated_versions(CHECKOUT, source_version())
+    (tmp_path / "CITATION.cff").write_text("version: 1.0.0\n")
+    (tmp_path / "provider.yaml").write_text("versions:\n  - 0.9.0\n")
+
+    with pytest.raises(DistributionError, match=r"provider\.yaml says \['0\.9\.0'\]"):
+        check_stated_versions(tmp_path, "1.0.0")
 
 
 def test_archives_of_another_version_are_refused(tmp_path: Path) -> None:
