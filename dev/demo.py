@@ -16,6 +16,7 @@ import requests
 
 from airflow_provider_imagetasks.local.dialects.known_dialects import DIALECT_PATHS
 from dev.airflow_deployment import AirflowDeployment, AirflowStartError, DagImportError
+from dev.contact_sheet import contact_sheet, in_a_terminal, shows_colours
 from dev.demo_progress import ProgressLine, progress_text
 from dev.interruption import Interrupted, raise_on_interruption
 from dev.local_image_service import LocalImageServiceProcess, LocalServiceStartError
@@ -58,8 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run_demo(options.service, options.model, options.output.resolve(), keep=options.keep)
     except Interrupted as interruption:
-        print("\nInterrupted: everything that was started is stopped.")
-        return interruption.exit_code
+        print("\nEverything that was started is stopped.")
+        # Whoever pressed Ctrl-C wanted it to end: make would call that an error.
+        return 0 if interruption.exit_code == 128 + signal.SIGINT else interruption.exit_code
 
 
 def run_demo(service: str, model: str | None, output: Path, *, keep: bool) -> int:
@@ -69,28 +71,33 @@ def run_demo(service: str, model: str | None, output: Path, *, keep: bool) -> in
         try:
             image_service = running.enter_context(local_image_service())
             airflow = running.enter_context(airflow_deployment(image_service, service, model, output))
-            print(f"  Airflow is ready: {airflow.url}")
+            print(f"Airflow is ready after {time.monotonic() - started_at:.0f} s.")
             if keep:
                 # The pictures can be watched as they come.
-                print(f"  the pictures: {airflow.url}/plugin/image-tasks")
-                print(f"  login: user {airflow.login.user}, password {airflow.login.password}")
+                print_addresses(airflow, image_service)
         except EXPECTED_ERRORS as error:
             print(f"\nThe demo could not start.\n{error}")
             return 1
         exit_code = 0
         try:
-            make_pictures(airflow)
+            make_pictures(airflow, output)
             print(f"\nDone in {time.monotonic() - started_at:.0f} s.")
         except (DemoFailedError, *EXPECTED_ERRORS) as error:
             print(f"\nThe demo failed after {time.monotonic() - started_at:.0f} s.\n{error}")
             exit_code = 1
         if keep:
-            print(f"\nStill running, until Ctrl-C:\n  Airflow        {airflow.url}")
-            print(f"  the pictures   {airflow.url}/plugin/image-tasks")
-            print(f"  login          user {airflow.login.user}, password {airflow.login.password}")
-            print(f"  image service  {image_service.url}")
+            print("\nStill running, until Ctrl-C:")
+            print_addresses(airflow, image_service)
             signal.pause()
     return exit_code
+
+
+def print_addresses(airflow: AirflowDeployment, image_service: LocalImageServiceProcess) -> None:
+    """Print where everything is to be seen, and how to get in."""
+    print(f"  login          user {airflow.login.user}, password {airflow.login.password}")
+    print(f"  the pictures   {airflow.url}/plugin/image-tasks")
+    print(f"  Airflow        {airflow.url}")
+    print(f"  image service  {image_service.url}")
 
 
 def local_image_service() -> LocalImageServiceProcess:
@@ -119,8 +126,11 @@ def airflow_deployment(
     return airflow
 
 
-def make_pictures(airflow: AirflowDeployment) -> None:
-    """Run the mapped example with its progress on the terminal, and print where its pictures are."""
+def make_pictures(airflow: AirflowDeployment, output: Path) -> None:
+    """Run the mapped example with its progress on the terminal, show its pictures, and print where they are.
+
+    :param output: folder for one image of all of them.
+    """
     airflow.wait_for_dag(DAG_ID)
     api = airflow.api
     run_id = api.trigger_dag(DAG_ID)
@@ -131,7 +141,13 @@ def make_pictures(airflow: AirflowDeployment) -> None:
     print(f"\n{len(pictures)} pictures:")
     for path, prompt in pictures:
         print(f"  {path}  {prompt}")
-    print(f"\nThe run in the Airflow UI: {api.run_url(DAG_ID, run_id)}")
+    sheet = contact_sheet([path for path, _ in pictures])
+    sheet_path = output / "contact-sheet.png"
+    sheet.save(sheet_path)
+    if shows_colours(sys.stdout):
+        print(f"\n{in_a_terminal(sheet)}")
+    print(f"\nAll of them at a glance: {sheet_path}")
+    print(f"The run in the Airflow UI: {api.run_url(DAG_ID, run_id)}")
 
 
 def stored_pictures(api: AirflowRestApi, run_id: str) -> list[tuple[Path, str]]:
