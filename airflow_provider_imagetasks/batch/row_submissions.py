@@ -228,7 +228,7 @@ class RowSubmissions:
             taken = error.billed != "no" or (intent.is_repetition and self._service.repeats_submit_by_key)
             return Refused(replace(intent, image_task_id=error.image_task_id, taken=taken), error)
         except Exception as error:  # noqa: BLE001 - whatever one row does, the others of its group are submitted
-            _log.warning("Row %s: submitting it failed as nobody foresaw:\n%s", intent.index, trace_of(error))
+            _log.warning("Row %s: submitting it failed with an unexpected error:\n%s", intent.index, trace_of(error))
             what = f"No answer was understood ({type(error).__name__}; the log has the whole error)"
             return Unanswered(intent, UnknownOutcomeError(what, service=self._service.name))
         finally:

@@ -56,7 +56,7 @@ def sendable_request(request: ImageRequest, service: Service, account: Account) 
     except ImageTaskError:
         raise
     except Exception as error:
-        _log.warning("A row's request could not be prepared, in a way that nobody foresaw:\n%s", trace_of(error))
+        _log.warning("A row's request could not be prepared, because of an unexpected error:\n%s", trace_of(error))
         raise InvalidRequestError(
             f"images or mask could not be read ({type(error).__name__}: {without_signatures(str(error))[:200]})",
             retryable=True,

@@ -272,7 +272,7 @@ def undelivered(error: Exception, task: ImageTask, what: str) -> DownloadError:
     if isinstance(error, OSError):
         return DownloadError(f"{what} could not be stored for a while on the worker's disk: {error}", **facts)
     # What was raised may hold a signed address, so that it is no cause of the error, which Airflow would print.
-    told = "%s of image task %s could not be stored, in a way that nobody foresaw:\n%s"
+    told = "%s of image task %s could not be stored, because of an unexpected error:\n%s"
     _log.error(told, what, task.id[:80], trace_of(error))
     return DownloadError(f"{what} could not be stored ({type(error).__name__}; the log has the whole error)", **facts)
 

@@ -71,7 +71,7 @@ def _cause_to_show(error: ImageTaskError) -> BaseException | None:
         hidden = without_signatures(str(current)) != str(current)
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     if cause is not None and hidden:
-        _log.error("What led to the error, without what lets somebody in:\n%s", trace_of(cause))
+        _log.error("What led to the error, with its secrets left out:\n%s", trace_of(cause))
     return None if hidden else cause
 
 

@@ -166,7 +166,7 @@ class ImageTaskHook(ServiceHook):
             pace = pace_of(self.account, self.service)
         seconds = pace.seconds_for(len(ids) / self.service.batch_size)
         if seconds > LONG_READ_SECONDS:
-            self.log.info("To read %s image tasks may take %.0f s: query_rate is %s.", len(ids), seconds, pace.rate)
+            self.log.info("Reading %s image tasks may take %.0f s: query_rate is %s.", len(ids), seconds, pace.rate)
         how: dict[str, Any] = {"enough": enough, "patience": patience, "insists": insists, "until": until}
         return self._read(lambda service: self._reading(service, pace, ids, trace_id=trace_id, failed=failed, **how))
 

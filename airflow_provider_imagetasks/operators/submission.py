@@ -186,7 +186,7 @@ class Submission:
             self._log.warning("%s could not be asked: %s", self._service.title, error.message)
             return None
         if task is None:
-            self._log.warning("%s does not know it, which proves nothing.", self._service.title)
+            self._log.warning("%s does not know it. That does not prove that it was never taken.", self._service.title)
         return task
 
     def _find(self, *, sent_by: float) -> ImageTask | None:

@@ -85,7 +85,7 @@ class RequestsUnderWay(Generic[Asked]):
         except ImageTaskError as error:
             self._note_failure(questions, error)
         except Exception as error:  # noqa: BLE001 - one request must not end everybody's waits
-            _log.warning("A status request failed in a way that nobody foresaw:\n%s", trace_of(error))
+            _log.warning("A status request failed with an unexpected error:\n%s", trace_of(error))
             self._note_failure(questions, ImageTaskError(f"{type(error).__name__}: {error}", retryable=True))
         else:
             self._requests.answered(questions, time.time())

@@ -114,8 +114,8 @@ class WaitLog:
         if not self._stretched:
             self._stretched = True
             self._log.warning(
-                "The account is asked at most %s (query_rate), which does not reach for all its waits: this one is "
-                "asked for every %.0f s or so instead of every %.0f s",
+                "query_rate (%s) is too low for all waits of the account: this one is asked for every %.0f s or so "
+                "instead of every %.0f s. Name the account's tier, or a higher rate, if the service allows one",
                 rate,
                 seconds,
                 wanted,

@@ -279,4 +279,4 @@ async def test_an_interval_that_the_rate_does_not_reach_for_is_said_once(
         *(poller.wait(Progress(watch(name), log), first_pause=0) for name, log in zip(names(10), logs, strict=True))
     )
 
-    assert [sum("at most 2/0.05s (query_rate)" in line for line in log.said) for log in logs] == [1] * 10
+    assert [sum("query_rate (2/0.05s) is too low" in line for line in log.said) for log in logs] == [1] * 10
