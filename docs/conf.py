@@ -20,6 +20,9 @@ html_title = f"Image tasks for Airflow {__version__}"
 html_show_copyright = False
 html_copy_source = False
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["cards.css"]
+html_logo = html_favicon = "integration-logos/imagetasks.svg"
 
 # Headings can be linked to like on GitHub, where these pages are read as well.
 myst_heading_anchors = 3

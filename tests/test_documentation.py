@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import distribution
@@ -27,8 +28,9 @@ from airflow_provider_imagetasks.provider_info import get_provider_info
 from airflow_provider_imagetasks.services import known_services
 
 ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 TARGETS = " ".join(re.findall(r"^([a-z0-9. -]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)).split()
@@ -36,8 +38,8 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 RUN_AS_A_PROJECT = {"dags/kites.py", "conftest.py", "test_kites.py"}
 """Blocks that begin with a file's name: tests/local/test_pytest_plugin.py runs them together."""
 
-NOT_RUN = {"nginx"}
-"""Settings of programs that this project does not start."""
+NOT_RUN = {"nginx", "text"}
+"""Settings and commands of programs that this project does not start, and what is no program."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,14 @@ def test_every_block_is_of_a_kind_that_is_run() -> None:
     assert {block.language for block in all_blocks()} <= {"python", "bash", "json", "ini", *NOT_RUN}
     assert {name for block in all_blocks() if (name := file_name(block))} == RUN_AS_A_PROJECT
     assert len(blocks("python")) > 10
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent != ROOT], ids=lambda page: page.name)
+def test_every_block_of_a_page_says_what_it_is(page: Path) -> None:
+    fences = re.findall(r"^ *```(.*)$", page.read_text(), re.MULTILINE)
+
+    assert [fence for fence in fences[::2] if not fence] == []
+    assert [fence for fence in fences[1::2] if fence] == []
 
 
 @pytest.mark.parametrize("block", blocks("python"))
@@ -122,6 +132,9 @@ def test_a_shell_block_names_what_there_is(block: Block) -> None:
         match words:
             case ["make", target, *_]:
                 assert target in TARGETS
+            case ["git", "clone", address, "&&", "cd", folder]:
+                assert address == PROJECT["urls"]["Source"]
+                assert folder == PROJECT["name"]
             case ["pip", "install", package]:
                 assert package == "airflow-provider-imagetasks"
             case ["airflow", subcommand]:
@@ -173,12 +186,41 @@ def require_a_connection(value: str) -> None:
     assert account_from(connection, "of_the_documentation").service in known_services()
 
 
-def test_the_tables_of_services_and_of_connection_fields_are_whole() -> None:
-    text = (ROOT / "docs" / "services" / "index.md").read_text()
-    fields = text.partition("## Fields of the connection")[2]
+def test_the_page_of_all_settings_has_each_option_with_its_default_and_each_field_of_the_connection() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    options, _, fields = text.partition("## The connection")
+    known = get_provider_info()["config"]["imagetasks"]["options"]
+    shown = re.findall(r"^\| `(\w+)` \| (?:`(\w+)`|empty) \| .* \| (.*) \|$", options, re.MULTILINE)
 
-    assert re.findall(r"^\| \[`(\w+)`\]", text, re.MULTILINE) == list(known_services())
+    assert {name: default for name, default, _ in shown} == {name: option["default"] for name, option in known.items()}
+    assert {name for name, _, meaning in shown if meaning.endswith(" Secret")} == {
+        name for name, option in known.items() if option.get("sensitive")
+    }
+    fields = fields.partition("## What the environment says")[0]
     assert sorted(re.findall(r"^\| `(\w+)` \|", fields, re.MULTILINE)) == sorted(connection_form.fields())
+
+
+def test_the_comparison_in_the_readme_claims_no_more_than_was_measured() -> None:
+    figures = (ROOT / "docs" / "performance.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+
+    def claimed(words: str) -> float:
+        (number,) = re.findall(rf"at least (\d+) times {words}", readme)
+        return float(number)
+
+    def share(row: str) -> float:
+        (number,) = re.findall(rf"^\| {row} \| 1/([\d.]+) \|", figures, re.MULTILINE)
+        return float(number)
+
+    def row(name: str) -> list[float]:
+        (cells,) = re.findall(rf"^\| {name} \| (.*) \|$", figures, re.MULTILINE)
+        return [float(cell.replace("\N{NO-BREAK SPACE}", " ").split()[0]) for cell in cells.split("|")]
+
+    ours, theirs, *_ = row("memory, net of idle triggers")
+    assert claimed("fewer requests") <= share("status requests for a check, of those of the http sensor")
+    assert claimed("less CPU a check") <= share("CPU for a check, of that of the http sensor")
+    assert claimed("less CPU a picture") <= share("CPU for a picture by batch, of that through mapped tasks")
+    assert claimed("less memory") <= theirs / ours
 
 
 def test_the_table_of_errors_says_what_the_classes_do() -> None:
@@ -197,3 +239,22 @@ def test_the_table_of_errors_says_what_the_classes_do() -> None:
             billed
             in {"yes": ("yes",), "no": ("no",), "unknown": ("perhaps", "the error says")}[classes[name].default_billed]
         ), name
+
+
+def test_the_table_of_versions_names_those_that_are_tested() -> None:
+    text = (ROOT / "docs" / "compatibility.md").read_text()
+    (tested,) = re.findall(r"^\| Tested with \| (.*) \|$", text, re.MULTILINE)
+    (pythons,) = re.findall(r"^\| Python \| (.*) \|$", text, re.MULTILINE)
+    pinned = [
+        re.findall(r"^apache-airflow==(\S+)$", path.read_text(), re.MULTILINE)[0]
+        for path in (
+            *(ROOT / f"constraints-airflow-{minor}.txt" for minor in ("3.1", "3.2")),
+            ROOT / "constraints.txt",
+            ROOT / "constraints-airflow-3.4.txt",
+        )
+    ]
+    supported = re.findall(r"Python :: (3\.\d+)$", "\n".join(PROJECT["classifiers"]), re.MULTILINE)
+
+    assert tested.split(" | ") == pinned
+    assert set(pythons.split(" | ")) == {", ".join(supported)}
+    assert f"Airflow {next(iter(re.findall(r'apache-airflow>=([0-9.]+)', str(PROJECT['dependencies']))))}" in text

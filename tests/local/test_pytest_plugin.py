@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_imagetasks.local import LocalImageService
-
-TESTING = Path(__file__).parents[2] / "docs" / "testing.md"
-
-
-def pytest_in(folder: Path) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "PYTEST_"))}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    finished = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    return finished.stdout + finished.stderr
+from tests.pytest_project import pytest_in
 
 
 def test_a_connection_says_which_service_and_where(image_service: LocalImageService) -> None:
@@ -50,18 +37,3 @@ def test_what_one_test_did_the_next_does_not_see_and_a_fixture_of_the_same_name_
     (tmp_path / "test_own.py").write_text(own + "def test_it(image_service):\n    assert image_service == 'mine'\n")
 
     assert "3 passed" in pytest_in(tmp_path)
-
-
-@pytest.mark.system
-@pytest.mark.timeout(300)
-def test_the_project_of_the_documentation_passes_its_tests(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", TESTING.read_text(), re.DOTALL)
-    assert [name for name, _ in blocks] == ["dags/kites.py", "conftest.py", "test_kites.py"]
-    for name, content in blocks:
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(content)
-
-    output = pytest_in(tmp_path)
-
-    assert "2 passed" in output, output
