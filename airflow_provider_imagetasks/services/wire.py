@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
@@ -35,6 +36,23 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswerFile:
+    """A file that an answer is written to as it comes, whose size memory is not to grow with.
+
+    It is there once the flow is sent a response with a status from 200 to 299, whose ``content`` is then empty. Another
+    status leaves no file: that answer is a response as ever. What is written is the body as it came.
+
+    :param path: is written anew by each request that names it; its folder has to be there.
+    :param most_bytes: an answer that is larger counts as none.
+    :param seconds: that the whole answer may take; its pieces may be the connection's ``request_timeout`` apart.
+    """
+
+    path: Path
+    most_bytes: int
+    seconds: float = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """An API request. The transport adds base URL, key and User-Agent, so a flow can only reach its own service.
 
@@ -46,6 +64,7 @@ class Request:
     :param parameters: the query string.
     :param headers: further headers.
     :param sends_key: False for what the service publishes for everybody; then ``host`` may be any.
+    :param streams_to: where an answer goes that is too large to be held; None takes it into memory, within bounds.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -56,6 +75,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     host: str | None = None
     sends_key: bool = True
+    streams_to: AnswerFile | None = None
 
     @property
     def form(self) -> dict[str, str]:

@@ -1,16 +1,21 @@
-"""Answers as they come in, piece by piece: within bounds of size and structure, and read beside the event loop."""
+"""Answers as they come in, piece by piece: within bounds of size and structure, and read beside the event loop; or
+written to a file, where their request wants that."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Any, TypeVar
 
+from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services import get_service, known_services
 from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.wire import AnswerFile
 
 LARGEST_ANSWER = 256 * 1024 * 1024
 """Bytes; the largest answers hold ten pictures in base64."""
@@ -119,3 +124,65 @@ class ReceivedAnswer(AbstractContextManager["ReceivedAnswer"]):
         _total.add(len(kept) - len(block))
         if self._kept > self._most_kept:
             raise AnswerTooLargeError
+
+
+class FiledAnswer(AbstractContextManager["FiledAnswer"]):
+    """An answer that is received into a file; use it in ``with``, which leaves no file where it did not come whole.
+
+    :raises ImageTaskError: by all that writes: this machine cannot keep the file.
+    """
+
+    def __init__(self, to: AnswerFile) -> None:
+        self._to = to
+        self._ends_at = time.monotonic() + to.seconds
+        self._received = 0
+        try:
+            # Each piece is written at once, so that nothing is left to fail when it is closed.
+            self._file = to.path.open("wb", buffering=0)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        if kind is not None:
+            self._to.path.unlink(missing_ok=True)
+
+    def add(self, piece: bytes) -> None:
+        """Write the next piece; blocks.
+
+        :raises AnswerTooLargeError: it gets larger than wanted.
+        :raises TimeoutError: it takes longer than wanted.
+        """
+        self._received += len(piece)
+        if self._received > self._to.most_bytes:
+            raise AnswerTooLargeError
+        if time.monotonic() > self._ends_at:
+            raise TimeoutError
+        try:
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def take(self) -> bytes:
+        """Return what is not in the file: nothing."""
+        return b""
+
+    def _unwritable(self, error: OSError) -> ImageTaskError:
+        return ImageTaskError(f"An answer cannot be kept in {self._to.path}: {error.strerror or type(error).__name__}")
+
+
+def received(
+    account: Account, to: AnswerFile | None, status: int, *, keeps_pictures: bool = True
+) -> ReceivedAnswer | FiledAnswer:
+    """Return what receives an answer of a status.
+
+    :param to: where its request wants it.
+    :param keeps_pictures: as in :class:`ReceivedAnswer`.
+    """
+    if to is not None and 200 <= status < 300:
+        return FiledAnswer(to)
+    return ReceivedAnswer(account, keeps_pictures=keeps_pictures)

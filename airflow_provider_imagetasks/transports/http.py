@@ -22,6 +22,7 @@ from airflow_provider_imagetasks.exceptions import ProtocolError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import (
     Answer,
+    AnswerFile,
     Blocking,
     Call,
     Flow,
@@ -35,7 +36,7 @@ from airflow_provider_imagetasks.services.wire import (
     run_flow,
     run_flow_at_once,
 )
-from airflow_provider_imagetasks.transports.answers import AnswerTooLargeError, ReceivedAnswer, apart
+from airflow_provider_imagetasks.transports.answers import AnswerTooLargeError, FiledAnswer, apart, received
 from airflow_provider_imagetasks.transports.environment import Proxies, ca_bundle, tls_context
 from airflow_provider_imagetasks.transports.failures import (
     TOO_SLOW,
@@ -194,14 +195,17 @@ class RequestsTransport(Transport):
                 allow_redirects=False,
                 stream=True,
             )
-            with response, ReceivedAnswer(self._account) as received:
+            with response, received(self._account, request.streams_to, response.status_code) as receiver:
+                if isinstance(receiver, FiledAnswer):
+                    # It has a time of its own.
+                    self._deadline.end()
                 while piece := response.raw.read1(_CHUNK, decode_content=True):
-                    received.add(piece)
-                content = received.take()
+                    receiver.add(piece)
+                content = receiver.take()
             self._deadline.end()
             if self._deadline.struck:
                 raise requests.ReadTimeout
-        except (requests.RequestException, urllib3.exceptions.HTTPError, AnswerTooLargeError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError, AnswerTooLargeError) as error:
             self._deadline.end()
             left = may_have_left(error)
             late = TOO_SLOW if left else TOO_SLOW_TO_CONNECT
@@ -231,7 +235,7 @@ class AiohttpTransport(AsyncTransport):
         self._proxies.of(self._account.base_url)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context),
-            timeout=aiohttp.ClientTimeout(total=self._account.request_timeout, sock_connect=CONNECT_TIMEOUT),
+            timeout=self._time_limits(),
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             max_line_size=LONGEST_HEADER,
@@ -261,16 +265,30 @@ class AiohttpTransport(AsyncTransport):
                 headers=headers_of(self._account, request),
                 proxy=proxy,
                 allow_redirects=False,
+                timeout=self._time_limits(request.streams_to),
             ) as response:
-                with ReceivedAnswer(self._account, keeps_pictures=self._keeps_pictures) as received:
+                to, keeps_pictures = request.streams_to, self._keeps_pictures
+                with received(self._account, to, response.status, keeps_pictures=keeps_pictures) as receiver:
                     async for piece in response.content.iter_any():
-                        received.add(piece)
-                    content = received.take()
+                        if isinstance(receiver, FiledAnswer):
+                            await asyncio.to_thread(receiver.add, piece)
+                        else:
+                            receiver.add(piece)
+                    content = receiver.take()
         except (aiohttp.ClientError, TimeoutError, AnswerTooLargeError) as error:
             return NoResponse(reason=reason_of(error, proxy), may_have_left=may_have_left(error), at=time.time())
         if refusal := refusal_of_proxy(proxy, response.status):
             return NoResponse(reason=refusal, may_have_left=False, at=time.time())
         return await apart(len(content), _response_read, self._account, response.status, response.headers, content)
+
+    def _time_limits(self, streams_to: AnswerFile | None = None) -> aiohttp.ClientTimeout:
+        """Return those of a request: a large answer may take its time, but not be silent for long."""
+        import aiohttp
+
+        usual = self._account.request_timeout
+        if streams_to is None:
+            return aiohttp.ClientTimeout(total=usual, sock_connect=CONNECT_TIMEOUT)
+        return aiohttp.ClientTimeout(total=streams_to.seconds, sock_connect=CONNECT_TIMEOUT, sock_read=usual)
 
 
 def _http_request(call: Call) -> Request:

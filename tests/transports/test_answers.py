@@ -1,4 +1,4 @@
-"""Answers beyond all sense: refused as they come, and what is large is read beside the event loop."""
+"""Answers beyond all sense: refused as they come; what is large is read beside the event loop, or goes to a file."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.polling.waiting import Progress
-from airflow_provider_imagetasks.services import wire
-from airflow_provider_imagetasks.services.wire import NoResponse, Request, Response, ask
+from airflow_provider_imagetasks.services import exchange, wire
+from airflow_provider_imagetasks.services.wire import AnswerFile, NoResponse, Request, Response, ask
 from airflow_provider_imagetasks.transports import answers, open_async_transport
 from airflow_provider_imagetasks.transports.answers import AnswerTooLargeError, ReceivedAnswer
 from tests.driven_transports import DrivenTransport, account
 from tests.polled_accounts import poller_of, watch
-from tests.scripted_server import CutAfterReading, Reply, ScriptedServer, Trickle
+from tests.scripted_server import CutAfterReading, Reply, ScriptedServer, Step, Trickle
 
 QUERY = Request(method="POST", path="/openai/tasks", body={})
 MIB = 1024 * 1024
@@ -168,3 +171,87 @@ def test_all_answers_together_are_bounded_and_give_their_room_free(monkeypatch: 
         with ReceivedAnswer(mine) as alone:
             alone.add(b"x" * 2 * MIB)
             assert len(alone.take()) == 2 * MIB
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> AnswerFile:
+    """Where an answer is to go that no memory holds."""
+    return AnswerFile(path=tmp_path / "answer", most_bytes=8 * MIB)
+
+
+def streaming(file: AnswerFile) -> Request:
+    return Request(method="GET", path="/files/a/content", streams_to=file)
+
+
+def test_an_answer_that_is_larger_than_any_that_is_held_is_streamed_to_a_file(
+    driven: DrivenTransport, file: AnswerFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("LARGEST_ANSWER", "LARGEST_WITHOUT_PICTURES", "LARGEST_TOTAL", "MOST_VALUES"):
+        monkeypatch.setattr(answers, limit, 1_000)
+    content = json.dumps([RECORD] * 3).encode()
+    file.path.write_bytes(b"of an earlier request" * MIB)
+    with ScriptedServer(Reply(content)) as server:
+        answer = driven.ask(streaming(file), account(server.url))
+
+    assert isinstance(answer, Response)
+    assert (answer.status, answer.content) == (200, b"")
+    assert file.path.read_bytes() == content
+
+
+@pytest.mark.parametrize("status", [404, 503, 302])
+def test_an_answer_that_is_no_success_is_read_as_ever_and_leaves_no_file(
+    driven: DrivenTransport, file: AnswerFile, status: int
+) -> None:
+    with ScriptedServer(Reply({"error": "no such file"}, status=status)) as server:
+        answer = driven.ask(streaming(file), account(server.url))
+
+    assert isinstance(answer, Response)
+    assert (answer.status, answer.json()) == (status, {"error": "no such file"})
+    assert not file.path.exists()
+
+
+HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50_000
+NOT_WHOLE: dict[str, tuple[Step, dict[str, Any], str]] = {
+    "cut": (CutAfterReading(HALF), {}, "the connection was cut"),
+    "too large": (Reply(b"x" * MIB), {"most_bytes": MIB - 1}, "the answer was too large"),
+    "silent": (Trickle(head=HALF, between=60), {}, "the answer took too long"),
+    "too slow": (Trickle(between=0.01), {"seconds": 0.2}, "the answer took too long"),
+}
+
+
+@pytest.mark.parametrize(("step", "limits", "reason"), NOT_WHOLE.values(), ids=NOT_WHOLE)
+def test_of_an_answer_that_does_not_come_whole_no_file_is_left(
+    driven: DrivenTransport, file: AnswerFile, step: Step, limits: dict[str, Any], reason: str
+) -> None:
+    with ScriptedServer(step) as server:
+        answer = driven.ask(streaming(replace(file, **limits)), account(server.url, request_timeout=0.4))
+
+    assert isinstance(answer, NoResponse)
+    assert answer.reason.startswith(reason)
+    assert answer.may_have_left
+    assert not file.path.exists()
+
+
+def test_an_answer_into_a_file_may_take_longer_than_others_as_long_as_it_comes(
+    driven: DrivenTransport, file: AnswerFile
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\nConnection: close\r\n\r\n"
+    with ScriptedServer(Trickle(head=head, between=0.02)) as server:
+        answer = driven.ask(streaming(file), account(server.url, request_timeout=0.3))
+
+    assert isinstance(answer, Response)
+    assert file.path.read_bytes() == b" " * 30
+
+
+def test_a_file_that_cannot_be_written_ends_the_question_with_its_reason(
+    driven: DrivenTransport, file: AnswerFile
+) -> None:
+    nowhere = replace(file, path=file.path / "answer")
+    with ScriptedServer(Reply(b"x")) as server:
+        error = driven.outcome(
+            exchange.read(streaming(nowhere), lambda answer: answer, service="acedatacloud"), account(server.url)
+        )
+
+    assert type(error) is ImageTaskError
+    assert f"An answer cannot be kept in {nowhere.path}: No such file or directory" in error.message
+    assert (error.billed, error.retryable) == ("unknown", False)
