@@ -6,6 +6,7 @@ import hashlib
 import json
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -17,6 +18,7 @@ from airflow_provider_imagetasks.batch.segments import json_line
 from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.files.filenames import holds, longest_name, pattern_for_row
 from airflow_provider_imagetasks.files.object_storage import fetch_existing, open_folder, shown_path, uri_of
+from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.tasks import ImageRequest
 
 if TYPE_CHECKING:
@@ -317,6 +319,12 @@ class FrozenRequests:
         except InvalidRequestError:
             # An earlier version froze, and perhaps submitted, what is refused by now.
             return None
+
+    def life(self, service: Service, index: int) -> float | None:
+        """Return the seconds for which the pictures of a row can be fetched, None where nobody says."""
+        with suppress(InvalidRequestError):
+            return service.results_life(frozen_request(self.line(index)))
+        return service.results_live_for
 
     def api(self, index: int, arguments: BatchArguments) -> str:
         """Return which of the service's APIs a row goes to."""

@@ -23,6 +23,7 @@ from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.state import BatchState
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.polling.batch_wait import Counts
+from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import mapping, whole_number
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, batch_identity, is_earlier
 
@@ -81,6 +82,11 @@ class OpenBatch:
             keep(state_store, {"generation": self.generation, "counts": counts.as_numbers()})
         except Exception as error:  # noqa: BLE001 - the folder is what counts
             log.warning("Airflow did not keep the counts of the batch: %s", error)
+
+    def shortest_life(self, service: Service) -> float | None:
+        """Return the seconds for which the pictures of all that is open can be fetched; None where nobody says."""
+        lives = (self.requests.life(service, row) for row in self.ledger.state.open)
+        return min((life for life in lives if life is not None), default=None)
 
     def close(self) -> None:
         """Let the local copies go."""

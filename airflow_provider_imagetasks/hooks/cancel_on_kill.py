@@ -8,9 +8,12 @@ is looked up first: only one that was marked failed, alone or with its Dag run, 
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger
@@ -23,7 +26,8 @@ from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.bounds import trace_of
 from airflow_provider_imagetasks.services.exchange import patiently, typed
 from airflow_provider_imagetasks.services.fields import INLINE_PREFIX
-from airflow_provider_imagetasks.transports import open_async_transport
+from airflow_provider_imagetasks.services.wire import Flow
+from airflow_provider_imagetasks.transports import open_async_transport, open_transport
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -43,6 +47,8 @@ ATTEMPTS = 2
 _LOOK_AGAIN = 0.5
 """Seconds after which a worker looks for image tasks that were being submitted."""
 _NAMED = 3
+_UNDER_WAY: set[asyncio.Task[None]] = set()
+"""What cancels on this triggerer, held here until it is over: the trigger that began it may be gone before."""
 
 
 def states_of(instance: Any) -> list[str | None]:
@@ -80,7 +86,13 @@ async def cancel_where_killed(instance: Any, conn_id: str, image_task_ids: Seque
         account = await aread_connection(conn_id)
         await _cancel(account, get_service(account.service), image_task_ids, log)
 
-    await _bounded(look_and_cancel(), LONGEST_ON_TRIGGERER, log)
+    work = asyncio.create_task(_bounded(look_and_cancel(), LONGEST_ON_TRIGGERER, log))
+    _UNDER_WAY.add(work)
+    work.add_done_callback(_UNDER_WAY.discard)
+    # Until a trigger has ended, Airflow cancels it again once a second, and with it what it does about that.
+    while not work.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(work)
 
 
 async def _cancel(account: Account, service: Service, image_task_ids: Sequence[str], log: Any) -> None:
@@ -91,20 +103,39 @@ async def _cancel(account: Account, service: Service, image_task_ids: Sequence[s
         flow = typed(patiently(lambda: service.cancel(image_task_id), attempts=ATTEMPTS), service=service.name)
         async with places:
             try:
-                note = await transport.run(flow)
+                note = await run(flow)
             except ImageTaskError as error:
                 note = f"It was not cancelled: {error.message}"
         notes[note] += 1
         if len(wanted) <= _NAMED:
             log.warning("This task was ended, so image task %s is cancelled. %s", image_task_id[:80], note)
 
-    async with open_async_transport(account) as transport:
+    async with _runs_of_flows(account) as run:
         try:
             await asyncio.gather(*map(cancel, wanted))
         finally:
             if len(wanted) > _NAMED:
                 told = "; ".join(f"{count:,}: {note.rstrip('.')}" for note, count in notes.most_common(5))
                 log.warning("This task was ended, so %s image tasks are cancelled. %s.", f"{len(wanted):,}", told)
+
+
+@asynccontextmanager
+async def _runs_of_flows(account: Account) -> AsyncIterator[Callable[[Flow[str]], Awaitable[str]]]:
+    """Run flows with what this process has loaded: on a busy machine there is no time to load aiohttp."""
+
+    def blocks(flow: Flow[str]) -> str:
+        with open_transport(account) as transport:
+            return transport.run(flow)
+
+    if "aiohttp" in sys.modules:
+        async with open_async_transport(account) as transport:
+            yield transport.run
+        return
+    threads = ThreadPoolExecutor(AT_ONCE)
+    try:
+        yield lambda flow: asyncio.get_running_loop().run_in_executor(threads, blocks, flow)
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 async def _bounded(work: Coroutine[Any, Any, None], seconds: float, log: Any) -> None:
@@ -126,6 +157,7 @@ class CancelsOnKill:
     cancel_on_kill: bool
     log: Any
     _begin: Callable[[], None] | None = None
+    _cancelling: threading.Thread | None = None
 
     def cancels(self, service: Service) -> bool:
         """Whether ending the task stops image tasks of a service."""
@@ -159,8 +191,9 @@ class CancelsOnKill:
 
         async def cancel() -> None:
             if not was_killed(await asyncio.to_thread(states_of, instance)):
-                self.log.info("This process ends, and nobody ended the task: what was submitted goes on.")
+                self.log.info("This process was told to end, and nobody ended the task: what was submitted goes on.")
                 return
+            self._begin = None
             stop()
             known: set[str] = set()
             # What was being submitted has its id a moment later.
@@ -176,6 +209,11 @@ class CancelsOnKill:
 
     def on_kill(self) -> None:
         """Cancel in a thread of its own, once: the signal may have come while Airflow's own channel is in use."""
-        begin, self._begin = self._begin, None
-        if begin is not None:
-            threading.Thread(target=begin, name="cancel on kill").start()
+        if self._begin is not None and (self._cancelling is None or not self._cancelling.is_alive()):
+            self._cancelling = threading.Thread(target=self._begin, name="cancel on kill")
+            self._cancelling.start()
+
+    def await_cancelling(self) -> None:
+        """Wait until what :meth:`on_kill` began is over: a process whose task ends does not wait for its threads."""
+        if self._cancelling is not None:
+            self._cancelling.join(LONGEST_ON_WORKER)

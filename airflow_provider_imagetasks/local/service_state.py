@@ -81,6 +81,7 @@ class Statistics:
         self.files = Counter(files_served=0, files_refused=0, files_with_authorization=0)
         self.callbacks = Counter(sent=0, failed=0, not_sent=0)
         self.created: deque[dict[str, Any]] = deque(maxlen=_KEPT_CREATIONS)
+        self.cancelled: deque[str] = deque(maxlen=_KEPT_CREATIONS)
 
 
 class ServiceState:
@@ -131,6 +132,7 @@ class ServiceState:
             **statistics.files,
             "callbacks": dict(statistics.callbacks),
             "created": list(statistics.created),
+            "cancelled": list(statistics.cancelled),
         }
 
     def admit(self, asked: TaskRecord) -> tuple[TaskRecord, bool]:
@@ -149,7 +151,9 @@ class ServiceState:
     async def cancel(self, record: TaskRecord, code: str) -> bool:
         """End an image task that somebody does not want any more, and say whether it was not over; count it."""
         was_running = self.tasks.cancel(record, code)
-        self.statistics.dialects[record.dialect].cancelled += was_running
+        if was_running:
+            self.statistics.dialects[record.dialect].cancelled += 1
+            self.statistics.cancelled.append(record.id)
         await self.callbacks.look_again()
         return was_running
 

@@ -157,9 +157,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
                     UserWarning,
                     stacklevel=2,
                 )
-        self.prompts = prompts
-        self.requests = requests
-        self.requests_path = requests_path
+        self.prompts, self.requests, self.requests_path = prompts, requests, requests_path
         self.output_path = output_path
         self.filename = filename
         self.conn_id = conn_id
@@ -293,6 +291,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
                 batch.ledger.finished("success")
                 return result
             finally:
+                self.await_cancelling()
                 batch.close()
 
     def _announce(self, batch: OpenBatch, arguments: BatchArguments, context: Context) -> None:
@@ -338,7 +337,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
                 cancel_on_kill=self.cancels(arguments.service),
                 wake_at=wake_at(len(ids), rows_wait=counts.submitted < counts.total),
                 counts=counts.as_numbers(),
-                longest_ready=longest_ready(arguments.service.results_live_for),
+                longest_ready=longest_ready(batch.shortest_life(arguments.service)),
             ),
             method_name="execute_complete",
             kwargs={

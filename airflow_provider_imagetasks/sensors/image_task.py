@@ -203,9 +203,12 @@ class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):
 
     @contextmanager
     def _told(self, context: Context) -> Iterator[None]:
-        """Push what ends the block, Airflow's ``execution_timeout`` too."""
+        """Push what ends the block, Airflow's ``execution_timeout`` too; not before what is cancelled is."""
         with errors_pushed(context, self._known_ids), execution_timeout_told(self):
-            yield
+            try:
+                yield
+            finally:
+                self.await_cancelling()
 
     def _known_ids(self) -> tuple[str, ...]:
         return known_ids(self.image_task_id)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -143,6 +145,33 @@ async def test_many_are_told_of_in_one_line_and_what_is_over_by_then_is_no_error
     assert "1: It was not cancelled" in told
 
 
+@CAN_CANCEL
+async def test_airflow_that_cancels_a_trigger_again_and_again_does_not_keep_it_from_cancelling(
+    submitted: Callable[[str], str], image_service: LocalImageService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def failed(_instance: Any) -> list[str | None]:
+        asked.set()
+        answered.wait(10)
+        return ["failed"]
+
+    monkeypatch.setattr(cancel_on_kill, "states_of", failed)
+    trigger = trigger_of(submitted("a kite [never]"), cancel_on_kill=True)
+    # As Airflow calls it; it cancels all of this once a second until it is over.
+    killed = asyncio.create_task(asyncio.wait_for(trigger.on_kill(), timeout=30))
+    await asyncio.to_thread(asked.wait, 10)
+    for _ in range(3):
+        killed.cancel("user-action")
+        await asyncio.sleep(0)
+    answered.set()
+    with suppress(asyncio.CancelledError):
+        await killed
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+
+    assert cancelled(image_service) == 1
+
+
 async def test_the_cancellation_is_told_to_airflow_only_where_it_is_to_call_on_kill() -> None:
     async def message_of(**how: Any) -> tuple[Any, ...]:
         told = trigger_of("a", **how).explained_cancellation(asyncio.CancelledError("user-action"))
@@ -157,10 +186,9 @@ def test_a_trigger_keeps_what_it_was_told_only_where_it_says_something() -> None
     assert "cancel_on_kill" not in trigger_of("a", cancel_on_kill=False).serialize()[1]
 
 
-def threads_done() -> None:
-    for thread in threading.enumerate():
-        if thread.name == "cancel on kill":
-            thread.join(10)
+def cancelling() -> list[threading.Thread]:
+    """What a process that ends now would not wait for."""
+    return [thread for thread in threading.enumerate() if thread.name == "cancel on kill"]
 
 
 @pytest.fixture
@@ -171,14 +199,24 @@ def killed_while_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     def asked(sensor: ImageTaskSensor, context: Any) -> Any:
         answer = poke(sensor, context)
         sensor.on_kill()
-        threads_done()
+        for thread in cancelling():
+            thread.join(10)
         return answer
 
     monkeypatch.setattr(ImageTaskSensor, "poke", asked)
 
 
+@pytest.fixture(params=[True, False], ids=["aiohttp is loaded", "aiohttp is not loaded"])
+def aiohttp_or_not(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker's process has loaded by the time at which it is ended."""
+    if not request.param:
+        modules = {name: module for name, module in sys.modules.items() if name != "aiohttp"}
+        monkeypatch.setattr(cancel_on_kill, "sys", SimpleNamespace(modules=modules))
+        monkeypatch.setattr(cancel_on_kill, "open_async_transport", None)
+
+
 @CAN_CANCEL
-@pytest.mark.usefixtures("killed_while_it_asks")
+@pytest.mark.usefixtures("killed_while_it_asks", "aiohttp_or_not")
 def test_a_sensor_on_a_worker_cancels_what_it_waits_for(
     dag: ImageDag, states: list[str | None], image_service: LocalImageService
 ) -> None:
@@ -191,6 +229,44 @@ def test_a_sensor_on_a_worker_cancels_what_it_waits_for(
     assert "Clear the submit task" in outcome.error.retry_advice
     assert dag.submitted("a kite [never]", try_number=2, max_tries=3)
     assert len(dag.created) == 2
+
+
+@CAN_CANCEL
+def test_the_process_of_a_sensor_ends_only_once_all_is_cancelled(
+    dag: ImageDag, states: list[str | None], image_service: LocalImageService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(sensor: ImageTaskSensor, _context: Any) -> Any:
+        sensor.on_kill()
+        raise RuntimeError("the wait is over")
+
+    monkeypatch.setattr(ImageTaskSensor, "poke", ended)
+    dag.submitted("a kite [never]")
+
+    assert dag.wait().state != "success"
+    assert not cancelling()
+    assert cancelled(image_service) == 1
+
+
+@CAN_CANCEL
+def test_a_task_that_outlives_the_end_of_its_worker_is_still_cancelled_later(
+    dag: ImageDag, states: list[str | None], image_service: LocalImageService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+
+    def told_twice(sensor: ImageTaskSensor, _context: Any) -> Any:
+        for state in ("running", "failed", "failed"):
+            states[:] = [state]
+            sensor.on_kill()
+            for thread in cancelling():
+                thread.join(10)
+            counts.append(cancelled(image_service))
+        raise RuntimeError("the wait is over")
+
+    monkeypatch.setattr(ImageTaskSensor, "poke", told_twice)
+    dag.submitted("a kite [never]")
+    dag.wait()
+
+    assert counts == [0, 1, 1]
 
 
 @pytest.mark.usefixtures("killed_while_it_asks")
@@ -255,8 +331,8 @@ def test_a_batch_on_a_worker_cancels_what_runs_and_a_clear_submits_it_anew(
     monkeypatch.setattr(cancel_on_kill.CancelsOnKill, "cancel_when_killed", armed)
     monkeypatch.setattr(BatchRun, "_is_idle", looked)
     outcome = batch.start("a kite [never]", "a boat [never]", "a third", max_active_tasks=2)
-    threads_done()
 
+    assert not cancelling()
     assert outcome.state != "success"
     assert cancelled(image_service) == 2
     assert batch.created == ["a boat [never]", "a kite [never]"]

@@ -280,3 +280,27 @@ def test_more_than_a_thousand_literal_rows_warn(output_folder: str) -> None:
 def test_the_rows_come_from_one_place(output_folder: str, rows: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="one of prompts, requests and requests_path"):
         ImageBatchOperator(task_id="b", output_path=output_folder, **rows)
+
+
+FALS_HEADER = "X-Fal-Object-Lifecycle-Preference"
+
+
+@pytest.mark.parametrize(
+    ("service_name", "options", "seconds"),
+    [
+        ("acedatacloud", {}, None),
+        ("replicate", {}, 30),
+        ("fal", {}, None),
+        ("fal", {FALS_HEADER: {"expiration_duration_seconds": 1_800}}, 15),
+        ("fal", {FALS_HEADER: {"expiration_duration_seconds": 60}}, 10),
+    ],
+    indirect=["service_name"],
+)
+def test_a_worker_comes_back_the_sooner_the_shorter_any_picture_of_the_batch_lives(
+    batch: ImageBatch, options: dict[str, Any], seconds: float | None
+) -> None:
+    rows = [{"prompt": "a boat [never]"}, {"prompt": "a kite [never]", "options": options}]
+
+    deferred = batch.start(requests=rows, options={}, deferrable=True)
+
+    assert deferred.message.trigger_kwargs.get("longest_ready") == seconds

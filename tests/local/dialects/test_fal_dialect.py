@@ -38,6 +38,7 @@ def test_a_request_that_waits_is_202_and_can_be_cancelled_once(start):
     assert (status["status"], status["error_type"]) == ("COMPLETED", "client_cancelled")
     assert requests.get(told["response_url"], timeout=10).status_code == 499
     assert service.stats()["dialects"]["fal"]["cancelled"] == 1
+    assert service.stats()["cancelled"] == [told["request_id"]]
 
 
 def test_errors_come_in_both_forms(service):
