@@ -78,15 +78,13 @@ class QwenImage(FurtherApi):
 class Midjourney(FurtherApi):
     """Midjourney: one picture of four, and with ``split_images`` each of the four as well; never the thumbnail."""
 
-    generations_path, edits_path = "/midjourney/imagine", "/midjourney/edits"
-    tasks_path = "/midjourney/tasks"
+    generations_path, edits_path, tasks_path = "/midjourney/imagine", "/midjourney/edits", "/midjourney/tasks"
     model_field, default_model, default_edit_model = "version", "", ""
     images_field, most_edit_images = "image_url", 1
 
     def image_count(self, asked: Mapping[str, Any]) -> int:
         """Return how many pictures a request asks for: the whole, and its parts where they are asked for."""
-        has_parts = str(asked.get("split_images")).lower() in ("true", "1")
-        return super().image_count(asked) * (5 if has_parts else 1)
+        return super().image_count(asked) * (5 if str(asked.get("split_images")).lower() in ("true", "1") else 1)
 
     def _pictures(self, response: Mapping[str, Any]) -> tuple[GeneratedImage, ...]:
         whole = address(response.get("raw_image_url")) or address(response.get("image_url"))

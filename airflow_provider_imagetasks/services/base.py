@@ -55,6 +55,8 @@ class Service(ConnectionContract):
     most_edit_images: ClassVar[int] = 16
     image_count_options: ClassVar[tuple[str, ...]] = IMAGE_COUNT_OPTIONS
     """The options that say how many pictures are asked for, also within other options; several of them multiply."""
+    images_per_request: ClassVar[int] = 1
+    """How many pictures a request brings that asks for one."""
     format_options: ClassVar[tuple[str, ...]] = ("output_format", "image_format")
     """The options that say of which kind the file of a picture is to be."""
     results_live_for: ClassVar[float | None] = None
@@ -111,7 +113,8 @@ class Service(ConnectionContract):
         :param asked: its options, or what a record repeats of it.
         """
         counts = (whole_number(value) for _, value in options_named(self.image_count_options, asked))
-        return math.prod(count for count in counts if count is not None and 0 < count <= MOST_IMAGES)
+        asked_for = math.prod(count for count in counts if count is not None and 0 < count <= MOST_IMAGES)
+        return self.images_per_request * asked_for
 
     def image_count_of(self, request: ImageRequest) -> int:
         """Return how many pictures a request asks for, which a price and ``max_cost`` go by.

@@ -34,6 +34,7 @@ from airflow_provider_imagetasks.services.fields import (
     mapping,
     moment,
     number,
+    options_named,
     sequence,
     text,
     whole_number,
@@ -54,6 +55,8 @@ OTHER_MEDIA = re.compile(
     re.IGNORECASE,
 )
 """Words in the names of models that make no pictures."""
+KIND_OPTIONS = ("taskType",)
+"""Options that name what is made, beside the model."""
 
 
 class JobsApiService(Service):
@@ -74,11 +77,12 @@ class JobsApiService(Service):
     def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
         """Return the request as it is sent; models of other media, and pictures that do not fit, are refused."""
         completed = super().complete(request, account)
-        if OTHER_MEDIA.search(completed.model or ""):
-            raise InvalidRequestError(
-                f"model is {completed.model!r}, which makes no pictures: what it makes would be paid for and then not "
-                "be stored. Choose a model for pictures"
-            )
+        for name, said in (("model", completed.model), *options_named(KIND_OPTIONS, completed.options)):
+            if OTHER_MEDIA.search(str(said)):
+                raise InvalidRequestError(
+                    f"{name} is {str(said)[:100]!r}, which makes no pictures: what it makes would be paid for and then "
+                    f"not be stored. Choose a {name} for pictures"
+                )
         self._body(completed)
         return completed
 

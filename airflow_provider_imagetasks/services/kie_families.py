@@ -18,7 +18,6 @@ from airflow_provider_imagetasks.exceptions import (
     QuotaExceededError,
     ServiceUnavailableError,
 )
-from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import IMAGE_COUNT_OPTIONS
 from airflow_provider_imagetasks.services.fields import (
     LONGEST_PROMPT,
@@ -150,17 +149,7 @@ class Midjourney(Family):
 
     create_path, record_path = "/api/v1/mj/generate", "/api/v1/mj/record-info"
     model_field, default_model, default_edit_model = "version", "", ""
-    images_field = "fileUrls"
-
-    def image_count(self, asked: Mapping[str, Any]) -> int:
-        """Return how many pictures a request asks for: four, whatever it says."""
-        return 4 * super().image_count(asked)
-
-    def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
-        """Return the request as it is sent; what makes a video is refused."""
-        if "video" in str(request.options.get("taskType")):
-            raise InvalidRequestError("options has a taskType that makes a video, which would be paid for in vain")
-        return super().complete(request, account)
+    images_field, images_per_request = "fileUrls", 4
 
     def _body(self, request: ImageRequest) -> dict[str, Any]:
         return {"taskType": "mj_img2img" if request.is_edit else "mj_txt2img", **super()._body(request)}

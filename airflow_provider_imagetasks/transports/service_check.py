@@ -156,7 +156,7 @@ class _Check:
             yield f"name is {service.name!r}, which is no lower-case word"
         if not service.default_base_url.startswith("https://"):
             yield f"default_base_url is {service.default_base_url!r}, which is not https"
-        if service.image_count({service.image_count_options[0]: 3}) != 3:
+        if service.image_count({service.image_count_options[0]: 3}) != 3 * service.images_per_request:
             yield f"image_count does not read {service.image_count_options[0]!r}"
 
     def _submissions(self) -> Iterator[str]:
