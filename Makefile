@@ -96,6 +96,10 @@ test-hostile: $(VENV)/.installed ## Download and deliver 20,000 mutated pictures
 test-chaos: $(VENV)/.installed ## Kill and cut submissions in a real Airflow and count what was paid, with PostgreSQL; five minutes (WRITE_DOCS=1: docs/money.md)
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
 
+.PHONY: test-chaos-queues
+test-chaos-queues: $(VENV)/.installed ## Do the same with fal and Replicate; four minutes
+	@MONEY_SERVICES=fal,replicate $(VENV)/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
+
 .PHONY: test-chaos-mcp
 test-chaos-mcp: $(VENV)/.installed ## Do the same with the two MCP services; four minutes
 	@MONEY_SERVICES=acedatacloud_mcp,gpt_image_mcp $(VENV)/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
@@ -107,6 +111,17 @@ test-chaos-airflow-3.1: .venv-3.1/.installed ## Do the same on the newest Airflo
 .PHONY: test-chaos-airflow-3.4
 test-chaos-airflow-3.4: .venv-3.4/.installed ## Do the same on the newest pre-release of Airflow 3.4; five minutes
 	@.venv-3.4/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
+
+.PHONY: test-cancel test-cancel-airflow-3.4
+test-cancel: $(VENV)/.installed ## End tasks that wait on workers and on the triggerer, and see what fal and Replicate are told to stop; with PostgreSQL; eight minutes
+	@$(VENV)/bin/python -m pytest -m long tests/system/test_cancel_on_kill.py $(ARGUMENTS)
+
+test-cancel-airflow-3.4: .venv-3.4/.installed ## Do the same on the newest pre-release of Airflow 3.4; eight minutes
+	@.venv-3.4/bin/python -m pytest -m long tests/system/test_cancel_on_kill.py $(ARGUMENTS)
+
+.PHONY: test-expiry
+test-expiry: $(VENV)/.installed ## Store 500 pictures that die within the hour while a pool is full, and measure how long they lay; with PostgreSQL; eight minutes
+	@$(VENV)/bin/python -m pytest -m long -s tests/system/test_results_that_die.py $(ARGUMENTS)
 
 .PHONY: test-airflow-3.1 test-airflow-3.2 test-airflow-3.4
 test-airflow-3.1 test-airflow-3.2 test-airflow-3.4: test-airflow-%: .venv-%/.installed ## Run all tests on the newest Airflow of that minor, in an environment of its own

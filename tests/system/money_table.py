@@ -16,11 +16,14 @@ TITLES = {
     "xhuoapi": "XHuoAPI",
     "aigptimage": "AI GPT Image",
     "kie": "kie.ai",
+    "fal": "fal",
+    "replicate": "Replicate",
     "acedatacloud_mcp": "AceDataCloud MCP",
     "gpt_image_mcp": "GPT-Image MCP",
 }
 END = "<!-- end of outcomes -->"
 OR = " or "
+NOT_TRIED = "not tried"
 TWO_WAYS = {(NOTHING, "cleared_while_running")}
 """Where Airflow goes one of two ways, by store and event: as after a Clear or as for a retry, whichever of its
 processes notices first that the cleared task has ended. Without a record, only a retry can be told from a new start."""
@@ -53,7 +56,7 @@ def write(store: str, observations: Mapping[tuple[str, str, str], Observation]) 
         if kept_in != store:
             continue
         # Of two ways earlier runs saw the one that this did not.
-        before = known[service, event_name] if (store, event_name) in TWO_WAYS else set()
+        before = known[service, event_name] - {NOT_TRIED} if (store, event_name) in TWO_WAYS else set()
         known[service, event_name] = before | {observed.cell}
     known |= {key: {reason} for key, reason in NEVER_SEEN.items()}
     lines = ["| | " + " | ".join(TITLES[service] for service in SERVICES) + " |", "|---" * (1 + len(SERVICES)) + "|"]
