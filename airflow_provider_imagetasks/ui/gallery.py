@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
 
 from sqlalchemy.orm import Session
 
@@ -25,7 +23,6 @@ from airflow_provider_imagetasks.ui.cards import (
     collect_results,
     error_card,
     request_card,
-    whole,
 )
 from airflow_provider_imagetasks.ui.cursors import cursor as cursor_of
 from airflow_provider_imagetasks.ui.cursors import newest_position, offset_of, run_position
@@ -40,8 +37,6 @@ _MOST_READ = 600
 """Image tasks that one request looks at, where a filter lets few of them through."""
 MOST_SORTED = 5_000
 """Image tasks and batches of which the order is made that goes by what became of them."""
-_FILE_NUMBERS = ("width", "height", "bytes", "index")
-_DIGEST = re.compile(r"[0-9A-Za-z]{1,128}")
 
 
 def scope_of(dag_ids: Collection[str], wanted: Filter) -> records.Scope:
@@ -82,6 +77,7 @@ class Gallery:
         self._roots = roots
         self._links = links
         self._batches = BatchPages(roots, self._picture)
+        self._whole_results: dict[frozenset[int], Results] = {}
 
     def newest(self, dag_ids: Collection[str], wanted: Filter, cursor: str | None) -> dict[str, Any]:
         """Return cards of all these Dags, newest first, of the last 30 days.
@@ -113,13 +109,14 @@ class Gallery:
             return records.submissions_of_run(self._session, run.key, after=after, most=most)
 
         if wanted.goes_by_result:
-            page = self._sorted(read(None, MOST_SORTED), self._without_submission(run, wanted), wanted, cursor)
+            first = read(None, MOST_SORTED)
+            page = self._sorted(first, self._without_submission(run, wanted, first), wanted, cursor)
         else:
             start = run_position(cursor)
             page, end = self._page(read, start, _place_in_run, wanted)
             page["next"] = cursor_of(*end) if end else None
             if end is None:
-                page["items"] += self._without_submission(run, wanted)
+                page["items"] += self._without_submission(run, wanted, [])
         if cursor is None:
             page["total"] = records.count_submissions_of_run(self._session, run.key)
         return {**page, "run_state": run.state}
@@ -140,7 +137,7 @@ class Gallery:
         ids = list(dict.fromkeys([*mine.ids_of(run.key), *instance.waits_for]))
         start = offset_of(cursor)
         page = ids[start : start + PAGE]
-        submissions = self._submissions(run) if page else {}
+        submissions = self._submissions(run, []) if page else {}
         # Where a link leads to from the card of what nobody in this run submitted.
         itself = XCom(run.key, run.dag_id, run.run_id, task_id, map_index, "", None, instance.started_at, region=region)
         states = {place: instance.state}
@@ -287,25 +284,34 @@ class Gallery:
 
     def _results(self, submissions: Sequence[XCom]) -> Results:
         """Return what came back for these; where possible without reading all that their runs have to say."""
-        keys = {xcom.run_key for xcom in submissions}
-        # In a mapped group what belongs together has the same map index.
-        indexes = {-1, *(xcom.map_index for xcom in submissions)}
-        if len(submissions) <= PAGE:
+        keys = frozenset(xcom.run_key for xcom in submissions)
+        if len(submissions) <= PAGE and keys not in self._whole_results:
+            # In a mapped group what belongs together has the same map index.
+            indexes = {-1, *(xcom.map_index for xcom in submissions)}
             near = collect_results(records.results_of_runs(self._session, keys, indexes))
             if all(near.is_complete(xcom) for xcom in submissions):
                 return near
-        return collect_results(records.results_of_runs(self._session, keys))
+        return self._results_of_runs(keys)
+
+    def _results_of_runs(self, keys: frozenset[int]) -> Results:
+        """Return all that came back in these runs, which one request reads once."""
+        if keys not in self._whole_results:
+            self._whole_results[keys] = collect_results(records.results_of_runs(self._session, keys))
+        return self._whole_results[keys]
 
     def _summary(self, batch: XCom) -> Mapping[str, Any] | None:
         near = records.results_of_runs(self._session, [batch.run_key], [batch.map_index])
         return collect_results(xcom for xcom in near if xcom.place == batch.place).summary_of(batch)
 
-    def _without_submission(self, run: records.Run, wanted: Filter) -> list[dict[str, Any]]:
-        """Return cards of what sensors and downloads of a run know and none of its tasks submitted."""
-        results = collect_results(records.results_of_runs(self._session, [run.key]))
+    def _without_submission(self, run: records.Run, wanted: Filter, first: Sequence[XCom]) -> list[dict[str, Any]]:
+        """Return cards of what sensors and downloads of a run know and none of its tasks submitted.
+
+        :param first: the first submissions of the run, as far as they were read.
+        """
+        results = self._results_of_runs(frozenset([run.key]))
         ids = results.ids_of(run.key)
         nameless = results.nameless_errors()
-        submissions = self._submissions(run) if ids or nameless else {}
+        submissions = self._submissions(run, first) if ids or nameless else {}
         others = [each for each in ids if each not in submissions][:_MOST_READ]
         told = [xcom for _, xcom in results.failures.values()]
         states = instances.states_of(self._session, [*told, *nameless]) if others or nameless else {}
@@ -314,10 +320,12 @@ class Gallery:
         items += [error_card(each, states) for each in nameless if each.place not in asked_for]
         return [item for item in items if wanted.admits(item)]
 
-    def _submissions(self, run: records.Run) -> dict[str, XCom]:
-        """Return the submissions of a run, by image task id."""
-        xcoms = records.submissions_of_run(self._session, run.key, after=None, most=records.MOST_RESULTS)
-        ids = ((xcom.value.get("id"), xcom) for xcom in xcoms if isinstance(xcom.value, Mapping))
+    def _submissions(self, run: records.Run, first: Sequence[XCom]) -> dict[str, XCom]:
+        """Return the submissions of a run, by image task id; the first of them may have been read already."""
+        after = _place_in_run(first[-1]) if first else None
+        most = records.MOST_RESULTS - len(first)
+        others = records.submissions_of_run(self._session, run.key, after=after, most=most)
+        ids = ((xcom.value.get("id"), xcom) for xcom in [*first, *others] if isinstance(xcom.value, Mapping))
         return {image_task_id: xcom for image_task_id, xcom in ids if isinstance(image_task_id, str)}
 
     def _card_of(
@@ -328,16 +336,4 @@ class Gallery:
         return {**item, "key": f"{item['key']}/{image_task_id[:200]}"}
 
     def _picture(self, dag_id: str, file: Mapping[str, Any]) -> dict[str, Any]:
-        uri, sha256 = str(file.get("uri") or ""), str(file.get("sha256") or "")
-        # It may hold anything, and the name of the thumbnail is made of it.
-        sha256 = sha256 if _DIGEST.fullmatch(sha256) else ""
-        roots = roots_of(dag_id, self._roots)
-        allowed = locate(uri, roots) is not None
-        link = f"dags/{quote(dag_id, safe='')}/pictures/{self._links.token(dag_id, uri, sha256)}" if allowed else None
-        return {
-            "uri": uri[:1000],
-            "link": link,
-            "reach": "ok" if allowed else "outside" if roots else "no_roots",
-            "media_type": str(file.get("media_type"))[:40],
-            **{name: whole(file.get(name)) for name in _FILE_NUMBERS},
-        }
+        return self._links.picture(dag_id, file, roots_of(dag_id, self._roots))

@@ -6,10 +6,11 @@ The server signs which file a link means, so that the browser cannot choose.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
@@ -17,6 +18,7 @@ from itsdangerous import BadSignature, URLSafeSerializer
 
 from airflow_provider_imagetasks.files.picture_structure import UnusablePictureError
 from airflow_provider_imagetasks.files.pictures import media_type_at
+from airflow_provider_imagetasks.ui.cards import whole
 from airflow_provider_imagetasks.ui.permissions import MayReadDag
 from airflow_provider_imagetasks.ui.roots import Location, locate, roots_of
 from airflow_provider_imagetasks.ui.stored_files import OutOfReachError, opened
@@ -34,6 +36,8 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "private, max-age=3600",
 }
+_FILE_NUMBERS = ("width", "height", "bytes", "index")
+_DIGEST = re.compile(r"[0-9A-Za-z]{1,128}")
 _STATUS = {"missing": 404, "unreadable": 502}
 
 
@@ -59,6 +63,20 @@ class PictureLinks:
         if not isinstance(signed, list) or len(signed) != 3 or signed[0] != dag_id:
             return None
         return str(signed[1]), str(signed[2])
+
+    def picture(self, dag_id: str, file: Mapping[str, Any], roots: Sequence[Location]) -> dict[str, Any]:
+        """Return what the browser needs to show a stored file: a link where one of the roots allows it."""
+        uri, sha256 = str(file.get("uri") or ""), str(file.get("sha256") or "")
+        # It may hold anything, and the name of the thumbnail is made of it.
+        sha256 = sha256 if _DIGEST.fullmatch(sha256) else ""
+        allowed = locate(uri, roots) is not None
+        return {
+            "uri": uri[:1000],
+            "link": f"dags/{quote(dag_id, safe='')}/pictures/{self.token(dag_id, uri, sha256)}" if allowed else None,
+            "reach": "ok" if allowed else "outside" if roots else "no_roots",
+            "media_type": str(file.get("media_type"))[:40],
+            **{name: whole(file.get(name)) for name in _FILE_NUMBERS},
+        }
 
 
 def picture_routes(roots: Sequence[Location], links: PictureLinks, thumbnails: Thumbnails) -> APIRouter:
