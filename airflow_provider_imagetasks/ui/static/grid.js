@@ -8,7 +8,7 @@ const NEAR_THE_END = 5;
 // As gallery.css has them.
 const CARD_WIDTH = 210;
 const GAP = 14;
-const ROWS = 5;
+const ROWS = 2;
 const USUAL_ROW_HEIGHT = 350;
 // Pixels beyond what is in sight.
 const NEAR_SIGHT = 1500;
@@ -30,6 +30,21 @@ export function Sentinel({ more, pageCount, words }) {
 export const lookedAtWords = (list) =>
   list.lookedAt != null && list.total ? `${amount(Math.min(list.lookedAt, list.total))} of ${amount(list.total)} looked through` : null;
 
+// Cards enter the page a few a frame, so that none of them takes long however many come near at a time.
+const entering = new Set();
+
+function enterInTurn(enter) {
+  if (!entering.size) requestAnimationFrame(enterNext);
+  entering.add(enter);
+}
+
+function enterNext() {
+  const [enter] = entering;
+  entering.delete(enter);
+  if (entering.size) requestAnimationFrame(enterNext);
+  enter?.();
+}
+
 // Some rows of cards. Far from sight they are not in the page, and with the cards they had they are not looked at again,
 // so that ten thousand cards scroll as lightly as sixty.
 const CardRows = memo(function CardRows({ items, isFirst, rowHeight, columns, card }) {
@@ -38,19 +53,25 @@ const CardRows = memo(function CardRows({ items, isFirst, rowHeight, columns, ca
   // The height that is kept free for them; null while they are in the page.
   const [height, setHeight] = useState(isFirst ? null : estimate);
   useEffect(() => {
+    const enter = () => setHeight(null);
     const observer = new IntersectionObserver(
       (entries) => {
-        const isNear = entries.at(-1).isIntersecting || place.current.contains(document.activeElement);
+        const { isIntersecting, boundingClientRect } = entries.at(-1);
+        if (isIntersecting || place.current.contains(document.activeElement)) return enterInTurn(enter);
+        entering.delete(enter);
         setHeight((kept) => {
-          if (isNear || kept != null) return isNear ? null : kept;
-          rowHeight.current = place.current.offsetHeight / Math.ceil(items.length / columns);
-          return place.current.offsetHeight;
+          if (kept != null) return kept;
+          rowHeight.current = boundingClientRect.height / Math.ceil(items.length / columns);
+          return boundingClientRect.height;
         });
       },
       { root: scroller(place.current), rootMargin: `${NEAR_SIGHT}px` },
     );
     observer.observe(place.current);
-    return () => observer.disconnect();
+    return () => {
+      entering.delete(enter);
+      observer.disconnect();
+    };
   }, [items.length]);
   return h("div", { ref: place, style: height == null ? undefined : { height } }, height == null ? h("ul", { className: "it-grid" }, items.map(card)) : null);
 });
