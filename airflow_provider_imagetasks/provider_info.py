@@ -78,6 +78,7 @@ def _options() -> dict[str, dict[str, Any]]:
             "one that all reach, such as a PostgreSQL database of its own. 'none': each process counts for itself.",
             example="postgresql+psycopg2://user:password@host/imagetasks",
             sensitive=True,
+            version_added="0.2.0",
         ),
         "callback_base_url": _option(
             "Where services reach this Airflow from outside, to be called back when an image task is done. With "
@@ -97,6 +98,7 @@ def _options() -> dict[str, dict[str, Any]]:
             "Tags of the Dags on which the Airflow UI shows the tab Pictures and the newest pictures, separated by "
             "commas. Empty: on all Dags, as before Airflow 3.4 in any case. The page of all pictures shows all Dags'.",
             example="imagetasks",
+            version_added="0.2.0",
         ),
         "allow_stdio_commands": _option(
             "Whether a connection may say, in its extra field 'command', which MCP server is started on a worker. "

@@ -25,7 +25,7 @@ from airflow_provider_imagetasks.files import object_storage as storage
 from airflow_provider_imagetasks.hooks import connection_form
 from airflow_provider_imagetasks.hooks.connection import account_from
 from airflow_provider_imagetasks.provider_info import get_provider_info
-from airflow_provider_imagetasks.services import known_services
+from airflow_provider_imagetasks.services import acedatacloud, kie, known_services
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -258,3 +258,11 @@ def test_the_table_of_versions_names_those_that_are_tested() -> None:
     assert tested.split(" | ") == pinned
     assert set(pythons.split(" | ")) == {", ".join(supported)}
     assert f"Airflow {next(iter(re.findall(r'apache-airflow>=([0-9.]+)', str(PROJECT['dependencies']))))}" in text
+
+
+def test_the_prices_that_the_page_on_batches_names_are_those_that_are_counted_with() -> None:
+    text = (ROOT / "docs" / "batch.md").read_text()
+    named = {name: float(price) for name, price in re.findall(r"`([\w.-]+)` \((0\.\d+)\)", text)}
+
+    assert named == {name: price for name, price in {**acedatacloud.PRICES, **kie.PRICES}.items() if name in named}
+    assert set(kie.PRICES) < set(named)
