@@ -2,45 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
-from sqlalchemy.engine import Connection
+from sqlalchemy import bindparam, func, insert, select, update
 
 from airflow_provider_imagetasks.accounts.budgets import Budgets
 from airflow_provider_imagetasks.accounts.grants import Excess, PlannedSubmission
+from airflow_provider_imagetasks.accounts.statements import Row, Statement, Transaction
 from airflow_provider_imagetasks.accounts.tables import spending
 
 _KEY = ("account", "day", "dag_id", "model", "currency")
+_columns = spending.c
+_ADDED = Statement(
+    update(spending)
+    .where(*(_columns[name] == bindparam(f"its_{name}") for name in _KEY))
+    .values(amount=_columns.amount + bindparam("more"), submissions=_columns.submissions + bindparam("further"))
+)
+_FIRST = Statement(insert(spending))
+_BY_DAG = Statement(
+    select(_columns.dag_id, func.sum(_columns.amount))
+    .where(
+        _columns.account == bindparam("its_account"),
+        _columns.day.between(bindparam("first"), bindparam("last")),
+        _columns.currency == bindparam("its_currency"),
+    )
+    .group_by(_columns.dag_id)
+)
 
 
-def spend(connection: Connection, submission: Any, amount: int, *, submissions: int = 0) -> None:
+def spend(transaction: Transaction, changes: Iterable[tuple[Row, int, int]]) -> None:
     """Add to what is spent, or take back from it.
 
-    :param submission: a row of ``places``, as a mapping: what it names is added to.
-    :param amount: millionths, below zero for what is taken back; likewise ``submissions``.
+    :param changes: rows of ``places``, each with millionths and submissions that are added to what it names; below zero
+        they are taken back.
     """
-    key = {name: submission[name] for name in _KEY}
-    is_it = [spending.c[name] == value for name, value in key.items()]
-    values = {"amount": spending.c.amount + amount, "submissions": spending.c.submissions + submissions}
-    if connection.execute(update(spending).where(*is_it).values(values)).rowcount == 0:
-        connection.execute(insert(spending), {**key, "amount": amount, "submissions": submissions})
+    totals: dict[tuple[Any, ...], tuple[int, int]] = {}
+    for row, amount, submissions in changes:
+        key = tuple(row[name] for name in _KEY)
+        before = totals.get(key, (0, 0))
+        totals[key] = (before[0] + amount, before[1] + submissions)
+    for key, (amount, submissions) in totals.items():
+        named = {f"its_{name}": value for name, value in zip(_KEY, key, strict=True)}
+        if transaction.change(_ADDED, **named, more=amount, further=submissions) == 0:
+            row = dict(zip(_KEY, key, strict=True))
+            transaction.change(_FIRST, **row, amount=amount, submissions=submissions)
 
 
-def spent_by_dag(connection: Connection, account_id: str, begins: str, currency: str) -> dict[str, int]:
+def spent_by_dag(transaction: Transaction, account_id: str, begins: str, currency: str) -> dict[str, int]:
     """Return what each Dag spent, in millionths.
 
     :param begins: what the days begin with: a day, or a month.
     """
-    columns = spending.c
-    which = (columns.account == account_id) & columns.day.startswith(begins) & (columns.currency == currency)
-    totals = select(columns.dag_id, func.sum(columns.amount)).where(which).group_by(columns.dag_id)
-    return {str(dag_id): int(total) for dag_id, total in connection.execute(totals)}
+    is_month = len(begins) == len("2026-01")
+    first, last = (f"{begins}-01", f"{begins}-31") if is_month else (begins, begins)
+    which = {"its_account": account_id, "first": first, "last": last, "its_currency": currency}
+    return {str(dag_id): int(total) for dag_id, total in transaction.rows(_BY_DAG, **which)}
 
 
 def affordable(
-    connection: Connection,
+    transaction: Transaction,
     account_id: str,
     wanted: Sequence[PlannedSubmission],
     counted: Collection[int],
@@ -54,7 +75,7 @@ def affordable(
     """
     count, excess = len(wanted), None
     for name, begins, budget, ends in budgets.spans(now):
-        spent = spent_by_dag(connection, account_id, begins, budget.currency)
+        spent = spent_by_dag(transaction, account_id, begins, budget.currency)
         for position, each in enumerate(wanted[:count]):
             cost = each.cost.millionths if each.cost and position not in counted else 0
             if cost and sum(spent.values()) + cost > budget.millionths:

@@ -12,21 +12,25 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from airflow_provider_imagetasks.accounts import place_rows, tables
+from airflow_provider_imagetasks.accounts import place_rows, statements, tables
 from airflow_provider_imagetasks.accounts.account_identity import host_of, key_hash, place_hash, submission_id
 from airflow_provider_imagetasks.accounts.budgets import Budgets
 from airflow_provider_imagetasks.accounts.grants import EndedImageTask, Grant, PlannedSubmission, Turn
 from airflow_provider_imagetasks.accounts.spending_rows import affordable, spend
-from airflow_provider_imagetasks.accounts.tables import OtherVersionError, accounts, connections, places, waiting
-from airflow_provider_imagetasks.accounts.turn_rows import Kind, departs, take_turns
+from airflow_provider_imagetasks.accounts.statements import Statement, Transaction
+from airflow_provider_imagetasks.accounts.tables import OtherVersionError, accounts, connections
+from airflow_provider_imagetasks.accounts.turn_rows import Kind, departs, pause, take_turns
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.rates import Rate
 
 _TIDIED_EVERY = 60.0
+_LOCKED = Statement(select(accounts.c.id).where(accounts.c.id == bindparam("its_account")).with_for_update())
+_moment = select(func.extract("epoch", func.clock_timestamp()))
+_MOMENT = Statement(_moment)
 
 
 class StoreError(Exception):
@@ -100,33 +104,34 @@ class AccountStore:
         :param most_active: places; None for any number.
         :param look_every: seconds after which somebody looks what holds the places.
         """
-        with self._account(account_id) as (connection, now):
-            place_rows.expire(connection, account_id, now)
-            free, ahead = place_rows.free_places(connection, account_id, ticket, most_active, now)
+        with self._account(account_id) as (transaction, now):
+            used = place_rows.open_places(transaction, account_id, now)
+            free, ahead, waited = place_rows.free_places(transaction, account_id, ticket, most_active, used, now)
             ids = [submission_id(account_id, each.key) for each in wanted]
-            known = {row["id"]: row for row in place_rows.rows(connection, places.c.id.in_(ids))}
+            known = {row["id"]: row for row in place_rows.known(transaction, ids)}
             if free <= 0 and not (ids[0] in known and known[ids[0]]["is_open"]):
-                running = place_rows.running_to_look_at(connection, account_id, now, look_every)
-                place_rows.queue_up(connection, account_id, ticket, now)
+                running = place_rows.running_to_look_at(transaction, account_id, now, look_every)
+                place_rows.queue_up(transaction, account_id, ticket, now)
                 return Grant(ahead=ahead, running=running)
-            first, counted = wanted[: max(free, 1)], {ids.index(each) for each in known}
-            count, excess = affordable(connection, account_id, first, counted, budgets, now)
-            turns = take_turns(connection, account_id, "submit", rate, count, now, at_once=len(wanted) == 1)
-            day = budgets.day_of(now)
-            for each, id_, turn in zip(first, ids, turns, strict=False):
-                place_rows.hold(connection, account_id, each, id_, day=day, turn=turn, now=now)
-            connection.execute(delete(waiting).where(waiting.c.ticket == ticket))
+            first = wanted[: max(free, 1)]
+            counted = {position for position, id_ in enumerate(ids) if id_ in known}
+            count, excess = affordable(transaction, account_id, first, counted, budgets, now)
+            turns = take_turns(transaction, account_id, "submit", rate, count, now, at_once=len(wanted) == 1)
+            planned = {id_: (each, turn) for each, id_, turn in zip(first, ids, turns, strict=False)}
+            place_rows.hold(transaction, account_id, planned, known, day=budgets.day_of(now), now=now)
+            if waited:
+                place_rows.leave_queue(transaction, ticket)
             return Grant(turns=turns, excess=excess)
 
     def leave(self, ticket: str) -> None:
         """Wait for a place no more."""
-        with self._transaction() as connection:
-            connection.execute(delete(waiting).where(waiting.c.ticket == ticket))
+        with self._usable() as engine, statements.transaction(engine) as transaction:
+            place_rows.leave_queue(transaction, ticket)
 
     def turn(self, account_id: str, kind: Kind, rate: Rate | None) -> Turn:
         """Take the next turn of a request."""
-        with self._account(account_id) as (connection, now):
-            return take_turns(connection, account_id, kind, rate, 1, now, at_once=True)[0]
+        with self._account(account_id) as (transaction, now):
+            return take_turns(transaction, account_id, kind, rate, 1, now, at_once=True)[0]
 
     def leaves(self, account_id: str, kind: Kind, rate: Rate | None, turn_id: int, key: str | None = None) -> float:
         """Note that a request leaves now, and return 0; or return for how many seconds it must not.
@@ -134,55 +139,54 @@ class AccountStore:
         :param turn_id: of its turn.
         :param key: of the submission that it belongs to.
         """
-        with self._account(account_id) as (connection, now):
-            seconds = departs(connection, account_id, kind, rate, turn_id, now)
+        with self._account(account_id) as (transaction, now):
+            seconds = departs(transaction, account_id, kind, rate, turn_id, now)
             if key is not None:
-                held = now + seconds + place_rows.ANSWER_SECONDS
-                values = {"is_open": 1, "expires_at": held, **({} if seconds else {"has_left": 1})}
-                connection.execute(update(places).where(places.c.id == submission_id(account_id, key)).values(values))
+                until = now + seconds + place_rows.ANSWER_SECONDS
+                place_rows.left(transaction, submission_id(account_id, key), until, is_sure=not seconds)
             return seconds
 
     def pause(self, account_id: str, kind: Kind, seconds: float) -> None:
         """Have no request leave for so many seconds, as the service asked."""
-        column = accounts.c.submit_paused_until if kind == "submit" else accounts.c.query_paused_until
-        with self._account(account_id) as (connection, now):
-            is_longer = (accounts.c.id == account_id) & (column < now + seconds)
-            connection.execute(update(accounts).where(is_longer).values({column.name: now + seconds}))
+        with self._account(account_id) as (transaction, now):
+            pause(transaction, account_id, kind, now + seconds)
 
     def taken(self, account_id: str, image_task_ids: Mapping[str, str], *, life: float) -> None:
         """Note which image tasks came of submissions, by key.
 
         :param life: seconds for which each holds its place at most.
         """
-        with self._account(account_id) as (connection, now):
-            for key, image_task_id in image_task_ids.items():
-                values = {"image_task_id": image_task_id, "has_left": 1, "is_open": 1, "expires_at": now + life}
-                connection.execute(update(places).where(places.c.id == submission_id(account_id, key)).values(values))
+        with self._account(account_id) as (transaction, now):
+            by_id = {submission_id(account_id, key): id_ for key, id_ in image_task_ids.items()}
+            place_rows.taken(transaction, by_id, now + life)
 
     def refused(self, account_id: str, keys: Sequence[str]) -> None:
         """Give back place and money of submissions that were not billed."""
         ids = [submission_id(account_id, key) for key in keys]
-        with self._account(account_id) as (connection, _now):
-            for row in place_rows.rows(connection, places.c.id.in_(ids)):
-                place_rows.give_back(connection, row)
+        with self._account(account_id) as (transaction, _now):
+            place_rows.give_back(transaction, place_rows.known(transaction, ids))
 
     def over(self, account_id: str, ended: Sequence[EndedImageTask], *, keys: Sequence[str] = ()) -> None:
         """Give back the places of image tasks that are over, and correct what they cost.
 
         :param keys: of submissions that ended at once.
         """
-        by_id = {each.image_task_id: each for each in ended}
+        ends = {each.image_task_id: each for each in ended}
         ids = [submission_id(account_id, key) for key in keys]
-        which = (places.c.account == account_id) & (places.c.image_task_id.in_(list(by_id)) | places.c.id.in_(ids))
-        with self._account(account_id) as (connection, _now):
-            for row in place_rows.rows(connection, which):
-                end = by_id.get(row["image_task_id"] or "")
+        with self._account(account_id) as (transaction, _now):
+            free, billed, corrections = [], [], []
+            for row in place_rows.ended(transaction, account_id, list(ends), ids):
+                end = ends.get(row["image_task_id"] or "")
                 if end is not None and end.is_free:
-                    place_rows.give_back(connection, row)
+                    free.append(row)
                     continue
+                billed.append(row)
                 if end is not None and end.pictures and end.pictures != row["pictures"]:
-                    spend(connection, row, row["amount"] * end.pictures // row["pictures"] - row["amount"])
-                connection.execute(delete(places).where(places.c.id == row["id"]))
+                    amount = row["amount"] * end.pictures // row["pictures"] - row["amount"]
+                    corrections.append((row, amount, 0))
+            spend(transaction, corrections)
+            place_rows.give_back(transaction, free)
+            place_rows.forget(transaction, billed)
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""
@@ -195,34 +199,35 @@ class AccountStore:
     def reading(self) -> Iterator[tuple[Connection, float]]:
         """Open a transaction for a look at everything, with the database's moment."""
         with self._transaction() as connection:
-            yield connection, _now(connection)
+            is_theirs = connection.dialect.name == "postgresql"
+            yield connection, float(connection.execute(_moment).scalar_one()) if is_theirs else time.time()
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def _usable(self) -> Iterator[Engine]:
         with self._lock:
+            drivers_error: type[Exception] = SQLAlchemyError
             try:
                 if self._engine is None:
                     self._engine = tables.open_engine(self._url)
-                with self._engine.begin() as connection:
-                    yield connection
-            except (SQLAlchemyError, OtherVersionError, ImportError, OSError) as error:
+                drivers_error = getattr(self._engine.dialect.dbapi, "Error", SQLAlchemyError)
+                yield self._engine
+            except (SQLAlchemyError, OtherVersionError, ImportError, OSError, drivers_error) as error:
                 cause = getattr(error, "orig", None) or error
                 raise StoreError(" ".join(str(cause).split())[:200] or type(cause).__name__) from error
 
     @contextmanager
-    def _account(self, account_id: str) -> Iterator[tuple[Connection, float]]:
+    def _transaction(self) -> Iterator[Connection]:
+        with self._usable() as engine, engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _account(self, account_id: str) -> Iterator[tuple[Transaction, float]]:
         """Open a transaction with an account locked, and hand out the database's moment of it."""
-        with self._transaction() as connection:
-            if connection.dialect.name != "sqlite":
-                connection.execute(select(accounts.c.id).where(accounts.c.id == account_id).with_for_update())
-            now = _now(connection)
+        with self._usable() as engine, statements.transaction(engine) as transaction:
+            if engine.dialect.name != "sqlite":
+                transaction.rows(_LOCKED, its_account=account_id)
+            now = float(transaction.value(_MOMENT)) if engine.dialect.name == "postgresql" else time.time()
             if now - self._tidied_at > _TIDIED_EVERY:
                 self._tidied_at = now
-                place_rows.tidy(connection, now)
-            yield connection, now
-
-
-def _now(connection: Connection) -> float:
-    if connection.dialect.name != "postgresql":
-        return time.time()
-    return float(connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
+                place_rows.tidy(transaction, now)
+            yield transaction, now

@@ -103,7 +103,7 @@ places = Table(
     Column("currency", String(12), nullable=False),
     Column("amount", BigInteger, nullable=False),
     Column("pictures", Integer, nullable=False),
-    Index("imagetasks_places_of_account", "account", "is_open"),
+    Index("imagetasks_places_of_account", "account", "is_open", "expires_at"),
 )
 """Submissions that are not known to be over. One that is not open holds no place, but may turn out to cost nothing."""
 

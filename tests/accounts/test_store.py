@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, false, select
+from sqlalchemy import select
 
 from airflow_provider_imagetasks.accounts import place_rows, turn_rows
 from airflow_provider_imagetasks.accounts.budgets import Budgets
@@ -14,7 +14,7 @@ from airflow_provider_imagetasks.accounts.grants import EndedImageTask, Turn
 from airflow_provider_imagetasks.accounts.store import AccountStore, StoreError
 from airflow_provider_imagetasks.accounts.tables import turns
 from airflow_provider_imagetasks.services.money import Money
-from tests.accounts.store_users import PRICE, User, account, in_processes, killed, rate
+from tests.accounts.store_users import FORKS, PRICE, User, account, in_processes, killed, rate
 
 ONE_DOLLAR = Budgets(per_day=Money(1_000_000, "USD"))
 
@@ -58,7 +58,7 @@ def test_eight_processes_keep_to_one_rate_although_some_are_late(url: str, monke
             time.sleep(0.1 if number == each else 0)
             user.leave(turn, f"{number} {each}")
 
-    monkeypatch.setattr(turn_rows, "delete", lambda table: delete(table).where(false()))
+    monkeypatch.setattr(turn_rows, "KEPT_WINDOWS", 1_000)
     assert in_processes(submit, 8) == [0] * 8
 
     with AccountStore(url).reading() as (connection, _):
@@ -73,9 +73,11 @@ def test_a_budget_of_25_pictures_is_spent_by_eight_processes_of_which_two_are_ki
 ) -> None:
     monkeypatch.setattr(place_rows, "ANSWER_SECONDS", 0.7)
     service = tmp_path / "service"
+    all_are_there = FORKS.Barrier(8)
 
     def submit(number: int) -> None:
         user = User(url, name=f"user {number}", budgets=ONE_DOLLAR, rate=rate(10, 0.3))
+        all_are_there.wait(60)
         given_up_at, each = time.time() + 10, 0
         refused = 0
         while time.time() < given_up_at and refused < 8:
