@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -23,6 +23,7 @@ MOST_IMAGES = 64
 LARGEST_CLOCK_ERROR = 86_400.0
 """Seconds between a service's moment of a submission and our own, beyond which it cannot be meant."""
 DEEPEST = 100
+_JSON = json.JSONEncoder(allow_nan=False)
 """Levels of nesting, far below what the JSON libraries on the way can take."""
 _RESERVED_OPTIONS = frozenset(
     {
@@ -90,10 +91,10 @@ class ImageRequest:
                 f"prompt is {_told(self.prompt)}; give the text of what to draw (or images alone, to a model that "
                 "takes no text). Did its template render nothing?"
             )
-        for name in ("prompt", "model", "options", "images", "mask", "callback_url", "trace_id"):
-            require_sendable(name, getattr(self, name))
-        for name in ("model", "callback_url", "trace_id"):
-            value = getattr(self, name)
+        for name, value in vars(self).items():
+            if value is not None:
+                require_sendable(name, value)
+        for name, value in (("model", self.model), ("callback_url", self.callback_url), ("trace_id", self.trace_id)):
             if value is not None and (not isinstance(value, str) or not value.strip()):
                 raise InvalidRequestError(f"{name} is {_told(value)}; leave it out or give it as text")
         if self.callback_url is not None and not is_web_address(self.callback_url):
@@ -101,10 +102,10 @@ class ImageRequest:
                 "callback_url is no URL that a service could post to; it is not shown, since it may hold a secret. "
                 "Give one like https://example.com/hook"
             )
-        if not isinstance(self.options, Mapping):
+        if not isinstance(self.options, dict | Mapping):
             raise InvalidRequestError(f"options must be a dict, not {type(self.options).__name__}")
         try:
-            json.dumps(dict(self.options), allow_nan=False)
+            _JSON.encode(dict(self.options))
         except (TypeError, ValueError) as error:
             raise InvalidRequestError(f"options cannot be sent as JSON: {error}") from error
         reserved = sorted(str(name) for name in self.options if plain_name(name) in _RESERVED_OPTIONS)
@@ -116,6 +117,8 @@ class ImageRequest:
         self._check_images()
 
     def _check_images(self) -> None:
+        if self.images == () and self.mask is None:
+            return
         if isinstance(self.images, str) or not isinstance(self.images, Sequence):
             raise InvalidRequestError("images must be a list of URLs or paths, not a single one")
         given = [*(("images", image) for image in self.images), ("mask", self.mask)]
@@ -134,6 +137,14 @@ class ImageRequest:
                 )
         if self.mask is not None and not self.images:
             raise InvalidRequestError("mask is given without images; there is nothing to apply it to")
+
+    def with_model(self, model: str | None, **values: Any) -> ImageRequest:
+        """Return the request with a model, and with other values; itself where it has them: a copy is checked anew.
+
+        :raises InvalidRequestError: as when one is made.
+        """
+        known, values = vars(self), {"model": model, **values}
+        return self if all(known[name] == value for name, value in values.items()) else replace(self, **values)
 
     @property
     def is_edit(self) -> bool:
@@ -293,7 +304,7 @@ def require_sendable(name: str, value: Any, *, levels: int = DEEPEST) -> None:
                 "neither be sent nor stored; remove it"
             )
         return
-    if not isinstance(value, Mapping | list | tuple):
+    if value is None or not isinstance(value, dict | list | tuple | Mapping):
         return
     if not levels:
         raise InvalidRequestError(

@@ -72,6 +72,16 @@ def test_unknown_options_are_nobody_s_business() -> None:
     assert ImageRequest(prompt="a red kite", options=options).options == options
 
 
+def test_a_request_with_another_model_is_a_copy_that_is_checked_and_with_its_own_it_is_the_same() -> None:
+    request = ImageRequest(prompt="a red kite", model="m", callback_url="https://shop.example/hook")
+
+    assert request.with_model("m", callback_url="https://shop.example/hook") is request
+    other = request.with_model("n", callback_url=None)
+    assert (other.prompt, other.model, other.callback_url) == ("a red kite", "n", None)
+    with pytest.raises(InvalidRequestError, match="model"):
+        request.with_model(" ")
+
+
 def test_reference_pictures_make_an_edit() -> None:
     assert not ImageRequest(prompt="a red kite").is_edit
     assert ImageRequest(prompt="a red kite", images=["https://x.example/a.png"]).is_edit

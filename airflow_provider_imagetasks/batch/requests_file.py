@@ -7,7 +7,7 @@ import json
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -186,8 +186,8 @@ def _checked(value: Any, arguments: BatchArguments, files_below: str | None) -> 
     arguments.service.check_options(request)
     if all(str(image).startswith(("http://", "https://")) for image in request.images) and request.mask is None:
         completed = arguments.service.complete(request, arguments.account)
-        request = replace(completed, callback_url=None)
-    return replace(row, request=request)
+        request = completed.with_model(completed.model, callback_url=None)
+    return Row(request=request, id=row.id)
 
 
 def _pattern(row: Row, index: int, arguments: BatchArguments, names: set[str] | None) -> str:
@@ -196,7 +196,7 @@ def _pattern(row: Row, index: int, arguments: BatchArguments, names: set[str] | 
     :param names: those of earlier rows; None where names always differ.
     """
     model = arguments.service.model_for(row.request, arguments.account)
-    count = arguments.service.image_count_of(_with_model(row.request, model))
+    count = arguments.service.image_count_of(row.request.with_model(model))
     if count > 1 and not holds(arguments.filename, "index"):
         raise InvalidRequestError(f"it asks for {count} pictures, and filename has no {{index}}")
     if names is not None and row.id is None:
@@ -213,13 +213,8 @@ def _pattern(row: Row, index: int, arguments: BatchArguments, names: set[str] | 
     return pattern
 
 
-def _with_model(request: ImageRequest, model: str) -> ImageRequest:
-    # A copy is checked as the request was, and most rows are frozen with their model.
-    return request if request.model == model else replace(request, model=model)
-
-
 def _cost(request: ImageRequest, arguments: BatchArguments, pictures: int | None = None) -> float | None:
-    asked = _with_model(request, arguments.service.model_for(request, arguments.account))
+    asked = request.with_model(arguments.service.model_for(request, arguments.account))
     return cost_of(arguments.service, asked, arguments.prices, pictures=pictures, currency=arguments.currency)
 
 

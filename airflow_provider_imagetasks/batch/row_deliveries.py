@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
@@ -83,7 +83,7 @@ async def deliver(
         # An earlier version froze, and submitted, what is refused by now: its pictures are in place all the same.
         with suppress(InvalidRequestError):
             request = frozen_request(line)
-            request = replace(request, model=request.model or task.model)
+            request = request.with_model(request.model or task.model)
             asked = arguments.service.image_count_of(request)
             if len(files) < asked:
                 log.warning("Row %s has %s of %s pictures.", row, len(files), asked)

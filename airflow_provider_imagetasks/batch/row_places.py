@@ -146,7 +146,7 @@ class RowPlaces:
 
     def _wanted(self, book: AccountBook, intent: Intent) -> PlannedSubmission:
         request = self._batch.requests.request(intent.index)
-        request = replace(request, model=self._service.model_for(request, self._account))
+        request = request.with_model(self._service.model_for(request, self._account))
         return book.wanted(self._service, request, self._batch.key_of(intent))
 
     async def _grant(self, book: AccountBook, wanted: Sequence[PlannedSubmission]) -> Grant | None:

@@ -94,11 +94,12 @@ def read_row(value: Any, *, model: str | None, options: Mapping[str, Any], files
         images=tuple(images) if isinstance(images, list | tuple) else images or (),
         mask=mask,
     )
-    request = replace(
-        request,
-        images=tuple(_checked_reference(image, files_below) for image in request.images),
-        mask=_checked_reference(mask, files_below) if mask is not None else None,
-    )
+    if request.is_edit or mask is not None:
+        request = replace(
+            request,
+            images=tuple(_checked_reference(image, files_below) for image in request.images),
+            mask=_checked_reference(mask, files_below) if mask is not None else None,
+        )
     return Row(request=request, id=_row_id(value.get("id")))
 
 

@@ -6,7 +6,6 @@ import math
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
@@ -88,11 +87,8 @@ class Service(ConnectionContract):
         model = self.model_for(request, account)
         if request.prompt is None and self.needs_prompt(model):
             raise InvalidRequestError(f"prompt is missing: {self.title} takes pictures for {model} only with a prompt")
-        return replace(
-            request,
-            model=model or None,
-            callback_url=(callback_url or self.fallback_callback_url) if self.takes_callback_url else None,
-        )
+        callback_url = (callback_url or self.fallback_callback_url) if self.takes_callback_url else None
+        return request.with_model(model or None, callback_url=callback_url)
 
     def model_for(self, request: ImageRequest, account: Account) -> str:
         """Return the model that a request is sent with: its own, or the connection's, or the service's."""
