@@ -47,21 +47,28 @@ def bounded(result: Any) -> Any:
 
 def _bounded_task(task: ImageTask) -> ImageTask:
     count, duration = whole_number(task.image_count_requested), number(task.duration)
-    return replace(
-        task,
-        id=(text(task.id, most=LONGEST_INLINE_ID) or "").strip(),
-        raw_state=text(task.raw_state),
-        trace_id=text(task.trace_id),
-        model=text(task.model),
-        prompt=text(task.prompt, most=LONGEST_PROMPT),
-        images=tuple(map(_bounded_image, task.images)),
-        image_count_requested=count if count is not None and 0 < count <= MOST_PICTURES else None,
-        created_at=moment(task.created_at),
-        finished_at=moment(task.finished_at),
-        duration=duration if duration is not None and 0 <= duration < _LONGEST_DURATION else None,
-        usage=structure(task.usage),
-        error=bounded_error(task.error) if task.error is not None else None,
-    )
+    bounds: dict[str, Any] = {
+        "id": (text(task.id, most=LONGEST_INLINE_ID) or "").strip(),
+        "raw_state": text(task.raw_state),
+        "trace_id": text(task.trace_id),
+        "model": text(task.model),
+        "prompt": text(task.prompt, most=LONGEST_PROMPT),
+        "images": tuple(map(_bounded_image, task.images)),
+        "image_count_requested": count if count is not None and 0 < count <= MOST_PICTURES else None,
+        "created_at": moment(task.created_at),
+        "finished_at": moment(task.finished_at),
+        "duration": duration if duration is not None and 0 <= duration < _LONGEST_DURATION else None,
+        "usage": structure(task.usage),
+        "error": bounded_error(task.error) if task.error is not None else None,
+    }
+    known = vars(task)
+    changed = {
+        name: value
+        for name, value in bounds.items()
+        # What holds further values may be equal to what it was made from, and hold others.
+        if value != known[name] or type(value) is not type(known[name]) or (value and name in ("images", "usage"))
+    }
+    return replace(task, **changed) if changed else task
 
 
 def _bounded_image(image: GeneratedImage) -> GeneratedImage:

@@ -78,10 +78,15 @@ def read(request: Call, interpret: Interpretation[Result], *, service: str) -> F
     :raises ImageTaskError: what ``interpret`` raised, ``ProtocolError`` for any other exception of it, or
         ``ServiceUnavailableError`` where no answer came. ``billed`` is always ``"unknown"``.
     """
+
+    def understood(response: Response) -> Result:
+        result: Result = bounded(interpret(response))
+        return result
+
     try:
         require_sendable(f"what is asked of {service}", _content(request))
         answer = yield from ask(request)
-        return _interpreted(answer, request, interpret, service)
+        return _interpreted(answer, request, understood, service)
     except ImageTaskError as error:
         error.billed = "unknown"
         if not error.retryable:
@@ -246,8 +251,7 @@ def _interpreted(answer: Answer, request: Call, interpret: Interpretation[Result
             silence.concerns_account, silence.retry_advice = True, "A retry starts it again."
         raise silence
     try:
-        result: Result = bounded(interpret(answer))
-        return result
+        return interpret(answer)
     except ImageTaskError as error:
         bounded_error(error, request)
         raise

@@ -48,7 +48,6 @@ def cleaned(value: str, *, most: int = LONGEST_TEXT) -> str:
     :param most: characters.
     """
     if value.isprintable():
-        # Most are, and this is asked of every text of every status answer.
         return value[:most]
     return _UNWANTED.sub("", _BREAKS.sub(" ", value[: 2 * most]))[:most]
 
@@ -60,6 +59,9 @@ def text(value: Any, *, most: int = LONGEST_TEXT) -> str | None:
     """
     if value is None:
         return None
+    # What most are comes first, here and below: this is asked of every value of every status answer.
+    if type(value) is str and value.isprintable():
+        return value[:most] or None
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     return (cleaned(value, most=most) or None) if isinstance(value, str) else None
@@ -82,6 +84,8 @@ def moment(value: Any) -> float | None:
     """
     if value is None:
         return None
+    if type(value) is float and _CALENDAR[0] <= value < _CALENDAR[1]:
+        return value
     seconds = number(value)
     if seconds is None and isinstance(value, str):
         with suppress(ValueError, OverflowError):
@@ -127,7 +131,7 @@ def _kept(value: Any, depth: int, room: list[int]) -> Any:
 
 def number(value: Any) -> float | None:
     """Return a finite number, given as one or as text; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         result = float(value)
@@ -138,6 +142,8 @@ def number(value: Any) -> float | None:
 
 def whole_number(value: Any) -> int | None:
     """Return a whole number; None for anything else."""
+    if type(value) is int and abs(value) < _LARGEST_NUMBER:
+        return value
     result = number(value)
     return int(result) if result is not None and result == int(result) else None
 
@@ -166,13 +172,13 @@ def options_named(names: Collection[str], options: Mapping[str, Any], *, levels:
         if plain_name(name) in wanted:
             if value is not None:
                 yield str(name), value
-        elif isinstance(value, Mapping) and levels > 1:
+        elif levels > 1 and isinstance(value, dict | Mapping):
             yield from ((f"{name}.{inner}", found) for inner, found in options_named(names, value, levels=levels - 1))
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
     """Return an object; an empty one for anything else."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict | Mapping) else {}
 
 
 def sequence(value: Any) -> list[Any]:
