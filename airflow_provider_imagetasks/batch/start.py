@@ -50,7 +50,7 @@ class OpenBatch:
     def key_of(self, intent: Intent) -> str:
         """Return what the service may recognise a submission by."""
         nonce = self.owner.mark if self.owner.keys_by_mark else ""
-        return replace(self.slot, item_index=intent.index).identity(self.generation, intent.attempt, nonce)
+        return self.slot.identity(self.generation, intent.attempt, nonce, item_index=intent.index)
 
     def finish(self, scratch: Path, max_failed: float, log: Any) -> dict[str, Any]:
         """Write the manifest, and that the batch is over where too many rows failed; return the task's result.

@@ -201,6 +201,7 @@ class StatusRequests(Generic[Asked]):
         held_back_until = self.pace.free_at()
         taken: list[tuple[Asked, float]] = []
         passed_over: list[tuple[float, int, float, Asked]] = []
+        api = ""
         while self._queue and len(taken) < service.batch_size and self._queue[0][2] <= now:
             entry = self._queue[0]
             due, _, _, question = entry
@@ -208,7 +209,9 @@ class StatusRequests(Generic[Asked]):
                 # Whatever made the service refuse it in company must not hurt the others again.
                 if taken and (question.alone or taken[0][0].alone or len(passed_over) >= MOST_PASSED_OVER):
                     break
-                if taken and service.api_of(question.image_task_id) != service.api_of(taken[0][0].image_task_id):
+                own_api = service.api_of(question.image_task_id)
+                api = api if taken else own_api
+                if own_api != api:
                     passed_over.append(entry)
                 else:
                     taken.append((question, held_back_until - due))

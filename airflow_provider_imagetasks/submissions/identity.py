@@ -40,7 +40,10 @@ class SubmissionSlot:
     @property
     def names(self) -> tuple[str, ...]:
         """What sets it apart from every other slot: Dag, task, run, map index, item, and in a loop the iteration."""
-        names = (self.dag_id, self.task_id, self.run_id, str(self.map_index), str(self.item_index))
+        return self._names_of(self.item_index)
+
+    def _names_of(self, item_index: int) -> tuple[str, ...]:
+        names = (self.dag_id, self.task_id, self.run_id, str(self.map_index), str(item_index))
         return (*names, self.region) if self.region else names
 
     @property
@@ -65,17 +68,17 @@ class SubmissionSlot:
         )
         return [self.identity(generation) for generation, _ in zip(generations, range(most), strict=False)]
 
-    def identity(self, generation: int, attempt: int = 0, nonce: str = "") -> str:
+    def identity(self, generation: int, attempt: int = 0, nonce: str = "", *, item_index: int | None = None) -> str:
         """Return 64 hexadecimal digits, by which the service may recognise a submission: the same for every try of it.
 
         :param generation: rises when somebody clears the task to have it done anew; never the try number.
         :param attempt: rises in a batch each time that an item is asked for anew within a generation.
         :param nonce: drawn once and kept on record, so that a Dag run which is made again under the run id of a deleted
             one shares no key with it; empty in what an earlier version wrote, and where the record may be lost.
+        :param item_index: of another item of the task than the slot's own.
         """
-        return _digest(
-            *self.names, str(generation), *([str(attempt)] if attempt or nonce else []), *filter(None, [nonce])
-        )
+        names = self.names if item_index is None else self._names_of(item_index)
+        return _digest(*names, str(generation), *([str(attempt)] if attempt or nonce else []), *filter(None, [nonce]))
 
 
 def slot_of(context: Any) -> SubmissionSlot:

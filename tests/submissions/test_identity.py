@@ -31,6 +31,12 @@ def test_another_slot_has_another_identity(other: dict[str, Any]) -> None:
     assert replace(SLOT, **other).identity(0) != SLOT.identity(0)
 
 
+def test_the_identity_of_another_item_is_that_of_its_slot() -> None:
+    other = replace(SLOT, item_index=7, region="loop/2")
+
+    assert replace(other, item_index=0).identity(1, 2, "n", item_index=7) == other.identity(1, 2, "n")
+
+
 def test_every_generation_and_every_attempt_has_an_identity_of_its_own() -> None:
     assert len({SLOT.identity(generation, attempt) for generation in (0, 1) for attempt in (0, 1, 2)}) == 6
 
