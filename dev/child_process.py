@@ -93,7 +93,11 @@ class ChildProcess:
         """Return the ids of the child and its descendants that are alive, orphans included."""
         # It would count as alive otherwise.
         self.reap()
-        return [pid for pid in psutil.pids() if _session_of(pid) in self._sessions and not _is_zombie(pid)]
+        return [pid for pid in self.all_processes() if not _is_zombie(pid)]
+
+    def all_processes(self) -> list[int]:
+        """Return the ids of the child and its descendants, those included that ended and were not waited for."""
+        return [pid for pid in psutil.pids() if _session_of(pid) in self._sessions]
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the child and to each of its descendants."""
