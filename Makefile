@@ -10,7 +10,7 @@ VENV_CLUSTER ?= .venv-cluster
 VENV_UI ?= .venv-ui
 # MCP servers of other people, which must not share an environment with Airflow.
 TOOL_SERVERS ?= .venv-tool-servers
-# fal's and Replicate's own clients, likewise.
+# fal's, Replicate's and OpenAI's own clients, likewise.
 CLIENTS ?= .venv-clients
 # What looks at our own dependencies and workflows.
 VENV_AUDIT ?= .venv-audit
@@ -32,7 +32,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9. -]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: PYTHON=... (3.11 or newer), SERVICE=local|acedatacloud|xhuoapi|aigptimage|kie|fal|replicate|acedatacloud_mcp|gpt_image_mcp, MODEL=flux/flux-2-pro, AIRFLOW=3.4 and KEEP=1 (demo), ARGUMENTS=..."
+	@echo "Variables: PYTHON=... (3.11 or newer), SERVICE=local|acedatacloud|xhuoapi|aigptimage|kie|fal|replicate|openai|acedatacloud_mcp|gpt_image_mcp, MODEL=flux/flux-2-pro, AIRFLOW=3.4 and KEEP=1 (demo), ARGUMENTS=..."
 	@echo "MATRIX=\"3.1-py3.11 ...\" (test-matrix), PYTHON_3_12=... (where test-matrix finds no Python 3.12 itself)"
 
 .PHONY: install
@@ -159,7 +159,7 @@ test-mcp-servers: $(VENV)/.installed $(TOOL_SERVERS)/.installed ## Run the real 
 	@TOOL_SERVERS=$(TOOL_SERVERS) GPT_IMAGE_SERVER="$(GPT_IMAGE_SERVER)" $(VENV)/bin/python -m pytest -m long tests/system/test_real_tool_servers.py $(ARGUMENTS)
 
 .PHONY: test-clients
-test-clients: $(VENV)/.installed $(CLIENTS)/.installed ## Let fal's and Replicate's own clients ask the local image service; one minute
+test-clients: $(VENV)/.installed $(CLIENTS)/.installed ## Let fal's, Replicate's and OpenAI's own clients ask the local image service; one minute
 	@CLIENTS=$(CLIENTS) $(VENV)/bin/python -m pytest -m long tests/local/test_their_own_clients.py $(ARGUMENTS)
 
 .PHONY: test-callbacks
@@ -324,7 +324,7 @@ $(TOOL_SERVERS)/.installed:
 
 $(CLIENTS)/.installed:
 	@$(find_python); $$python -m venv $(CLIENTS)
-	@$(CLIENTS)/bin/python -m pip install --quiet fal-client==1.0.3 replicate==1.0.7
+	@$(CLIENTS)/bin/python -m pip install --quiet fal-client==1.0.3 replicate==1.0.7 openai==3.57.0
 	@touch "$@"
 
 $(VENV_AUDIT)/.installed:

@@ -40,7 +40,11 @@ _imagetasks_local_service = pytest_plugin._imagetasks_local_service
 image_service = pytest_plugin.image_service
 
 SERVICES = [name for name in DIALECT_PATHS if name != "local"]
-BY_URL = pytest.mark.parametrize("service_name", [name for name in SERVICES if name != "gpt_image_mcp"], indirect=True)
+BY_HTTP = pytest.mark.parametrize("service_name", [name for name in SERVICES if name != "gpt_image_mcp"], indirect=True)
+"""For tests of services that are asked over HTTP, or an MCP server that passes that on."""
+BY_URL = pytest.mark.parametrize(
+    "service_name", [name for name in SERVICES if name not in ("gpt_image_mcp", "openai")], indirect=True
+)
 """For tests of services whose pictures are fetched by URL."""
 
 

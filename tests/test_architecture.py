@@ -90,7 +90,7 @@ def test_the_package_has_few_rooms_and_files_that_can_be_read_in_one_sitting() -
     assert [name for name, count in lines.items() if count > MOST_LINES] == []
 
 
-FAMILIES = ("__init__", "tasks_api", "jobs_api", "gpt_image", "local_service")
+FAMILIES = ("__init__", "tasks_api", "jobs_api", "gpt_image", "local_service", "refusals")
 """Beside the files that begin with a service's name, those that know one: the list of all, and what several share."""
 
 

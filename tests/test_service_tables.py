@@ -49,6 +49,8 @@ def finding(service: Service) -> str:
 
 
 def calling_back(service: Service) -> str:
+    if service.has_account_webhook:
+        return "one webhook, signed"
     if not service.takes_callback_url:
         return "no"
     signs = type(service).check_callback is not ConnectionContract.check_callback
@@ -60,6 +62,8 @@ def life(service: Service) -> str:
     if seconds is None:
         return ""
     hours = seconds / 3600
+    if hours >= 48:
+        return f"{hours / 24:g} days"
     return f"{hours:g} hour{'s' if hours != 1 else ''}"
 
 

@@ -16,6 +16,7 @@ from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID, Accoun
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.exchange import typed
 from airflow_provider_imagetasks.services.wire import Flow, Result
+from airflow_provider_imagetasks.submissions.callback_urls import webhook_url_of
 from airflow_provider_imagetasks.transports import open_transport
 from airflow_provider_imagetasks.transports.http import Transport
 
@@ -30,6 +31,8 @@ class ServiceHook(BaseHook):
     default_conn_name = DEFAULT_CONN_ID
     conn_type = CONNECTION_TYPE
     hook_name = connection_form.HOOK_NAME
+    keeps_pictures = True
+    """Whether somebody looks at the pictures that records hold; a wait leaves them out as they come in."""
 
     def __init__(self, conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -55,7 +58,7 @@ class ServiceHook(BaseHook):
 
     def get_conn(self) -> Transport:
         """Return an open transport; close it, or use it in ``with``."""
-        return open_transport(self.account)
+        return open_transport(self.account, keeps_pictures=self.keeps_pictures)
 
     def test_connection(self) -> tuple[bool, str]:
         """Make a free request that shows whether the key is good; nothing is billed, and nothing is started."""
@@ -65,6 +68,14 @@ class ServiceHook(BaseHook):
             return True, self.run(typed(self.service.check_connection(), service=self.service.name))
         except ImageTaskError as error:
             return False, f"{type(error).__name__}: {error.message}"
+
+    def webhook_url(self) -> str | None:
+        """Return the URL to enter at a service that calls one URL for all image tasks.
+
+        :returns: None where the service has no such webhook, or ``[imagetasks] callback_base_url`` and
+            ``callback_secret`` are not set.
+        """
+        return webhook_url_of(self.account, self.service)
 
     def run(self, flow: Flow[Result]) -> Result:
         """Drive a flow of the service, on the calling thread: in the open :meth:`session`, or in one of its own.
@@ -81,7 +92,7 @@ class ServiceHook(BaseHook):
             yield self._session
             return
         self.require_lasting_server()
-        with open_transport(self.account) as transport:
+        with self.get_conn() as transport:
             yield transport
 
     @contextmanager
@@ -91,7 +102,7 @@ class ServiceHook(BaseHook):
         A connection with ``command`` has its MCP server started by the first call, and ended with the session: whatever
         is not collected by then is lost, though paid for.
         """
-        with open_transport(self.account) as transport:
+        with self.get_conn() as transport:
             self._session = transport
             try:
                 yield self

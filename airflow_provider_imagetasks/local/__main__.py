@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--record-delay", type=float, default=0.5, metavar="SECONDS", help=delay)
     add("--webhook-secret", metavar="SECRET", help="sign callbacks with this, where the service signs them")
+    add("--webhook-url", metavar="URL", help="call this, as a service does that is told so once for all image tasks")
     folder = "where an MCP server that writes files writes its pictures (default: %(default)s)"
     add("--output-dir", type=Path, default=DEFAULT_OUTPUT_DIR, metavar="FOLDER", help=folder)
     return parser

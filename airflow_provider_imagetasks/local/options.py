@@ -51,6 +51,7 @@ class ServiceOptions:
     :param record_delay: seconds after a submission in which a service whose records come late has none; 0 lets it
         have one at once.
     :param webhook_secret: what a service that signs its callbacks signs them with; without it they are not signed.
+    :param webhook_url: where a service calls that is told so once, for all image tasks.
     :param output_dir: where an MCP server that writes files writes its pictures.
     :raises ValueError: one of them makes no sense.
     """
@@ -68,6 +69,7 @@ class ServiceOptions:
     keep_tasks: int = 100_000
     record_delay: float = 0.5
     webhook_secret: str | None = field(default=None, repr=False)
+    webhook_url: str | None = None
     output_dir: Path = DEFAULT_OUTPUT_DIR
 
     def __post_init__(self) -> None:

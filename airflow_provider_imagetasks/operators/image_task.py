@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
@@ -34,6 +35,8 @@ from airflow_provider_imagetasks.tasks import PROMPT_EXCERPT, ImageRequest, Imag
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+RECORDS_WITH_PICTURES = 16
+"""How many records are read, and their pictures stored, at the same time where the records hold those."""
 READY = "The picture is ready at %s already, and billed."
 GOES_ON = (
     "It goes on at the service whatever happens here: failing or clearing later tasks does not stop it, and it may be "
@@ -275,12 +278,20 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
             hook = ImageTaskHook(references.conn_id(explicit, partial(conn_ids_of_dag, self, context)))
             references.require_service(hook.account.service, hook.conn_id)
             folder = open_folder(str(self.output_path))
-            tasks = list(hook.read(references.ids, insists=True).values())
-        files, failures = hook.store(tasks, folder, filename=self.filename, overwrite=self.overwrite)
-        for file in files:
-            picture, done = file.picture, "stored" if file.fetched else "already there"
-            self.log.info("%s %s (%s x %s, %s bytes)", file.uri, done, picture.width, picture.height, picture.bytes)
-        problems = [*(self._unready(task, hook) for task in tasks if not task.images), *failures]
+        files: list[DownloadedFile] = []
+        tasks: list[ImageTask] = []
+        problems: list[ImageTaskError] = []
+        ids = tuple(dict.fromkeys(references.ids))
+        most = RECORDS_WITH_PICTURES if hook.service.records_hold_pictures else len(ids)
+        for start in range(0, len(ids), most):
+            found = list(hook.read(ids[start : start + most], insists=True).values())
+            stored, failures = hook.store(found, folder, filename=self.filename, overwrite=self.overwrite)
+            for file in stored:
+                picture, done = file.picture, "stored" if file.fetched else "already there"
+                self.log.info("%s %s (%s x %s, %s bytes)", file.uri, done, picture.width, picture.height, picture.bytes)
+            files += stored
+            problems += [*(self._unready(task, hook) for task in found if not task.images), *failures]
+            tasks += [replace(task, images=(), raw={}) for task in found]
         if problems:
             if self.do_xcom_push:
                 # What is in place is told of all the same, as the result would.

@@ -43,6 +43,7 @@ class SensorQuestion:
         explicit = rendered_text("conn_id", sensor.conn_id)
         conn_id = references.conn_id(explicit, lambda: conn_ids_of_dag(sensor, context))
         self.hook = ImageTaskHook(conn_id)
+        self.hook.keeps_pictures = False
         self.hook.require_lasting_server()
         account, service = self.hook.account, self.hook.service
         references.require_service(account.service, conn_id)

@@ -22,6 +22,7 @@ _BUILT_IN = {
     "kie": "airflow_provider_imagetasks.services.kie:Kie",
     "fal": "airflow_provider_imagetasks.services.fal:Fal",
     "replicate": "airflow_provider_imagetasks.services.replicate:Replicate",
+    "openai": "airflow_provider_imagetasks.services.openai:OpenAIService",
     "acedatacloud_mcp": "airflow_provider_imagetasks.services.acedatacloud_mcp:AceDataCloudMcp",
     "gpt_image_mcp": "airflow_provider_imagetasks.services.gpt_image_mcp:GptImageMcp",
     "local": "airflow_provider_imagetasks.services.local_service:LocalService",

@@ -37,6 +37,8 @@ class Service(ConnectionContract):
     default_edit_model: ClassVar[str]
     answers_hold_pictures: ClassVar[bool] = True
     """Whether an answer may hold the pictures themselves, in base64; where not, it is refused above 4 MiB."""
+    records_hold_pictures: ClassVar[bool] = False
+    """Whether every record of a finished image task holds its pictures, so that few are read at the same time."""
     poll_interval: ClassVar[float] = 10.0
     """Seconds between two status requests, where neither argument nor connection says."""
     batch_size: ClassVar[int] = 1

@@ -92,6 +92,8 @@ class ConnectionContract(ABC):
     default_query_rate: ClassVar[Rate] = Rate((Window(2, 1),))
     """Ceiling for status requests of an account whose connection names none."""
     takes_callback_url: ClassVar[bool] = False
+    has_account_webhook: ClassVar[bool] = False
+    """Whether it calls one URL for all image tasks of an account, which a person tells it once, and signs each call."""
     fallback_callback_url: ClassVar[str | None] = None
     """Sent where nobody names a callback URL, for a service that keeps no record without one."""
 

@@ -5,11 +5,10 @@ Follows Replicate's pages "HTTP API", "Prediction lifecycle", "Data retention", 
 
 from __future__ import annotations
 
-import base64
-import hmac
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,7 +18,7 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.account_fields import ConnectionField
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.callback_keys import RememberedKeys
-from airflow_provider_imagetasks.services.connection_contract import Callback, is_same
+from airflow_provider_imagetasks.services.connection_contract import Callback
 from airflow_provider_imagetasks.services.fields import mapping, sequence, text, whole_number
 from airflow_provider_imagetasks.services.jobs_api import fields_of
 from airflow_provider_imagetasks.services.rates import Rate, Tier, Window
@@ -31,6 +30,7 @@ from airflow_provider_imagetasks.services.replicate_answers import (
     refusal,
     task_of,
 )
+from airflow_provider_imagetasks.services.standard_webhooks import fits, is_complete, key_in
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, plain_name
 
@@ -176,24 +176,17 @@ class Replicate(Service):
     def check_callback(self, callback: Callback, account: Account) -> Flow[str | None]:
         """Return the prediction that a callback is signed for. Replicate signs all of them.
 
-        By https://www.standardwebhooks.com: HMAC-SHA256 over message id, time and body. Where the connection does not
-        have the key, Replicate is asked for it once a day.
+        Where the connection does not have the key, Replicate is asked for it once a day.
 
         :raises ImageTaskError: the key cannot be had.
         """
-        message_id, timestamp = callback.header("webhook-id"), callback.header("webhook-timestamp")
-        content = f"{message_id}.{timestamp}.".encode("utf-8", "replace") + callback.body
-        given = [each.removeprefix("v1,") for each in callback.header("webhook-signature").split()]
-
-        def fits(key: bytes) -> bool:
-            wanted = base64.b64encode(hmac.digest(key, content, "sha256")).decode()
-            return any(is_same(wanted, each) for each in given)
-
-        is_good = bool(message_id and given and callback.body) and callback.is_of(timestamp)
+        is_good = is_complete(callback)
         if is_good and account.webhook_secret is not None:
-            is_good = fits(_key_in(account.webhook_secret))
+            is_good = fits(callback, key_in(account.webhook_secret, service=self.name))
         elif is_good:
-            is_good = yield from self._callback_keys.one_fits(account, callback.at, self._ask_for_key, fits)
+            is_good = yield from self._callback_keys.one_fits(
+                account, callback.at, self._ask_for_key, partial(fits, callback)
+            )
         if not is_good:
             raise AuthenticationError("The signature of the callback is wrong or too old", service=self.name)
         prediction_id = text(callback.json().get("id"))
@@ -204,7 +197,7 @@ class Replicate(Service):
     def _ask_for_key(self) -> Flow[Sequence[bytes]]:
         request = Request(method="GET", path="/v1/webhooks/default/secret")
         found = yield from exchange.read(request, self._record, service=self.name)
-        return [_key_in(text(found.get("key")) or "")]
+        return [key_in(text(found.get("key")) or "", service=self.name)]
 
     def _record(self, answer: Response) -> Mapping[str, Any]:
         said = object_in(answer, service=self.name)
@@ -247,17 +240,3 @@ class Replicate(Service):
         if answer.status >= 400 and not own_id:
             raise refusal(answer, said)
         return self.submitted(own_id if _ID.fullmatch(own_id) else "", request, answer.at, said)
-
-
-def _key_in(secret: str) -> bytes:
-    """Return the key that a secret holds.
-
-    :raises AuthenticationError: it holds none.
-    """
-    try:
-        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except ValueError:
-        key = b""
-    if not key:
-        raise AuthenticationError("The webhook secret is no key like whsec_ and base64", service=SERVICE)
-    return key

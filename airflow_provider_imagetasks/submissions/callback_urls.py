@@ -1,5 +1,7 @@
 """The URLs by which a service wakes a waiting task: each is signed, and says which submission it is about.
 
+A service that is told one URL for all of an account gets one that says only which connection it is about.
+
 Off unless ``[imagetasks] callback_base_url`` and ``callback_secret`` are both set.
 """
 
@@ -29,7 +31,7 @@ _LONGEST_TOKEN = 4_096
 
 @dataclass(frozen=True, kw_only=True)
 class CallbackPlace:
-    """Which submission a callback is about.
+    """Which submission a callback is about; without a Dag, which account.
 
     :param map_index: -1 for a task that is not mapped.
     :param item_index: position in a batch.
@@ -44,6 +46,11 @@ class CallbackPlace:
     item_index: int = 0
     region: str = ""
 
+    @property
+    def is_of_account(self) -> bool:
+        """Whether it is about an account, so that only what is signed says which image task it is about."""
+        return not self.dag_id
+
 
 def callback_url_of(slot: SubmissionSlot, account: Account, service: Service) -> str | None:
     """Return the URL that wakes whoever waits for this submission; None where Airflow is not called back.
@@ -55,6 +62,19 @@ def callback_url_of(slot: SubmissionSlot, account: Account, service: Service) ->
         return None
     place = {field.name: getattr(slot, field.name) for field in fields(CallbackPlace) if field.name != "conn_id"}
     return f"{base_url}{PATH}/{sign(CallbackPlace(conn_id=account.conn_id, **place), secret)}"
+
+
+def webhook_url_of(account: Account, service: Service) -> str | None:
+    """Return the URL that a service is told once, to call it for all image tasks of an account.
+
+    :returns: None where the service has no such webhook, or callbacks are not set up.
+    :raises InvalidRequestError: the configuration cannot be used.
+    """
+    base_url, secret = _settings()
+    if secret is None or not service.has_account_webhook:
+        return None
+    place = CallbackPlace(conn_id=account.conn_id, dag_id="", run_id="", task_id="", map_index=-1)
+    return f"{base_url}{PATH}/{sign(place, secret)}"
 
 
 def are_used_for(account: Account, service: Service) -> bool:

@@ -8,9 +8,13 @@ from airflow_provider_imagetasks.transports.http import AiohttpTransport, AsyncT
 from airflow_provider_imagetasks.transports.mcp.transports import AsyncToolTransport, ToolTransport
 
 
-def open_transport(account: Account) -> Transport:
-    """Return what runs the flows of the account's service on the calling thread; use it in ``with``."""
-    return ToolTransport(account) if get_service(account.service).is_tool_server else RequestsTransport(account)
+def open_transport(account: Account, *, keeps_pictures: bool = True) -> Transport:
+    """Return what runs the flows of the account's service on the calling thread; use it in ``with``.
+
+    :param keeps_pictures: as for :func:`open_async_transport`.
+    """
+    kind = ToolTransport if get_service(account.service).is_tool_server else RequestsTransport
+    return kind(account, keeps_pictures=keeps_pictures)
 
 
 def open_async_transport(account: Account, *, keeps_pictures: bool = True) -> AsyncTransport:

@@ -146,14 +146,18 @@ class AsyncTransport(AbstractAsyncContextManager["AsyncTransport"]):
 
 
 class RequestsTransport(Transport):
-    """Runs flows on the calling thread, over one session of requests."""
+    """Runs flows on the calling thread, over one session of requests.
 
-    def __init__(self, account: Account) -> None:
+    :param keeps_pictures: whether somebody looks at pictures that an answer holds.
+    """
+
+    def __init__(self, account: Account, *, keeps_pictures: bool = True) -> None:
         import requests
 
         from airflow_provider_imagetasks.transports.deadlines import AnswerDeadline
 
         self._account = account
+        self._keeps_pictures = keeps_pictures
         self._proxies = Proxies(account)
         self._session = requests.Session()
         self._deadline = AnswerDeadline(account.request_timeout)
@@ -195,7 +199,9 @@ class RequestsTransport(Transport):
                 allow_redirects=False,
                 stream=True,
             )
-            with response, received(self._account, request.streams_to, response.status_code) as receiver:
+            with response, received(
+                self._account, request.streams_to, response.status_code, keeps_pictures=self._keeps_pictures
+            ) as receiver:
                 if isinstance(receiver, FiledAnswer):
                     # It has a time of its own.
                     self._deadline.end()

@@ -43,7 +43,7 @@ class ServiceAnswers:
     :param accepted: to a submission; ``image_task_id`` is the id that it gives, as the flows name it.
     :param running: to a status question; likewise ``succeeded``, ``failed`` and ``not_found``. A list where one
         question makes several requests.
-    :param picture_urls: where the pictures of ``succeeded`` are.
+    :param picture_urls: where the pictures of ``succeeded`` are; None for one that the record itself holds.
     :param refusals: to a submission that is not taken, by the class of error that it means.
     :param connection: to the free request that checks the key.
     :param several: to a question for ``image_task_id``, which succeeded, and ``UNKNOWN_ID``: where its ``batch_size``
@@ -60,7 +60,7 @@ class ServiceAnswers:
     succeeded: Reply | list[Reply]
     failed: Reply | list[Reply]
     not_found: Reply | list[Reply]
-    picture_urls: tuple[str, ...]
+    picture_urls: tuple[str | None, ...]
     connection: Reply | list[Reply]
     refusals: Mapping[type[ImageTaskError], Reply] = field(default_factory=dict)
     several: Reply | list[Reply] = None

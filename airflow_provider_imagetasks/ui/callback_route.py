@@ -103,6 +103,9 @@ def callback_route(
             _log.warning("A callback for connection %s cannot be checked: %s", place.conn_id, trace_of(error))
             raise HTTPException(503, "Not now") from error
         woken = wake(place, signed_id)
+        if place.is_of_account:
+            _log.info("A call of the webhook of connection %s woke %s.", place.conn_id, woken)
+            return woken
         submission = (place.dag_id, place.run_id, place.task_id, place.map_index)
         _log.info("A callback for %s %s %s[%s] woke %s.", *submission, woken)
         return woken

@@ -41,24 +41,41 @@ def resume_waiting(session: Session, place: CallbackPlace, only: str | None, *, 
     One that was deferred less than 15 s ago is left to its first status request: an event that comes while Airflow
     still writes down the deferral can make it fail the task.
 
-    :param place: which submission.
+    :param place: which submission, or which account.
     :param only: the image task that it has to be about; None takes the one that the submission came to.
     """
+    waiting = (_waiting_anywhere if place.is_of_account else _waiting_in_run)(session, place, only)
+    oldest = now - timedelta(seconds=SHORTEST_DEFERRAL)
+    return sum(_resumed(session, task_instance) for task_instance, trigger in waiting if trigger.created_date < oldest)
+
+
+def _waiting_in_run(session: Session, place: CallbackPlace, only: str | None) -> list[tuple[TaskInstance, Trigger]]:
+    """Return who waits in the run of a submission for what it came to."""
     submitted = _submitted(session, place)
     image_task_id, trace_id = submitted.get("id"), submitted.get("trace_id")
     # A service signs its own id, which stands behind the name of its API where it has several.
     if not isinstance(image_task_id, str) or not (only is None or f".{image_task_id}".endswith(f".{only}")):
-        return 0
+        return []
     waiting: list[tuple[TaskInstance, Trigger]] = []
     # In a mapped group, and in a loop, the one that waits has the same index; then others need not be looked at.
     for in_group in (True, False):
         waiting = waiting or [
             (task_instance, trigger)
-            for task_instance, trigger in _deferred(session, place, in_group=in_group)
+            for task_instance, trigger in _deferred_in_run(session, place, in_group=in_group)
             if _waits_for(trigger, image_task_id, trace_id)
         ]
-    oldest = now - timedelta(seconds=SHORTEST_DEFERRAL)
-    return sum(_resumed(session, task_instance) for task_instance, trigger in waiting if trigger.created_date < oldest)
+    return waiting
+
+
+def _waiting_anywhere(session: Session, place: CallbackPlace, only: str | None) -> list[tuple[TaskInstance, Trigger]]:
+    """Return who waits with the connection for an image task, among the oldest thousand that wait."""
+    if only is None:
+        return []
+    return [
+        (task_instance, trigger)
+        for task_instance, trigger in _deferred(session)
+        if trigger.kwargs.get("conn_id") == place.conn_id and _waits_for(trigger, only, None)
+    ]
 
 
 def _submitted(session: Session, place: CallbackPlace) -> Mapping[str, Any]:
@@ -73,18 +90,18 @@ def _submitted(session: Session, place: CallbackPlace) -> Mapping[str, Any]:
     return mapping(decoded(session.scalar(wanted)))
 
 
-def _deferred(session: Session, place: CallbackPlace, *, in_group: bool) -> list[tuple[TaskInstance, Trigger]]:
+def _deferred_in_run(session: Session, place: CallbackPlace, *, in_group: bool) -> list[tuple[TaskInstance, Trigger]]:
     same = TaskInstance.map_index == (region_of(place.region)[1] if place.region else place.map_index)
+    is_in_run = (TaskInstance.dag_id == place.dag_id, TaskInstance.run_id == place.run_id)
+    return _deferred(session, *is_in_run, same if in_group else ~same)
+
+
+def _deferred(session: Session, *conditions: Any) -> list[tuple[TaskInstance, Trigger]]:
     wanted = (
         select(TaskInstance, Trigger)
         .join(Trigger, TaskInstance.trigger_id == Trigger.id)
-        .where(
-            TaskInstance.dag_id == place.dag_id,
-            TaskInstance.run_id == place.run_id,
-            TaskInstance.state == TaskInstanceState.DEFERRED,
-            Trigger.classpath == _WAITING_TRIGGER,
-            same if in_group else ~same,
-        )
+        .where(TaskInstance.state == TaskInstanceState.DEFERRED, Trigger.classpath == _WAITING_TRIGGER, *conditions)
+        .order_by(Trigger.id)
         .limit(_MOST_DEFERRED)
     )
     return [(row[0], row[1]) for row in session.execute(wanted)]

@@ -26,7 +26,7 @@ from tests.image_batch import ImageBatch
 from tests.image_dag import ImageDag
 from tests.task_runner import TaskRunner
 
-CAN_CANCEL = pytest.mark.parametrize("service_name", ["fal", "replicate"], indirect=True)
+CAN_CANCEL = pytest.mark.parametrize("service_name", ["fal", "replicate", "openai"], indirect=True)
 INSTANCE = SimpleNamespace(dag_id="kites", run_id="a_run", task_id="wait", map_index=-1)
 GOES_ON = ["deferred", "scheduled", "queued", "running", "up_for_retry", "success", "restarting", None]
 

@@ -61,9 +61,21 @@ def test_get_task_holds_the_whole_record_and_get_tasks_answers_for_every_id(
 
     tasks = hook.get_tasks([known, "unknown", known])
 
-    assert {"application_id", "param", "text", "seed", "data_removed"} & set(hook.get_task(known).raw)
+    assert {"application_id", "param", "text", "seed", "data_removed", "tool_usage"} & set(hook.get_task(known).raw)
     states = {known: TaskState.SUCCEEDED, "unknown": TaskState.NOT_FOUND}
     assert {image_task_id: task.state for image_task_id, task in tasks.items()} == states
+
+
+@pytest.mark.parametrize("service_name", ["openai"], indirect=True)
+def test_whoever_only_waits_leaves_the_pictures_out_of_what_is_read(
+    hook: ImageTaskHook, submitted: Callable[..., str]
+) -> None:
+    known = submitted()
+    (whole,) = hook.get_task(known).images
+    hook.keeps_pictures = False
+    (left,) = hook.get_task(known).images
+
+    assert len(left.data or "") < 1_000 < 16_384 < len(whole.data or "")
 
 
 @pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)

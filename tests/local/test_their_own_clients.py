@@ -1,4 +1,4 @@
-"""fal's and Replicate's own clients do with the local service what their documentation shows.
+"""fal's, Replicate's and OpenAI's own clients do with the local service what their documentation shows.
 
 ``CLIENTS`` names an environment that has them; ``make test-clients`` builds one.
 """
@@ -128,4 +128,20 @@ def test_replicate_creates_waits_lists_cancels_and_understands_errors() -> None:
         "[refuse-late]": ["model", "failed"],
         "[no-credit]": ["http", 402],
         "[refuse]": ["http", 422],
+    }
+
+
+def test_openai_asks_for_background_responses_waits_cancels_and_understands_errors() -> None:
+    with LocalImageService(latency=0) as service:
+        told = asked_by("asked_by_openai.py", OPENAI_BASE_URL=f"{service.url}/openai/v1", OPENAI_API_KEY="sk-key")
+
+    assert (told["first"], told["made"]) == ("queued", ["completed", "PNG", True, True])
+    assert (told["edited"], told["stopped"]) == (["completed", 1], ["cancelled", "cancelled"])
+    assert told["errors"] == {
+        "[fail]": ["failed", "server_error"],
+        "[refuse-late]": ["failed", "image_content_policy_violation"],
+        "[fail=max_output_tokens]": ["incomplete", "max_output_tokens"],
+        "[no-credit]": ["RateLimitError", "insufficient_quota"],
+        "[refuse]": ["BadRequestError", "moderation_blocked"],
+        "[429]": ["RateLimitError", "rate_limit_exceeded"],
     }

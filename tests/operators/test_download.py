@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,7 +9,10 @@ from PIL import Image
 
 from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, InvalidRequestError, UnsafeResultError
 from airflow_provider_imagetasks.files import picture_store
+from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.operators import image_task
 from airflow_provider_imagetasks.operators.image_task import ImageTaskDownloadOperator
+from airflow_provider_imagetasks.tasks import ImageTask
 from tests.conftest import BY_URL
 from tests.image_dag import ImageDag
 
@@ -158,6 +162,30 @@ def test_bad_input_fails_before_anything_is_fetched(dag: ImageDag, arguments: di
     assert isinstance(outcome.error, InvalidRequestError)
     assert said in str(outcome.error)
     assert dag.image_service.stats()["dialects"]["acedatacloud"]["status_queries"] == 0
+
+
+@pytest.mark.parametrize("service_name", ["openai"], indirect=True)
+def test_records_that_hold_their_pictures_are_read_and_stored_a_few_at_a_time(
+    dag: ImageDag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    store = ImageTaskHook.store
+
+    def stored(hook: ImageTaskHook, tasks: Sequence[ImageTask], *arguments: Any, **how: Any) -> Any:
+        held.append(sum(bool(image.data) for task in tasks for image in task.images))
+        return store(hook, tasks, *arguments, **how)
+
+    monkeypatch.setattr(ImageTaskHook, "store", stored)
+    monkeypatch.setattr(image_task, "RECORDS_WITH_PICTURES", 2)
+    ids = [dag.submitted(f"kite {number}") for number in range(3)]
+    ids.append(dag.submitted("a kite [fail]"))
+
+    outcome = dag.save(ids)
+
+    assert held == [2, 1]
+    assert outcome.state == "failed"
+    assert ids[-1] in str(outcome.error)
+    assert [file["image_task_id"] for file in dag.runner.xcoms["save", "image_files"]["files"]] == ids[:3]
 
 
 def test_a_storage_that_this_airflow_does_not_know_fails_when_the_dag_is_read() -> None:

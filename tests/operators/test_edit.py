@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
-from tests.conftest import BY_URL
+from tests.conftest import BY_HTTP
 from tests.image_dag import ImageDag
 
-TASKS_API = pytest.mark.parametrize("service_name", ["acedatacloud", "xhuoapi"], indirect=True)
+TAKES_FILES = ("acedatacloud", "xhuoapi", "openai")
 JOBS_API = pytest.mark.parametrize("service_name", ["aigptimage", "kie"], indirect=True)
 ONE, TWO = "https://example.com/a.png", "https://example.com/b.png"
 
@@ -31,7 +31,7 @@ def references(dag: ImageDag) -> list[list[str]]:
     return [entry["references"] for entry in dag.created]
 
 
-@BY_URL
+@BY_HTTP
 def test_urls_are_passed_on(dag: ImageDag, service_name: str) -> None:
     # Replicate's models say by their names whether they take several.
     outcome = dag.submit(images=[ONE, TWO], model="google/nano-banana" if service_name == "replicate" else None)
@@ -63,9 +63,9 @@ def test_a_url_that_cannot_be_read_is_refused_before_anything_is_sent_and_not_sh
     assert dag.created == []
 
 
-@TASKS_API
+@pytest.mark.parametrize("service_name", TAKES_FILES, indirect=True)
 def test_files_are_uploaded(dag: ImageDag, paths: dict[str, Path]) -> None:
-    photo, options = paths["photo"], {"size": "64x64", "n": 2}
+    photo, options = paths["photo"], {"size": "64x64"}
     outcome = dag.submit(images=[f"file://{photo}", str(photo)], mask=str(paths["mask"]), options=options)
 
     assert outcome.state == "success", outcome.error
@@ -100,7 +100,7 @@ REFUSED_BY_THE_JOBS_API = [
 @pytest.mark.parametrize(
     ("service_name", "arguments", "said"),
     [
-        *((name, *case) for name in ("acedatacloud", "xhuoapi") for case in REFUSED_BY_THE_TASKS_API),
+        *((name, *case) for name in TAKES_FILES for case in REFUSED_BY_THE_TASKS_API),
         *((name, *case) for name in ("aigptimage", "kie") for case in REFUSED_BY_THE_JOBS_API),
     ],
     indirect=["service_name"],

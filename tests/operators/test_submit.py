@@ -13,7 +13,7 @@ from airflow_provider_imagetasks.exceptions import (
     UnknownOutcomeError,
 )
 from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
-from tests.conftest import BY_URL
+from tests.conftest import BY_HTTP
 from tests.image_dag import ImageDag
 
 
@@ -121,7 +121,7 @@ def test_every_argument_can_be_mapped() -> None:
     assert "prompt" in mapped.template_fields
 
 
-@BY_URL
+@BY_HTTP
 def test_what_was_refused_is_told_with_its_prompt(dag: ImageDag, service_name: str) -> None:
     assert dag.submit("a red kite [refuse]").state == "failed"
 
@@ -173,6 +173,7 @@ def test_the_log_says_that_it_goes_on_and_for_how_long_its_pictures_can_be_had(
         ("fal", None, 1800, False),
         ("fal", 60, 30, True),
         ("fal", 60, 5, False),
+        ("openai", None, 1800, False),
     ],
     indirect=["service_name"],
 )

@@ -29,11 +29,12 @@ EVERYWHERE: list[Callable[[Service], Flow[Any]]] = [
     lambda service: service.read_batch(["a", "b"]),
     lambda service: service.check_connection(),
 ]
-SERVICES = [get_service(name) for name in ("acedatacloud", "xhuoapi", "aigptimage", "kie")]
+SERVICES = [get_service(name) for name in ("acedatacloud", "xhuoapi", "aigptimage", "kie", "openai")]
 FLOWS: list[Callable[[], Flow[Any]]] = [
     *(partial(make, service) for service in SERVICES for make in EVERYWHERE),
     *(partial(SERVICES[0].read_one, image_task_id) for image_task_id in ("flux.a", "midjourney.a")),
     *(partial(SERVICES[3].read_one, image_task_id) for image_task_id in ("4o-image.a", "flux-kontext.a", "mj.a")),
+    *(lambda make=make: make("resp_a") for make in (SERVICES[4].read_one, SERVICES[4].cancel)),  # type: ignore[misc]
     lambda: SERVICES[0].submit(replace(WITH_CALLBACK, model="midjourney/")),
     lambda: SERVICES[3].submit(replace(WITH_CALLBACK, model="mj/")),
     lambda: SERVICES[0].read_by_trace_id("t"),
@@ -47,8 +48,22 @@ FIELDS = (
     *("costTime", "createTime", "completeTime", "creditsConsumed", "retryAfter"),
     *("image_url", "raw_image_url", "sub_image_urls", "successFlag", "paramJson", "resultImageUrl", "resultInfoJson"),
     *("errorCode", "errorMessage", "result_urls", "resultUrl", "status", "amount", "currency"),
+    *("output", "type", "result", "content", "incomplete_details", "reason", "metadata", "tools", "tool_usage"),
 )
-WORDS = ("success", "fail", "waiting", "200", "404", "used_up", "a", "", "data:,", "{}", '{"resultUrls": [1, "u"]}')
+WORDS = (
+    "success",
+    "fail",
+    "waiting",
+    "200",
+    "404",
+    "used_up",
+    "a",
+    "",
+    "data:,",
+    "{}",
+    "completed",
+    '{"resultUrls": [1, "u"]}',
+)
 SCALARS = (
     st.none()
     | st.booleans()

@@ -39,7 +39,7 @@ def test_a_body_that_is_no_object_holds_nothing(body: bytes) -> None:
     assert (callback().header("x-name"), callback().header("other")) == ("value", "")
 
 
-ALWAYS_SIGN = ("fal", "replicate")
+ALWAYS_SIGN = ("fal", "replicate", "openai")
 
 
 @pytest.mark.parametrize("name", ALWAYS_SIGN)

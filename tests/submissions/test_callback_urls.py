@@ -16,6 +16,7 @@ from airflow_provider_imagetasks.submissions.callback_urls import (
     callback_url_of,
     read_token,
     sign,
+    webhook_url_of,
 )
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
 
@@ -92,3 +93,20 @@ def test_an_option_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch,
 
     with pytest.raises(InvalidRequestError, match=f"callback_{option.lower()}"):
         callback_url_of(SLOT, ACCOUNT, get_service("kie"))
+
+
+@pytest.mark.usefixtures("set_up")
+def test_a_service_that_calls_one_url_for_all_is_told_one_that_names_the_connection() -> None:
+    url = webhook_url_of(replace(ACCOUNT, conn_id="mine"), get_service("openai")) or ""
+    base, _, token = url.rpartition("/")
+    place = read_token(token, SECRET)
+
+    assert base == "https://airflow.example.com/team/imagetasks/callback"
+    assert place is not None
+    assert (place.conn_id, place.is_of_account, PLACE.is_of_account) == ("mine", True, False)
+    assert webhook_url_of(ACCOUNT, get_service("kie")) is None
+    assert callback_url_of(SLOT, ACCOUNT, get_service("openai")) is None
+
+
+def test_without_callbacks_there_is_no_webhook_either() -> None:
+    assert webhook_url_of(ACCOUNT, get_service("openai")) is None

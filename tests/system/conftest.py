@@ -11,7 +11,7 @@ import pytest
 
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
-from tests.system.deployments import QUEUE_SERVICES, REST_SERVICES, TOOL_SERVICES, connections
+from tests.system.deployments import QUEUE_SERVICES, RESPONSE_SERVICES, REST_SERVICES, TOOL_SERVICES, connections
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SYSTEM_TEST_TIMEOUT = 300
@@ -88,7 +88,7 @@ def airflow_deployment(
 
     ``imagetasks_default`` has the service ``local``; the others are ``imagetasks_<service>``.
     """
-    services = {name: name for name in (*REST_SERVICES, *QUEUE_SERVICES, *TOOL_SERVICES)}
+    services = {name: name for name in (*REST_SERVICES, *QUEUE_SERVICES, *RESPONSE_SERVICES, *TOOL_SERVICES)}
     environment = connections(local_service, default="local", **services)
     with AirflowDeployment(
         dag_folders={"examples": CHECKOUT / "example_dags"},

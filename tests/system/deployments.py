@@ -13,6 +13,7 @@ from dev.local_image_service import LocalImageServiceProcess
 
 REST_SERVICES = ("acedatacloud", "xhuoapi", "aigptimage", "kie")
 QUEUE_SERVICES = ("fal", "replicate")
+RESPONSE_SERVICES = ("openai",)
 TOOL_SERVICES = ("acedatacloud_mcp", "gpt_image_mcp")
 _IMPORTS = """
 from datetime import timedelta

@@ -103,18 +103,16 @@ FAL = ServiceAnswers(
 )
 PREDICTION = {"id": ID, "model": "a/b", "input": {}, "output": URL, "status": "succeeded"}
 WEBHOOK_KEY = base64.b64encode(b"a key").decode()
-OF_REPLICATE = Callback(
-    headers={
-        "webhook-id": "msg",
-        "webhook-timestamp": str(NOW),
-        "webhook-signature": "v1,"
-        + base64.b64encode(
-            hmac.digest(b"a key", f"msg.{NOW}.".encode() + json.dumps(PREDICTION).encode(), "sha256")
-        ).decode(),
-    },
-    body=json.dumps(PREDICTION).encode(),
-    at=NOW + 5,
-)
+
+
+def signed_by_webhook_key(told: dict[str, Any]) -> Callback:
+    body = json.dumps(told).encode()
+    signature = base64.b64encode(hmac.digest(b"a key", f"msg.{NOW}.".encode() + body, "sha256")).decode()
+    headers = {"webhook-id": "msg", "webhook-timestamp": str(NOW), "webhook-signature": f"v1,{signature}"}
+    return Callback(headers=headers, body=body, at=NOW + 5)
+
+
+OF_REPLICATE = signed_by_webhook_key(PREDICTION)
 REPLICATE = ServiceAnswers(
     image_task_id=ID,
     accepted=(201, {**PREDICTION, "status": "starting", "output": None}),
@@ -133,6 +131,32 @@ REPLICATE = ServiceAnswers(
     callback=OF_REPLICATE,
     callback_keys=(200, {"key": f"whsec_{WEBHOOK_KEY}"}),
 )
+RESPONSE = {
+    "id": "resp_1a2b",
+    "status": "completed",
+    "output": [{"type": "image_generation_call", "result": "UE5H"}],
+    "tools": [],
+}
+OF_OPENAI = signed_by_webhook_key({"type": "response.completed", "data": {"id": "resp_1a2b"}})
+OPENAI = ServiceAnswers(
+    image_task_id="resp_1a2b",
+    accepted=(200, {**RESPONSE, "status": "queued", "output": []}),
+    running=(200, {**RESPONSE, "status": "in_progress", "output": []}),
+    succeeded=(200, RESPONSE),
+    failed=(200, {**RESPONSE, "status": "failed", "output": [], "error": {"code": "server_error", "message": "no"}}),
+    not_found=(404, {"error": {"message": "Response with id 'resp_1a2b' not found.", "code": None}}),
+    # The record itself holds it.
+    picture_urls=(None,),
+    connection=(404, {"error": {"message": "not found", "code": None}}),
+    refusals={
+        AuthenticationError: (401, {"error": {"message": "who?", "code": "invalid_api_key"}}),
+        QuotaExceededError: (429, {"error": {"message": "pay", "code": "insufficient_quota"}}),
+        InvalidRequestError: (400, {"error": {"message": "no", "code": "unknown_parameter"}}),
+    },
+    cancelled=(200, {**RESPONSE, "status": "cancelled", "output": []}),
+    callback=OF_OPENAI,
+    webhook_secret=f"whsec_{WEBHOOK_KEY}",
+)
 OURS = {
     "acedatacloud": TASKS_API,
     "xhuoapi": TASKS_API,
@@ -140,6 +164,7 @@ OURS = {
     "kie": replace(JOBS_API, connection=(200, envelope(87.5)), callback=OF_KIE, webhook_secret="hush"),
     "fal": FAL,
     "replicate": REPLICATE,
+    "openai": OPENAI,
 }
 MODELS = {"fal": "fal-ai/flux/dev", "replicate": "black-forest-labs/flux-schnell"}
 """Of services that have none of their own."""

@@ -327,3 +327,17 @@ def test_a_connection_is_read_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_connection_that_is_not_there_has_no_key_to_be_guessed() -> None:
     with pytest.raises(InvalidRequestError, match="no connection 'nobody_s'"):
         CallbackAccounts()("nobody_s")
+
+
+def test_a_webhook_of_an_account_wakes_by_what_is_signed_alone(client: TestClient, airflow: Airflow) -> None:
+    key = base64.b64encode(b"a key").decode()
+    airflow.has(service="openai", webhook_secret=f"whsec_{key}")
+    whole = CallbackPlace(conn_id="openai", dag_id="", run_id="", task_id="", map_index=-1)
+    body, now = json.dumps({"type": "response.completed", "data": {"id": "resp_1"}}).encode(), str(int(time.time()))
+    digest = hmac.digest(b"a key", f"wh-1.{now}.".encode() + body, "sha256")
+    signature = {"webhook-id": "wh-1", "webhook-timestamp": now}
+    signature["webhook-signature"] = f"v1,{base64.b64encode(digest).decode()}"
+
+    assert client.post(url(whole), content=body, headers=signature).status_code == 200
+    assert client.post(url(whole), content=body + b" ", headers=signature).status_code == 403
+    assert airflow.woken == [(whole, "resp_1")]

@@ -134,3 +134,20 @@ def test_a_signature_holds_the_service_s_own_id_without_the_name_of_its_api(
     database.defer("wait", {"image_task_ids": ["mj.it-1"]}, next_method="resume", map_index=7)
 
     assert wake(database, place(map_index=7), only=signed) == woken
+
+
+ACCOUNT = CallbackPlace(conn_id="openai", dag_id="", run_id="", task_id="", map_index=-1)
+
+
+def test_a_call_about_an_account_wakes_who_waits_for_what_is_signed_in_whatever_run(database: MetadataDatabase) -> None:
+    ids = {"conn_id": "openai", "image_task_ids": ["resp_1"]}
+    database.defer("wait", ids)
+    database.defer("wait", ids, run_id="another_run")
+    database.defer("wait", ids, dag_id="other_kites")
+    for name, other in (("late", {"image_task_ids": ["resp_2"]}), ("elsewhere", {"conn_id": "another"})):
+        database.defer(name, {**ids, **other})
+    database.defer("fresh", ids, seconds_ago=14)
+
+    assert wake(database, ACCOUNT, only=None) == wake(database, ACCOUNT, only="resp") == 0
+    assert wake(database, ACCOUNT, only="resp_1") == 3
+    assert {name for name, _ in waiting(database)} == {"late", "elsewhere", "fresh"}

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import itertools
-import json
-import time
-import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +11,7 @@ from aiohttp import web
 from airflow_provider_imagetasks.local.admission import Reason, RefusedError, note_queried, require
 from airflow_provider_imagetasks.local.dialects.dialect import Body, Dialect, bearer_of, file_url, read_json
 from airflow_provider_imagetasks.local.dialects.model_inputs import asked_of_model
+from airflow_provider_imagetasks.local.dialects.webhook_signatures import signing_headers, webhook_key
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 
 PAGE_SIZE = 100
@@ -71,13 +66,8 @@ class ReplicateDialect(Dialect):
 
     async def callback(self, record: TaskRecord, origin: str) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the record and the headers that sign it."""
-        body, message_id, timestamp = self.record(record, origin), f"msg_{uuid.uuid4().hex}", str(int(time.time()))
-        # As the sender of callbacks writes it.
-        content = f"{message_id}.{timestamp}.".encode() + json.dumps(body).encode()
-        key = base64.b64decode(self._secret().removeprefix("whsec_"))
-        signature = base64.b64encode(hmac.digest(key, content, "sha256")).decode()
-        headers = {"Webhook-Id": message_id, "Webhook-Timestamp": timestamp, "Webhook-Signature": f"v1,{signature}"}
-        return body, headers
+        body = self.record(record, origin)
+        return body, signing_headers(body, self.state.options)
 
     async def accepted(self, request: web.Request, record: TaskRecord) -> web.StreamResponse:
         """Answer with the record."""
@@ -164,7 +154,7 @@ class ReplicateDialect(Dialect):
         return await self._if_let_in(request, ACCOUNT)
 
     async def _handle_secret(self, request: web.Request) -> web.StreamResponse:
-        return await self._if_let_in(request, {"key": self._secret()})
+        return await self._if_let_in(request, {"key": webhook_key(self.state.options)})
 
     async def _if_let_in(self, request: web.Request, told: dict[str, Any]) -> web.StreamResponse:
         self.counts.credit_queries += 1
@@ -186,12 +176,6 @@ class ReplicateDialect(Dialect):
         """Return the pictures in the shape that the model has: one alone for some, else a list."""
         urls = [file_url(origin, record, index) for index in range(record.image_count)]
         return urls[0] if "-pro" in record.model and len(urls) == 1 else urls
-
-    def _secret(self) -> str:
-        secret = self.state.options.webhook_secret or "nobody's secret"
-        if secret.startswith("whsec_"):
-            return secret
-        return f"whsec_{base64.b64encode(hashlib.sha256(secret.encode()).digest()).decode()}"
 
 
 def _words(record: TaskRecord) -> str:

@@ -77,10 +77,14 @@ class AsyncToolTransport(AsyncTransport):
 
 
 class ToolTransport(Transport):
-    """Runs flows on the calling thread; the session lives on an event loop in a thread of its own."""
+    """Runs flows on the calling thread; the session lives on an event loop in a thread of its own.
 
-    def __init__(self, account: Account) -> None:
+    :param keeps_pictures: as of :class:`AsyncToolTransport`.
+    """
+
+    def __init__(self, account: Account, *, keeps_pictures: bool = True) -> None:
         self._account = account
+        self._keeps_pictures = keeps_pictures
         self._open = ExitStack()
         self._answer_there: Callable[[Call], Answer] | None = None
 
@@ -90,7 +94,8 @@ class ToolTransport(Transport):
 
         with ExitStack() as opening:
             portal = opening.enter_context(start_blocking_portal())
-            transport = opening.enter_context(portal.wrap_async_context_manager(AsyncToolTransport(self._account)))
+            session = AsyncToolTransport(self._account, keeps_pictures=self._keeps_pictures)
+            transport = opening.enter_context(portal.wrap_async_context_manager(session))
             self._answer_there = partial(portal.call, transport._answer)
             self._open = opening.pop_all()
         return self
