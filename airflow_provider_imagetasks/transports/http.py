@@ -199,9 +199,12 @@ class RequestsTransport(Transport):
                 allow_redirects=False,
                 stream=True,
             )
-            with response, received(
-                self._account, request.streams_to, response.status_code, keeps_pictures=self._keeps_pictures
-            ) as receiver:
+            with (
+                response,
+                received(
+                    self._account, request.streams_to, response.status_code, keeps_pictures=self._keeps_pictures
+                ) as receiver,
+            ):
                 if isinstance(receiver, FiledAnswer):
                     # It has a time of its own.
                     self._deadline.end()
