@@ -118,7 +118,7 @@ class _Sink(io.RawIOBase):
 
 
 def _zipped(places: Iterable[Location]) -> Iterator[bytes]:
-    sink, names, missing, total = _Sink(), set[str](), list[str](), 0
+    sink, names, missing, total = _Sink(), {_MISSING}, list[str](), 0
     # Pictures are compressed already.
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
         for place in dict.fromkeys(places):
@@ -151,10 +151,10 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _unused(name: str, names: set[str]) -> str:
-    """Return a name that no other picture has, and keep it."""
+    """Return a name that no other picture has, also where capitals and small letters are the same, and keep it."""
     path, number = PurePosixPath(name), 1
-    while name in names:
+    while name.casefold() in names:
         number += 1
         name = f"{path.stem}-{number}{path.suffix}"
-    names.add(name)
+    names.add(name.casefold())
     return name

@@ -181,11 +181,14 @@ class Gallery:
     ) -> dict[str, Any]:
         """Return what a task instance, or one row of its batch, asked for, as far as that is still known.
 
-        ``{prompt, model, options, images, mask}``; each image is what the browser needs to show it.
+        ``{prompt, model, options, images, mask, cut}``; each image is what the browser needs to show it, and ``cut``
+        are the names of what Airflow has not kept whole.
         """
         asked: Mapping[str, Any] = {}
+        cut: list[str] = []
         if row is None:
-            asked = instances.rendered_fields(self._session, run.dag_id, run.run_id, task_id, map_index, region)
+            kept = instances.rendered_fields(self._session, run.dag_id, run.run_id, task_id, map_index, region)
+            asked, cut = instances.without_cuts(kept)
         elif (batch := self.batch_at(run, task_id, map_index, region)) is not None:
             with suppress(OutOfReachError):
                 asked = frozen_request(batch, row, roots_of(run.dag_id, self._roots))
@@ -195,7 +198,7 @@ class Gallery:
             is_shown = locate(uri, roots_of(run.dag_id, self._roots)) is not None
             return self._picture(run.dag_id, {"uri": uri if is_shown else without_signatures(uri.partition("?")[0])})
 
-        return request_card(asked, reference)
+        return {**request_card(asked, reference), "cut": cut}
 
     def batch_at(self, run: records.Run, task_id: str, map_index: int, region: str = "") -> XCom | None:
         """Return what the task instance of a batch pushed when it began."""

@@ -38,6 +38,8 @@ HEADERS = {
 }
 _FILE_NUMBERS = ("width", "height", "bytes", "index")
 _DIGEST = re.compile(r"[0-9A-Za-z]{1,128}")
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
+"""Names of files that Windows takes for devices."""
 _STATUS = {"missing": 404, "unreadable": 502}
 
 
@@ -138,7 +140,8 @@ def picture_routes(roots: Sequence[Location], links: PictureLinks, thumbnails: T
 
 def plain_name(location: Location) -> str:
     """Return the name of a file as any system can store it."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(location.path).name)[-120:]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(location.path).name)[-120:].strip(".") or "picture"
+    return f"_{name}" if _DEVICE.match(name) else name
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +20,8 @@ from airflow_provider_imagetasks.ui.airflow_records import Place, XCom, groups, 
 from airflow_provider_imagetasks.ui.xcom_rows import HAS_ATTEMPTS, is_instance, region_text
 
 _BATCH_TRIGGER = "airflow_provider_imagetasks.triggers.image_batch.ImageBatchTrigger"
+_CUT = "Truncated. You can change this behaviour in [core]max_templated_field_length. "
+"""How Airflow begins a rendered argument that was too long for it to keep."""
 _COORDINATES = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
 
 
@@ -68,6 +72,22 @@ def rendered_fields(
         place = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
         found = session.scalars(select(fields.rendered_fields).filter_by(**place)).first()
     return found if isinstance(found, Mapping) else {}
+
+
+def without_cuts(fields: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
+    """Return rendered arguments without those that Airflow has not kept whole, and the names of these.
+
+    What it has kept of a prompt is left, with an ellipsis.
+    """
+    cut = {
+        name: value[len(_CUT) :] for name, value in fields.items() if isinstance(value, str) and value.startswith(_CUT)
+    }
+    beginning = cut.get("prompt", "").rstrip().removesuffix("...")
+    # Older ones keep it as Python writes texts.
+    with suppress(ValueError, SyntaxError):
+        beginning = str(ast.literal_eval(beginning))
+    prompt = {"prompt": f"{beginning}…"} if beginning else {}
+    return {name: value for name, value in fields.items() if name not in cut} | prompt, sorted(cut)
 
 
 def states_of(session: Session, xcoms: Iterable[XCom]) -> dict[Place, str | None]:

@@ -14,7 +14,7 @@ from tests.browser.dags import RUN_ID
 from tests.browser.test_gallery_in_browser import NAV, run_tab, task_tab, wait_for_pictures
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Response
+    from playwright.sync_api import Page, Response, Route
 
     from tests.browser.conftest import Shoot
 
@@ -99,6 +99,62 @@ def test_from_a_failed_card_its_task_is_cleared_in_two_clicks(
     (task,) = airflow.api.task_instances("broken_downloads", RUN_ID, "submit")
     assert task.state != "success" or task.try_number > 1
     airflow.api.wait_for_task_state("broken_downloads", RUN_ID, "save", "failed", timeout=300)
+
+
+def test_a_clear_that_is_slow_to_answer_is_asked_for_once(page: Page) -> None:
+    asked: list[bool] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.post_data_json["dry_run"])
+        if asked[-1]:
+            route.fulfill(json={"task_instances": [{"task_id": "submit", "map_index": -1}]})
+
+    page.route("**/clearTaskInstances", answer)
+    page.goto(run_tab("catalogue"))
+    page.get_by_role("button", name="Clear…").first.click()
+    button = page.get_by_role("button", name="Clear", exact=True)
+    button.evaluate("button => { button.click(); button.click(); }")
+
+    page.locator(".it-confirm button:disabled").wait_for()
+    assert asked == [True, False]
+
+
+def test_an_api_server_that_fails_is_not_asked_again_at_once(page: Page) -> None:
+    asked: list[str] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=500, json={})
+
+    page.goto(run_tab("thousand"))
+    wait_for_pictures(page, 8)
+    page.route("**/imagetasks/api/**/pictures?cursor=*", refuse)
+    page.locator("button.it-picture").first.click()
+    page.keyboard.press("End")
+    page.get_by_text("The last update failed").wait_for(state="attached")
+    page.wait_for_timeout(1000)
+
+    assert len(asked) <= 2
+
+
+def test_a_space_between_words_is_kept_however_slowly_one_types(page: Page) -> None:
+    page.goto(run_tab("thousand"))
+    page.get_by_role("searchbox").press_sequentially("number ")
+    page.wait_for_url("**pictures_search=number*")
+    page.get_by_role("searchbox").press_sequentially("98")
+
+    page.wait_for_url("**pictures_search=number+98*")
+
+
+def test_a_refused_archive_leaves_the_page_where_it_is(page: Page) -> None:
+    page.route("**/api/archive", lambda route: route.fulfill(status=404, json={"detail": "There is no such picture"}))
+    page.goto(run_tab("portraits"))
+    wait_for_pictures(page, 4)
+    page.locator(".it-pick").first.check()
+    page.get_by_role("button", name="Download as zip").click()
+
+    page.get_by_text("There is no zip file").wait_for()
+    assert page.locator(".it-pick:checked").count() == 1
 
 
 def test_who_may_not_clear_is_told_so(page: Page) -> None:

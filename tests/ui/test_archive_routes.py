@@ -61,6 +61,29 @@ def test_pictures_come_as_one_zip_file_each_under_a_name_of_its_own(client: Test
         assert archive.read("a-2.png") == (root / "other/a.png").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a.png", "A.png"], ["a.png", "A-2.png"]),
+        (["a-2.png", "a.png", "other/a.png"], ["a-2.png", "a.png", "a-3.png"]),
+        (["CON.png", "nul"], ["_CON.png", "_nul"]),
+        (["...", "....png", "\u732b.png", "\u51e7.png"], ["picture", "png", "_.png", "_-2.png"]),
+        (["not-in-this-archive.txt", "gone.png"], ["not-in-this-archive-2.txt", "not-in-this-archive.txt"]),
+    ],
+)
+def test_any_system_can_unpack_an_archive(
+    client: TestClient, root: Path, names: list[str], expected: list[str]
+) -> None:
+    for name in names:
+        if name != "gone.png":
+            (root / name).write_bytes((root / "b.png").read_bytes())
+
+    answer = client.post("/api/archive", data={"pictures": [link(root, name) for name in names]})
+
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == expected
+
+
 def test_what_cannot_be_read_is_named_in_the_archive(
     client: TestClient, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

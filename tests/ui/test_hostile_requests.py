@@ -219,6 +219,24 @@ def test_what_lets_somebody_in_of_an_input_picture_is_not_told(
     assert "pass" not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("kept", "prompt"),
+    [("a kite, ", "a kite, \u2026"), ("", None), (repr("a kite\nand a boat"), "a kite\nand a boat\u2026")],
+    ids=["its beginning", "nothing", "as Python writes it"],
+)
+def test_what_airflow_has_not_kept_whole_of_a_request_is_named(
+    client: TestClient, database: MetadataDatabase, kept: str, prompt: str | None
+) -> None:
+    notice = "Truncated. You can change this behaviour in [core]max_templated_field_length. "
+    fields = {"prompt": f"{notice}{kept}... ", "options": f'{notice}{{"size": "10...', "model": "gpt-image-2"}
+    database.render("submit", fields)
+
+    told = client.get(f"{RUN}/tasks/submit/-1/request").json()
+
+    assert (told["model"], told["options"], told["prompt"]) == ("gpt-image-2", {}, prompt)
+    assert told["cut"] == ["options", "prompt"]
+
+
 def test_a_row_is_shown_by_its_number_however_long_the_rows_before_it_are(client: TestClient, tmp_path: Path) -> None:
     rows = [{"index": 0, "prompt": "x" * 600_000}, {"index": 1, "prompt": "a boat"}, {"index": 2, "prompt": "a swan"}]
     (tmp_path / "batch" / "requests.jsonl").write_text("\n".join(map(json.dumps, rows)))

@@ -14,11 +14,12 @@ const NOT_READ = {
   unreadable: "The storage that holds the rows of this batch does not answer.",
 };
 
-export function BatchPanel({ item, filter, address, selection, onSeen }) {
+export function BatchPanel({ item, filter, address, selection, onSeen, onCleared }) {
   const { state, service, model, error, search, order, row } = filter;
   const query = { state, service, model, error, search, row, order };
   const list = usePages(taskRoute(item, "batch"), query);
-  const [viewer, onOpen] = useViewer(list.items, list, address);
+  const cleared = () => (list.refresh(), onCleared());
+  const [viewer, onOpen] = useViewer(list.items, { ...list, refresh: cleared }, address);
   const done = item.counts.succeeded + item.counts.failed;
   const seen = useRef(done);
   useEffect(() => {
@@ -43,7 +44,7 @@ export function BatchPanel({ item, filter, address, selection, onSeen }) {
     ),
     h(Progress, { item }),
     failures.length ? h("p", { className: "it-failures" }, failures.map(([name, number]) => countedError(name, number)).join(" · ")) : null,
-    item.error && item.state === "failed" ? h(Failure, { item, onCleared: list.refresh }) : null,
+    item.error && item.state === "failed" ? h(Failure, { item, onCleared: cleared }) : null,
     list.error && !list.first ? h(Trouble, { error: list.error, onRetry: list.refresh }) : null,
     list.first && NOT_READ[list.first.reach] ? h(Notice, { tone: "hint" }, NOT_READ[list.first.reach]) : null,
     isNarrowed && list.first?.found != null ? h("p", { className: "it-quiet", role: "status" }, list.first.found ? `${count(list.first.found, "row")} shown` : "No row matches this filter.") : null,

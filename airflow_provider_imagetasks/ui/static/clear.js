@@ -1,5 +1,5 @@
 // The deed after a failure: Clear by Airflow's own API and with the user's own right, after Airflow has said what it takes in.
-import { AIRFLOW, AirflowLink, Button, h, nameOf, taskPath, useEffect, useState } from "./elements.js";
+import { AIRFLOW, AirflowLink, Button, h, nameOf, taskPath, useEffect, useRef, useState } from "./elements.js";
 import { CLEARS, billedWords, count, errorTitle } from "./words.js";
 
 const MOST_NAMED = 12;
@@ -31,26 +31,32 @@ const REFUSALS = {
 
 function Confirmation({ item, clear, taken, onDone, onLeave }) {
   const [told, setTold] = useState(null);
+  const isSent = useRef(false);
   const confirm = async () => {
+    if (isSent.current) return;
+    isSent.current = true;
     setTold("…");
     try {
       await clearTasks(item, clear, false);
       onDone();
     } catch (error) {
       setTold(error.message);
+      isSent.current = false;
     }
   };
+  // A key that is still held down from the step before confirms nothing.
+  const onKeyDown = (event) => event.repeat && event.preventDefault();
   const names = taken.slice(0, MOST_NAMED).map(nameOf);
   return h(
     "div",
-    { className: "it-confirm", role: "group", "aria-label": "Clear" },
+    { className: "it-confirm", role: "group", "aria-label": "Clear", onKeyDown },
     h("p", null, h("strong", null, `This clears ${count(taken.length, "task instance")}: `), names.join(", "), taken.length > MOST_NAMED ? ` and ${taken.length - MOST_NAMED} more` : ""),
     h("p", null, CLEARS[clear.pays][1]),
     told ? h("p", { role: "alert" }, told) : null,
     h(
       "div",
       { className: "it-actions" },
-      h(Button, { className: "it-main", autoFocus: true, disabled: !taken.length, onClick: confirm }, "Clear"),
+      h(Button, { className: "it-main", autoFocus: true, disabled: !taken.length || told === "…", onClick: confirm }, "Clear"),
       h(Button, { onClick: onLeave }, "Leave as it is"),
     ),
   );

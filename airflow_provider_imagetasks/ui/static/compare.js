@@ -1,5 +1,5 @@
 // Two to four pictures side by side, each with what it was asked for; what differs is marked.
-import { Dialog, closeDialog, h } from "./elements.js";
+import { Dialog, closeDialog, h, useCallback, useEffect, useState } from "./elements.js";
 import { parametersOf, useRequest } from "./facts.js";
 import { fileOf } from "./pictures.js";
 import { cost, duration } from "./words.js";
@@ -15,12 +15,13 @@ function Column({ item, told, onTold }) {
     ["Duration", item.duration != null ? duration(item.duration) : null],
     ["Cost", item.cost != null ? cost(item.cost, item.currency) : null],
   ].filter(([, value]) => value != null);
-  told.set(item.key, new Map(rows));
-  const differs = (name, value) => [...told.values()].some((other) => other.has(name) && other.get(name) !== value);
+  const text = JSON.stringify(rows);
+  useEffect(() => onTold(item.key, text), [item.key, text]);
+  const differs = (name, value) => Object.values(told).some((other) => new Map(JSON.parse(other)).get(name) !== value);
   return h(
     "figure",
     { className: "it-column" },
-    picture ? h("img", { src: fileOf(picture), alt: item.prompt ?? "Picture without a prompt", onLoad: onTold }) : null,
+    picture ? h("img", { src: fileOf(picture), alt: item.prompt ?? "Picture without a prompt" }) : null,
     h(
       "figcaption",
       null,
@@ -30,11 +31,12 @@ function Column({ item, told, onTold }) {
 }
 
 export function Compare({ items, onClose }) {
-  const told = new Map();
+  const [told, setTold] = useState({});
+  const onTold = useCallback((key, text) => setTold((known) => ({ ...known, [key]: text })), []);
   return h(
     Dialog,
     { className: "it-viewer it-compare", label: "Side by side", onClose },
     h("div", { className: "it-side-head" }, h("h2", null, "Side by side"), h("button", { type: "button", className: "it-close", onClick: closeDialog, "aria-label": "Close" }, "×")),
-    h("div", { className: "it-columns" }, items.map((item) => h(Column, { key: item.key, item, told }))),
+    h("div", { className: "it-columns" }, items.map((item) => h(Column, { key: item.key, item, told, onTold }))),
   );
 }

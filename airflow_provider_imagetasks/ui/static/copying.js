@@ -51,8 +51,9 @@ export function operatorCall(item, request) {
     mask: request.mask?.uri,
     conn_id: item.conn_id,
   };
+  const cut = (request.cut ?? []).filter((name) => name in given).map((name) => `    # ${name}: Airflow has kept only a part of it\n`);
   const lines = Object.entries(given)
     .filter(([, value]) => value != null)
     .map(([name, value]) => `    ${name}=${python(value, "    ")},\n`);
-  return `ImageTaskSubmitOperator(\n${lines.join("")})\n`;
+  return `ImageTaskSubmitOperator(\n${cut.join("")}${lines.join("")})\n`;
 }

@@ -23,7 +23,8 @@ function Choice({ label, value, options, onChange, none = "All" }) {
 function Search({ value, onChange, words }) {
   const [typed, setTyped] = useState(value);
   const timer = useRef(null);
-  useEffect(() => setTyped(value), [value]);
+  // A space at the end is the beginning of the next word.
+  useEffect(() => setTyped((known) => (known.trim() === value ? known : value)), [value]);
   useEffect(() => () => clearTimeout(timer.current), []);
   const type = (event) => {
     const text = event.target.value;

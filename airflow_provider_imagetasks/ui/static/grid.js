@@ -147,7 +147,7 @@ export function useViewer(items, list, address) {
       const target = wanted.current;
       wanted.current = null;
       show(target);
-    } else if (list.hasMore && (wanted.current != null || position >= total - NEAR_THE_END)) list.more();
+    } else if (list.hasMore && !list.error && (wanted.current != null || position >= total - NEAR_THE_END)) list.more();
   });
   const onMove = (target) => target >= 0 && show(target);
   const viewer =

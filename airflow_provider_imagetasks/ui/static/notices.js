@@ -43,6 +43,9 @@ const REASONS = {
   404: ["Not found", "This run or task instance does not exist any more."],
 };
 
+// What to do about it, where what was read before is still shown.
+export const outdatedWords = (error) => (REASONS[error?.status] ?? [])[1] ?? "It is tried again.";
+
 export function Trouble({ error, onRetry }) {
   const [title, words] = REASONS[error?.status] ?? ["The pictures cannot be read", "Airflow did not answer as expected."];
   return h(

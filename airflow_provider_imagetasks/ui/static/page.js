@@ -4,7 +4,7 @@ import { BatchPanel } from "./batch.js";
 import { h, useCallback, useLayoutEffect, useRef, useState } from "./elements.js";
 import { Filters, isFiltered, useSeen } from "./filters.js";
 import { Grid, Sentinel, lookedAtWords, useViewer } from "./grid.js";
-import { Empty, Loading, Notice, Trouble } from "./notices.js";
+import { Empty, Loading, Notice, Trouble, outdatedWords } from "./notices.js";
 import { goesByResult, usePages } from "./pages.js";
 import { SelectionBar, useSelection } from "./selection.js";
 import { Totals } from "./totals.js";
@@ -113,13 +113,13 @@ export function Gallery(props) {
       h("p", { className: "it-quiet", role: "status" }, first && (items.length || list.hasMore) ? summary(items, list) : "\u00a0"),
       h(Filters, { kind, hasBatches: batches.length > 0, filter, change, seen, dags: first?.dags ?? [] }),
     ),
-    first && list.error ? h(Notice, { tone: "trouble" }, "The last update failed; what is shown may be old. It is tried again.") : null,
+    first && list.error ? h(Notice, { tone: "trouble" }, "The last update failed; what is shown may be old. ", outdatedWords(list.error)) : null,
     hidden
       ? h(Notice, { tone: "hint" }, "Pictures are stored, but not shown: set ", h("code", null, "[imagetasks] gallery_roots"), " on the api-server to the folders that they are stored in.")
       : null,
     isPage && first ? h(Totals, { query }) : null,
     body,
-    batches.map((item) => h(BatchPanel, { key: item.key, item, filter, address, selection, onSeen })),
+    batches.map((item) => h(BatchPanel, { key: item.key, item, filter, address, selection, onSeen, onCleared: list.refresh })),
     cards.length ? h(Grid, { items: cards, kind: isPage ? "nav" : kind, onOpen, selection, filter }) : null,
     list.hasMore ? h(Sentinel, { more: list.more, pageCount: list.pageCount, words: isNarrowed ? lookedAtWords(list) : null }) : null,
     h(SelectionBar, { selection, shown: cards }),

@@ -20,17 +20,29 @@ export function useSelection() {
   return useMemo(() => ({ items: [...picked.values()], has: (key) => picked.has(key), toggle, pick, clear }), [picked]);
 }
 
-// A form, so that the browser stores what comes while it comes.
+const FRAME = "image-tasks-archive";
+
+// A form, so that the browser stores what comes while it comes; in a frame, so that a refusal does not take the page's place.
 function carryAway(links) {
-  const form = Object.assign(document.createElement("form"), { method: "post", action: `${API}api/archive`, hidden: true });
+  const form = Object.assign(document.createElement("form"), { method: "post", action: `${API}api/archive`, target: FRAME, hidden: true });
   for (const link of links) form.append(Object.assign(document.createElement("input"), { name: "pictures", value: link }));
   document.body.append(form);
   form.submit();
   form.remove();
 }
 
+// What is stored as a file is never loaded into the frame.
+function isRefusal(frame) {
+  try {
+    return frame.contentWindow.location.href !== "about:blank";
+  } catch {
+    return true;
+  }
+}
+
 export function SelectionBar({ selection, shown }) {
   const [isComparing, setComparing] = useState(false);
+  const [isRefused, setRefused] = useState(false);
   if (!selection.items.length) return null;
   const links = selection.items.flatMap((item) => item.pictures.map((picture) => picture.link).filter(Boolean));
   const others = shown.filter((item) => item.pictures?.some((picture) => picture.link) && !selection.has(item.key));
@@ -44,8 +56,10 @@ export function SelectionBar({ selection, shown }) {
       { disabled: selection.items.length < 2 || selection.items.length > MOST_COMPARED, title: `Two to ${MOST_COMPARED}`, onClick: () => setComparing(true) },
       "Side by side",
     ),
-    h(Button, { disabled: links.length > MOST_IN_ZIP, title: `At most ${MOST_IN_ZIP} pictures`, onClick: () => carryAway(links) }, "Download as zip"),
+    h(Button, { disabled: links.length > MOST_IN_ZIP, title: `At most ${MOST_IN_ZIP} pictures`, onClick: () => (setRefused(false), carryAway(links)) }, "Download as zip"),
     h(Button, { onClick: selection.clear }, "Select none"),
+    isRefused ? h("p", { role: "alert" }, "There is no zip file: Airflow refused it. Reload the page, and select anew.") : null,
+    h("iframe", { name: FRAME, title: "Zip file", hidden: true, onLoad: (event) => isRefusal(event.currentTarget) && setRefused(true) }),
     isComparing ? h(Compare, { items: selection.items, onClose: () => setComparing(false) }) : null,
   );
 }

@@ -45,13 +45,13 @@ function Bars({ title, rows }) {
 export function Totals({ query }) {
   const [isOpen, setOpen] = useState(false);
   const [found, setFound] = useState(null);
-  const { dag_id, run_id, since } = query;
-  const key = JSON.stringify([dag_id, run_id, since]);
+  const { dag_id, run_id, since, until } = query;
+  const key = JSON.stringify([dag_id, run_id, since, until]);
   useEffect(() => {
     if (!isOpen) return undefined;
     const controller = new AbortController();
     const url = new URL(`${API}api/totals`, location.origin);
-    for (const [name, value] of Object.entries({ dag_id, run_id, since })) if (value) url.searchParams.set(name, value);
+    for (const [name, value] of Object.entries({ dag_id, run_id, since, until })) if (value) url.searchParams.set(name, value);
     setFound(null);
     fetch(url, { signal: controller.signal })
       .then(async (response) => setFound(response.ok ? await response.json() : { error: response.status }))

@@ -35,7 +35,8 @@ export function Viewer({ shown, onMove, onClose, onCleared }) {
     event.preventDefault();
     onMove(target);
   };
-  const title = request.prompt ?? item.prompt ?? "Picture without a prompt";
+  const prompt = request.prompt ?? item.prompt;
+  const title = prompt ?? "Picture without a prompt";
   const place = `${amount(position + 1)} of ${amount(total)}${hasMore ? " and more" : ""}`;
   const ownAddress = () =>
     addressOf(AIRFLOW + taskPictures(item), { open: `${item.key}#${index}`, row: item.index });
@@ -72,7 +73,7 @@ export function Viewer({ shown, onMove, onClose, onCleared }) {
           { className: "it-actions" },
           picture?.link ? h("a", { className: "it-button it-main", href: `${fileOf(picture)}?download=true`, download: "" }, "Download") : null,
           picture?.link ? h("a", { className: "it-button", href: fileOf(picture), target: "_blank", rel: "noreferrer" }, "Open in a tab") : null,
-          h(Copy, { key: "prompt", label: "Copy prompt", text: title }),
+          prompt ? h(Copy, { key: `prompt ${item.key}`, label: "Copy prompt", text: prompt }) : null,
           h(Copy, { key: `call ${item.key}`, label: "Copy as Python", text: () => operatorCall(item, request) }),
           h(Copy, { key: `link ${item.key} ${index}`, label: "Copy link", text: ownAddress }),
           picture ? h(Copy, { key: picture.uri, label: "Copy path", text: picture.uri }) : null,
