@@ -21,7 +21,7 @@ html_show_copyright = False
 html_copy_source = False
 html_show_sourcelink = False
 html_static_path = ["_static"]
-html_css_files = ["cards.css"]
+html_css_files = ["site.css"]
 html_logo = html_favicon = "integration-logos/imagetasks.svg"
 
 # Headings can be linked to like on GitHub, where these pages are read as well.
