@@ -6,4 +6,4 @@ Importing the package imports neither Airflow nor an HTTP library, so that the p
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
