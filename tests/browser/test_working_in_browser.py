@@ -254,6 +254,15 @@ def test_what_was_asked_for_can_be_copied_as_python(page: Page) -> None:
     assert '"quality": "high"' in copied
 
 
+def test_an_option_with_a_long_name_stays_within_its_column(page: Page) -> None:
+    page.route("**/request", lambda route: route.fulfill(json={"prompt": "a kite", "options": {"o" * 100: "long"}}))
+    page.goto(run_tab("portraits"))
+    page.locator("button.it-picture").first.click()
+    page.get_by_text("o" * 100).wait_for()
+
+    assert page.locator(".it-side").evaluate("side => side.scrollWidth <= side.clientWidth")
+
+
 def test_totals_are_drawn(page: Page, shoot: Shoot) -> None:
     page.goto(NAV)
     page.get_by_text("Totals").click()
