@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from http.client import HTTPException
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -26,6 +27,9 @@ LARGEST_TOTAL = 512 * 1024 * 1024
 MOST_VALUES = 50_000
 """Values, names and lists that an answer may hold: a thousand for each of fifty records. They take a hundred times the
 memory of their text, and hold up whoever reads them."""
+MOST_HEADER_LINES = 99
+"""Lines of an answer's head that are read, which is what Python's own client, below requests, reads."""
+TOO_MANY_HEADER_LINES = "the answer has more header lines than are read"
 READ_APART = 64 * 1024
 """Bytes of an answer from which on it is read in a thread rather than on an event loop."""
 Result = TypeVar("Result")
@@ -33,6 +37,10 @@ _MARKS = b"{[,:"
 _BLOCK = 256 * 1024
 _PICTURE = re.compile(rb"(?<![A-Za-z0-9+/=\\])[A-Za-z0-9+/=]{16384,}")
 _LEFT_OF_A_PICTURE = b"AAAA"
+
+
+class UnreadableHeadError(HTTPException):
+    """The head of an answer is none that HTTP knows, or longer than any. Its text says which."""
 
 
 class AnswerTooLargeError(Exception):

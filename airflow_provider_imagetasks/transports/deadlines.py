@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from contextlib import suppress
+from email import errors
 from http import HTTPStatus
 from http.client import HTTPResponse, parse_headers
 from typing import Any
@@ -13,6 +15,16 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from airflow_provider_imagetasks.transports.answers import UnreadableHeadError
+from airflow_provider_imagetasks.transports.failures import NO_HEAD
+
+_NO_HEADERS = (
+    errors.InvalidHeaderDefect,
+    errors.MisplacedEnvelopeHeaderDefect,
+    errors.MissingHeaderBodySeparatorDefect,
+)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class AnswerDeadline:
@@ -82,7 +94,21 @@ class _Adapter(HTTPAdapter):
 
 
 class _FinalAnswer(HTTPResponse):
-    """Passes over what a server says before its answer (102, 103), as aiohttp does; Python itself does so for 100."""
+    """Passes over what a server says before its answer (102, 103), as aiohttp does; Python itself does so for 100.
+
+    A head that aiohttp does not read it does not read either; Python itself leaves out of one what it does not know.
+    """
+
+    def begin(self) -> None:
+        """Read the head.
+
+        :raises UnreadableHeadError: it has lines that are no headers.
+        """
+        super().begin()
+        assert self.msg is not None
+        are_headers = all(_HEADER_NAME.fullmatch(name) and "\0" not in value for name, value in self.msg.items())
+        if not are_headers or any(isinstance(defect, _NO_HEADERS) for defect in self.msg.defects):
+            raise UnreadableHeadError(NO_HEAD)
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:

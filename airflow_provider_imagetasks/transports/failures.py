@@ -6,14 +6,21 @@ import os
 import ssl
 import sys
 import traceback
-from http.client import HTTPException
+from http.client import BadStatusLine, HTTPException, LineTooLong, RemoteDisconnected
 from typing import Any
 
 from airflow_provider_imagetasks.services.wire import excerpt
-from airflow_provider_imagetasks.transports.answers import AnswerTooLargeError
+from airflow_provider_imagetasks.transports.answers import (
+    TOO_MANY_HEADER_LINES,
+    AnswerTooLargeError,
+    UnreadableHeadError,
+)
 from airflow_provider_imagetasks.transports.environment import proxy_name
+from airflow_provider_imagetasks.transports.unpacking import NotUnpackedError
 
 TOO_SLOW, TOO_SLOW_TO_CONNECT = "the answer took too long", "it took too long to connect"
+NO_HEAD = "the answer is not HTTP as it should be: its head cannot be read"
+LONG_LINE = "the answer has a header line that is too long"
 _PROXY_WANTS_USER = 407
 _TUNNEL_FAILED = "Tunnel connection failed: "
 """How Python's own client, below requests, says what a proxy answers."""
@@ -68,6 +75,8 @@ def reason_of(error: BaseException, proxy: str | None = None) -> str:
     """
     if isinstance(error, AnswerTooLargeError):
         return "the answer was too large"
+    if isinstance(error, NotUnpackedError):
+        return str(error)
     late = _errors_of("requests.exceptions", "Timeout"), _errors_of("urllib3.exceptions", "ReadTimeoutError")
     if isinstance(error, (TimeoutError, *late[0], *late[1])):
         connecting = (
@@ -78,12 +87,31 @@ def reason_of(error: BaseException, proxy: str | None = None) -> str:
     causes = _causes(error)
     if proxy and (said := next(filter(None, map(_said_by_proxy, causes)), None)):
         return refused_by_proxy(proxy, said)
-    if any(isinstance(cause, HTTPException) and "got more than" in str(cause) for cause in causes):
-        return "the answer has more header lines than are read"
+    if head := next(filter(None, map(_said_of_head, causes)), None):
+        return head
     detail = next(filter(None, map(words_of, reversed(causes))), type(error).__name__)
     if may_have_left(error):
         return f"the connection was cut ({detail})"
     return f"no connection{to_proxy(proxy, *causes)} ({detail})"
+
+
+def _said_of_head(error: BaseException) -> str | None:
+    """Return what is wrong with the head of an answer, in the same words for both clients; None for other errors."""
+    if isinstance(error, UnreadableHeadError):
+        return str(error)
+    bodies = _errors_of("aiohttp.http_exceptions", "PayloadEncodingError")
+    heads = _errors_of("aiohttp.http_exceptions", "BadHttpMessage")
+    is_head = isinstance(error, heads) and not isinstance(error, bodies)
+    if isinstance(error, LineTooLong) or (
+        is_head and isinstance(error, _errors_of("aiohttp.http_exceptions", "LineTooLong"))
+    ):
+        return LONG_LINE
+    if (isinstance(error, HTTPException) and "got more than" in str(error)) or (
+        is_head and "Too many headers" in str(error)
+    ):
+        return TOO_MANY_HEADER_LINES
+    is_no_status = isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected)
+    return NO_HEAD if is_head or is_no_status else None
 
 
 def refusal_of_proxy(proxy: str | None, status: int) -> str | None:

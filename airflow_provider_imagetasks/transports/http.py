@@ -36,7 +36,15 @@ from airflow_provider_imagetasks.services.wire import (
     run_flow,
     run_flow_at_once,
 )
-from airflow_provider_imagetasks.transports.answers import AnswerTooLargeError, FiledAnswer, apart, received
+from airflow_provider_imagetasks.transports.answers import (
+    MOST_HEADER_LINES,
+    TOO_MANY_HEADER_LINES,
+    AnswerTooLargeError,
+    FiledAnswer,
+    UnreadableHeadError,
+    apart,
+    received,
+)
 from airflow_provider_imagetasks.transports.environment import Proxies, ca_bundle, tls_context
 from airflow_provider_imagetasks.transports.failures import (
     TOO_SLOW,
@@ -46,6 +54,7 @@ from airflow_provider_imagetasks.transports.failures import (
     refusal_of_proxy,
 )
 from airflow_provider_imagetasks.transports.redaction import hidden_forms, without_secrets
+from airflow_provider_imagetasks.transports.unpacking import ACCEPTED, LARGEST_PART, NotUnpackedError, Unpacking
 
 if TYPE_CHECKING:
     import aiohttp
@@ -53,6 +62,8 @@ if TYPE_CHECKING:
 USER_AGENT = f"airflow-provider-imagetasks/{__version__}"
 CONNECT_TIMEOUT = 10.0
 _CHUNK = 64 * 1024
+UNREAD = (AnswerTooLargeError, UnreadableHeadError, NotUnpackedError)
+"""What is raised of an answer that came, and is not read."""
 LONGEST_HEADER = 64 * 1024
 """Bytes that a line of an answer's head may have, as Python's own client, below requests, has it."""
 
@@ -62,7 +73,8 @@ def headers_of(account: Account, request: Request | None = None) -> dict[str, st
     said = f"{account.key_scheme} {account.key}" if account.key_scheme else account.key
     key = {account.key_header: said} if account.key and said and (request is None or request.sends_key) else {}
     # What is asked, and answered, is of this moment: a cache that repeats it would hand on another's picture.
-    own = {"Accept": "application/json", "Cache-Control": "no-store", **request.headers} if request else {}
+    usual = {"Accept": "application/json", "Accept-Encoding": ACCEPTED, "Cache-Control": "no-store"}
+    own = {**usual, **request.headers} if request else {}
     return {"User-Agent": USER_AGENT, **own, **key}
 
 
@@ -208,13 +220,16 @@ class RequestsTransport(Transport):
                 if isinstance(receiver, FiledAnswer):
                     # It has a time of its own.
                     self._deadline.end()
-                while piece := response.raw.read1(_CHUNK, decode_content=True):
-                    receiver.add(piece)
+                unpacking = Unpacking(response.headers.get("Content-Encoding", ""))
+                while piece := response.raw.read1(_CHUNK, decode_content=False):
+                    for part in unpacking.parts(piece):
+                        receiver.add(part)
+                unpacking.end()
                 content = receiver.take()
             self._deadline.end()
             if self._deadline.struck:
                 raise requests.ReadTimeout
-        except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError, AnswerTooLargeError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError, *UNREAD) as error:
             self._deadline.end()
             left = may_have_left(error)
             late = TOO_SLOW if left else TOO_SLOW_TO_CONNECT
@@ -247,6 +262,7 @@ class AiohttpTransport(AsyncTransport):
             timeout=self._time_limits(),
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
             max_line_size=LONGEST_HEADER,
             max_field_size=LONGEST_HEADER,
         )
@@ -276,15 +292,23 @@ class AiohttpTransport(AsyncTransport):
                 allow_redirects=False,
                 timeout=self._time_limits(request.streams_to),
             ) as response:
+                if len(response.raw_headers) > MOST_HEADER_LINES:
+                    raise UnreadableHeadError(TOO_MANY_HEADER_LINES)
+                unpacking = Unpacking(",".join(response.headers.getall("Content-Encoding", [])))
                 to, keeps_pictures = request.streams_to, self._keeps_pictures
                 with received(self._account, to, response.status, keeps_pictures=keeps_pictures) as receiver:
                     async for piece in response.content.iter_any():
-                        if isinstance(receiver, FiledAnswer):
-                            await asyncio.to_thread(receiver.add, piece)
-                        else:
-                            receiver.add(piece)
+                        for part in unpacking.parts(piece):
+                            if isinstance(receiver, FiledAnswer):
+                                await asyncio.to_thread(receiver.add, part)
+                            else:
+                                receiver.add(part)
+                                if len(part) == LARGEST_PART:
+                                    # One piece may hold a thousand times as much: others on the loop have their turn.
+                                    await asyncio.sleep(0)
+                    unpacking.end()
                     content = receiver.take()
-        except (aiohttp.ClientError, TimeoutError, AnswerTooLargeError) as error:
+        except (aiohttp.ClientError, TimeoutError, *UNREAD) as error:
             return NoResponse(reason=reason_of(error, proxy), may_have_left=may_have_left(error), at=time.time())
         if refusal := refusal_of_proxy(proxy, response.status):
             return NoResponse(reason=refusal, may_have_left=False, at=time.time())

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import threading
+import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +21,11 @@ from airflow_provider_imagetasks.polling.waiting import Progress
 from airflow_provider_imagetasks.services import exchange, wire
 from airflow_provider_imagetasks.services.wire import AnswerFile, NoResponse, Request, Response, ask
 from airflow_provider_imagetasks.transports import answers, open_async_transport
-from airflow_provider_imagetasks.transports.answers import AnswerTooLargeError, ReceivedAnswer
+from airflow_provider_imagetasks.transports.answers import (
+    TOO_MANY_HEADER_LINES,
+    AnswerTooLargeError,
+    ReceivedAnswer,
+)
 from tests.driven_transports import DrivenTransport, account
 from tests.polled_accounts import poller_of, watch
 from tests.scripted_server import CutAfterReading, Reply, ScriptedServer, Step, Trickle
@@ -80,13 +87,117 @@ def test_a_server_that_never_comes_to_its_answer_is_cut_off(driven: DrivenTransp
     assert (answer.reason, answer.may_have_left) == ("the answer took too long", True)
 
 
-def test_an_answer_of_more_header_lines_than_a_worker_reads_is_said_to_have_them() -> None:
-    head = b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 120 + b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
-    with ScriptedServer(CutAfterReading(head)) as server:
-        answer = DrivenTransport("requests").ask(QUERY, account(server.url))
+LENGTH = b"Content-Length: 2\r\nConnection: close\r\n"
+NO_HEAD = "the answer is not HTTP as it should be: its head cannot be read"
+LONG_LINE = "the answer has a header line that is too long"
+HEADS: dict[str, tuple[bytes, str | None]] = {
+    "99 lines": (b"X: y\r\n" * 97 + LENGTH, None),
+    "100 lines": (b"X: y\r\n" * 98 + LENGTH, TOO_MANY_HEADER_LINES),
+    "200 lines": (b"X: y\r\n" * 198 + LENGTH, TOO_MANY_HEADER_LINES),
+    "long": (b"X: " + b"y" * 40_000 + b"\r\n" + LENGTH, None),
+    "too long": (b"X: " + b"y" * 70_000 + b"\r\n" + LENGTH, LONG_LINE),
+    "no colon": (b"nothing\r\n" + LENGTH, NO_HEAD),
+    "no colon at the end": (LENGTH + b"nothing\r\n", NO_HEAD),
+    "no name": (b": y\r\n" + LENGTH, NO_HEAD),
+    "a blank before the colon": (b"X : y\r\n" + LENGTH, NO_HEAD),
+    "a name that is none": (b"X(y): z\r\n" + LENGTH, NO_HEAD),
+    "begins with a blank": (b" X: y\r\n" + LENGTH, None),
+    "NUL": (b"X: y\0z\r\n" + LENGTH, NO_HEAD),
+    "NUL in a name": (b"X\0: z\r\n" + LENGTH, NO_HEAD),
+    "folded": (b"X: y\r\n  z\r\n" + LENGTH, None),
+    "empty value": (b"X:\r\n" + LENGTH, None),
+    "other letters": (b"X: \xe9\xff\r\n" + LENGTH, None),
+    "a multipart without a boundary": (b"Content-Type: multipart/mixed\r\n" + LENGTH, None),
+    "line feeds alone": (b"X: y\nContent-Length: 2\nConnection: close\n", None),
+}
+
+
+@pytest.mark.parametrize(("head", "reason"), HEADS.values(), ids=HEADS)
+def test_an_odd_head_is_read_alike_on_a_worker_and_on_a_triggerer(
+    driven: DrivenTransport, head: bytes, reason: str | None
+) -> None:
+    with ScriptedServer(CutAfterReading(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n{}")) as server:
+        answer = driven.ask(QUERY, account(server.url))
+
+    if reason is None:
+        assert isinstance(answer, Response)
+        assert answer.json() == {}
+    else:
+        assert isinstance(answer, NoResponse)
+        assert (answer.reason, answer.may_have_left) == (reason, True)
+
+
+@pytest.mark.parametrize("line", [b"HTTP/9 yes\r\n", b"<html>\r\n", b"HTTP/1.1 two hundred\r\n"])
+def test_an_answer_that_does_not_begin_as_one_is_told_alike(driven: DrivenTransport, line: bytes) -> None:
+    with ScriptedServer(CutAfterReading(line + LENGTH + b"\r\n{}")) as server:
+        answer = driven.ask(QUERY, account(server.url))
 
     assert isinstance(answer, NoResponse)
-    assert (answer.reason, answer.may_have_left) == ("the answer has more header lines than are read", True)
+    assert (answer.reason, answer.may_have_left) == (NO_HEAD, True)
+
+
+def raw_deflate(content: bytes) -> bytes:
+    packing = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packing.compress(content) + packing.flush()
+
+
+BOMB = gzip.compress(bytes(8 * MIB))
+CONTENT = json.dumps({"task_id": "paid", "more": "x" * 3_000_000}).encode()
+PACKED = gzip.compress(CONTENT)
+PACKINGS: dict[str, tuple[str, bytes, str | None]] = {
+    "gzip": ("gzip", PACKED, None),
+    "GZIP": ("GZIP", PACKED, None),
+    "x-gzip": ("x-gzip", PACKED, None),
+    "deflate": ("deflate", zlib.compress(CONTENT), None),
+    "raw deflate": ("deflate", raw_deflate(CONTENT), None),
+    "gzip, gzip": ("gzip, gzip", gzip.compress(PACKED), None),
+    "deflate, gzip": ("deflate, gzip", gzip.compress(zlib.compress(CONTENT)), None),
+    "identity": ("identity", CONTENT, None),
+    "two members": ("gzip", gzip.compress(CONTENT[:100]) + gzip.compress(CONTENT[100:]), None),
+    "zeros behind it": ("gzip", PACKED + bytes(100), None),
+    "brotli": ("br", CONTENT, "the answer is packed in a way that nobody asked for"),
+    "many": ("gzip, gzip, gzip, gzip", CONTENT, "the answer is packed in a way that nobody asked for"),
+    "not packed": ("gzip", CONTENT, "the answer is packed, and cannot be unpacked"),
+    "cut": ("gzip", PACKED[:-20], "the answer is packed, and its end is missing"),
+}
+
+
+@pytest.mark.parametrize(("coding", "content", "reason"), PACKINGS.values(), ids=PACKINGS)
+def test_packed_answers_are_read_alike_on_a_worker_and_on_a_triggerer(
+    driven: DrivenTransport, coding: str, content: bytes, reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "LARGEST_ANSWER", 4 * MIB)
+    with ScriptedServer(Reply(content, headers={"Content-Encoding": coding})) as server:
+        answer = driven.ask(QUERY, account(server.url))
+
+    assert server.requests[0].headers["Accept-Encoding"] == "gzip, deflate"
+    if reason is None:
+        assert isinstance(answer, Response)
+        assert answer.content == CONTENT
+    else:
+        assert isinstance(answer, NoResponse)
+        assert (answer.reason, answer.may_have_left) == (reason, True)
+
+
+@pytest.mark.parametrize(
+    ("coding", "content", "reason"),
+    [
+        pytest.param("gzip", BOMB, "the answer was too large", id="a bomb"),
+        pytest.param("gzip, gzip", gzip.compress(BOMB), "the answer was too large", id="a bomb in a bomb"),
+        pytest.param("gzip", gzip.compress(b"") * 50_000, None, id="members without number"),
+    ],
+)
+def test_what_gets_large_only_when_it_is_unpacked_is_refused_in_little_time(
+    driven: DrivenTransport, coding: str, content: bytes, reason: str | None
+) -> None:
+    with ScriptedServer(Reply(content, headers={"Content-Encoding": coding})) as server:
+        began_at = time.monotonic()
+        answer = driven.ask(QUERY, account(server.url))
+
+    assert time.monotonic() - began_at < 5
+    if reason is not None:
+        assert isinstance(answer, NoResponse)
+        assert answer.reason == reason
 
 
 @pytest.fixture
