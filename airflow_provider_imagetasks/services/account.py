@@ -19,6 +19,8 @@ from airflow_provider_imagetasks.tasks import require_sendable
 
 DEFAULT_CONN_ID = "imagetasks_default"
 DEFAULT_REQUEST_TIMEOUT = 60.0
+LONGEST_INTERVAL = 86_400.0
+"""Seconds that a request, or the time between two, may take: a day. Sockets know no limit of more than 24 of them."""
 NO_FIELDS: Mapping[str, ConnectionField] = MappingProxyType({})
 
 
@@ -147,9 +149,10 @@ def read_account(
         key=_key(conn_id, key, requires_key),
         callback_url=fields.web_address("callback_url"),
         webhook_secret=fields.text("webhook_secret"),
-        default_model=fields.text("default_model"),
-        poll_interval=fields.number("poll_interval", minimum=1),
-        request_timeout=fields.number("request_timeout", minimum=1) or DEFAULT_REQUEST_TIMEOUT,
+        default_model=fields.model("default_model", key, fields.text("webhook_secret")),
+        poll_interval=fields.number("poll_interval", minimum=1, maximum=LONGEST_INTERVAL),
+        request_timeout=fields.number("request_timeout", minimum=1, maximum=LONGEST_INTERVAL)
+        or DEFAULT_REQUEST_TIMEOUT,
         submit_rate=rate("submit"),
         query_rate=rate("query"),
         max_active_tasks=fields.whole_number("max_active_tasks", minimum=1)

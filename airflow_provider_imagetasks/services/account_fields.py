@@ -15,6 +15,12 @@ from airflow_provider_imagetasks.services.fields import number
 from airflow_provider_imagetasks.services.money import Money, PriceList, read_budget, read_price_list
 from airflow_provider_imagetasks.tasks import is_web_address, require_sendable
 
+_LIKE_A_KEY = re.compile(
+    r"(?:sk[-_]|pk[-_]|r8_|bearer\s|eyJ).*|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}:.*"
+    # Versions of models are 64 hexadecimal digits.
+    r"|(?=.*[0-9])(?=.*[A-Za-z])(?![0-9a-f]{64}\Z)[A-Za-z0-9]{24,}",
+    re.IGNORECASE | re.DOTALL,
+)
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 
 
@@ -75,6 +81,19 @@ class ConnectionFields:
         require_sendable(self.name(key), value)
         return value.strip() if value is not None else None
 
+    def model(self, key: str, *secrets: str | None) -> str | None:
+        """Return the name of a model, which is shown wherever models are.
+
+        :param secrets: of the connection; a model that is one of them, or has the form of a key, is refused.
+        """
+        value = self.text(key)
+        if value is not None and (value in secrets or _LIKE_A_KEY.fullmatch(value)):
+            raise InvalidRequestError(
+                f"{self.name(key)} has the form of a key, and is not shown; it must be the name of a model. A key "
+                "belongs into the field Password. If it is one, it was stored in clear: renew it at the service"
+            )
+        return value
+
     def web_address(self, key: str) -> str | None:
         """Return a URL."""
         value = self.text(key)
@@ -93,13 +112,14 @@ class ConnectionFields:
         read = ((name, readers[field.kind](name)) for name, field in wanted.items())
         return tuple((name, value) for name, value in read if value is not None)
 
-    def number(self, key: str, *, minimum: float = -math.inf) -> float | None:
+    def number(self, key: str, *, minimum: float = -math.inf, maximum: float = math.inf) -> float | None:
         """Return a finite number."""
         value = self._value(key)
         found = number(value)
-        if value is not None and (found is None or found < minimum):
+        if value is not None and (found is None or not minimum <= found <= maximum):
             least = f" of at least {minimum:g}" if math.isfinite(minimum) else ""
-            raise self._wrong(key, f"a number{least}", is_shown=True)
+            most = f", at most {maximum:.0f}" if found is not None and found > maximum else ""
+            raise self._wrong(key, f"a number{least}{most}", is_shown=True)
         return found
 
     def whole_number(self, key: str, *, minimum: float = -math.inf) -> int | None:

@@ -40,7 +40,6 @@ class OpenAiImages(TasksApiService):
 class AceDataCloud(SeveralApis, OpenAiImages):
     """AceDataCloud: OpenAI images, and by a model like ``flux/flux-2-pro`` its other image APIs."""
 
-    image_count_options = acedatacloud_apis.COUNTS
     further_apis: ClassVar[Mapping[str, type[Service]]] = {
         "flux": acedatacloud_apis.Flux,
         "nano-banana": acedatacloud_apis.NanoBanana,

@@ -10,20 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from airflow_provider_imagetasks.services.base import IMAGE_COUNT_OPTIONS
-from airflow_provider_imagetasks.services.fields import address, sequence
+from airflow_provider_imagetasks.services.fields import address, options_named, sequence
 from airflow_provider_imagetasks.services.tasks_api import TasksApiService
 from airflow_provider_imagetasks.services.wire import Call, Request
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest
-
-COUNTS = (*IMAGE_COUNT_OPTIONS, "count")
 
 
 class FurtherApi(TasksApiService):
     """One of these APIs. It takes pictures by their URLs only."""
 
     takes_files = False
-    image_count_options = COUNTS
     url_field = "image_url"
     has_action: ClassVar[bool] = False
     """Whether a request says by ``action`` whether it is to ``generate`` or to ``edit``."""
@@ -58,12 +54,22 @@ class NanoBanana(FurtherApi):
 
 
 class Seedream(FurtherApi):
-    """ByteDance's Seedream."""
+    """ByteDance's Seedream. Told to make a sequence, the model decides how many pictures that are."""
 
     generations_path = edits_path = "/seedream/images"
     tasks_path = "/seedream/tasks"
     default_model = default_edit_model = "doubao-seedream-5-0-260128"
     images_field, most_edit_images = "image", 10
+    longest_sequence: ClassVar[int] = 15
+    """Pictures of a sequence, at most, where ``max_images`` sets no other bound."""
+
+    def image_count_of(self, request: ImageRequest) -> int:
+        """Return for how many pictures a request may be billed; those that it is given count towards a sequence."""
+        count = super().image_count_of(request)
+        modes = options_named(("sequential_image_generation",), request.options)
+        if any(options_named(("max_images",), request.options)) or not any(_is_auto(mode) for _, mode in modes):
+            return count
+        return count * max(1, self.longest_sequence - len(request.images))
 
 
 class QwenImage(FurtherApi):
@@ -90,3 +96,7 @@ class Midjourney(FurtherApi):
         whole = address(response.get("raw_image_url")) or address(response.get("image_url"))
         urls = [whole, *(address(part) for part in sequence(response.get("sub_image_urls")))]
         return tuple(GeneratedImage(index=index, url=url) for index, url in enumerate(filter(None, urls)))
+
+
+def _is_auto(mode: Any) -> bool:
+    return str(mode).strip().lower() == "auto"

@@ -18,7 +18,6 @@ from airflow_provider_imagetasks.exceptions import (
     QuotaExceededError,
     ServiceUnavailableError,
 )
-from airflow_provider_imagetasks.services.base import IMAGE_COUNT_OPTIONS
 from airflow_provider_imagetasks.services.fields import (
     LONGEST_PROMPT,
     address,
@@ -49,7 +48,6 @@ class KieApi(JobsApiService):
     takes_callback_url = True
     # Of its pages, which disagree, the one that says the least.
     results_live_for = 24 * 3600.0
-    image_count_options = (*IMAGE_COUNT_OPTIONS, "nVariants")
     not_found_codes = frozenset({404, 422})
     error_codes: ClassVar[Mapping[int, type[ImageTaskError]]] = {
         **STATUSES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -116,3 +117,29 @@ def test_thousands_of_rows_that_do_not_fit_are_written_off_without_delay(
 
     assert batch.created == []
     assert len(sleeps) < 10
+
+
+@pytest.mark.parametrize(
+    ("options", "images", "pictures"),
+    [
+        ({"sequential_image_generation": "auto"}, 0, 15),
+        ({"sequentialImageGeneration": " AUTO "}, 0, 15),
+        ({"sequential_image_generation": "auto"}, 4, 11),
+        ({"sequential_image_generation": "auto", "sequential_image_generation_options": {"max_images": 4}}, 0, 4),
+        ({"sequential_image_generation": "auto", "n": 2}, 0, 30),
+        ({"sequential_image_generation": "disabled"}, 0, 1),
+    ],
+)
+def test_a_sequence_counts_for_the_most_pictures_that_may_be_billed(
+    batch: ImageBatch, options: dict[str, Any], images: int, pictures: int
+) -> None:
+    model = "seedream/doubao-seedream-5-0-260128"
+    rows = [{"prompt": "a book of kites", "images": [f"https://x.example/{each}.png" for each in range(images)]}]
+    how: dict[str, Any] = {"model": model, "prices": {model: 1}, "options": options, "requests": rows}
+
+    batch.start(**how, dry_run=True)
+    assert batch.pushed()["cost"] == pictures
+    if pictures > 1:
+        short = batch.start(**how, max_cost=pictures - 1)
+        assert isinstance(short.error, QuotaExceededError)
+        assert batch.created == []

@@ -90,8 +90,8 @@ WRONG_FIELDS: dict[tuple[str, str], list[Any]] = {
     ("callback_url", "https://"): ["me.example", "https://", "https://a b/", "https://x.example:99999/"],
     ("callback_url", "text"): [5],
     ("default_model", "text"): [["gpt-image-2"]],
-    ("poll_interval", NUMBER): ["soon", 0.5, True, "nan", {}],
-    ("request_timeout", NUMBER): ["inf", -1, 10**400],
+    ("poll_interval", NUMBER): ["soon", 0.5, True, "nan", {}, 86_401],
+    ("request_timeout", NUMBER): ["inf", -1, 10**400, 1e300, "86401"],
     ("max_active_tasks", NUMBER): [0],
     ("max_active_tasks", "a whole number"): ["2.5"],
     ("submit_rate", "20/10s"): ["fast"],
@@ -331,3 +331,34 @@ def test_a_field_of_an_mcp_server_that_is_wrong_is_named(name: str, value: Any) 
     with pytest.raises(InvalidRequestError, match=f"'{name}'") as raised:
         read_tool_server(extra={"command": "node", name: value}, allow_commands=True)
     assert KEY not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        *("sk-abcdefghijkl", "SK_live_123456789", "r8_abc123", "Bearer abc", "eyJhbGciOiJIUzI1NiJ9.e30.x"),
+        *("0123456789abcdef0123456789abcdef", "f81d4fae-7dec-11d0-a765-00a0c91e6bf6:0f3c9a", "the-key", "the secret"),
+    ],
+)
+def test_a_default_model_that_may_be_a_key_is_refused_and_not_shown(pasted: str) -> None:
+    with pytest.raises(InvalidRequestError, match="default_model") as raised:
+        read(default_model=pasted, webhook_secret="the secret", key="the-key")
+    assert pasted not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        *(
+            "gpt-image-2",
+            "flux/flux-2-pro",
+            "fal-ai/bytedance/seedream/v4/text-to-image",
+            "skylight-1",
+            "ep-20250101-abcde",
+        ),
+        *("5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa", "black-forest-labs/flux-kontext-pro"),
+        *("doubao-seedream-5-0-260128", "b24e16ff-06e3-43eb-8d33-4416c2d75876", "gptimage2texttoimage"),
+    ],
+)
+def test_names_of_models_are_none(model: str) -> None:
+    assert read(default_model=model).default_model == model
