@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
+from airflow_provider_imagetasks.polling.waiting import MOST_SECONDS
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.fields import whole_number
 from airflow_provider_imagetasks.services.money import read_price_list
 from airflow_provider_imagetasks.services.rates import NO_TIERS, Tier, active_limit, parse_rate
 from airflow_provider_imagetasks.submissions.departure import LOOK_SECONDS
 from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE
+
+MOST_ATTEMPTS = 1_000
+"""The most submissions of a row within one try."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,20 +98,47 @@ def with_limits(
     if prices is not None:
         account = replace(account, prices=read_price_list("prices", prices))
     if max_active_tasks is not None:
-        text = str(max_active_tasks).strip()
-        if isinstance(max_active_tasks, bool) or not text.isdigit() or int(text) < 1:
+        number = whole_number(max_active_tasks)
+        if number is None or number < 1:
             raise InvalidRequestError(
-                f"max_active_tasks is {max_active_tasks!r}; it must be a whole number, at least 1"
+                f"max_active_tasks is {max_active_tasks!r:.80}; it must be a whole number, at least 1"
             )
-        account = replace(account, max_active_tasks=int(text))
+        account = replace(account, max_active_tasks=number)
     return account
 
 
 def poll_interval_for(argument: float | None, account: Account, service: Service) -> float:
     """Return the seconds between two questions: argument, then connection, then service.
 
-    :raises InvalidRequestError: the argument is no number of at least 1.
+    :raises InvalidRequestError: the argument is no number of at least 1, or beyond sense.
     """
-    if argument is not None and (isinstance(argument, bool) or not isinstance(argument, int | float) or argument < 1):
-        raise InvalidRequestError(f"poll_interval is {argument!r}; it must be a number of seconds, at least 1")
+    is_number = isinstance(argument, int | float) and not isinstance(argument, bool)
+    if argument is not None and not (is_number and 1 <= argument <= MOST_SECONDS):
+        raise InvalidRequestError(f"poll_interval is {argument!r:.80}; it must be a number of seconds, at least 1")
     return argument or account.poll_interval or service.poll_interval
+
+
+def read_timeout(timeout: timedelta | float) -> float:
+    """Return the seconds that a row may take.
+
+    :raises ValueError: it is no number of seconds above zero, and no timedelta.
+    """
+    seconds: Any = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not (is_number and 0 < seconds <= MOST_SECONDS):
+        raise ValueError(
+            f"timeout is {timeout!r:.80}; it must be a timedelta or a number of seconds, above 0 and at most "
+            f"{MOST_SECONDS:,}"
+        )
+    return float(seconds)
+
+
+def check_row_attempts(row_attempts: int) -> None:
+    """Refuse a number of attempts that makes no sense.
+
+    :raises ValueError: it is none from 1 to 1,000.
+    """
+    if not isinstance(row_attempts, int) or isinstance(row_attempts, bool) or not 1 <= row_attempts <= MOST_ATTEMPTS:
+        raise ValueError(
+            f"row_attempts is {row_attempts!r:.80}; it must be a whole number, at least 1 and at most {MOST_ATTEMPTS:,}"
+        )

@@ -1,16 +1,14 @@
-"""Checks of a batch's frozen requests before anything is billed, and the dry run, which makes no more than them."""
+"""Checks of a batch's frozen requests before anything is billed."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.costs import in_words, is_within
-from airflow_provider_imagetasks.batch.folder import REQUESTS_NAME, Owner
-from airflow_provider_imagetasks.batch.requests_file import Frozen, RequestsSource, freeze
+from airflow_provider_imagetasks.batch.folder import Owner
+from airflow_provider_imagetasks.batch.requests_file import Frozen
 from airflow_provider_imagetasks.batch.row_decisions import allowed_failures
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 
@@ -56,32 +54,3 @@ def say(frozen: Frozen, log: Any) -> None:
         )
     for problem in frozen.problems:
         log.warning("%s", problem[0].upper() + problem[1:])
-
-
-def dry_run(arguments: BatchArguments, source: RequestsSource, log: Any) -> dict[str, Any]:
-    """Check, count and estimate a batch, and return a result as of one that did nothing; write and submit nothing.
-
-    :param log: told what was found.
-    :raises InvalidRequestError: an argument or too many rows are wrong.
-    """
-    with tempfile.TemporaryDirectory(prefix="imagetasks-") as scratch:
-        frozen = freeze(source, Path(scratch) / REQUESTS_NAME, arguments)
-    for problem in frozen.problems:
-        log.warning("%s", problem[0].upper() + problem[1:])
-    cost = f"some {in_words(frozen.cost)}" if frozen.cost is not None else "no price known"
-    unpriced = f" (no price for {', '.join(sorted(frozen.unpriced))})" if frozen.unpriced else ""
-    log.info(
-        "Dry run: %s rows for %s, %s of them cannot be asked for, %s ask for the same as an earlier one; cost: %s%s. "
-        "Nothing was submitted.",
-        f"{frozen.total:,}",
-        arguments.service.title,
-        frozen.invalid,
-        frozen.repeated,
-        cost,
-        unpriced,
-    )
-    check_rows(frozen, arguments, frozen.problems)
-    check_cost(frozen, arguments, log)
-    counts = {"total": frozen.total, "succeeded": 0, "failed": frozen.invalid}
-    spent = {"usage": None, "cost": frozen.cost, "currency": arguments.currency}
-    return {"manifest": None, **counts, **spent, "dry_run": True}

@@ -74,8 +74,11 @@ def read_max_cost(value: Any) -> float | None:
 
     :raises InvalidRequestError: it is no amount above zero.
     """
-    if value is None or value == "":
+    if value is None:
         return None
+    if not str(value).strip():
+        # As no limit it would be one that nobody set.
+        raise InvalidRequestError("max_cost is empty; did its template render nothing?")
     amount = _amount("max_cost", value)
     if amount == 0:
         raise InvalidRequestError("max_cost is 0; no picture could be submitted")
@@ -229,8 +232,8 @@ def in_words(amount: float) -> str:
 def _amount(name: str, value: Any) -> float:
     try:
         amount = float(value) if not isinstance(value, bool) else float("nan")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         amount = float("nan")
     if not 0 <= amount < float("inf"):
-        raise InvalidRequestError(f"{name} is {value!r}; it must be an amount of 0 or more")
+        raise InvalidRequestError(f"{name} is {value!r:.80}; it must be an amount of 0 or more")
     return amount

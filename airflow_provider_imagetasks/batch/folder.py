@@ -88,6 +88,11 @@ class BatchFolder:
 
     def segments(self, generation: int) -> list[SegmentName]:
         """Return the segments of a generation, in the order in which they were written."""
+        names = map(read_name, self.names())
+        return sorted(name for name in names if name is not None and name.generation == generation)
+
+    def names(self) -> list[str]:
+        """Return the names of the files."""
         filesystem = self._path.fs
         try:
             filesystem.invalidate_cache(self._path.path)
@@ -96,8 +101,16 @@ class BatchFolder:
             return []
         except Exception as error:
             raise self._unusable("listed", "", error) from error
-        names = (read_name(str(entry).rstrip("/").rpartition("/")[2]) for entry in listed)
-        return sorted(name for name in names if name is not None and name.generation == generation)
+        return [str(entry).rstrip("/").rpartition("/")[2] for entry in listed]
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        try:
+            self._path.fs.rm_file((self._path / name).path)
+        except FileNotFoundError:
+            return
+        except Exception as error:
+            raise self._unusable("written", name, error) from error
 
     def owner(self) -> Owner | None:
         """Return whose folder it is, None where nothing was frozen yet."""

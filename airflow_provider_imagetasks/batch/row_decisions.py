@@ -36,6 +36,7 @@ class Checkpoint:
     :param began_at: Unix seconds when the present try began, which may have had several starts; 0 in what an earlier
         version wrote.
     :param try_id: Airflow's own id of the latest try; empty in what an earlier version wrote.
+    :param try_number: its number; 0 likewise.
     """
 
     generation: int
@@ -46,6 +47,7 @@ class Checkpoint:
     retried_at: int = 0
     began_at: float = 0.0
     try_id: str = ""
+    try_number: int = 0
 
     @property
     def try_from(self) -> int:

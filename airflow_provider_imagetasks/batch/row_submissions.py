@@ -107,6 +107,9 @@ class RowSubmissions:
         self._submitted_at = 0.0
         self._latest_ids: dict[str, int] = {}
         """Rows by the image task that was answered; the latest ones, as a cache on the way would repeat them."""
+        self._earlier_ids = asyncio.Lock()
+        self._knows_earlier_ids = False
+        self._requests: set[asyncio.Task[Submitted]] = set()
         self.under_way = 0
         """Rows whose submission has not come to an end."""
         can_tell = service.finds_by_trace_id or service.repeats_submit_by_key
@@ -133,6 +136,11 @@ class RowSubmissions:
         """Let nothing more leave, of groups under way either."""
         self._departure.is_stopped = True
 
+    def abandon(self) -> None:
+        """Wait no longer for what was sent; it stays on record as a submission without an answer."""
+        for request in self._requests:
+            request.cancel()
+
     def submit(self, intents: Sequence[Intent]) -> AsyncGenerator[Submitted, None]:
         """Submit a group. Yields what became of each row as soon as that is known; all ids are written down at the end.
 
@@ -144,6 +152,7 @@ class RowSubmissions:
 
     async def _submit(self, intents: Sequence[Intent]) -> AsyncGenerator[Submitted, None]:
         try:
+            await self._know_earlier_ids()
             granted = await self._row_places.take(intents)
         except BaseException:
             self.under_way -= len(intents)
@@ -161,6 +170,12 @@ class RowSubmissions:
             metrics.not_submitted(self._service.name, error)
             yield Refused(replace(intent, taken=False), error)
 
+    async def _know_earlier_ids(self) -> None:
+        async with self._earlier_ids:
+            if not self._knows_earlier_ids:
+                await asyncio.to_thread(self._batch.note_earlier_ids)
+                self._knows_earlier_ids = True
+
     async def _submit_granted(self, granted: Granted) -> AsyncGenerator[Submitted, None]:
         intents = granted.intents
         try:
@@ -168,13 +183,15 @@ class RowSubmissions:
         except BaseException:
             self.under_way -= len(intents)
             raise
-        requests = [asyncio.ensure_future(self._submit_one(intent, granted)) for intent in intents]
+        requests = [asyncio.create_task(self._submit_one(intent, granted)) for intent in intents]
+        self._requests.update(requests)
         try:
             for request in asyncio.as_completed(requests):
                 yield await request
         finally:
             # What has left is paid for: its ids are worth the wait, whatever went wrong beside.
             ends = await asyncio.gather(*requests, return_exceptions=True)
+            self._requests.difference_update(requests)
             known = [
                 intent if isinstance(end, BaseException) else end.intent
                 for intent, end in zip(intents, ends, strict=True)
@@ -206,10 +223,12 @@ class RowSubmissions:
         await self._row_places.note(granted, tasks, free)
 
     async def _submit_one(self, intent: Intent, granted: Granted) -> Submitted:
+        has_begun = False
         try:
             async with self._places:
                 if self._departure.is_stopped:
                     return Withheld(intent)
+                has_begun = True
                 request = await self._prepared(intent.index)
                 submission = self._service.submit(request, key=self._batch.key_of(intent))
                 flow = self._row_places.paced(intent, submission, granted) or self._rate.within_rate(submission)
@@ -217,6 +236,10 @@ class RowSubmissions:
         except HeldBackError as held:
             # What left before it, as under a key that may be given again, may have been taken.
             return Unanswered(intent, held.why) if held.has_left else Withheld(intent)
+        except asyncio.CancelledError:
+            if has_begun:
+                raise
+            return Withheld(intent)
         except UnknownOutcomeError as error:
             return Unanswered(intent, error)
         except ImageTaskError as error:
@@ -233,9 +256,11 @@ class RowSubmissions:
             return Unanswered(intent, UnknownOutcomeError(what, service=self._service.name))
         finally:
             self.under_way -= 1
+        is_known = self._batch.ledger.state.knows(task.id)
         holder = self._latest_ids.setdefault(task.id, intent.index)
-        if holder != intent.index:
-            what = f"The answer names image task {task.id[:80]}, which is that of row {holder}"
+        if holder != intent.index or is_known:
+            whose = f"row {holder}" if holder != intent.index else "an earlier submission of this batch"
+            what = f"The answer names image task {task.id[:80]}, which is that of {whose}"
             return Unanswered(intent, UnknownOutcomeError(what, service=self._service.name))
         if len(self._latest_ids) > LATEST_IDS:
             del self._latest_ids[next(iter(self._latest_ids))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, suppress
@@ -22,6 +23,10 @@ from airflow_provider_imagetasks.tasks import ImageTask
 from airflow_provider_imagetasks.transports import open_async_transport
 
 _LONGEST_SLEEP = 0.5
+_TIME_TO_END = 15.0
+"""Seconds that a start with an end keeps for what is under way; a quarter where there is less."""
+_TIME_TO_WRITE = 5.0
+"""Seconds of those that it keeps to write down what is known."""
 
 
 class BatchRun:
@@ -29,10 +34,17 @@ class BatchRun:
 
     :param batch: open.
     :param report: told every few seconds how far it is; may block for a moment.
+    :param ends_at: Unix seconds by which it must have ended, as it is by then; None where it may take its time.
     """
 
     def __init__(
-        self, arguments: BatchArguments, batch: OpenBatch, *, report: Callable[[Counts], None], log: Any
+        self,
+        arguments: BatchArguments,
+        batch: OpenBatch,
+        *,
+        report: Callable[[Counts], None],
+        log: Any,
+        ends_at: float | None = None,
     ) -> None:
         self._arguments = arguments
         self._limits = arguments.limits
@@ -55,7 +67,12 @@ class BatchRun:
         )
         self._delivering: set[int] = set()
         self._error: BaseException | None = None
+        left = 0.0 if ends_at is None else max(0.0, ends_at - time.time())
+        self._stops_at = None if ends_at is None else ends_at - min(_TIME_TO_END, left / 4)
+        self._abandons_at = None if ends_at is None else ends_at - min(_TIME_TO_WRITE, left / 10)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._groups: set[asyncio.Task[None]] = set()
+        """Those that submit."""
         self._asked_all_at: float | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reported_at = self._flushed_at = time.time()
@@ -70,7 +87,7 @@ class BatchRun:
         async with self._api, self._store:
             try:
                 self._begin()
-                while self._error is None and (self._delivering or not self._state.is_over):
+                while self._goes_on():
                     self._submit_what_fits()
                     if self._unanswered.is_due():
                         known = {api: self._batch.key_of(one) for api, one in self._ledger.known_taken.items()}
@@ -83,13 +100,30 @@ class BatchRun:
             finally:
                 self._submissions.stop()
                 await self._questions.stop()
-                # What is being submitted is paid for: its ids are worth the wait.
-                while self._tasks:
-                    await asyncio.gather(*self._tasks, return_exceptions=True)
+                await self._end_tasks()
                 await asyncio.to_thread(self._ledger.flush)
         if self._error is not None:
             raise self._error
         return self._state.is_over and not self._delivering
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether its time is over, up to what it takes to end."""
+        return self._stops_at is not None and time.time() >= self._stops_at
+
+    def _goes_on(self) -> bool:
+        return self._error is None and not self.is_out_of_time and bool(self._delivering or not self._state.is_over)
+
+    async def _end_tasks(self) -> None:
+        """Wait for what is under way; what there is no time for, a later start takes up."""
+        # What is being submitted is paid for: its ids are worth the wait.
+        while self._tasks and (self._abandons_at is None or time.time() < self._abandons_at):
+            seconds = None if self._abandons_at is None else self._abandons_at - time.time()
+            await asyncio.wait(self._tasks, timeout=seconds)
+        self._submissions.abandon()
+        for task in self._tasks - self._groups:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def end(self) -> None:
         """End the run, from another thread, because its Airflow task was ended: nothing more is submitted."""
@@ -156,7 +190,9 @@ class BatchRun:
                 return
             for intent in intents:
                 self._state.submitted(intent)
-            self._spawn(self._submit(self._submissions.submit(intents)))
+            group = self._spawn(self._submit(self._submissions.submit(intents)))
+            self._groups.add(group)
+            group.add_done_callback(self._groups.discard)
 
     def _places(self) -> int:
         """Return how many more rows may run at the service, and still be carried by a trigger."""
@@ -181,17 +217,19 @@ class BatchRun:
 
     async def _sleep(self) -> None:
         """Wait for news, or until the next question is due."""
-        due = self._questions.next_at()
-        seconds = _LONGEST_SLEEP if due is None else min(_LONGEST_SLEEP, max(0.0, due - time.time()))
+        moments = (self._questions.next_at(), self._stops_at)
+        due = min((moment for moment in moments if moment is not None), default=math.inf)
+        seconds = min(_LONGEST_SLEEP, max(0.0, due - time.time()))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._news.wait()
         self._news.clear()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._is_done)
+        return task
 
     def _is_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,15 +17,22 @@ from airflow_provider_imagetasks.batch.checks import check_cost, check_rows, say
 from airflow_provider_imagetasks.batch.costs import Spending
 from airflow_provider_imagetasks.batch.folder import REQUESTS_NAME, BatchFolder, Owner
 from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, error_of
+from airflow_provider_imagetasks.batch.owned_names import claim_names
 from airflow_provider_imagetasks.batch.requests_file import Frozen, FrozenRequests, RequestsSource, freeze
 from airflow_provider_imagetasks.batch.row_decisions import Checkpoint, allowed_failures, next_checkpoint
-from airflow_provider_imagetasks.batch.segments import Intent
+from airflow_provider_imagetasks.batch.segments import Intent, read_json_lines
 from airflow_provider_imagetasks.batch.state import BatchState
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import mapping, whole_number
-from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, batch_identity, is_earlier
+from airflow_provider_imagetasks.submissions.identity import (
+    CLEAR_ONCE_MORE,
+    SubmissionSlot,
+    batch_identity,
+    is_earlier,
+    start_text,
+)
 
 STATE_KEY = "imagetasks_batch"
 _NAMES = ("dag_id", "task_id", "run_id", "map_index")
@@ -52,6 +59,15 @@ class OpenBatch:
         nonce = self.owner.mark if self.owner.keys_by_mark else ""
         return self.slot.identity(self.generation, intent.attempt, nonce, item_index=intent.index)
 
+    def note_earlier_ids(self) -> None:
+        """Read which image tasks the pictures of earlier generations are of."""
+        for generation in range(self.generation):
+            # What somebody made of the file cannot be told from what it was: those image tasks are not known then.
+            with suppress(ValueError):
+                for row in read_json_lines(self.folder.read(f"manifest.{generation}.jsonl") or b""):
+                    if isinstance(image_task_id := row.get("image_task_id"), str):
+                        self.ledger.state.note_id(image_task_id)
+
     def finish(self, scratch: Path, max_failed: float, log: Any) -> dict[str, Any]:
         """Write the manifest, and that the batch is over where too many rows failed; return the task's result.
 
@@ -68,6 +84,9 @@ class OpenBatch:
         log.info("%s of %s rows succeeded. Manifest: %s", totals.succeeded, total, manifest)
         error = error_of(totals, total, allowed, manifest=manifest)
         if error is not None:
+            checkpoint = self.ledger.checkpoint
+            if self.slot.may_be_clear and checkpoint.retried_at > checkpoint.cleared_at:
+                error.retry_advice = f"{error.retry_advice} {CLEAR_ONCE_MORE}"
             self.ledger.finished("failed")
             raise error
         if totals.failed:
@@ -113,9 +132,8 @@ def open_batch(
     :raises InvalidRequestError: the batch, or its folder, cannot be used; nothing was billed by this start.
     :raises ImageTaskError: the folder of a batch that was begun is not there, or lacks something; nothing is submitted.
     """
-    kept = _kept(state_store)
-    identity = batch_identity(**{name: getattr(slot, name) for name in _NAMES}, region=slot.region)
-    folder = BatchFolder(str(kept.get("output_path") or arguments.output_path), identity)
+    kept = read_kept(state_store)
+    folder = folder_of(slot, kept, arguments)
     owner, first_generation = folder.owner(), 0
     if owner is None:
         _require_first_start(folder, began=resumes or "counts" in kept or "generation" in kept)
@@ -132,8 +150,10 @@ def open_batch(
         say(frozen, log)
         check_rows(frozen, arguments, frozen.problems)
         check_cost(frozen, arguments, log)
+        folder.write(REQUESTS_NAME, scratch / REQUESTS_NAME)
+        claim_names(folder, slot, arguments.filename, scratch / REQUESTS_NAME)
         keep(state_store, {"output_path": arguments.output_path, "folder": folder.uri, "mark": mark})
-        owner = _freeze(frozen, folder, slot, mark, scratch)
+        owner = _freeze(frozen, folder, slot, mark)
         # From here on rows may be paid for: a later start must find this folder, or submit nothing.
         keep(state_store, {"generation": first_generation})
     else:
@@ -185,6 +205,12 @@ def open_batch(
     return OpenBatch(slot=slot, folder=folder, owner=owner, ledger=ledger, requests=requests)
 
 
+def folder_of(slot: SubmissionSlot, kept: Mapping[str, Any], arguments: BatchArguments) -> BatchFolder:
+    """Return the folder of a task's batch: where it was begun, as far as that is known."""
+    identity = batch_identity(**{name: getattr(slot, name) for name in _NAMES}, region=slot.region)
+    return BatchFolder(str(kept.get("output_path") or arguments.output_path), identity)
+
+
 def _require_owner(owner: Owner, slot: SubmissionSlot, *, mark: str | None, uri: str) -> None:
     """Refuse a folder that another batch owns, or a batch with another mark than Airflow keeps of this one."""
     same_names = all(getattr(owner, name) == getattr(slot, name) for name in _NAMES)
@@ -224,15 +250,16 @@ def _require_first_start(folder: BatchFolder, *, began: bool) -> None:
 def keep(state_store: Any, entries: Mapping[str, Any]) -> None:
     """Keep folder, generation and counts with Airflow, where it can."""
     if state_store is not None:
-        state_store.set(STATE_KEY, {**_kept(state_store), **entries})
+        state_store.set(STATE_KEY, {**read_kept(state_store), **entries})
 
 
-def _kept(state_store: Any) -> Mapping[str, Any]:
+def read_kept(state_store: Any) -> Mapping[str, Any]:
+    """Return what Airflow keeps of a batch: where it is, whose, and how far."""
     value = state_store.get(STATE_KEY) if state_store is not None else None
     return value if isinstance(value, Mapping) else {}
 
 
-def _freeze(frozen: Frozen, folder: BatchFolder, slot: SubmissionSlot, mark: str, scratch: Path) -> Owner:
+def _freeze(frozen: Frozen, folder: BatchFolder, slot: SubmissionSlot, mark: str) -> Owner:
     owner = Owner(
         **{name: getattr(slot, name) for name in _NAMES},
         **{name: getattr(frozen, name) for name in ("total", "invalid", "repeated", "digest", "cost")},
@@ -241,7 +268,6 @@ def _freeze(frozen: Frozen, folder: BatchFolder, slot: SubmissionSlot, mark: str
         unpriced=tuple(sorted(frozen.unpriced)),
         keys_by_mark=True,
     )
-    folder.write(REQUESTS_NAME, scratch / REQUESTS_NAME)
     folder.write_owner(owner)
     return owner
 
@@ -250,7 +276,9 @@ def _begin(
     folder: BatchFolder, slot: SubmissionSlot, resumes: bool, kept: Mapping[str, Any], first_generation: int
 ) -> Checkpoint:
     last = folder.checkpoint()
-    if last is not None and is_earlier(slot.try_id, last.try_id):
+    start = secrets.token_hex(8)
+    own = start_text(slot.try_id, start, slot.try_number)
+    if last is not None and is_earlier(own, start_text(last.try_id, last.start, last.try_number)):
         # By its max_tries, which a Clear raised since, it would count as a Clear itself.
         raise replaced(folder)
     generation = last.generation if last else first_generation
@@ -263,13 +291,13 @@ def _begin(
     checkpoint = next_checkpoint(
         last,
         max_tries=slot.max_tries,
-        start=secrets.token_hex(8),
+        start=start,
         next_number=segments[-1].number + 1 if segments else 0,
         resumes=resumes,
         now=time.time(),
         first_generation=first_generation,
     )
-    checkpoint = replace(checkpoint, try_id=slot.try_id)
+    checkpoint = replace(checkpoint, try_id=slot.try_id, try_number=slot.try_number)
     if last is not None and checkpoint.generation != last.generation:
         old = folder.read(MANIFEST_NAME)
         if old is not None:

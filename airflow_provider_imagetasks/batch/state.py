@@ -51,6 +51,8 @@ class BatchState:
         """How often each row was submitted in the present try, over all its starts."""
         self.unbilled: set[int] = set()
         """Rows to be submitted whose last submission turned out to cost nothing."""
+        self._known_ids: set[int] = set()
+        """Image tasks that are on record, each by eight bytes of its own."""
         self.fresh: set[int] = set()
         """Open rows that this start submitted: nothing of them can lie in the folder of pictures."""
 
@@ -110,6 +112,14 @@ class BatchState:
             for row in self.next_new(most)
         ]
 
+    def note_id(self, image_task_id: str) -> None:
+        """Note an image task that is on record, of whichever row and generation."""
+        self._known_ids.add(hash(image_task_id))
+
+    def knows(self, image_task_id: str) -> bool:
+        """Whether an image task is on record."""
+        return hash(image_task_id) in self._known_ids
+
     def delivering(self, row: int) -> None:
         """Note that the service is done with a row; it is not over until its pictures are in place."""
         self.open.pop(row, None)
@@ -128,6 +138,8 @@ class BatchState:
     def opened(self, intent: Intent) -> None:
         """Note a submission, or what is newly known of it."""
         row, known = intent.index, self.open.get(intent.index)
+        if intent.image_task_id:
+            self.note_id(intent.image_task_id)
         self._attempts[row] = max(self._attempts[row], intent.attempt + 1)
         if row not in self._first or self._first[row].attempt != intent.attempt:
             self._first[row] = intent

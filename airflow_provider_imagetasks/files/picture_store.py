@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -72,11 +72,32 @@ def download_images(
     """
     check_filename(filename)
     _require_distinct_names(tasks, filename)
-    # A thread of its own, since the caller's may be running an event loop.
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        results = thread.submit(asyncio.run, _download_all(tasks, folder, filename, overwrite, account)).result()
+    results = _run_apart(_download_all(tasks, folder, filename, overwrite, account))
     files = [result for result in results if isinstance(result, DownloadedFile)]
     return files, [result for result in results if isinstance(result, DownloadError)]
+
+
+def _run_apart(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end in a thread of its own, since the caller's may be running an event loop.
+
+    What ends the caller meanwhile, as a time limit of Airflow's does, ends it too.
+    """
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[Result]]] = []
+
+    async def run() -> Result:
+        task = asyncio.ensure_future(work)
+        running.append((asyncio.get_running_loop(), task))
+        return await task
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        future = thread.submit(asyncio.run, run())
+        try:
+            return future.result()
+        except BaseException:
+            with suppress(RuntimeError):
+                for loop, task in running:
+                    loop.call_soon_threadsafe(task.cancel)
+            raise
 
 
 async def _download_all(

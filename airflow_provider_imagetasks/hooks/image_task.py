@@ -29,7 +29,7 @@ from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.account_pace import pace_of
 from airflow_provider_imagetasks.polling.poller import StatusPoller, status_poller
 from airflow_provider_imagetasks.polling.reads import read_all, read_moved
-from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch, failure, wait
+from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch, check_seconds, failure, wait
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID, Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE, typed, typed_submission
@@ -319,6 +319,7 @@ class ImageTaskHook(ServiceHook):
                     metrics.polled(account.service, transport.requests_made)
 
     def _watch(self, image_task_id: str, timeout: float, poll_interval: float | None) -> Watch:
+        check_seconds(timeout=timeout, poll_interval=poll_interval)
         now = time.time()
         return Watch(
             image_task_ids=(image_task_id,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -48,15 +49,18 @@ def failures_skipped(sensor: Any) -> Iterator[None]:
 
 
 @contextmanager
-def execution_timeout_told(task: Any) -> Iterator[None]:
+def execution_timeout_told(task: Any, advice: str = "") -> Iterator[None]:
     """Raise our own error where Airflow ends the block, since the task's ``execution_timeout`` is over on a worker.
 
+    :param advice: what a retry does, where it is something else than after a wait.
     :raises ImageTaskTimeoutError: Airflow retries it, as it would its own.
     """
     try:
         yield
     except AirflowTaskTimeout as error:
-        raise execution_timeout_error(task) from error
+        told = execution_timeout_error(task)
+        told.retry_advice = advice or told.retry_advice
+        raise told from error
 
 
 def execution_ends_at(task: Any, context: Any) -> float | None:
@@ -69,11 +73,16 @@ def execution_ends_at(task: Any, context: Any) -> float | None:
     return float(context["ti"].start_date.timestamp() + task.execution_timeout.total_seconds())
 
 
+def stay_ends_at(task: Any) -> float | None:
+    """Return the Unix seconds at which Airflow ends a stay on a worker that begins now; None where it may last."""
+    return None if task.execution_timeout is None else time.time() + task.execution_timeout.total_seconds()
+
+
 def execution_timeout_error(task: Any) -> ImageTaskTimeoutError:
     """Return the error of a task whose ``execution_timeout`` is over; Airflow retries it."""
     return ImageTaskTimeoutError(
         f"The task's execution_timeout ({task.execution_timeout.total_seconds():g} s) is over, which counts the time "
         "in which it is deferred, too. What was submitted goes on at the service: it may still finish, and be billed",
         retryable=True,
-        retry_advice="A retry waits again for what was submitted, and submits none of it anew.",
+        retry_advice="A retry goes on with what was submitted, and submits none of it anew.",
     )

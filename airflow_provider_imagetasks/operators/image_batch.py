@@ -7,7 +7,6 @@ import math
 import os
 import tempfile
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
@@ -17,9 +16,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_imagetasks.batch.arguments import BatchArguments, BatchLimits, poll_interval_for, with_limits
-from airflow_provider_imagetasks.batch.checks import dry_run
+from airflow_provider_imagetasks.batch.arguments import (
+    BatchArguments,
+    BatchLimits,
+    check_row_attempts,
+    poll_interval_for,
+    read_timeout,
+    with_limits,
+)
 from airflow_provider_imagetasks.batch.costs import prices_of, read_currency, read_max_cost, read_prices
+from airflow_provider_imagetasks.batch.dry_run import dry_run
 from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, PictureSummary
 from airflow_provider_imagetasks.batch.requests_file import RequestsSource, file_of, rows_of
 from airflow_provider_imagetasks.batch.row_decisions import read_max_failed
@@ -34,10 +40,15 @@ from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.hooks.links import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.hooks.references import rendered_text
-from airflow_provider_imagetasks.hooks.task_settings import execution_ends_at, execution_timeout_error
+from airflow_provider_imagetasks.hooks.task_settings import (
+    execution_ends_at,
+    execution_timeout_error,
+    execution_timeout_told,
+    stay_ends_at,
+)
 from airflow_provider_imagetasks.observability.assets import announce_pictures
 from airflow_provider_imagetasks.observability.lineage import ReportsLineage
-from airflow_provider_imagetasks.operators.rows_as_data import RowsAsData
+from airflow_provider_imagetasks.operators.rows_as_data import RowsAsData, check_rows_given
 from airflow_provider_imagetasks.operators.submission import OnUnknownOutcome
 from airflow_provider_imagetasks.polling.batch_wait import Counts, longest_ready, wake_at
 from airflow_provider_imagetasks.services import tiers_for
@@ -55,7 +66,6 @@ except ImportError:
     # Before Airflow 3.2.
     from airflow.exceptions import TaskDeferralTimeout  # type: ignore[no-redef,attr-defined,unused-ignore]
 
-MOST_LITERAL_PROMPTS = 1000
 _BACKSTOP_SECONDS = 120.0
 
 
@@ -98,7 +108,8 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
         submits it again, at the risk of paying twice.
     :param cancel_on_kill: cancel what runs, where the service can, once this task or its run is marked failed.
     :param deferrable: wait on the triggerer; None takes ``[operators] default_deferrable``.
-    :param dry_run: check everything, count and estimate; submit and write nothing.
+    :param dry_run: check everything, count and estimate; submit and write nothing. Where an earlier try began the
+        batch, ``begun`` in the result says how far that is.
     :raises InvalidRequestError: an argument or too many rows are wrong; nothing was submitted.
     :raises ImageTaskError: more rows failed than ``max_failed`` allows; of the class of the failures where all are of
         one. The pictures of the others are in place.
@@ -142,21 +153,8 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
         require_known_scheme(output_path)
         if on_unknown_outcome not in ("fail", "resubmit"):
             raise ValueError(f"on_unknown_outcome is {on_unknown_outcome!r}; it must be 'fail' or 'resubmit'")
-        if not isinstance(row_attempts, int) or isinstance(row_attempts, bool) or row_attempts < 1:
-            raise ValueError(f"row_attempts is {row_attempts!r}; it must be a whole number, at least 1")
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
-            raise ValueError(f"timeout is {timeout!r}; it must be a number of seconds above 0, or a timedelta")
-        if sum(given is not None for given in (prompts, requests, requests_path)) != 1:
-            raise ValueError("give one of prompts, requests and requests_path")
-        for name, rows in (("prompts", prompts), ("requests", requests)):
-            if isinstance(rows, list | tuple) and len(rows) > MOST_LITERAL_PROMPTS:
-                warnings.warn(
-                    f"{name} holds {len(rows):,} rows, which become part of the serialised Dag and are parsed again "
-                    "and again; put them into a JSONL file and give requests_path, or let an upstream task return them",
-                    UserWarning,
-                    stacklevel=2,
-                )
+        check_row_attempts(row_attempts)
+        check_rows_given(prompts, requests, requests_path)
         self.prompts, self.requests, self.requests_path = prompts, requests, requests_path
         self.output_path = output_path
         self.filename = filename
@@ -167,9 +165,11 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
         self.max_active_tasks = max_active_tasks
         self.submit_rate = submit_rate
         self.row_attempts = row_attempts
-        self.timeout = float(seconds)
+        self.timeout = read_timeout(timeout)
         self.poll_interval = poll_interval
         self.max_cost = max_cost
+        # It may render to nothing.
+        self._is_limited = max_cost is not None
         self.prices = prices
         self.on_unknown_outcome = on_unknown_outcome
         self.cancel_on_kill = cancel_on_kill
@@ -180,9 +180,10 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
 
     def execute(self, context: Context) -> Any:
         """Begin or go on, and return what the batch came to, or defer."""
-        with errors_for_airflow(), errors_pushed(context):
+        with errors_for_airflow(), errors_pushed(context), execution_timeout_told(self):
             if self.only_dry_run:
-                return dry_run(self._arguments(), self.rows_source(context), self.log)
+                kept = context.get("task_state_store")
+                return dry_run(self._arguments(), self.rows_source(context), slot_of(context), kept, self.log)
             return self._work(context, resumes=False, ends_at=execution_ends_at(self, context))
 
     def execute_complete(
@@ -198,7 +199,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
         :param output_path: where the batch is; None for a deferral of an earlier version, or one that ran out of time.
         :param ends_at: Unix seconds at which ``execution_timeout`` is over, where there is one; None likewise.
         """
-        with errors_for_airflow(), errors_pushed(context):
+        with errors_for_airflow(), errors_pushed(context), execution_timeout_told(self):
             if not isinstance(event, Mapping) or event.get("status") not in EVENT_STATUSES:
                 raise ProtocolError(f"The trigger sent an event that this version does not know: {event!r}"[:300])
             # It is not rendered again: a template may come to something else by now.
@@ -248,7 +249,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
             currency=read_currency(prices_of(self.prices, hook.account)),
             output_path=str(self.output_path),
             max_failed=read_max_failed(self.max_failed),
-            max_cost=read_max_cost(self.max_cost),
+            max_cost=read_max_cost("" if self.max_cost is None and self._is_limited else self.max_cost),
             row_attempts=self.row_attempts,
             timeout=self.timeout,
             poll_interval=poll_interval_for(self.poll_interval, hook.account, hook.service),
@@ -258,7 +259,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
         )
 
     def _work(self, context: Context, *, resumes: bool, ends_at: float | None) -> dict[str, Any]:
-        slot, state_store = slot_of(context), context.get("task_state_store")
+        slot, state_store, ends_here_at = slot_of(context), context.get("task_state_store"), stay_ends_at(self)
         with tempfile.TemporaryDirectory(prefix="imagetasks-") as folder:
             scratch = Path(folder)
             # What an earlier start submitted is at the service, whatever keeps this one from looking.
@@ -274,12 +275,14 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
                 push = partial(context["ti"].xcom_push, PROGRESS_KEY) if self.do_xcom_push else None
                 report = ProgressReport(self.log, push)
                 report(batch.ledger.state.counts)
-                run = BatchRun(arguments, batch, report=report, log=self.log)
+                run = BatchRun(arguments, batch, report=report, log=self.log, ends_at=ends_here_at)
                 self.cancel_when_killed(context, arguments.account, lambda: batch.ledger.state.open_ids, run.end)
                 is_over = asyncio.run(run.run())
                 report(counts := batch.ledger.state.counts, last=True)
                 batch.keep_counts(state_store, counts, self.log)
                 if not is_over:
+                    if run.is_out_of_time:
+                        raise execution_timeout_error(self)
                     self._defer(arguments, batch, counts, ends_at)
                 result = batch.finish(scratch, arguments.max_failed, self.log)
                 pictures = PictureSummary(arguments.service.name, batch.requests, scratch / MANIFEST_NAME)
@@ -340,10 +343,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
                 longest_ready=longest_ready(batch.shortest_life(arguments.service)),
             ),
             method_name="execute_complete",
-            kwargs={
-                "output_path": batch.folder.output_path,
-                **({"ends_at": ends_at} if ends_at is not None else {}),
-            },
+            kwargs={"output_path": batch.folder.output_path, **({} if ends_at is None else {"ends_at": ends_at})},
             # Only a net: the trigger ends by itself at the deadline.
             timeout=timedelta(seconds=seconds + arguments.poll_interval + _BACKSTOP_SECONDS),
         )

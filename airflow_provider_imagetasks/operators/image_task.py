@@ -19,8 +19,10 @@ from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.hooks.links import PicturesLink, ServiceConsoleLink
 from airflow_provider_imagetasks.hooks.references import ReferencesArgument, known_ids, read_references, rendered_text
+from airflow_provider_imagetasks.hooks.task_settings import execution_timeout_told
 from airflow_provider_imagetasks.observability.assets import Announcement, announce_pictures, picture_extra
 from airflow_provider_imagetasks.observability.lineage import Lineage, Made, ReportsLineage, gathered
+from airflow_provider_imagetasks.operators.shared_trace_ids import has_shared_trace_id
 from airflow_provider_imagetasks.operators.submission import OnUnknownOutcome, Submission, named_in_errors
 from airflow_provider_imagetasks.polling.waiting import combine, failure
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 RECORDS_WITH_PICTURES = 16
 """How many records are read, and their pictures stored, at the same time where the records hold those."""
+LOOKS_FIRST = "A retry goes by what is on record of the submission, and asks the service where nothing is."
+FETCHES_THE_REST = "A retry fetches what is missing, at no cost."
 READY = "The picture is ready at %s already, and billed."
 GOES_ON = (
     "It goes on at the service whatever happens here: failing or clearing later tasks does not stop it, and it may be "
@@ -109,7 +113,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Submit, push ``image_task`` and return the image task id."""
-        with errors_for_airflow(self):
+        with errors_for_airflow(self), execution_timeout_told(self, LOOKS_FIRST):
             hook = ImageTaskHook(rendered_text("conn_id", self.conn_id) or DEFAULT_CONN_ID)
             slot = slot_of(context)
             store = store_for(context, slot)
@@ -118,7 +122,13 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
                 hook.require_lasting_server()
                 request = hook.complete(self._request(hook, slot))
                 ledger = SubmissionLedger(store, slot, request, hook.account)
-                task = Submission(hook, ledger, request, resubmits=self.on_unknown_outcome == "resubmit").carry_out()
+                task = Submission(
+                    hook,
+                    ledger,
+                    request,
+                    resubmits=self.on_unknown_outcome == "resubmit",
+                    shares_trace_id=has_shared_trace_id(self, context),
+                ).carry_out()
             except ImageTaskError as error:
                 say_what_is_on_record(error, store, slot)
                 # What a start pushes that was replaced would stand for what the other comes to.
@@ -254,7 +264,11 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
 
     def execute(self, context: Context) -> dict[str, list[dict[str, Any]]]:
         """Read the image tasks, store their pictures and return what was stored."""
-        with errors_for_airflow(), errors_pushed(context, lambda: known_ids(self.image_task_id)):
+        with (
+            errors_for_airflow(),
+            errors_pushed(context, lambda: known_ids(self.image_task_id)),
+            execution_timeout_told(self, FETCHES_THE_REST),
+        ):
             files, tasks = self._download(context)
         by_id = {task.id: task for task in tasks}
         stored = [file.as_xcom() for file in files]

@@ -13,6 +13,7 @@ from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.submissions.decisions import Reattach, Reconcile, Refuse, Submit
 from airflow_provider_imagetasks.submissions.departure import Departure, HeldBackError
+from airflow_provider_imagetasks.submissions.identity import CLEAR_ONCE_MORE
 from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger
 from airflow_provider_imagetasks.submissions.reconciling import (
     OTHER_ACCOUNT,
@@ -48,15 +49,23 @@ class Submission:
     :param ledger: of this request.
     :param request: completed, its files read.
     :param resubmits: whether an unknown outcome is submitted again, at the risk of paying twice.
+    :param shares_trace_id: whether other Airflow tasks of the Dag have the same trace id of the user's own.
     """
 
     def __init__(
-        self, hook: ImageTaskHook, ledger: SubmissionLedger, request: ImageRequest, *, resubmits: bool
+        self,
+        hook: ImageTaskHook,
+        ledger: SubmissionLedger,
+        request: ImageRequest,
+        *,
+        resubmits: bool,
+        shares_trace_id: bool = False,
     ) -> None:
         self._hook = hook
         self._ledger = ledger
         self._request = request
         self._resubmits = resubmits
+        self._shares_trace_id = shares_trace_id
         self._service = hook.service
         self._log = hook.log
 
@@ -127,7 +136,7 @@ class Submission:
         watched = partial(departure.watched, intended_at=0)
         try:
             task = self._hook.submit_completed(self._request, key=self._ledger.key, watched=watched)
-            if task.id == self._ledger.record.earlier_id:
+            if task.id in self._ledger.record.earlier_ids:
                 raise UnknownOutcomeError(
                     f"The answer names image task {task.id[:80]}, which is that of an earlier submission of this "
                     "task: something on the way repeats answers, and whether this one was taken cannot be seen. "
@@ -194,6 +203,9 @@ class Submission:
         if not self._service.finds_by_trace_id:
             return None
         record, key = self._ledger.record, self._ledger.key
+        if self._shares_trace_id and record.trace_id != key:
+            self._log.warning("Other tasks of this Dag have the same trace_id: what is found by it may be theirs.")
+            return None
         task = self._hook.run(find_submission(self._service, self._request, record, key=key, sent_by=sent_by))
         if task is not None:
             self._log.info("%s has it: image task %s is handed on.", self._service.title, task.id[:80])
@@ -249,5 +261,7 @@ class Submission:
             # Elsewhere it never went out, and whoever looks for it there would find nothing.
             trace_id=record.trace_id if self._service.finds_by_trace_id else None,
         )
+        if self._ledger.was_told_of_before:
+            error.retry_advice = f"{error.retry_advice} {CLEAR_ONCE_MORE}"
         self._settle(error)
         raise error

@@ -24,10 +24,24 @@ from airflow_provider_imagetasks.services.rates import Pace
 from airflow_provider_imagetasks.services.wire import Flow, pause
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 
+MOST_SECONDS = 10 * 365 * 24 * 3600
+"""The longest timeout of a wait, and interval between two questions."""
 _NAMED = 10
 _NAMED_IN_LOG = 3
 _SAID_AGAIN = 60.0
 """Seconds after which it is said again that status requests fail, for the same reason."""
+
+
+def check_seconds(**given: Any) -> None:
+    """Refuse times that are none, by which a wait would never end.
+
+    :param given: by name, in seconds; None is passed over.
+    :raises ValueError: names the one that is wrong.
+    """
+    for name, value in given.items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (is_number and 0 <= value <= MOST_SECONDS):
+            raise ValueError(f"{name} is {value!r:.80}; it must be a number of seconds, at most {MOST_SECONDS:,}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,7 +33,7 @@ from airflow_provider_imagetasks.hooks.task_settings import (
 )
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.observability.lineage import Lineage, ReportsLineage
-from airflow_provider_imagetasks.polling.waiting import Watch, combine, failure
+from airflow_provider_imagetasks.polling.waiting import MOST_SECONDS, Watch, combine, failure
 from airflow_provider_imagetasks.sensors.image_task_question import SensorQuestion
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE
 from airflow_provider_imagetasks.services.fields import INLINE_PREFIX
@@ -43,8 +43,6 @@ from airflow_provider_imagetasks.triggers.image_task import EVENT_STATUSES, FIRS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-MOST_SECONDS = 10 * 365 * 24 * 3600
-"""The longest timeout of a sensor, and interval."""
 
 
 class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):

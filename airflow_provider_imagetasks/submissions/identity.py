@@ -7,6 +7,10 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+CLEAR_ONCE_MORE = (
+    "If this start was a Clear, it looks like a retry, since retries was lowered in the Dag before it: Clear once more."
+)
+"""What is said where :attr:`SubmissionSlot.may_be_clear`, and a retry changes nothing."""
 _GENERATIONS_OF_A_TRY = 1_000
 """More than any try begins, so that generations which are counted from different tries never meet."""
 
@@ -50,6 +54,14 @@ class SubmissionSlot:
     def was_cleared(self) -> bool:
         """Whether somebody cleared the task before this try, as far as can be told without a record."""
         return self.try_number > 1 and (self.retries is None or self.max_tries > self.retries)
+
+    @property
+    def may_be_clear(self) -> bool:
+        """Whether a start that looks like a retry may be a Clear all the same: ``max_tries`` is what a Clear makes it.
+
+        A Clear that follows lowered ``retries`` may leave it as it was.
+        """
+        return self.try_number > 1 and self.retries is not None and self.max_tries == self.try_number - 1 + self.retries
 
     @property
     def generation_without_record(self) -> int:
@@ -117,15 +129,28 @@ def batch_identity(*, dag_id: str, task_id: str, run_id: str, map_index: int, re
     return _digest(dag_id, task_id, run_id, str(map_index), *([region] if region else []))
 
 
+def start_text(try_id: str, start: str, try_number: int) -> str:
+    """Return what a start announces itself with.
+
+    :param start: sets it apart from other starts of the same try.
+    :param try_number: 0 where an earlier version did not keep it.
+    """
+    return " ".join((try_id, start, *([str(try_number)] if try_number else [])))
+
+
 def is_earlier(start: str, latest: str | None) -> bool:
     """Whether a start is certainly of an earlier try than the latest that announced itself.
 
     Airflow gives each try an id that begins with the moment, so that later ones are greater, also in a Dag run that is
-    made again; ids of another kind have no order.
+    made again; ids of another kind have no order. But where a clock was set back, a later try has an earlier id: a
+    greater try number is never of an earlier one.
 
-    :param start: begins with the id of its try.
+    :param start: see :func:`start_text`.
     """
     ids = [try_of(text) for text in (start, latest)]
+    numbers = [(text or "").split(" ")[2:] for text in (start, latest)]
+    if all(number and number[0].isdecimal() for number in numbers) and int(numbers[0][0]) > int(numbers[1][0]):
+        return False
     try:
         has_order = all(uuid.UUID(text).version == 7 for text in ids)
     except ValueError:

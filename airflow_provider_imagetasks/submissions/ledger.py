@@ -10,10 +10,12 @@ from typing import Any
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.submissions.decisions import Decision, Submit, decide
-from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, is_earlier, try_of
+from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, is_earlier, start_text, try_of
 from airflow_provider_imagetasks.submissions.stores import LedgerStore
 from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord, fingerprint, key_digest
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, moment_of_submission, utc_moment
+
+_MOST_EARLIER_IDS = 50
 
 
 class SubmissionLedger:
@@ -36,7 +38,7 @@ class SubmissionLedger:
         self._trace_id = request.trace_id
         self._fingerprint = fingerprint(request, account)
         self._key_digest = key_digest(account, slot.identity(0))
-        self._start = f"{slot.try_id} {secrets.token_hex(8)}"
+        self._start = start_text(slot.try_id, secrets.token_hex(8), slot.try_number)
         self._record: SubmissionRecord | None = None
 
     @property
@@ -55,6 +57,12 @@ class SubmissionLedger:
     def has_other_account(self) -> bool:
         """Whether the API key is another than what is on record went out with, and so perhaps the account too."""
         return self.record.key_digest not in (None, self._key_digest)
+
+    @property
+    def was_told_of_before(self) -> bool:
+        """Whether a person was told of the unknown outcome on record, and this start may be the Clear that follows."""
+        is_told = self.record.reported_unknown and self.record.max_tries == self._slot.max_tries
+        return is_told and self._slot.may_be_clear
 
     @property
     def earlier_keys(self) -> list[str]:
@@ -124,9 +132,10 @@ class SubmissionLedger:
         :raises ImageTaskError: another start has taken over, or it cannot be written; nothing may be submitted.
         """
         self.require_latest_start()
-        earlier_id = None
+        known: list[str] = []
         if self._record is not None:
-            nonce, earlier_id = self._record.nonce, self._record.image_task_id or self._record.earlier_id
+            nonce, own = self._record.nonce, self._record.image_task_id
+            known = [*([own] if own else []), *self._record.earlier_ids][:_MOST_EARLIER_IDS]
         else:
             # Where a Clear may throw the record away, the next start asks the service for what its key says by itself.
             nonce = secrets.token_hex(8) if self._store.keeps_records and not self._slot.clear_empties_state else ""
@@ -140,7 +149,8 @@ class SubmissionLedger:
             unsettled_at=decision.unsettled_at,
             key_digest=self._key_digest,
             nonce=nonce,
-            earlier_id=earlier_id,
+            earlier_id=known[0] if known else None,
+            older_ids=known[1:],
         )
         try:
             self._store.write(record, is_first=self._record is None)

@@ -33,7 +33,7 @@ def find_submission(
     :param key: the submission's identity, which it went out with.
     :param sent_by: Unix seconds by which the submission had left, if it did.
     :returns: None where nobody can tell. None found proves nothing, since the service may not keep trace ids; several
-        are no answer.
+        are no answer, nor is one under a trace id of the user's own that seems older than the submission.
     :raises ImageTaskError: the service cannot be asked now.
     """
     trace_id, api = record.trace_id or request.trace_id or key, service.api_of_model(request.model)
@@ -41,12 +41,12 @@ def find_submission(
     for seconds in (0.0, *(LOOK_PAUSES if is_recent else ())):
         yield from pause(seconds)
         tasks = yield from service.find_in_api(api, [trace_id])
-        ours = [task for task in tasks if task.trace_id == trace_id and task.id != record.earlier_id]
+        ours = [task for task in tasks if task.trace_id == trace_id and task.id not in record.earlier_ids]
         if trace_id != key:
             # Somebody chose the trace id, and may have chosen it before.
             ours = [task for task in ours if _is_this(task, request, record)]
         if len(ours) == 1:
-            return ours[0]
+            return ours[0] if trace_id == key or _is_later(ours[0], record) else None
     return None
 
 
@@ -114,3 +114,10 @@ def _is_this(task: ImageTask, request: ImageRequest, record: SubmissionRecord) -
         and task.model == text(request.model)
         and task.prompt == text(request.prompt, most=LONGEST_PROMPT)
     )
+
+
+def _is_later(task: ImageTask, record: SubmissionRecord) -> bool:
+    """Whether an image task is of after the intent; an older one may be another's, or of a service's slower clock."""
+    created_at = task.created_at or 0.0
+    # Some services leave the fraction of a second out.
+    return created_at >= (int(record.intent_at) if created_at == int(created_at) else record.intent_at)

@@ -49,25 +49,45 @@ class LedgerStore(Protocol):
 
 
 class TaskStateStore:
-    """Airflow 3.3's own store for the state of a task instance, from the context: survives retries and Clear."""
+    """Airflow 3.3's own store for the state of a task instance, from the context: survives retries and Clear.
+
+    It writes unconditionally, so that a start which was frozen right before it writes may write over what a later try
+    wrote meanwhile. So each try after the first keeps what it finds and writes under a key of its own too, which the
+    next one reads: of two records the later try's holds.
+
+    :param try_number: of the try that reads and writes; 0 keeps no copies.
+    """
 
     keeps_records = True
 
-    def __init__(self, state: Any) -> None:
+    def __init__(self, state: Any, try_number: int = 0) -> None:
         self._state = state
+        self._try_number = try_number
+        self._found: SubmissionRecord | None = None
 
     def read(self) -> SubmissionRecord | None:
         """Return the record; None where Airflow has none."""
         with _explained("read", _AIRFLOW):
-            value = self._state.get(STATE_KEY)
-            return read_record(value) if value is not None else None
+            record = self._get(STATE_KEY)
+            if self._try_number > 1:
+                copy = self._get(_copy_key(self._try_number - 1))
+                if copy is not None and (record is None or copy.try_number > record.try_number):
+                    record = copy
+            self._found = record
+            return record
 
     def write(self, record: SubmissionRecord, *, is_first: bool = False) -> None:
         """Keep the record, and see that it is there."""
         with _explained("written", _AIRFLOW):
+            if self._try_number > 1:
+                self._state.set(_copy_key(self._try_number), record.as_json())
             self._state.set(STATE_KEY, record.as_json())
-            if read_record(self._state.get(STATE_KEY)) != record:
+            if self._get(STATE_KEY) != record:
                 raise ValueError("another record is there than was written")
+
+    def _get(self, key: str) -> SubmissionRecord | None:
+        value = self._state.get(key)
+        return read_record(value) if value is not None else None
 
     def latest_start(self) -> str | None:
         """Return the start that announced itself last."""
@@ -79,6 +99,9 @@ class TaskStateStore:
         """Keep that a start begins."""
         with _explained("written", _AIRFLOW):
             self._state.set(START_KEY, start)
+            if self._try_number > 1 and self._found is not None:
+                # The next try must find it also where this one writes nothing.
+                self._state.set(_copy_key(self._try_number), self._found.as_json())
 
 
 class FileStore:
@@ -180,9 +203,13 @@ def store_for(context: Mapping[str, Any], slot: SubmissionSlot) -> LedgerStore:
     state = context.get("task_state_store")
     folder = conf.get("imagetasks", "ledger_path", fallback="")
     if state is not None:
-        own = TaskStateStore(state)
+        own = TaskStateStore(state, slot.try_number)
         return CopiedStore(own, FileStore(folder, slot.names)) if folder and slot.clear_empties_state else own
     return FileStore(folder, slot.names) if folder else NoStore()
+
+
+def _copy_key(try_number: int) -> str:
+    return f"{STATE_KEY}_of_try_{try_number}"
 
 
 def _content(path: ObjectStoragePath) -> bytes | None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Hashable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -39,6 +39,7 @@ class SubmissionRecord:
     :param reported_with: the same, of the key that was in use when a person was told.
     :param earlier_id: the image task of the latest generation before this one that had one.
     :param nonce: part of its key; see ``SubmissionSlot.identity``.
+    :param older_ids: the image tasks of the generations before that one, the latest first.
     """
 
     fingerprint: str
@@ -57,6 +58,12 @@ class SubmissionRecord:
     reported_with: str | None = None
     nonce: str = ""
     earlier_id: str | None = None
+    older_ids: list[str] = field(default_factory=list)
+
+    @property
+    def earlier_ids(self) -> list[str]:
+        """The image tasks of earlier generations, the latest first."""
+        return [self.earlier_id, *self.older_ids] if self.earlier_id else self.older_ids
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON, with the version of its form."""

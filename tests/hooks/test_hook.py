@@ -106,6 +106,16 @@ def test_wait_returns_the_finished_image_task_and_download_stores_its_pictures(
     assert Path(file.uri.removeprefix("file://")).stat().st_size == file.picture.bytes
 
 
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1, True, "60", 10**400])
+@pytest.mark.parametrize("name", ["timeout", "poll_interval"])
+@pytest.mark.parametrize("service_name", ["kie"], indirect=True)
+async def test_a_wait_that_would_never_end_is_refused(hook: ImageTaskHook, name: str, seconds: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        hook.wait("a", **{name: seconds})
+    with pytest.raises(ValueError, match=name):
+        await hook.await_task("a", **{name: seconds})
+
+
 def test_wait_raises_why_it_failed_or_that_its_time_is_over(hook: ImageTaskHook, submitted: Callable[..., str]) -> None:
     with pytest.raises(ImageTaskFailedError):
         hook.wait(submitted("[fail]"), timeout=10)

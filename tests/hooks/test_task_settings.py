@@ -202,6 +202,50 @@ class TestExecutionTimeout:
 
         assert outcome.state == "success"
 
+    def test_a_batch_ends_within_it_on_a_worker_and_a_retry_goes_on_with_all(self, dag: ImageDag) -> None:
+        batch = ImageBatch(dag.runner, dag.image_service, dag.output_folder)
+        prompts = ["a kite", "a boat [latency=2.5]"]
+        began_at = time.time()
+        over = batch.start(*prompts, execution_timeout=timedelta(seconds=1.5), deferrable=False, poll_interval=1)
+
+        assert time.time() - began_at < 2.5
+        assert over.state == "up_for_retry"
+        assert isinstance(over.error, ImageTaskTimeoutError)
+        assert "execution_timeout (1.5 s) is over" in str(over.error)
+        assert "submits none of it anew" in str(over.error)
+        assert dag.runner.xcoms["batch", "image_task_error"]["class"] == "ImageTaskTimeoutError"
+        assert batch.start(*prompts, poll_interval=1, deferrable=False).state == "success"
+        assert batch.created == sorted(prompts)
+
+    def test_a_submission_of_a_batch_that_hangs_is_left_to_be_found(self, dag: ImageDag) -> None:
+        batch = ImageBatch(dag.runner, dag.image_service, dag.output_folder)
+        prompts = ["a kite", "a boat [hang-after=1]"]
+        began_at = time.time()
+        over = batch.start(*prompts, execution_timeout=timedelta(seconds=2))
+
+        assert time.time() - began_at < 3
+        assert "execution_timeout (2 s) is over" in str(over.error)
+        assert batch.start(*prompts).state == "success"
+        assert batch.created == sorted(prompts)
+
+    def test_a_submission_and_a_download_that_hang_end_in_our_own_words(
+        self, dag: ImageDag, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        limit: dict[str, Any] = {"execution_timeout": timedelta(seconds=0.7)}
+        hung = dag.submit("a kite [hang-after=1]", **limit)
+        assert hung.state == "up_for_retry"
+        assert "execution_timeout (0.7 s) is over" in str(hung.error)
+        assert "It may have been billed. A retry goes by what is on record" in str(hung.error)
+        assert dag.submit("a kite [hang-after=1]", try_number=2).state == "success"
+        assert len(dag.created) == 1
+
+        dag.submitted("a boat [file-slow=30]")
+        began_at = time.time()
+        slow = dag.save(**limit, retries=2)
+        assert time.time() - began_at < 3
+        assert "A retry fetches what is missing" in str(slow.error)
+        assert dag.stored == []
+
     def test_it_bounds_the_deferral_of_a_batch_and_a_retry_goes_on_with_it(self, dag: ImageDag) -> None:
         batch = ImageBatch(dag.runner, dag.image_service, dag.output_folder)
         times = {**self.TIMES, "deferrable": True}

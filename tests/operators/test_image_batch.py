@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger
 from airflow_provider_imagetasks.batch.row_submissions import RowSubmissions
 from airflow_provider_imagetasks.exceptions import ContentPolicyError, QuotaExceededError, UnknownOutcomeError
+from airflow_provider_imagetasks.files import fetching
 from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
 from tests.image_batch import ImageBatch, Killed
 
@@ -238,6 +239,27 @@ def test_dry_run_counts_and_estimates_and_writes_nothing(batch: ImageBatch, tmp_
     assert (batch.pushed()["total"], batch.pushed()["cost"]) == (2, pytest.approx(0.08))
     assert batch.counts["submissions"] == 0
     assert not (tmp_path / "pictures").exists()
+
+
+@ONE_SERVICE
+def test_a_dry_run_of_a_batch_that_was_begun_says_what_is_paid_for(
+    batch: ImageBatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = ["a kite", f"a boat [file-500={fetching.ATTEMPTS}]"]
+    assert batch.start(*prompts, prices={"gpt-image-2": 0.04}).state == "up_for_retry"
+    folder = batch.pushed("image_batch")["folder"]
+    before = sorted(path.name for path in batch.folder.iterdir())
+    capsys.readouterr()
+    assert batch.start(*prompts, dry_run=True).state == "success"
+
+    begun = batch.pushed()["begun"]
+    assert begun == {"folder": folder, "total": 2, "succeeded": 1, "failed": 1, "running": 0}
+    said = " ".join(capsys.readouterr().out.split())
+    assert "of its 2 rows 1 are delivered, 1 failed and 0 are open" in said
+    assert "may be paid for" in said
+    assert sorted(path.name for path in Path(urlsplit(folder).path).iterdir()) == before
+    assert batch.start(*prompts, prices={"gpt-image-2": 0.04}).state == "success"
+    assert len(batch.created) == 2
 
 
 @ONE_SERVICE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.image_batch import ImageBatch
 from tests.task_runner import DAG_ID, RUN_ID, Outcome
 
 FileOf = Callable[..., str]
+NO_NUMBERS = (float("nan"), float("inf"), float("-inf"), True, "nan", "inf", [1], {})
 EDITS = [{"prompt": "a", "images": [f"https://x.example/{number}.png" for number in range(17)]}]
 
 
@@ -57,12 +59,12 @@ def refused(outcome: Outcome, batch: ImageBatch, *words: str) -> None:
         pytest.param({"prompts": ()}, ["empty"], id="none in a tuple"),
         pytest.param({"prompts": [5]}, ["row 0"], id="rows that are no rows"),
         pytest.param({"prompts": None, "requests_path": "file:///no/one.jsonl"}, ["no such file"], id="no file"),
-        *(({"max_failed": value}, ["max_failed"]) for value in (-1, 1.5, "some")),
-        ({"max_active_tasks": 0}, ["max_active_tasks"]),
+        *(({"max_failed": value}, ["max_failed"]) for value in (-1, 1.5, "some", *NO_NUMBERS)),
+        *(({"max_active_tasks": value}, ["max_active_tasks"]) for value in (0, -1, 2.5, "²", "many", *NO_NUMBERS)),
         ({"submit_rate": "0/10s"}, ["submit_rate"]),
         ({"submit_rate": "10/0s"}, ["submit_rate"]),
-        ({"max_cost": 0}, ["max_cost"]),
-        ({"poll_interval": 0}, ["poll_interval"]),
+        *(({"max_cost": value}, ["max_cost"]) for value in (0, -1, "much", "", " ", "{{ '' }}", 10**400, *NO_NUMBERS)),
+        *(({"poll_interval": value}, ["poll_interval"]) for value in (0, -1, "60", 10**12, *NO_NUMBERS)),
         ({"options": {"output_format": "svg"}}, ["row 0", "output_format='svg'", "paid for in vain"]),
         pytest.param({"max_cost": 5}, ["gpt-image-2", "prices="], id="a price that nobody published"),
         pytest.param({"prompts": None, "requests": EDITS}, ["at most 16"], id="a row that the service cannot do"),
@@ -77,7 +79,14 @@ def test_names_that_collide(batch: ImageBatch, filename: str) -> None:
     refused(batch.start(requests=[{"prompt": "a", "id": "x"}, {"prompt": "b", "id": "x"}], filename=filename), batch)
 
 
-@pytest.mark.parametrize("argument", [{"row_attempts": 0}, {"timeout": 0}, {"on_unknown_outcome": "perhaps"}])
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *({"row_attempts": value} for value in (0, -1, 1.5, "2", 10**6, *NO_NUMBERS)),
+        *({"timeout": value} for value in (0, -1, "60", 10**400, timedelta(seconds=-1), *NO_NUMBERS)),
+        {"on_unknown_outcome": "perhaps"},
+    ],
+)
 def test_arguments_that_are_wrong_when_the_dag_is_read(output_folder: str, argument: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(argument))):
         ImageBatchOperator(task_id="b", prompts="a", output_path=output_folder, **argument)

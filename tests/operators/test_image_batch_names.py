@@ -11,7 +11,10 @@ import pytest
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.files import fetching, picture_store
+from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
+from tests import task_runner
 from tests.image_batch import ImageBatch
+from tests.task_runner import Outcome
 
 ONE_SERVICE = pytest.mark.parametrize("service_name", ["acedatacloud"], indirect=True)
 IMITATED = f"a_b-{hashlib.sha256(b'a/b').hexdigest()[:12]}"
@@ -74,6 +77,12 @@ def test_an_id_that_is_no_name_gives_one_all_the_same(batch: ImageBatch, row_id:
     [
         *({"n": count} for count in (2, "2", 2.0, "2.0")),
         *({name: 2} for name in ("num_images", "max_images", "num_outputs", "number_of_images", "batch_size")),
+        *({name: 2} for name in ("num", "count", "quantity", "imageCount", "numImages", "Num-Images", "NUM_IMAGES")),
+        *(
+            {name: "2"}
+            for name in ("n_samples", "sampleCount", "numberResults", "imageNum", "numOfImages", "nVariants")
+        ),
+        *({name: 2} for name in ("batchCount", "numImagesPerPrompt", "candidate_count", "outputCount", "imagesNumber")),
         {"sequential_image_generation": "auto", "sequential_image_generation_options": {"max_images": 2}},
         {"parameters": {"numberOfImages": "2"}},
     ],
@@ -141,3 +150,63 @@ def test_the_names_that_were_checked_are_those_that_are_used_by_every_later_star
 
     assert batch.start(requests=rows, filename="{id}.{ext}", try_number=2).state == "success"
     assert [path.name for row in batch.rows for path in paths(row)] == ["0.png", "1.png"]
+
+
+@ONE_SERVICE
+class TestTwoBatchesInOneFolder:
+    """Names that do not hold the image task's id may be replaced by a later run of the same task, and by no other."""
+
+    def other(self, batch: ImageBatch, *, task_id: str = "other", **arguments: Any) -> Outcome:
+        """Start the batch of another task of the same Dag."""
+        usual = {"output_path": batch.output_folder, "deferrable": False, "options": {"size": "256x256"}}
+
+        def make() -> ImageBatchOperator:
+            operator = ImageBatchOperator(task_id=task_id, **{**usual, **arguments})
+            operator.limits = batch.limits
+            return operator
+
+        batch.runner.states.clear()
+        return batch.runner.run(make)
+
+    @pytest.mark.parametrize(
+        ("filename", "others"),
+        [("{row}.{ext}", "{row}.{ext}"), ("kite.{ext}", "KITE.{ext}"), ("{row}.{ext}", "0.{ext}")],
+    )
+    def test_another_task_may_not_give_the_same_names(self, batch: ImageBatch, filename: str, others: str) -> None:
+        assert batch.start("a kite", filename=filename).state == "success"
+        (kite,) = [path for row in batch.rows for path in paths(row)]
+        content = kite.read_bytes()
+
+        outcome = self.other(batch, prompts=["a boat"], filename=others)
+
+        assert isinstance(outcome.error, InvalidRequestError)
+        assert (outcome.error.billed, batch.created, kite.read_bytes()) == ("no", ["a kite"], content)
+        for word in ("filename", "{image_task_id}", "output_path", "task batch", "Nothing was submitted"):
+            assert word in str(outcome.error)
+
+    def test_what_was_refused_leaves_the_other_alone(self, batch: ImageBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+        batch.start("a kite", filename="{row}.{ext}")
+        assert self.other(batch, prompts=["a boat"], filename="{row}.{ext}").state == "failed"
+
+        monkeypatch.setattr(task_runner, "RUN_ID", "the_next_day")
+        batch.runner.states.clear()
+        assert batch.start("a newer kite", filename="{row}.{ext}", try_number=1).state == "success"
+        assert batch.created == ["a kite", "a newer kite"]
+
+    def test_with_a_folder_or_ids_of_its_own_it_goes_on(self, batch: ImageBatch) -> None:
+        batch.start(requests=rows_with("red", "blue"), filename="{id}.{ext}")
+
+        assert self.other(batch, requests=rows_with("green"), filename="{id}.{ext}").state == "success"
+        third = self.other(batch, task_id="third", prompts=["a boat"], filename="{image_task_id}.{ext}")
+        fourth = self.other(batch, task_id="fourth", requests=rows_with("BLUE"), filename="{id}.{ext}")
+        assert (third.state, fourth.state) == ("success", "failed")
+        assert isinstance(fourth.error, InvalidRequestError)
+
+    def test_the_note_may_be_removed(self, batch: ImageBatch) -> None:
+        batch.start("a kite", filename="{row}.{ext}")
+        outcome = self.other(batch, prompts=["a boat"], filename="{row}.{ext}")
+        (note,) = (Path(urlsplit(batch.output_folder).path) / ".imagetasks" / "names").iterdir()
+        assert str(note) in str(outcome.error)
+        note.unlink()
+
+        assert self.other(batch, prompts=["a boat"], filename="{row}.{ext}").state == "success"

@@ -148,3 +148,32 @@ def test_what_cannot_be_meant_of_a_batch_is_refused_before_anything_is_billed(
     assert outcome.state == "failed", outcome.error
     assert said in str(outcome.error)
     assert dag.created == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"max_cost": "{{ None }}"}, "max_cost is empty"),
+        ({"max_cost": "{{ True }}"}, "max_cost is True"),
+        ({"max_active_tasks": "{{ 1.5 }}"}, "max_active_tasks is 1.5"),
+        ({"max_failed": "{{ None }}"}, "max_failed is None"),
+        ({"max_failed": "{{ [1] }}"}, "max_failed is [1]"),
+    ],
+)
+def test_numbers_of_a_batch_that_are_none_are_refused_before_anything_is_billed(
+    dag: ImageDag, given: dict[str, Any], said: str
+) -> None:
+    rows: dict[str, Any] = {"prompts": ["a kite"], "output_path": dag.output_folder, "prices": {"gpt-image-2": 1}}
+
+    outcome = run(dag, ImageBatchOperator, **rows, **given)
+
+    assert isinstance(outcome.error, InvalidRequestError), outcome.error
+    assert said in str(outcome.error)
+    assert (outcome.error.billed, dag.created) == ("no", [])
+
+
+def test_numbers_of_a_batch_may_be_rendered(dag: ImageDag) -> None:
+    rows: dict[str, Any] = {"prompts": ["a kite"], "output_path": dag.output_folder, "prices": {"gpt-image-2": 1}}
+    numbers = {"max_cost": "{{ 2 }}", "max_active_tasks": "{{ 3.0 }}", "max_failed": "{{ 0.5 }}"}
+
+    assert run(dag, ImageBatchOperator, **rows, **numbers, deferrable=False).state == "success"

@@ -11,6 +11,7 @@ from airflow.sdk import Context
 from airflow_provider_imagetasks.batch.folder import BatchFolder
 from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError
 from airflow_provider_imagetasks.operators import image_task as operators
+from airflow_provider_imagetasks.operators.image_task import ImageTaskSubmitOperator
 from airflow_provider_imagetasks.submissions import stores
 from airflow_provider_imagetasks.submissions.stores import store_for
 from tests.image_batch import ImageBatch
@@ -167,3 +168,88 @@ def test_under_a_trace_id_of_the_users_own_the_picture_of_before_a_clear_is_not_
 
     assert isinstance(cleared.error, UnknownOutcomeError)
     assert len(dag.created) == 1
+
+
+@KEEPS_STATE
+@BLIND
+def test_an_answer_that_repeats_one_of_long_before_is_not_believed_either(dag: ImageDag, route: StatusRoute) -> None:
+    answers: list[dict[str, Any]] = []
+    route.answered = lambda body: Reply(answers.append(body) or body)  # type: ignore[func-returns-value]
+    for number in range(3):
+        assert dag.submit(try_number=1 + number, max_tries=2 + number).state == "success"
+    route.answered = lambda _body: Reply(answers[0])
+    cleared = dag.submit(try_number=4, max_tries=5)
+
+    assert isinstance(cleared.error, UnknownOutcomeError)
+
+
+PRICED: dict[str, Any] = {"options": {}, "prices": {"gpt-image-2-text-to-image": 1}, "poll_interval": 1}
+
+
+def repeats_the_first(route: StatusRoute) -> None:
+    """Have something on the way repeat the first answer to a submission for ever."""
+    answers: list[dict[str, Any]] = []
+    route.answered = lambda body: Reply(answers.append(body) or answers[0])  # type: ignore[func-returns-value]
+
+
+@BLIND
+class TestAnswersOfBeforeInABatch:
+    """An image task that is on record already is not that of another submission."""
+
+    def test_of_an_earlier_start(self, batch: ImageBatch, route: StatusRoute) -> None:
+        repeats_the_first(route)
+        assert batch.start("a kite", "a boat", max_cost=1, **PRICED).state == "failed"
+        cleared = batch.start("a kite", "a boat", max_cost=5, **PRICED, **CLEAR)
+
+        assert isinstance(cleared.error, UnknownOutcomeError)
+        assert "an earlier submission of this batch" in str(cleared.error)
+        assert (batch.statuses, batch.created) == ("succeeded failed", ["a boat", "a kite"])
+        assert batch.rows[1]["error"]["billed"] == "unknown"
+
+    def test_of_the_pictures_of_before_a_clear(self, batch: ImageBatch, route: StatusRoute) -> None:
+        repeats_the_first(route)
+        assert batch.start("a kite", **PRICED).state == "success"
+        cleared = batch.start("a kite", **PRICED, **CLEAR)
+
+        assert isinstance(cleared.error, UnknownOutcomeError)
+        assert batch.created == ["a kite", "a kite"]
+
+    def test_of_an_earlier_attempt_of_the_same_row(self, batch: ImageBatch, route: StatusRoute) -> None:
+        repeats_the_first(route)
+        assert batch.start("a kite [fail=500]", **PRICED).state == "failed"
+        cleared = batch.start("a kite [fail=500]", **PRICED, **CLEAR)
+
+        assert isinstance(cleared.error, UnknownOutcomeError)
+        assert len(batch.created) == 2
+
+
+@FINDS
+class TestTraceIdsOfTheUsersOwn:
+    def test_the_picture_of_another_task_under_the_same_one_is_not_handed_on(
+        self, dag: ImageDag, route: StatusRoute
+    ) -> None:
+        assert dag.submit(trace_id="order-17").state == "success"
+        reaches = route.server.otherwise
+        route.server.otherwise = lambda asked: reaches(asked) if "action" in (asked.body or {}) else CutAfterReading()
+        another = dag.submit(trace_id="order-17", task_id="another")
+
+        assert isinstance(another.error, UnknownOutcomeError)
+        assert ("another", "return_value") not in dag.runner.xcoms
+        assert len(dag.created) == 1
+
+    @pytest.mark.parametrize(
+        ("others", "state"), [("order-17", "failed"), ("order-{{ 16 + 1 }}", "failed"), ("b", "success")]
+    )
+    def test_what_may_be_that_of_a_task_at_the_same_time_is_not_handed_on(
+        self, dag: ImageDag, route: StatusRoute, others: str, state: str
+    ) -> None:
+        route.answered = lambda _body: Reply(b"down", status=500)
+
+        def make() -> ImageTaskSubmitOperator:
+            ImageTaskSubmitOperator(task_id="other", prompt="a red kite", trace_id=others)
+            return ImageTaskSubmitOperator(task_id="submit", prompt="a red kite", trace_id="order-17")
+
+        outcome = dag.runner.run(make)
+
+        assert outcome.state == state
+        assert isinstance(outcome.error, UnknownOutcomeError) is (state == "failed")

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, batch_identity, slot_of
+from airflow_provider_imagetasks.submissions.identity import (
+    SubmissionSlot,
+    batch_identity,
+    is_earlier,
+    slot_of,
+    start_text,
+)
 
 SLOT = SubmissionSlot(
     dag_id="kites", task_id="submit", run_id="scheduled__2026-09-21", map_index=3, max_tries=2, try_number=1
@@ -53,3 +60,30 @@ def test_the_identity_of_a_batch_is_the_same_on_every_start() -> None:
     assert batch_identity(dag_id="kites", task_id="draw", run_id="r", map_index=-1) == (
         "e8fa8d20b1416282f315cfb4a057570468609cd6cfb995e6312ef4aaf8d25a5b"
     )
+
+
+def moment(seconds: int) -> str:
+    """Return an id as Airflow gives it to a try that begins then."""
+    return str(uuid.UUID(int=(seconds * 1000 << 80) | (7 << 76) | (2 << 62)))
+
+
+@pytest.mark.parametrize(
+    ("own", "latest", "expected"),
+    [
+        ((moment(10), 1), (moment(20), 2), True),
+        ((moment(20), 2), (moment(10), 1), False),
+        ((moment(10), 2), (moment(20), 1), False),
+        # A Dag run that is made again counts its tries anew.
+        ((moment(20), 1), (moment(10), 3), False),
+        ((moment(10), 1), (moment(20), 1), True),
+        # An earlier version kept no number.
+        ((moment(10), 2), (moment(20), 0), True),
+        (("an id", 1), ("another", 2), False),
+    ],
+)
+def test_which_start_is_of_an_earlier_try(own: tuple[str, int], latest: tuple[str, int], expected: bool) -> None:
+    assert is_earlier(start_text(own[0], "a", own[1]), start_text(latest[0], "b", latest[1])) is expected
+
+
+def test_no_start_is_earlier_than_none() -> None:
+    assert not is_earlier(start_text(moment(1), "a", 1), None)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -113,7 +114,7 @@ class PaidOnce(RuleBasedStateMachine):
     def next_submission_is(self, answer: str) -> None:
         self.next_answers.append(answer)
 
-    @rule(uses=st.integers(0, 9))
+    @rule(uses=st.integers(0, 14))
     def next_start_is_overtaken(self, uses: int) -> None:
         """Another start takes over while the next one is frozen at one of its uses of the store."""
         self.overtaken_after = uses
@@ -154,7 +155,8 @@ class PaidOnce(RuleBasedStateMachine):
             # As Airflow gives them: later tries have greater ids.
             try_id=str(uuid.UUID(int=(self.try_number << 80) | (7 << 76) | (2 << 62))),
         )
-        request, store = ImageRequest(prompt=self.prompt, model="studio-1"), TaskStateStore(self.state)
+        request = ImageRequest(prompt=self.prompt, model="studio-1")
+        store = TaskStateStore(self.state, self.try_number)
         ledger = SubmissionLedger(store, slot, request, ACCOUNT)
         hook: Any = Hook(self.service, self.answered)
         try:
@@ -215,7 +217,9 @@ class PaidOnce(RuleBasedStateMachine):
     def no_picture_is_without_an_owner(self) -> None:
         if self.resubmits:
             return
-        record = self.state.values.get("imagetasks_submission") or {}
+        # What the next try will find.
+        found = TaskStateStore(SimpleNamespace(get=self.state.values.get), self.try_number + 1).read()
+        record = found.as_json() if found is not None else {}
         for paid in self.paid:
             is_looked_for = not record.get("image_task_id") and record.get("trace_id") == paid.trace_id
             on_record = record.get("image_task_id") == paid.id or (is_looked_for and not record.get("refused"))

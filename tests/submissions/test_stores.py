@@ -119,3 +119,27 @@ def test_without_a_store_nothing_is_known() -> None:
 
     assert store.read() is store.latest_start() is None
     assert store.keeps_records is False
+
+
+def test_in_airflow_s_store_a_start_that_was_frozen_takes_nothing_from_a_later_try() -> None:
+    state = AirflowsState()
+    first, second, third, fourth = (TaskStateStore(state, number) for number in (1, 2, 3, 4))
+    taken = replace(RECORD, try_number=2, image_task_id="a")
+    assert second.read() is None
+    second.write(taken)
+    first.write(RECORD)
+    assert third.read() == taken
+    third.announce("third")
+    first.write(RECORD)
+
+    assert fourth.read() == taken
+
+
+def test_in_airflow_s_store_the_first_try_keeps_one_record_and_reads_what_earlier_versions_wrote() -> None:
+    state = AirflowsState()
+    first, second = TaskStateStore(state, 1), TaskStateStore(state, 2)
+    first.announce("first")
+    first.write(RECORD)
+
+    assert state.keys() == {"imagetasks_submission", "imagetasks_submission_start"}
+    assert second.read() == RECORD
