@@ -41,6 +41,9 @@ _ADDRESS = re.compile(r"(?:\\?/|%2f){2}[^\s\"'<>]+", re.IGNORECASE)
 _USER = re.compile(r"((?:\\?/|%2f){2})(?:(?!\\?/|%2f|[?#]).)*(?:@|%40)", re.IGNORECASE)
 _USER_WITH_SLASHES = re.compile(r"(?:\\?/){2}(?=[^:@/\\?#\[]+:(?!\d{1,5}(?!\w)))")
 """As people paste an AWS secret key, of which every other one holds a slash."""
+_STORE = re.compile(r"(?:s3a?|gc?s|abfss?|adl|az|wasb|oss):", re.IGNORECASE)
+_CONNECTION = re.compile(r"//(?![A-Za-z0-9]{16,}@)[A-Za-z][\w.-]{0,63}@[a-z0-9][a-z0-9._-]*(?=[/?#]|\Z)")
+"""An Airflow connection in a path on object storage, which is no secret; what has the form of a key may be one."""
 _QUERY = re.compile(r"(\?|#|%3f|%23).+", re.IGNORECASE | re.DOTALL)
 _QUERY_ALONE = re.compile(r"\?[\w.%~-]+=[^\s\"'<>]+")
 _PARAMETER = re.compile(
@@ -63,6 +66,11 @@ def without_signatures(told: str) -> str:
 def _public(found: re.Match[str]) -> str:
     """Return an address without what lets somebody in."""
     address: str = found[0]
+    begins_at = found.start()
+    if _CONNECTION.match(address) and re.search(
+        rf"(?<![\w+.-]){_STORE.pattern}\Z", found.string[max(0, begins_at - 7) : begins_at], re.I
+    ):
+        return _QUERY.sub(r"\1***", address)
     before, at, after = address.rpartition("@")
     if at and (user := _USER_WITH_SLASHES.search(before)):
         address = f"{before[: user.end()]}***@{after}"

@@ -112,6 +112,18 @@ SHOWN = {
     "X-Amz-Signature=secret my_password=secret & client_secret=secret": (
         "X-Amz-Signature=*** my_password=*** & client_secret=***"
     ),
+    "s3://my_conn.2-x@bucket/a is not there": "s3://my_conn.2-x@bucket/a is not there",
+    "'gs://google_cloud_default@my-bucket' and abfs://azure@container/a?sig=x": (
+        "'gs://google_cloud_default@my-bucket' and abfs://azure@container/a?***"
+    ),
+    "s3://conn@bucket/a@2x.png": "s3://conn@bucket/a@2x.png",
+    "s3://AKIAIOSFODNN7EXAMPLE@bucket/a": "s3://***@bucket/a",
+    "s3://me:secret@bucket/a": "s3://***@bucket/a",
+    "s3://me%3Asecret@bucket/a": "s3://***@bucket/a",
+    "s3://me@secret@bucket/a": "s3://***@bucket/a",
+    "https://token@x.example/a": "https://***@x.example/a",
+    "xs3://token@x.example/a": "xs3://***@x.example/a",
+    "redis://token@x.example/0": "redis://***@x.example/0",
     "file:///nowhere/a::s3://AKID:se/cret@bucket/a": "file:///nowhere/a::s3://***@bucket/a",
     "monkey=1, keys=2, conn_id='a', size=3": "monkey=1, keys=2, conn_id='a', size=3",
     "called back at /imagetasks/callback/eyJhIjoxfQ.c2ln": "called back at /imagetasks/callback/***",

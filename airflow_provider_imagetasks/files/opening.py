@@ -11,6 +11,7 @@ from typing import IO
 
 # Whoever opens a pipe would wait until somebody writes into it.
 _FILE = os.O_RDONLY | os.O_NONBLOCK
+_LISTED = os.O_RDONLY | os.O_DIRECTORY
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | getattr(os, "O_PATH", os.O_RDONLY)
 
 
@@ -45,6 +46,25 @@ def open_without_links(path: Path) -> IO[bytes]:
             folder = _opened(place, folder, _FOLDER)
             opened.callback(os.close, folder)
         return _regular(_opened(path.name, folder, _FILE | os.O_NOFOLLOW))
+
+
+def names_without_links(folder: Path, most: int) -> list[str]:
+    """Return the names in a folder by a path that was resolved, no part of which may have become a link since then.
+
+    :param folder: absolute, without links.
+    :param most: names.
+    :raises LinkFoundError: there is one by now.
+    :raises OSError: it cannot be opened.
+    """
+    with ExitStack() as opened:
+        above: int | None = None
+        for place in (folder.anchor, *folder.parts[1:]):
+            above = _opened(place, above, _FOLDER)
+            opened.callback(os.close, above)
+        listed = _opened(".", above, _LISTED)
+        opened.callback(os.close, listed)
+        with os.scandir(listed) as entries:
+            return sorted(entry.name for entry, _ in zip(entries, range(most), strict=False))
 
 
 def _opened(place: str, folder: int | None, flags: int) -> int:

@@ -8,7 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from airflow_provider_imagetasks.files.opening import LinkFoundError, NoFileError, open_without_links
+from airflow_provider_imagetasks.files.opening import (
+    LinkFoundError,
+    NoFileError,
+    names_without_links,
+    open_without_links,
+)
 from airflow_provider_imagetasks.ui.roots import Location
 
 MOST_NAMES = 100_000
@@ -41,13 +46,12 @@ def names_in(folder: Location) -> list[str]:
     try:
         with _in_reach():
             if folder.is_local:
-                with os.scandir(_real_path(folder)) as entries:
-                    return sorted(entry.name for entry, _ in zip(entries, range(MOST_NAMES), strict=False))
+                return names_without_links(_real_path(folder), MOST_NAMES)
             path = _remote(folder)
             # What a listing kept would hide the files that came since.
             path.fs.invalidate_cache()
             return sorted(PurePosixPath(name).name for name in path.fs.ls(path.path, detail=False)[:MOST_NAMES])
-    except FileNotFoundError:
+    except (FileNotFoundError, LinkFoundError):
         return []
 
 
@@ -55,7 +59,7 @@ def names_in(folder: Location) -> list[str]:
 def _in_reach() -> Iterator[None]:
     try:
         yield
-    except (FileNotFoundError, OutOfReachError):
+    except (FileNotFoundError, LinkFoundError, OutOfReachError):
         raise
     except Exception as error:
         # Each storage's library has errors of its own.

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_imagetasks.files.opening import LinkFoundError, NoFileError, open_file, open_without_links
+from airflow_provider_imagetasks.files.opening import (
+    LinkFoundError,
+    NoFileError,
+    names_without_links,
+    open_file,
+    open_without_links,
+)
 
 
 @pytest.fixture
@@ -76,3 +82,21 @@ def test_nothing_stays_open(path: Path) -> None:
             continue
 
     assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+def test_the_names_in_a_folder_are_those_of_the_folder_that_was_checked(path: Path) -> None:
+    (path.parent / "b.png").touch()
+
+    assert names_without_links(path.parent, 100) == ["a.png", "b.png"]
+    assert len(names_without_links(path.parent, 1)) == 1
+    assert "tmp" in names_without_links(Path("/"), 10_000)
+
+
+@pytest.mark.parametrize("levels", [0, 1])
+def test_no_part_of_a_folder_that_is_listed_may_be_a_link(path: Path, levels: int) -> None:
+    place = [path.parent, *path.parent.parents][levels]
+    root = path.parents[2]
+    link(place, root / "private" / place.relative_to(root / "own"))
+
+    with pytest.raises(LinkFoundError, match="link"):
+        names_without_links(path.parent, 100)

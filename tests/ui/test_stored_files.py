@@ -64,3 +64,23 @@ def test_another_storage_is_read_through_airflow_s_object_storage() -> None:
     with opened(location) as (file, size):
         assert (file.read(), size) == (b"picture", 7)
     assert names_in(folder) == ["a.png", "b.png"]
+
+
+def test_a_folder_that_becomes_a_link_once_it_was_checked_lists_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "deep").mkdir()
+    (root.parent / "private").mkdir()
+    (root.parent / "private" / "secret.png").touch()
+    resolve = Path.resolve
+
+    def swapped(path: Path, *arguments: bool) -> Path:
+        found = resolve(path, *arguments)
+        if path.name == "deep" and not path.is_symlink():
+            path.rmdir()
+            path.symlink_to(root.parent / "private")
+        return found
+
+    monkeypatch.setattr(Path, "resolve", swapped)
+
+    assert names_in(place(root, "deep")) == []
