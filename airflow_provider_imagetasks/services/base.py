@@ -17,10 +17,11 @@ from airflow_provider_imagetasks.services.inline_ids import task_from_inline_id
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import MOST_IMAGES, ImageFile, ImageRequest, ImageTask, TaskState
 
-_PICTURES = ("image", "output", "result", "sample", "variant", "variation", "candidate", "picture", "generation")
+_PICTURES = ("image", "output", "result", "variant", "variation", "candidate", "picture", "generation")
 _COUNTS = ("num_{}", "n_{}", "number_{}", "num_of_{}", "number_of_{}", "{}_num", "{}_number", "{}_count")
 IMAGE_COUNT_OPTIONS = (
     *("n", "num", "count", "quantity", "max_images", "batch_size", "batch_count", "num_images_per_prompt"),
+    *("num_samples", "n_samples"),
     *(count.format(f"{noun}{plural}") for noun in _PICTURES for plural in ("", "s") for count in _COUNTS),
 )
 """How models of many makers call the number of pictures; a service with names of its own adds them."""

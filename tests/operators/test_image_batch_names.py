@@ -78,10 +78,7 @@ def test_an_id_that_is_no_name_gives_one_all_the_same(batch: ImageBatch, row_id:
         *({"n": count} for count in (2, "2", 2.0, "2.0")),
         *({name: 2} for name in ("num_images", "max_images", "num_outputs", "number_of_images", "batch_size")),
         *({name: 2} for name in ("num", "count", "quantity", "imageCount", "numImages", "Num-Images", "NUM_IMAGES")),
-        *(
-            {name: "2"}
-            for name in ("n_samples", "sampleCount", "numberResults", "imageNum", "numOfImages", "nVariants")
-        ),
+        *({name: "2"} for name in ("n_samples", "numSamples", "numberResults", "imageNum", "numOfImages", "nVariants")),
         *({name: 2} for name in ("batchCount", "numImagesPerPrompt", "candidate_count", "outputCount", "imagesNumber")),
         {"sequential_image_generation": "auto", "sequential_image_generation_options": {"max_images": 2}},
         {"parameters": {"numberOfImages": "2"}},

@@ -164,9 +164,8 @@ PACKINGS: dict[str, tuple[str, bytes, str | None]] = {
 
 @pytest.mark.parametrize(("coding", "content", "reason"), PACKINGS.values(), ids=PACKINGS)
 def test_packed_answers_are_read_alike_on_a_worker_and_on_a_triggerer(
-    driven: DrivenTransport, coding: str, content: bytes, reason: str | None, monkeypatch: pytest.MonkeyPatch
+    driven: DrivenTransport, coding: str, content: bytes, reason: str | None
 ) -> None:
-    monkeypatch.setattr(answers, "LARGEST_ANSWER", 4 * MIB)
     with ScriptedServer(Reply(content, headers={"Content-Encoding": coding})) as server:
         answer = driven.ask(QUERY, account(server.url))
 
@@ -188,8 +187,9 @@ def test_packed_answers_are_read_alike_on_a_worker_and_on_a_triggerer(
     ],
 )
 def test_what_gets_large_only_when_it_is_unpacked_is_refused_in_little_time(
-    driven: DrivenTransport, coding: str, content: bytes, reason: str | None
+    driven: DrivenTransport, coding: str, content: bytes, reason: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(answers, "LARGEST_ANSWER", 4 * MIB)
     with ScriptedServer(Reply(content, headers={"Content-Encoding": coding})) as server:
         began_at = time.monotonic()
         answer = driven.ask(QUERY, account(server.url))
