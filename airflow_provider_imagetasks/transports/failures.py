@@ -21,6 +21,8 @@ from airflow_provider_imagetasks.transports.unpacking import NotUnpackedError
 TOO_SLOW, TOO_SLOW_TO_CONNECT = "the answer took too long", "it took too long to connect"
 NO_HEAD = "the answer is not HTTP as it should be: its head cannot be read"
 LONG_LINE = "the answer has a header line that is too long"
+UNREAD = (AnswerTooLargeError, UnreadableHeadError, NotUnpackedError)
+"""What is raised of an answer that came, and is not read."""
 _PROXY_WANTS_USER = 407
 _TUNNEL_FAILED = "Tunnel connection failed: "
 """How Python's own client, below requests, says what a proxy answers."""

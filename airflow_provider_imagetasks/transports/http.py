@@ -39,7 +39,6 @@ from airflow_provider_imagetasks.services.wire import (
 from airflow_provider_imagetasks.transports.answers import (
     MOST_HEADER_LINES,
     TOO_MANY_HEADER_LINES,
-    AnswerTooLargeError,
     FiledAnswer,
     UnreadableHeadError,
     apart,
@@ -49,12 +48,13 @@ from airflow_provider_imagetasks.transports.environment import Proxies, ca_bundl
 from airflow_provider_imagetasks.transports.failures import (
     TOO_SLOW,
     TOO_SLOW_TO_CONNECT,
+    UNREAD,
     may_have_left,
     reason_of,
     refusal_of_proxy,
 )
 from airflow_provider_imagetasks.transports.redaction import hidden_forms, without_secrets
-from airflow_provider_imagetasks.transports.unpacking import ACCEPTED, LARGEST_PART, NotUnpackedError, Unpacking
+from airflow_provider_imagetasks.transports.unpacking import ACCEPTED, LARGEST_PART, Unpacking
 
 if TYPE_CHECKING:
     import aiohttp
@@ -62,8 +62,6 @@ if TYPE_CHECKING:
 USER_AGENT = f"airflow-provider-imagetasks/{__version__}"
 CONNECT_TIMEOUT = 10.0
 _CHUNK = 64 * 1024
-UNREAD = (AnswerTooLargeError, UnreadableHeadError, NotUnpackedError)
-"""What is raised of an answer that came, and is not read."""
 LONGEST_HEADER = 64 * 1024
 """Bytes that a line of an answer's head may have, as Python's own client, below requests, has it."""
 
