@@ -29,7 +29,7 @@ with DAG(
     submit = ImageTaskSubmitOperator(
         task_id="submit",
         conn_id="imagetasks_openai",
-        prompt="a red kite over the sea, {{ ds }}",
+        prompt="a red kite over the sea",
         model="gpt-image-2",
         options={
             "size": "1536x1024",
