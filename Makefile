@@ -211,6 +211,10 @@ bench: $(VENV_BENCH)/.installed ## Measure waits and downloads beside others (15
 bench-batch: $(VENV_BENCH)/.installed ## Measure batches beside mapped tasks in a real Airflow for docs/performance.md; 25 minutes
 	@$(VENV_BENCH)/bin/python -m benchmarks.batch --write $(ARGUMENTS)
 
+.PHONY: bench-result-file
+bench-result-file: $(VENV)/.installed ## Measure a provider batch whose file of results has 3 GB beside curl; needs 7 GB of disk; three minutes
+	@$(VENV)/bin/python -m benchmarks.batch.result_files $(ARGUMENTS)
+
 .PHONY: bench-gallery
 bench-gallery: $(VENV_UI)/.installed ## Measure the gallery with 10,000 pictures for docs/performance.md, with Chromium; five minutes
 	@$(VENV_UI)/bin/python -m benchmarks.gallery --write $(ARGUMENTS)

@@ -203,6 +203,7 @@ class ImageTask:
     :param duration: seconds that the service worked on it.
     :param usage: the service's own account of what it used or charged.
     :param error: why it failed; set when and only when ``state`` is failed.
+    :param rows_ready: how many rows of a batch are ready, where it stands for a provider's own batch.
     :param has_record: whether a record of it was read, and not only the code of an answer.
     :param raw: the service's whole record, for the hook's users; never in XCom.
     """
@@ -222,6 +223,7 @@ class ImageTask:
     usage: Mapping[str, Any] | None = None
     error: ImageTaskError | None = field(default=None, compare=False)
     has_record: bool = True
+    rows_ready: int | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def is_lost(self, since: float, now: float) -> bool:

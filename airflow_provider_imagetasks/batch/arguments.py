@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
+from airflow_provider_imagetasks.batch.costs import cost_of
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.polling.waiting import MOST_SECONDS
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import whole_number
 from airflow_provider_imagetasks.services.money import read_price_list
+from airflow_provider_imagetasks.services.provider_batches import ProviderBatches
 from airflow_provider_imagetasks.services.rates import NO_TIERS, Tier, active_limit, parse_rate
 from airflow_provider_imagetasks.submissions.departure import LOOK_SECONDS
-from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE
+from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE, ImageRequest
+
+Mode: TypeAlias = Literal["tasks", "provider_batch"]
+"""How rows go out: as image tasks of their own, or in files as the provider's own batches."""
+GIBIBYTE = 1024**3
 
 MOST_ATTEMPTS = 1_000
 """The most submissions of a row within one try."""
@@ -32,6 +38,10 @@ class BatchLimits:
     :param flush: between two writes of outcomes; after ``flush_rows`` of them they are written before that.
     :param look: how old the look may be, whether this start is still the latest, when a submission leaves.
     :param not_found_grace: how long a service may take to write a submission down.
+    :param provider_rows: rows of one provider batch, at most; None for what the service takes.
+    :param provider_result_bytes: bytes of its results, as far as they can be foreseen, at most: what a start that is
+        killed while it delivers may have to read again.
+    :param provider_interval: between two questions for one provider batch; None for the service's.
     """
 
     window: int = 500
@@ -42,6 +52,9 @@ class BatchLimits:
     flush_rows: int = 50
     look: float = LOOK_SECONDS
     not_found_grace: float = NOT_FOUND_GRACE
+    provider_rows: int | None = None
+    provider_result_bytes: int = 4 * GIBIBYTE
+    provider_interval: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +66,7 @@ class BatchArguments:
     :param resubmits_unknown: whether an unknown outcome is submitted again, at the risk of paying twice.
     :param currency: of costs; None where the prices name none.
     :param defers: whether the triggerer takes over where nothing happens.
+    :param mode: how rows go out.
     """
 
     account: Account
@@ -71,6 +85,27 @@ class BatchArguments:
     defers: bool
     currency: str | None = None
     limits: BatchLimits = BatchLimits()
+    mode: Mode = "tasks"
+
+    @property
+    def provider_batches(self) -> ProviderBatches | None:
+        """The service's own batches, where rows go out so; else None."""
+        return self.service.provider_batches if self.mode == "provider_batch" else None
+
+    @property
+    def price_share(self) -> float:
+        """What a picture costs in this batch, as a share of its price alone."""
+        batches = self.provider_batches
+        return batches.price_share if batches is not None else 1.0
+
+    def cost_of(self, request: ImageRequest, pictures: int | None = None) -> float | None:
+        """Return what the pictures of a request cost in this batch, None where nobody published it.
+
+        :param request: its model filled in.
+        :param pictures: how many came of it; None where it is only known how many it asks for.
+        """
+        cost = cost_of(self.service, request, self.prices, pictures=pictures, currency=self.currency)
+        return None if cost is None else cost * self.price_share
 
     @property
     def most_active(self) -> int:
@@ -107,14 +142,19 @@ def with_limits(
     return account
 
 
-def poll_interval_for(argument: float | None, account: Account, service: Service) -> float:
+def poll_interval_for(
+    argument: float | None, account: Account, service: Service, shortest: float | None = None
+) -> float:
     """Return the seconds between two questions: argument, then connection, then service.
 
+    :param shortest: of a provider batch, which nobody but the argument changes, and only for longer; None for rows.
     :raises InvalidRequestError: the argument is no number of at least 1, or beyond sense.
     """
     is_number = isinstance(argument, int | float) and not isinstance(argument, bool)
     if argument is not None and not (is_number and 1 <= argument <= MOST_SECONDS):
         raise InvalidRequestError(f"poll_interval is {argument!r:.80}; it must be a number of seconds, at least 1")
+    if shortest is not None:
+        return max(argument or 0.0, shortest)
     return argument or account.poll_interval or service.poll_interval
 
 

@@ -84,7 +84,7 @@ class BatchLedger:
         """Of the API keys that unanswered submissions of earlier starts went out with."""
         self.of_other_account: set[int] = set()
         """Rows whose latest submission went out with another API key, and so perhaps with another account."""
-        self._unanswered: dict[SegmentName, Sequence[Intent]] = {}
+        self.unanswered: dict[SegmentName, Sequence[Intent]] = {}
         """Segments with submissions of which no id is written down."""
         self._found: dict[tuple[int, int], Intent] = {}
         """Submissions, by row and attempt, whose answer was lost and that the service has."""
@@ -116,9 +116,9 @@ class BatchLedger:
             )
         self.recent.sort()
         waiting = {row for row, intent in self.state.open.items() if not intent.image_task_id}
-        self._unanswered = {
+        self.unanswered = {
             name: intents
-            for name, intents in self._unanswered.items()
+            for name, intents in self.unanswered.items()
             if waiting.intersection(intent.index for intent in intents)
         }
 
@@ -154,14 +154,14 @@ class BatchLedger:
         found = {(intent.index, intent.attempt): intent for intent in intents}
         with self._segment_lock:
             self._found |= found
-            for name, group in list(self._unanswered.items()):
+            for name, group in list(self.unanswered.items()):
                 if any((intent.index, intent.attempt) in found for intent in group):
                     self.settle(name, group)
 
     def _write(self, name: SegmentName, intents: Sequence[Intent]) -> None:
-        self._unanswered.pop(name, None)
+        self.unanswered.pop(name, None)
         if any(intent.taken and not intent.image_task_id for intent in intents):
-            self._unanswered[name] = intents
+            self.unanswered[name] = intents
         digest = self._key_digests.get(name, self._key_digest)
         self.folder.write(str(name), intents_content(intents, self._account, digest))
 
@@ -264,7 +264,7 @@ class BatchLedger:
             if intent.image_task_id:
                 self.note_taken(intent)
         if any(intent.taken and not intent.image_task_id for intent in intents):
-            self._unanswered[name] = intents
+            self.unanswered[name] = intents
             self._key_digests[name] = head.get("key_digest")
         rows = {intent.index for intent in intents}
         if head.get("key_digest") in (None, self._key_digest):

@@ -28,6 +28,7 @@ class Owner:
     From ``total`` on it says what :class:`~airflow_provider_imagetasks.batch.requests_file.Frozen` does.
 
     :param mark: drawn at random by the first start; Airflow keeps it too, where it can.
+    :param mode: how its rows go out.
     :param keys_by_mark: whether the mark is part of the keys of its rows; not so in what an earlier version froze.
     """
 
@@ -44,6 +45,7 @@ class Owner:
     cost: float | None = None
     unpriced: tuple[str, ...] = ()
     keys_by_mark: bool = False
+    mode: str = "tasks"
 
 
 Kept = TypeVar("Kept", Owner, Checkpoint)

@@ -26,6 +26,9 @@ ROW_KEYS = (
     *("duration", "usage", "cost", "currency"),
 )
 
+COST_ALONE = "cost_one_by_one"
+"""What a row's pictures would have cost alone; in the manifest of what is cheaper in a provider's own batch."""
+
 
 def outcome_row(
     frozen: Mapping[str, Any],
@@ -37,6 +40,7 @@ def outcome_row(
     usage: Mapping[str, Any] | None = None,
     cost: float | None = None,
     currency: str | None = None,
+    price_share: float = 1.0,
     unread: bool = False,
     never_taken: bool = False,
 ) -> dict[str, Any]:
@@ -47,6 +51,7 @@ def outcome_row(
     :param duration: seconds that the service worked on it, where it says so.
     :param cost: by the prices known; None where they are not.
     :param currency: of the cost; None where the prices name none.
+    :param price_share: what a picture costs in this batch, as a share of its price alone.
     :param unread: whether the image task could not be read: later starts look for it before they pay for another.
     :param never_taken: whether the service is known not to have taken its last submission, which so cost nothing.
     """
@@ -63,6 +68,8 @@ def outcome_row(
         "cost": cost,
         "currency": currency if cost is not None else None,
     }
+    if cost is not None and price_share != 1.0:
+        row[COST_ALONE] = cost / price_share
     if error is not None:
         row["retryable"] = error.retryable
         row |= {name: True for name, holds in (("unread", unread), ("never_taken", never_taken)) if holds}
@@ -110,7 +117,8 @@ def _error_class(name: str) -> type[ImageTaskError]:
 
 def manifest_row(outcome: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row of the manifest."""
-    return {key: outcome.get(key) for key in ROW_KEYS}
+    alone = {COST_ALONE: outcome[COST_ALONE]} if COST_ALONE in outcome else {}
+    return {key: outcome.get(key) for key in ROW_KEYS} | alone
 
 
 @dataclass
@@ -133,6 +141,7 @@ class Totals:
     billed: set[str] = field(default_factory=set)
     examples: list[str] = field(default_factory=list)
     _cost: float | None = None
+    _cost_alone: float | None = None
 
     def add(self, outcome: Mapping[str, Any]) -> None:
         """Count one row."""
@@ -149,6 +158,8 @@ class Totals:
             self._cost = (self._cost or 0.0) + cost
             if outcome.get("currency"):
                 self.currencies.add(outcome["currency"])
+            if isinstance(alone := outcome.get(COST_ALONE), int | float):
+                self._cost_alone = (self._cost_alone or 0.0) + alone
 
     @property
     def cost(self) -> float | None:
@@ -156,9 +167,13 @@ class Totals:
         return self._cost if len(self.currencies) < 2 else None
 
     def spent(self) -> dict[str, Any]:
-        """Return ``{usage, cost, currency}``; the currency is None where prices name none."""
+        """Return ``{usage, cost, currency}``; the currency is None where prices name none.
+
+        Also what the same would have cost one by one, as ``cost_one_by_one``, where that is more.
+        """
         currency = next(iter(self.currencies), None) if self.cost is not None else None
-        return {"usage": self.usage or None, "cost": self.cost, "currency": currency}
+        alone = {COST_ALONE: self._cost_alone} if self.cost is not None and self._cost_alone is not None else {}
+        return {"usage": self.usage or None, "cost": self.cost, "currency": currency, **alone}
 
     def _add_failure(self, outcome: Mapping[str, Any]) -> None:
         error = outcome.get("error") or {}

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
-from airflow_provider_imagetasks.batch.costs import cost_of
 from airflow_provider_imagetasks.batch.rows import Row, frozen_request, read_row
 from airflow_provider_imagetasks.batch.segments import json_line
 from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, InvalidRequestError
@@ -184,6 +183,8 @@ def _checked(value: Any, arguments: BatchArguments, files_below: str | None) -> 
     row = read_row(value, model=arguments.model, options=arguments.options, files_below=files_below)
     request = row.request
     arguments.service.check_options(request)
+    if arguments.provider_batches is not None:
+        arguments.provider_batches.group_of(request)
     if all(str(image).startswith(("http://", "https://")) for image in request.images) and request.mask is None:
         completed = arguments.service.complete(request, arguments.account)
         request = completed.with_model(completed.model, callback_url=None)
@@ -215,7 +216,7 @@ def _pattern(row: Row, index: int, arguments: BatchArguments, names: set[str] | 
 
 def _cost(request: ImageRequest, arguments: BatchArguments, pictures: int | None = None) -> float | None:
     asked = request.with_model(arguments.service.model_for(request, arguments.account))
-    return cost_of(arguments.service, asked, arguments.prices, pictures=pictures, currency=arguments.currency)
+    return arguments.cost_of(asked, pictures)
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[str, Any]]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
-from airflow_provider_imagetasks.batch.costs import cost_of
 from airflow_provider_imagetasks.batch.manifest import outcome_row
 from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
 from airflow_provider_imagetasks.batch.row_submissions import RunFlow
@@ -89,9 +88,7 @@ async def deliver(
                 log.warning("Row %s has %s of %s pictures.", row, len(files), asked)
             if len(files) > asked:
                 log.warning("Row %s has %s pictures, and %s was asked for; all are kept.", row, len(files), asked)
-            cost = cost_of(
-                arguments.service, request, arguments.prices, pictures=len(files), currency=arguments.currency
-            )
+            cost = arguments.cost_of(request, len(files))
         outcome = outcome_row(
             line,
             image_task_id=task.id,
@@ -100,6 +97,7 @@ async def deliver(
             usage=task.usage,
             cost=cost,
             currency=arguments.currency,
+            price_share=arguments.price_share,
         )
         return Delivered(task, outcome)
     except Exception as error:  # noqa: BLE001 - it must not decide what becomes of the batch

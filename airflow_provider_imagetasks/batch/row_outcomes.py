@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 from airflow_provider_imagetasks.batch import row_decisions
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.manifest import outcome_row
+from airflow_provider_imagetasks.batch.provider.questions import ProviderQuestions
+from airflow_provider_imagetasks.batch.provider.submissions import ProviderSubmissions
 from airflow_provider_imagetasks.batch.row_deliveries import Delivered, Delivery, Undelivered
 from airflow_provider_imagetasks.batch.row_questions import Answered, RowQuestions
 from airflow_provider_imagetasks.batch.row_searches import (
@@ -46,7 +48,7 @@ class RowOutcomes:
 
     :param batch: open; its ledger is told of every end.
     :param submissions: stopped where an outcome says that nothing more may be submitted.
-    :param unanswered: told of each submission whose answer did not come.
+    :param unanswered: told of each submission whose answer did not come; None where rows are not submitted alone.
     :param questions: told what to ask for.
     :param news: set whenever a row was moved on.
     """
@@ -55,9 +57,9 @@ class RowOutcomes:
         self,
         arguments: BatchArguments,
         batch: OpenBatch,
-        submissions: RowSubmissions,
-        unanswered: UnansweredSubmissions,
-        questions: RowQuestions,
+        submissions: RowSubmissions | ProviderSubmissions,
+        unanswered: UnansweredSubmissions | None,
+        questions: RowQuestions | ProviderQuestions,
         *,
         news: asyncio.Event,
         log: Any,
@@ -123,7 +125,7 @@ class RowOutcomes:
                 if not intent.is_repetition:
                     self._ledger.spending.not_billed(intent.index)
                 self._state.withheld(intent)
-            case Unanswered(intent, error):
+            case Unanswered(intent, error) if self._unanswered is not None:
                 looks = " Whether it was taken is looked up there." if self._service.finds_by_trace_id else ""
                 reason = getattr(error, "reason", None) or error.message.rstrip(".")
                 self._log.warning("Row %s: %s.%s", intent.index, reason, looks)

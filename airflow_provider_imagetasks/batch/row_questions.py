@@ -69,6 +69,8 @@ class RowQuestions:
     :param news: set whenever there is something to hand over.
     """
 
+    question: type[RowQuestion] = RowQuestion
+
     def __init__(self, arguments: BatchArguments, run: RunFlow, *, news: asyncio.Event, log: Any) -> None:
         self._service = service = arguments.service
         self._interval = arguments.poll_interval
@@ -84,7 +86,7 @@ class RowQuestions:
     def add(self, row: int, image_task_id: str, submitted_at: float) -> None:
         """Ask from now on for a row's image task, submitted at a moment in Unix seconds."""
         self.drop(row)
-        self._questions[row] = RowQuestion(row, image_task_id, submitted_at, self._interval)
+        self._questions[row] = self.question(row, image_task_id, submitted_at, self._interval)
         self._requests.ask_again(self._questions[row], time.time())
 
     def drop(self, row: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -105,6 +105,11 @@ class BatchRun:
         if self._error is not None:
             raise self._error
         return self._state.is_over and not self._delivering
+
+    @property
+    def unfinished(self) -> Sequence[str]:
+        """The image tasks that are waited for."""
+        return self._state.open_ids
 
     @property
     def is_out_of_time(self) -> bool:

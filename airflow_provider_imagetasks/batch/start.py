@@ -153,7 +153,7 @@ def open_batch(
         folder.write(REQUESTS_NAME, scratch / REQUESTS_NAME)
         claim_names(folder, slot, arguments.filename, scratch / REQUESTS_NAME)
         keep(state_store, {"output_path": arguments.output_path, "folder": folder.uri, "mark": mark})
-        owner = _freeze(frozen, folder, slot, mark)
+        owner = _freeze(frozen, folder, slot, mark, arguments.mode)
         # From here on rows may be paid for: a later start must find this folder, or submit nothing.
         keep(state_store, {"generation": first_generation})
     else:
@@ -162,6 +162,12 @@ def open_batch(
         was_emptied = resumes or (slot.clear_empties_state and slot.was_cleared)
         is_forgotten = state_store is None or ("mark" not in kept and was_emptied)
         _require_owner(owner, slot, mark=owner.mark if is_forgotten else kept.get("mark"), uri=folder.uri)
+        if owner.mode != arguments.mode:
+            raise InvalidRequestError(
+                f"This batch was begun with mode={owner.mode!r}, and what it submitted can only be followed so. "
+                f"Nothing was submitted now: undo the change to {arguments.mode!r} and Clear, or start a new Dag run",
+                billed="unknown",
+            )
         if state_store is not None and is_forgotten:
             log.warning("Airflow kept nothing of this batch, as after a Clear; going on from %s.", folder.uri)
             keep(state_store, {"output_path": folder.output_path, "folder": folder.uri, "mark": owner.mark})
@@ -259,7 +265,7 @@ def read_kept(state_store: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _freeze(frozen: Frozen, folder: BatchFolder, slot: SubmissionSlot, mark: str) -> Owner:
+def _freeze(frozen: Frozen, folder: BatchFolder, slot: SubmissionSlot, mark: str, mode: str) -> Owner:
     owner = Owner(
         **{name: getattr(slot, name) for name in _NAMES},
         **{name: getattr(frozen, name) for name in ("total", "invalid", "repeated", "digest", "cost")},
@@ -267,6 +273,7 @@ def _freeze(frozen: Frozen, folder: BatchFolder, slot: SubmissionSlot, mark: str
         created_at=time.time(),
         unpriced=tuple(sorted(frozen.unpriced)),
         keys_by_mark=True,
+        mode=mode,
     )
     folder.write_owner(owner)
     return owner

@@ -48,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
         "either, unless this is 0 (default: %(default)s)"
     )
     add("--record-delay", type=float, default=0.5, metavar="SECONDS", help=delay)
+    add("--batch-latency", type=float, metavar="SECONDS", help="how long a provider's own batch takes (default: 10)")
+    rate = "how many seconds pass for such batches in one, such as 3600 (default: 1)"
+    add("--clock-rate", type=float, metavar="RATE", help=rate)
     add("--webhook-secret", metavar="SECRET", help="sign callbacks with this, where the service signs them")
     add("--webhook-url", metavar="URL", help="call this, as a service does that is told so once for all image tasks")
     folder = "where an MCP server that writes files writes its pictures (default: %(default)s)"

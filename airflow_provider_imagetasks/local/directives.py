@@ -47,6 +47,8 @@ DIRECTIVES: Mapping[str, Directive] = {
     **dict.fromkeys(("500", "500-after", "poll-500", "poll-html", "file-500"), Directive("times", option="status")),
     **dict.fromkeys(("429", "poll-429"), Directive("times", option="retry-after")),
     **dict.fromkeys(("n-less", "n-more"), Directive("count")),
+    **dict.fromkeys(("batch", "line"), Directive("word", needs_value=True, option="times")),
+    "line-kb": Directive("count", needs_value=True),
     "result-url": Directive("address", needs_value=True),
     "html": Directive("status", option="times"),
     "error-in-200": Directive("word", option="times"),

@@ -76,6 +76,7 @@ class LocalApplication:
                 web.get("/health", self._health),
                 web.get("/stats", self._stats),
                 web.post("/stats/reset", self._reset_stats),
+                web.post("/clock/skip/{seconds:[0-9]{1,9}}", self._skip),
             ]
         )
         application.cleanup_ctx.append(self._closing)
@@ -147,6 +148,10 @@ class LocalApplication:
 
     async def _stats(self, _request: web.Request) -> web.Response:
         return web.json_response(self.state.stats())
+
+    async def _skip(self, request: web.Request) -> web.Response:
+        self.state.skipped += int(request.match_info["seconds"])
+        return web.json_response({"now": self.state.now()})
 
     async def _reset_stats(self, _request: web.Request) -> web.Response:
         self.state.reset_counts()

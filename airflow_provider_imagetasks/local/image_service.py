@@ -119,6 +119,10 @@ class LocalImageService(ServiceOptions):
         """
         self._in_loop(lambda state: setattr(state, "download_answer", answer))
 
+    def skip(self, seconds: float) -> None:
+        """Put the clock of providers' own batches forward, until the next reset: 86400 for the day that one has."""
+        self._in_loop(lambda state: setattr(state, "skipped", state.skipped + seconds))
+
     def finish(self, prompts: Collection[str]) -> None:
         """End the image tasks of these prompts now, however long they were to take, and send their callbacks.
 

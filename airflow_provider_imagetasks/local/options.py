@@ -50,6 +50,8 @@ class ServiceOptions:
     :param keep_tasks: how many image tasks are remembered; the oldest are forgotten first.
     :param record_delay: seconds after a submission in which a service whose records come late has none; 0 lets it
         have one at once.
+    :param batch_latency: seconds that a provider's own batch takes, by the service's clock.
+    :param clock_rate: how many seconds pass for such batches in one: 3600 has a day last 24 seconds.
     :param webhook_secret: what a service that signs its callbacks signs them with; without it they are not signed.
     :param webhook_url: where a service calls that is told so once, for all image tasks.
     :param output_dir: where an MCP server that writes files writes its pictures.
@@ -68,6 +70,8 @@ class ServiceOptions:
     ignore_trace_id: bool = False
     keep_tasks: int = 100_000
     record_delay: float = 0.5
+    batch_latency: float = 10.0
+    clock_rate: float = 1.0
     webhook_secret: str | None = field(default=None, repr=False)
     webhook_url: str | None = None
     output_dir: Path = DEFAULT_OUTPUT_DIR
@@ -86,6 +90,10 @@ class ServiceOptions:
             raise ValueError("keep_tasks is 1 or more")
         if not 0 <= self.record_delay < math.inf:
             raise ValueError("record_delay is 0 or more")
+        if not 0 <= self.batch_latency < math.inf:
+            raise ValueError("batch_latency is 0 or more")
+        if not 0 < self.clock_rate < math.inf:
+            raise ValueError("clock_rate is more than 0")
         if self.webhook_secret == "":
             raise ValueError("webhook_secret is not empty")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -96,6 +97,7 @@ class ServiceState:
         self._files = _LatestFiles()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="painter")
         self.options = options
+        self._began = time.time()
         self.callbacks = CallbackSender(lambda outcome: self.statistics.callbacks.update([outcome]))
         self.reset()
 
@@ -107,11 +109,17 @@ class ServiceState:
         """Forget every image task and every count."""
         self.callbacks.give_up()
         self.download_answer: DownloadAnswer | None = None
+        self.skipped = 0.0
+        """Seconds by which the clock of providers' own batches was put forward."""
         self.statistics = Statistics(self._dialects)
         self.tasks = TaskTable(maximum=self.options.keep_tasks, separate_keys=bool(self.options.keys))
         self.admission = Admission(self.options, self.tasks)
         for forget in self.on_reset:
             forget()
+
+    def now(self) -> float:
+        """Return the Unix time by the clock of providers' own batches."""
+        return self._began + (time.time() - self._began) * self.options.clock_rate + self.skipped
 
     def reset_counts(self) -> None:
         """Set every count to zero; the image tasks stay."""

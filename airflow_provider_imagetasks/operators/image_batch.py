@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import tempfile
 import time
@@ -19,6 +18,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_imagetasks.batch.arguments import (
     BatchArguments,
     BatchLimits,
+    Mode,
     check_row_attempts,
     poll_interval_for,
     read_timeout,
@@ -27,9 +27,9 @@ from airflow_provider_imagetasks.batch.arguments import (
 from airflow_provider_imagetasks.batch.costs import prices_of, read_currency, read_max_cost, read_prices
 from airflow_provider_imagetasks.batch.dry_run import dry_run
 from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, PictureSummary
+from airflow_provider_imagetasks.batch.modes import USUAL_TIMEOUTS, check_mode, check_mode_arguments, run_of
 from airflow_provider_imagetasks.batch.requests_file import RequestsSource, file_of, rows_of
 from airflow_provider_imagetasks.batch.row_decisions import read_max_failed
-from airflow_provider_imagetasks.batch.run import BatchRun
 from airflow_provider_imagetasks.batch.start import OpenBatch, open_batch
 from airflow_provider_imagetasks.batch.state import ProgressReport
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, ProtocolError
@@ -48,14 +48,15 @@ from airflow_provider_imagetasks.hooks.task_settings import (
 )
 from airflow_provider_imagetasks.observability.assets import announce_pictures
 from airflow_provider_imagetasks.observability.lineage import ReportsLineage
+from airflow_provider_imagetasks.operators.batch_waiting import announcement, deferral, say_at_begin
 from airflow_provider_imagetasks.operators.rows_as_data import RowsAsData, check_rows_given
 from airflow_provider_imagetasks.operators.submission import OnUnknownOutcome
-from airflow_provider_imagetasks.polling.batch_wait import Counts, longest_ready, wake_at
+from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.services import tiers_for
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
 from airflow_provider_imagetasks.submissions.identity import slot_of
 from airflow_provider_imagetasks.tasks import require_sendable
-from airflow_provider_imagetasks.triggers.image_batch import EVENT_STATUSES, PROGRESS_KEY, ImageBatchTrigger
+from airflow_provider_imagetasks.triggers.image_batch import EVENT_STATUSES, PROGRESS_KEY
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -65,8 +66,6 @@ try:
 except ImportError:
     # Before Airflow 3.2.
     from airflow.exceptions import TaskDeferralTimeout  # type: ignore[no-redef,attr-defined,unused-ignore]
-
-_BACKSTOP_SECONDS = 120.0
 
 
 class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
@@ -97,8 +96,11 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
     :param max_active_tasks: image tasks that run at the same time, at most 500; None takes the connection's.
     :param submit_rate: ceiling for submissions like ``"20/10s"``, or a tier; None takes the connection's.
     :param row_attempts: how often a row is submitted within one try, where its failure cost nothing.
-    :param timeout: seconds that a row may take from its submission.
-    :param poll_interval: seconds between two status requests; None takes the connection's, then the service's.
+    :param mode: ``"tasks"`` submits each row alone. ``"provider_batch"`` sends rows in files as the provider's own
+        batches, where the service has those: made within 24 hours at half the price, whatever ``max_active_tasks``.
+    :param timeout: seconds that a row may take from its submission; None takes an hour, of a provider batch 26.
+    :param poll_interval: seconds between two status requests; None takes the connection's, then the service's. A
+        provider batch is asked for once a minute at most.
     :param max_cost: submit rows, in their order, until the next one would cost more than this altogether, by
         ``prices`` and what services publish; retries and Clears of failed rows included. The rest fail unsubmitted.
         Where a model's price is not known, nothing is submitted.
@@ -139,7 +141,8 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
         max_active_tasks: int | str | None = None,
         submit_rate: str | None = None,
         row_attempts: int = 2,
-        timeout: timedelta | float = 3600,
+        mode: Mode = "tasks",
+        timeout: timedelta | float | None = None,
         poll_interval: float | None = None,
         max_cost: float | str | None = None,
         prices: Mapping[str, float | str] | None = None,
@@ -155,6 +158,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
             raise ValueError(f"on_unknown_outcome is {on_unknown_outcome!r}; it must be 'fail' or 'resubmit'")
         check_row_attempts(row_attempts)
         check_rows_given(prompts, requests, requests_path)
+        check_mode_arguments(mode, max_active_tasks=max_active_tasks, submit_rate=submit_rate, timeout=timeout)
         self.prompts, self.requests, self.requests_path = prompts, requests, requests_path
         self.output_path = output_path
         self.filename = filename
@@ -165,7 +169,8 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
         self.max_active_tasks = max_active_tasks
         self.submit_rate = submit_rate
         self.row_attempts = row_attempts
-        self.timeout = read_timeout(timeout)
+        self.mode = mode
+        self.timeout = read_timeout(timeout if timeout is not None else USUAL_TIMEOUTS[mode])
         self.poll_interval = poll_interval
         self.max_cost = max_cost
         # It may render to nothing.
@@ -233,6 +238,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
             raise InvalidRequestError(f"options must be a dict, not {type(self.options).__name__}")
         for name in ("model", "options"):
             require_sendable(name, getattr(self, name))
+        provider = check_mode(self.mode, hook.service, hook.account, self.limits)
         return BatchArguments(
             account=with_limits(
                 hook.account,
@@ -252,10 +258,11 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
             max_cost=read_max_cost("" if self.max_cost is None and self._is_limited else self.max_cost),
             row_attempts=self.row_attempts,
             timeout=self.timeout,
-            poll_interval=poll_interval_for(self.poll_interval, hook.account, hook.service),
+            poll_interval=poll_interval_for(self.poll_interval, hook.account, hook.service, provider),
             resubmits_unknown=self.on_unknown_outcome == "resubmit",
             defers=self.deferrable,
             limits=self.limits,
+            mode=self.mode,
         )
 
     def _work(self, context: Context, *, resumes: bool, ends_at: float | None) -> dict[str, Any]:
@@ -271,19 +278,21 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
             try:
                 if not resumes:
                     # It is there already, and a later moment would move the batch to the front of the gallery.
-                    self._announce(batch, arguments, context)
+                    if self.do_xcom_push:
+                        context["ti"].xcom_push(key="image_batch", value=announcement(batch, arguments))
+                    say_at_begin(batch, arguments, self.log)
                 push = partial(context["ti"].xcom_push, PROGRESS_KEY) if self.do_xcom_push else None
                 report = ProgressReport(self.log, push)
                 report(batch.ledger.state.counts)
-                run = BatchRun(arguments, batch, report=report, log=self.log, ends_at=ends_here_at)
-                self.cancel_when_killed(context, arguments.account, lambda: batch.ledger.state.open_ids, run.end)
+                run = run_of(arguments, batch, scratch, report=report, log=self.log, ends_at=ends_here_at)
+                self.cancel_when_killed(context, arguments.account, lambda: run.unfinished, run.end)
                 is_over = asyncio.run(run.run())
                 report(counts := batch.ledger.state.counts, last=True)
                 batch.keep_counts(state_store, counts, self.log)
                 if not is_over:
                     if run.is_out_of_time:
                         raise execution_timeout_error(self)
-                    self._defer(arguments, batch, counts, ends_at)
+                    self._defer(arguments, batch, counts, run.unfinished, ends_at)
                 result = batch.finish(scratch, arguments.max_failed, self.log)
                 pictures = PictureSummary(arguments.service.name, batch.requests, scratch / MANIFEST_NAME)
                 announce_pictures(context, self.outlets, pictures.announcement(str(result["manifest"])))
@@ -297,53 +306,19 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
                 self.await_cancelling()
                 batch.close()
 
-    def _announce(self, batch: OpenBatch, arguments: BatchArguments, context: Context) -> None:
-        if self.do_xcom_push:
-            value = {
-                "folder": batch.folder.uri,
-                "conn_id": arguments.account.conn_id,
-                "service": arguments.service.name,
-                "model": arguments.model or arguments.account.default_model or arguments.service.default_model,
-                "total": batch.owner.total,
-                "generation": batch.generation,
-            }
-            context["ti"].xcom_push(key="image_batch", value=value)
-        if (arguments.account.max_active_tasks or 0) > arguments.most_active:
-            self.log.info("At most %s image tasks of a batch run at the same time.", arguments.most_active)
-        executor = conf.get("core", "executor", fallback="")
-        if batch.folder.is_local and "LocalExecutor" not in executor and "SequentialExecutor" not in executor:
-            self.log.warning(
-                "The batch is kept in %s, on this machine's disk, and the executor is %s. If another machine takes the "
-                "task over, it finds nothing of what was submitted and paid for: output_path must be a disk that all "
-                "workers share, or object storage.",
-                batch.folder.uri,
-                executor,
-            )
-
-    def _defer(self, arguments: BatchArguments, batch: OpenBatch, counts: Counts, ends_at: float | None) -> None:
-        """Leave the wait to the triggerer, until ``execution_timeout`` is over where that is before the last row's."""
-        ids, latest = batch.ledger.state.open_ids, batch.ledger.state.latest_submission
-        deadline = min(latest + self.timeout, ends_at or math.inf)
-        seconds = max(0.0, deadline - time.time())
+    def _defer(
+        self,
+        arguments: BatchArguments,
+        batch: OpenBatch,
+        counts: Counts,
+        ids: Sequence[str],
+        ends_at: float | None,
+    ) -> None:
         self.log.info(
-            "%s image tasks are running; the triggerer waits for them, and no worker is held. %s",
+            "%s %s are running; the triggerer waits for them, and no worker is held. %s",
             len(ids),
+            "image tasks" if arguments.provider_batches is None else "provider batches",
             self.what_ending_does(arguments.service),
         )
-        self.defer(
-            trigger=ImageBatchTrigger(
-                conn_id=arguments.account.conn_id,
-                image_task_ids=ids,
-                deadline=deadline,
-                poll_interval=arguments.poll_interval,
-                asked_at=latest,
-                cancel_on_kill=self.cancels(arguments.service),
-                wake_at=wake_at(len(ids), rows_wait=counts.submitted < counts.total),
-                counts=counts.as_numbers(),
-                longest_ready=longest_ready(batch.shortest_life(arguments.service)),
-            ),
-            method_name="execute_complete",
-            kwargs={"output_path": batch.folder.output_path, **({} if ends_at is None else {"ends_at": ends_at})},
-            # Only a net: the trigger ends by itself at the deadline.
-            timeout=timedelta(seconds=seconds + arguments.poll_interval + _BACKSTOP_SECONDS),
-        )
+        cancels = self.cancels(arguments.service)
+        self.defer(**deferral(arguments, batch, counts, ids, ends_at=ends_at, cancels=cancels))

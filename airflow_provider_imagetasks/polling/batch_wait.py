@@ -80,7 +80,7 @@ class BatchProgress(Progress):
     :param longest_ready: seconds that a result may lie at the service.
     """
 
-    __slots__ = ("_longest_ready", "_wake_at", "failed_count", "first_ready_at", "succeeded_count")
+    __slots__ = ("_longest_ready", "_rows_ready", "_wake_at", "failed_count", "first_ready_at", "succeeded_count")
 
     def __init__(self, watch: Watch, log: WaitLog, *, wake_at: int, longest_ready: float | None = None) -> None:
         super().__init__(watch, log)
@@ -89,9 +89,11 @@ class BatchProgress(Progress):
         self.succeeded_count = 0
         self.failed_count = 0
         self.first_ready_at: float | None = None
+        self._rows_ready: dict[str, int] = {}
 
     def saw(self, tasks: Mapping[str, ImageTask], now: float) -> str | None:
         """Note what was read, and return ``"done"`` where enough is over."""
+        self._rows_ready |= {each: task.rows_ready for each, task in tasks.items() if task.rows_ready is not None}
         pending = set(self.pending)
         end = super().saw(tasks, now)
         for image_task_id in pending - self.pending.keys():
@@ -103,6 +105,11 @@ class BatchProgress(Progress):
         if over and self.first_ready_at is None:
             self.first_ready_at = now
         return end or ("done" if over >= self._wake_at else None)
+
+    @property
+    def ready_count(self) -> int:
+        """Rows that are ready at the service: an image task each, unless they go out many in one."""
+        return sum(self._rows_ready.values()) if self._rows_ready else self.succeeded_count
 
     def gave_up(self, error: ImageTaskError) -> str | None:
         """Go on unless the account is refused: what cannot be read is paid for, and no reason to hold up the others."""

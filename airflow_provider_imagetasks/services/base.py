@@ -14,6 +14,7 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.connection_contract import ConnectionContract
 from airflow_provider_imagetasks.services.fields import INLINE_PREFIX, LONGEST_TEXT, options_named, text, whole_number
 from airflow_provider_imagetasks.services.inline_ids import task_from_inline_id
+from airflow_provider_imagetasks.services.provider_batches import ProviderBatches
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import MOST_IMAGES, ImageFile, ImageRequest, ImageTask, TaskState
 
@@ -70,6 +71,8 @@ class Service(ConnectionContract):
     """Seconds for which the pictures can be fetched once they are made; None where the service does not say."""
     can_cancel: ClassVar[bool] = False
     """Whether :meth:`cancel` stops an image task. (A service may have the call, and go on all the same.)"""
+    provider_batches: ClassVar[ProviderBatches | None] = None
+    """Its batches, where it takes many requests as one file at a lower price."""
     unfinished_note: ClassVar[str] = "It goes on there: it may still finish, and be billed"
     """The fate of an image task that nobody waits for any longer."""
 

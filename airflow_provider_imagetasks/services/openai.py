@@ -19,8 +19,10 @@ from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.connection_contract import Callback
 from airflow_provider_imagetasks.services.fields import mapping, text
 from airflow_provider_imagetasks.services.openai_answers import PROMPT_NOTE, TOOL, read_cancel, read_response
+from airflow_provider_imagetasks.services.openai_batches import BATCH_ID, OpenAIBatches
 from airflow_provider_imagetasks.services.openai_errors import SERVICE, refusal_of
 from airflow_provider_imagetasks.services.openai_prices import picture_price
+from airflow_provider_imagetasks.services.provider_batches import ProviderBatches
 from airflow_provider_imagetasks.services.rates import Rate, Tier, Window
 from airflow_provider_imagetasks.services.refusals import object_in
 from airflow_provider_imagetasks.services.standard_webhooks import fits, is_complete, key_in
@@ -58,6 +60,7 @@ class OpenAIService(Service):
     makes_edits = True
     takes_files = True
     can_cancel = True
+    provider_batches: ClassVar[ProviderBatches | None] = OpenAIBatches()
     has_account_webhook = True
     results_live_for = 30 * 86_400.0
     connection_fields: ClassVar[Mapping[str, ConnectionField]] = {
@@ -105,7 +108,9 @@ class OpenAIService(Service):
         )
 
     def read_one(self, image_task_id: str) -> Flow[ImageTask]:
-        """Ask for one response, with the picture in it once it is there."""
+        """Ask for one response, with the picture in it once it is there; or for a batch."""
+        if BATCH_ID.fullmatch(image_task_id):
+            return (yield from OpenAIBatches().read(image_task_id))
         if not _ID.fullmatch(image_task_id):
             yield from ()
             return self.not_found(image_task_id)
@@ -115,7 +120,9 @@ class OpenAIService(Service):
         )
 
     def cancel(self, image_task_id: str) -> Flow[str]:
-        """Ask OpenAI to stop a response."""
+        """Ask OpenAI to stop a response, or a batch."""
+        if BATCH_ID.fullmatch(image_task_id):
+            return (yield from OpenAIBatches().cancel(image_task_id))
         if not _ID.fullmatch(image_task_id):
             yield from ()
             what = f"{image_task_id[:80]!r} is no response of OpenAI's"

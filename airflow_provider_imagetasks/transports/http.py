@@ -15,10 +15,8 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from http.cookiejar import DefaultCookiePolicy
 from importlib import import_module
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
 from airflow_provider_imagetasks import __version__
-from airflow_provider_imagetasks.exceptions import ProtocolError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import (
     Answer,
@@ -32,7 +30,6 @@ from airflow_provider_imagetasks.services.wire import (
     Result,
     Sleep,
     Step,
-    excerpt,
     run_flow,
     run_flow_at_once,
 )
@@ -54,6 +51,8 @@ from airflow_provider_imagetasks.transports.failures import (
     refusal_of_proxy,
 )
 from airflow_provider_imagetasks.transports.redaction import hidden_forms, without_secrets
+from airflow_provider_imagetasks.transports.request_addresses import url_of
+from airflow_provider_imagetasks.transports.streamed_answer import StreamedAnswer, opened_answer
 from airflow_provider_imagetasks.transports.unpacking import ACCEPTED, LARGEST_PART, Unpacking
 
 if TYPE_CHECKING:
@@ -74,31 +73,6 @@ def headers_of(account: Account, request: Request | None = None) -> dict[str, st
     usual = {"Accept": "application/json", "Accept-Encoding": ACCEPTED, "Cache-Control": "no-store"}
     own = {**usual, **request.headers} if request else {}
     return {"User-Agent": USER_AGENT, **own, **key}
-
-
-def url_of(account: Account, request: Request) -> str:
-    """Return where a request goes: below the account's base URL, or to another host of the service.
-
-    :raises ProtocolError: to a host that the key may not go to. Nothing was sent.
-    """
-    if request.host is None:
-        return account.base_url + request.path
-    try:
-        parts, own = urlsplit(request.host), urlsplit(account.base_url)
-        name = parts.hostname or ""
-    except ValueError:
-        parts, own, name = urlsplit(""), urlsplit(account.base_url), ""
-    is_known = any(f".{name}".endswith(host) if host.startswith(".") else name == host for host in account.key_hosts)
-    may_go = (is_known or not request.sends_key) and parts.scheme == "https" and parts.netloc.lower() == name
-    if not may_go and (parts.scheme, parts.netloc) != (own.scheme, own.netloc):
-        raise ProtocolError(
-            f"{account.service} points to {excerpt(name, 200) or 'no host'}, none of the hosts that its key may go to",
-            service=account.service,
-            billed="no",
-            retryable=False,
-            retry_advice="A retry would fail in the same way.",
-        )
-    return f"{parts.scheme}://{parts.netloc}{request.path}"
 
 
 class Transport(AbstractContextManager["Transport"]):
@@ -153,6 +127,14 @@ class AsyncTransport(AbstractAsyncContextManager["AsyncTransport"]):
     @abstractmethod
     async def _answer(self, call: Call) -> Answer:
         """Do what :meth:`Transport._answer` does."""
+
+    def stream(self, request: Request) -> AbstractAsyncContextManager[StreamedAnswer]:
+        """Open an answer that is read piece by piece, however large it is.
+
+        :raises ServiceUnavailableError: on entering, where no answer comes.
+        :raises TypeError: this is no HTTP transport.
+        """
+        raise TypeError(f"{type(self).__name__} has no answers that are read piece by piece: {request.path}")
 
 
 class RequestsTransport(Transport):
@@ -320,6 +302,15 @@ class AiohttpTransport(AsyncTransport):
         if streams_to is None:
             return aiohttp.ClientTimeout(total=usual, sock_connect=CONNECT_TIMEOUT)
         return aiohttp.ClientTimeout(total=streams_to.seconds, sock_connect=CONNECT_TIMEOUT, sock_read=usual)
+
+    def stream(self, request: Request) -> AbstractAsyncContextManager[StreamedAnswer]:
+        """Open an answer that is read piece by piece, however large it is."""
+        self.requests_made += 1
+        url, headers = url_of(self._account, request), headers_of(self._account, request)
+        proxy = self._proxies.of(url)
+        return opened_answer(
+            self._session, self._account, request, url, headers, proxy=proxy, connect_seconds=CONNECT_TIMEOUT
+        )
 
 
 def _http_request(call: Call) -> Request:

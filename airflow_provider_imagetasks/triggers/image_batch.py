@@ -62,10 +62,10 @@ class ImageBatchTrigger(ImageTaskTriggerBase):
         while True:
             await asyncio.wait({waiting}, timeout=PROGRESS_SECONDS)
             now = time.time()
-            seen = (progress.succeeded_count, progress.failed_count)
+            seen = (progress.ready_count, progress.failed_count)
             if seen != told or now - told_at >= FRESH_SECONDS:
                 told, told_at = seen, now
-                await self._tell(progress.succeeded_count, now)
+                await self._tell(progress.ready_count, now)
             if waiting.done():
                 return waiting.result()
             if progress.has_old_result(now):

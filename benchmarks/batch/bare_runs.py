@@ -68,7 +68,7 @@ def measure_rate(pictures: int) -> RateFigures:
             "submit_rate": f"{RATE_COUNT}/{RATE_SECONDS}s",
             "max_active_tasks": MOST_ACTIVE,
         }
-        _run(service.connection("local"), folder, arguments)
+        run_bare(service.connection("local"), folder, arguments)
         stats = service.stats()
     moments = sorted(float(entry["created_at"]) for entry in stats["created"])
     refused = sum(stats["dialects"]["acedatacloud"]["refused"].values())
@@ -86,7 +86,7 @@ def measure_memory(rows: int) -> MemoryFigures:
                 for number in range(count):
                     file.write(json.dumps({"id": f"SKU-{number}", "prompt": f"kite {number} [fail]"}) + "\n")
             arguments = {"requests_path": f"file://{path}", "max_failed": 1.0, "row_attempts": 1}
-            figures.append(_run(service.connection("local"), folder, arguments))
+            figures.append(run_bare(service.connection("local"), folder, arguments))
             created = service.stats()["dialects"]["acedatacloud"]["created"]
         if created != count:
             raise RuntimeError(f"{created} submissions instead of {count}")
@@ -94,7 +94,8 @@ def measure_memory(rows: int) -> MemoryFigures:
     return MemoryFigures(rows=rows, empty_mb=empty["peak_mb"], peak_mb=full["peak_mb"], seconds=full["seconds"])
 
 
-def _run(connection: str, folder: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def run_bare(connection: str, folder: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Run a batch operator in a process of its own, and return what that took."""
     finished = subprocess.run(
         [sys.executable, "-m", "benchmarks.batch.bare_task"],
         input=json.dumps({"output_path": f"file://{folder}/pictures", **arguments}),

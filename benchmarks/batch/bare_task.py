@@ -1,6 +1,6 @@
 """Runs one batch operator in this process, without Airflow's components, and tells what that took.
 
-Reads the operator's arguments from standard input as JSON, and the connection from the environment.
+Reads the operator's arguments and ``limits`` from standard input as JSON, and the connection from the environment.
 """
 
 from __future__ import annotations
@@ -32,10 +32,14 @@ def _peak_mb() -> float:
 
 def main() -> None:
     """Run the batch and print ``{seconds, cpu_seconds, peak_mb, result}``."""
+    from airflow_provider_imagetasks.batch.arguments import BatchLimits
     from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
 
     logging.disable(logging.CRITICAL)
-    operator = ImageBatchOperator(task_id="batch", deferrable=False, **json.load(sys.stdin))
+    arguments = json.load(sys.stdin)
+    limits = BatchLimits(**arguments.pop("limits", {}))
+    operator = ImageBatchOperator(task_id="batch", deferrable=False, **arguments)
+    operator.limits = limits
     began = time.monotonic()
     result = operator.execute({"ti": Instance()})  # type: ignore[typeddict-item]
     usage = resource.getrusage(resource.RUSAGE_SELF)

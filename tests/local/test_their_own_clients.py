@@ -145,3 +145,22 @@ def test_openai_asks_for_background_responses_waits_cancels_and_understands_erro
         "[refuse]": ["BadRequestError", "moderation_blocked"],
         "[429]": ["RateLimitError", "rate_limit_exceeded"],
     }
+
+
+def test_openai_uploads_files_and_has_batches_made_listed_and_cancelled() -> None:
+    with LocalImageService(latency=0, batch_latency=1) as service:
+        url = f"{service.url}/openai/v1"
+        told = asked_by("asked_by_openai_batches.py", OPENAI_BASE_URL=url, OPENAI_API_KEY="sk-key")
+
+    assert told == {
+        "first": "validating",
+        "made": ["completed", 2, 1, {"description": "nightly catalogue"}],
+        "results": ["request-0", "request-2"],
+        "picture": "PNG",
+        "errors": [["request-1", "moderation_blocked"]],
+        "stopped": "cancelled",
+        "refused": ["failed", 1, "invalid_value"],
+        "uploaded": ["batch", "batch.jsonl"],
+        "listed": True,
+        "gone": "NotFoundError",
+    }

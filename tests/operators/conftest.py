@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from airflow_provider_imagetasks.batch.provider import result_lines, searches
 from airflow_provider_imagetasks.local import LocalImageService
 from tests.image_batch import ImageBatch
+from tests.provider_batch import SMALL, ProviderBatch, with_latency
 from tests.task_runner import TaskRunner
 
 
@@ -16,3 +20,17 @@ def _no_pauses(no_pauses: None) -> None:
 def batch(runner: TaskRunner, image_service: LocalImageService, output_folder: str) -> ImageBatch:
     """A batch of small pictures."""
     return ImageBatch(runner, image_service, output_folder)
+
+
+@pytest.fixture
+def provider_batch(
+    runner: TaskRunner, image_service: LocalImageService, output_folder: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ProviderBatch]:
+    """A batch of small pictures that goes out as provider batches, which are made at once."""
+    monkeypatch.setattr(result_lines, "FIRST_PAUSE", 0)
+    monkeypatch.setattr(searches, "LOOK_AGAIN", 0.1)
+    undo = with_latency(image_service, 0)
+    batch = ProviderBatch(runner, image_service, output_folder, dict(SMALL))
+    batch.limited()
+    yield batch
+    undo()

@@ -223,3 +223,27 @@ def test_a_folder_of_another_deployment(batch: ImageBatch) -> None:
     batch.image_service.reset()
 
     refused(batch.start("a kite", try_number=1), batch, "another deployment")
+
+
+def test_a_service_without_batches_of_its_own_is_refused_before_anything_is_billed(batch: ImageBatch) -> None:
+    outcome = batch.start("a kite", mode="provider_batch")
+
+    assert "no batches of its own" in str(outcome.error)
+    assert batch.created == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"mode": "fast"}, "mode is 'fast'"),
+        ({"max_active_tasks": 5}, "max_active_tasks is given"),
+        ({"submit_rate": "1/s"}, "submit_rate is given"),
+        ({"timeout": 3600}, "24 hours"),
+    ],
+)
+def test_arguments_that_make_no_sense_for_provider_batches_are_refused_where_the_dag_is_read(
+    arguments: dict[str, Any], told: str
+) -> None:
+    given = {"mode": "provider_batch", **arguments}
+    with pytest.raises(ValueError, match=told):
+        ImageBatchOperator(task_id="batch", prompts="a kite", output_path="/tmp/pictures", **given)

@@ -268,7 +268,7 @@ def test_an_answer_that_says_nothing_of_a_response_ends_nothing(answer: Any, err
 
 def test_a_response_that_openai_does_not_know_is_not_found() -> None:
     assert read(said_error(404)).result.state is NOT_FOUND
-    for odd in ("", "resp_", "resp_a/b", "batch_1", "../x"):
+    for odd in ("", "resp_", "resp_a/b", "file-1", "../x"):
         assert drive(SERVICE.read_one(odd)).result.state is NOT_FOUND
 
 

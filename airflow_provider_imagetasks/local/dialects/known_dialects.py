@@ -10,13 +10,14 @@ from airflow_provider_imagetasks.local.dialects.gpt_image_mcp_dialect import Gpt
 from airflow_provider_imagetasks.local.dialects.jobs_api_dialect import AiGptImageDialect
 from airflow_provider_imagetasks.local.dialects.kie_dialect import KieDialect
 from airflow_provider_imagetasks.local.dialects.kie_families_dialect import KIE_FAMILIES
+from airflow_provider_imagetasks.local.dialects.openai_batches import OpenAIBatchesDialect
 from airflow_provider_imagetasks.local.dialects.openai_responses import OpenAIDialect
 from airflow_provider_imagetasks.local.dialects.replicate_dialect import ReplicateDialect
 from airflow_provider_imagetasks.local.dialects.tasks_api_dialect import TasksApiDialect, XHuoApiDialect
 
 KNOWN_DIALECTS: tuple[type[Dialect | GptImageMcpServer], ...] = (
     *(TasksApiDialect, *FURTHER_APIS, XHuoApiDialect, AiGptImageDialect, KieDialect, *KIE_FAMILIES),
-    *(FalDialect, ReplicateDialect, OpenAIDialect),
+    *(FalDialect, ReplicateDialect, OpenAIDialect, OpenAIBatchesDialect),
     *(AceDataCloudMcpDialect, GptImageMcpServer),
 )
 DIALECT_NAMES = tuple(kind.name for kind in KNOWN_DIALECTS)

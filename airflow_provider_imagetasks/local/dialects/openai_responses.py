@@ -150,10 +150,15 @@ class OpenAIDialect(Dialect):
 
     def error(self, refused: RefusedError) -> tuple[web.Response, str]:
         """Word an error; return the answer and the code to count it under."""
-        status, kind, code = _ERRORS.get(refused.reason, (refused.status, "server_error", "server_error"))
-        code = refused.code or code
+        status, kind, code = self.worded(refused)
         body = {"error": {"message": refused.message, "type": kind, "param": None, "code": code}}
         return web.json_response(body, status=status), code or kind
+
+    @staticmethod
+    def worded(refused: RefusedError) -> tuple[int, str, str | None]:
+        """Return status, type and code of an error."""
+        status, kind, code = _ERRORS.get(refused.reason, (refused.status, "server_error", "server_error"))
+        return status, kind, refused.code or code
 
     async def _references(self, pictures: list[str], tool: Body) -> References:
         """Take over the pictures of an edit: files as base64, or URLs."""

@@ -1,0 +1,196 @@
+"""Results of a provider batch: what each line means for its row, in the order in which the lines come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from airflow_provider_imagetasks.batch.arguments import BatchArguments
+from airflow_provider_imagetasks.batch.provider.ends import missing_row
+from airflow_provider_imagetasks.batch.provider.questions import WaitingRow
+from airflow_provider_imagetasks.batch.provider.result_lines import LARGEST_LINE, result_lines
+from airflow_provider_imagetasks.batch.row_deliveries import Undelivered
+from airflow_provider_imagetasks.batch.row_questions import Answered
+from airflow_provider_imagetasks.batch.start import OpenBatch
+from airflow_provider_imagetasks.batch.state import Stage
+from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, UnsafeResultError
+from airflow_provider_imagetasks.polling.status_requests import concerns_account
+from airflow_provider_imagetasks.services.bounds import bounded
+from airflow_provider_imagetasks.services.provider_batches import ProviderBatch, ProviderBatches, ResultLine, row_in
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
+from airflow_provider_imagetasks.transports.answers import apart
+from airflow_provider_imagetasks.transports.http import AsyncTransport
+from airflow_provider_imagetasks.transports.redaction import without_secrets
+from airflow_provider_imagetasks.transports.streamed_answer import Line
+
+ROOM = 16 * 1024 * 1024
+"""Bytes of the lines whose pictures are being verified and stored: reading waits where there are more."""
+_BEGINNING = 4096
+_SMALL = 64 * 1024
+"""Bytes of a line without a picture."""
+
+
+class Room:
+    """A bound on the bytes that are under way; something larger than it alone is under way alone."""
+
+    def __init__(self, size: int = ROOM) -> None:
+        self._size = size
+        self._used = 0
+        self._changed = asyncio.Event()
+
+    async def take(self, size: int) -> None:
+        """Wait until there is room."""
+        while self._used and self._used + size > self._size:
+            self._changed.clear()
+            await self._changed.wait()
+        self._used += size
+
+    def free(self, size: int) -> None:
+        """Give it back."""
+        self._used -= size
+        self._changed.set()
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """What a row came to.
+
+    :param room: bytes that are to be given back once its pictures are in place.
+    """
+
+    outcome: Answered | Undelivered
+    room: int = 0
+
+
+Damaged: TypeAlias = dict[int, str]
+
+
+class ProviderResults:
+    """The results of the provider batches of one start.
+
+    :param room: for the lines that are being delivered.
+    """
+
+    def __init__(
+        self,
+        arguments: BatchArguments,
+        batches: ProviderBatches,
+        batch: OpenBatch,
+        api: AsyncTransport,
+        *,
+        room: Room,
+        log: Any,
+    ) -> None:
+        self._arguments = arguments
+        self._batches = batches
+        self._batch = batch
+        self._api = api
+        self._room = room
+        self._log = log
+
+    async def of(self, batch: ProviderBatch, rows: Mapping[int, WaitingRow]) -> AsyncGenerator[RowResult, None]:
+        """Yield what each of the rows that wait for a provider batch came to, once each.
+
+        :param batch: over, and not refused.
+        :raises ImageTaskError: the account may not read its results.
+        """
+        left, made, damaged, odd = dict(rows), set[int](), Damaged(), Counter[str]()
+        for file_id in batch.result_files:
+            if not left:
+                break
+            try:
+                async with aclosing(result_lines(self._api, self._batches, file_id, self._log)) as lines:
+                    async for line in lines:
+                        result = await self._result(line, left, made, damaged, odd)
+                        if result is not None:
+                            del left[result.outcome.row]
+                            damaged.pop(result.outcome.row, None)
+                            yield result
+            except ImageTaskError as error:
+                if concerns_account(error):
+                    raise
+                for row in list(left):
+                    yield self._undelivered(row, left.pop(row), _unread(error))
+        told = "; ".join(f"{count:,} {what}" for what, count in odd.items())
+        if told:
+            self._log.warning("The results of provider batch %s hold %s. They are passed over.", batch.id, told)
+        for row, waiting in left.items():
+            if row in damaged:
+                why = f"The line of its result is damaged ({damaged[row]})"
+                yield self._undelivered(row, waiting, DownloadError(why, billed="yes"))
+            else:
+                missing = missing_row(batch, len(made), self._arguments.service)
+                yield RowResult(Answered(row, self._task(waiting, TaskState.FAILED, missing)))
+
+    async def _result(
+        self, line: Line, left: Mapping[int, WaitingRow], made: set[int], damaged: Damaged, odd: Counter[str]
+    ) -> RowResult | None:
+        """Return what a line means for a row that waits for one; None where it means nothing."""
+        if not line.content.strip():
+            return None
+        told = self._batches.custom_id_in(line.content[:_BEGINNING])
+        row = row_in(told, self._batch.owner.mark) if told is not None else None
+        if row is None:
+            odd["lines that cannot be read" if told is None else "lines of something else"] += 1
+            return None
+        if row not in left:
+            is_known = 0 <= row < len(self._batch.ledger.state.stages)
+            if not is_known:
+                odd["lines of something else"] += 1
+            elif row in made:
+                odd["lines of rows that had one before"] += 1
+            elif self._batch.ledger.state.stages[row] == Stage.SUCCEEDED:
+                made.add(row)
+            return None
+        waiting = left[row]
+        if line.is_cut:
+            made.add(row)
+            what = f"The line of its result has more than {LARGEST_LINE:,} bytes, which no picture takes"
+            return self._undelivered(row, waiting, UnsafeResultError(what))
+        try:
+            read = await apart(len(line.content), self._read, line.content)
+        except Exception as error:  # noqa: BLE001 - whatever a line holds, the others are read
+            damaged[row] = f"{type(error).__name__}: {error}"[:200]
+            return None
+        if read.error is not None:
+            return RowResult(Answered(row, bounded(self._task(waiting, TaskState.FAILED, read.error))))
+        made.add(row)
+        task = bounded(self._task(waiting, TaskState.SUCCEEDED, None, read))
+        size = len(line.content)
+        await self._room.take(size)
+        return RowResult(Answered(row, task), size)
+
+    def _read(self, content: bytes) -> ResultLine:
+        if len(content) < _SMALL:
+            content = without_secrets(content, [self._arguments.account.key])
+        return self._batches.read_line(content)
+
+    def _task(
+        self, waiting: WaitingRow, state: TaskState, error: ImageTaskError | None, read: ResultLine | None = None
+    ) -> ImageTask:
+        if error is not None:
+            error.image_task_id = waiting.image_task_id
+        return ImageTask(
+            id=waiting.image_task_id,
+            service=self._arguments.service.name,
+            state=state,
+            images=read.images if read is not None else (),
+            model=read.model if read is not None else None,
+            usage=read.usage if read is not None else None,
+            created_at=waiting.submitted_at,
+            error=error,
+        )
+
+    def _undelivered(self, row: int, waiting: WaitingRow, error: DownloadError) -> RowResult:
+        error.image_task_id, error.service = waiting.image_task_id, self._arguments.service.name
+        return RowResult(Undelivered(row, self._task(waiting, TaskState.SUCCEEDED, None), error))
+
+
+def _unread(error: ImageTaskError) -> DownloadError:
+    """Return what a row fails with whose results cannot be read; each row's own."""
+    kind = type(error) if isinstance(error, DownloadError) else DownloadError
+    return kind(error.message, code=error.code, billed="unknown" if kind is DownloadError else error.billed)

@@ -1,0 +1,130 @@
+"""The batches of the double of OpenAI's Batch API: what of them is made by now, by a clock that can be set."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_imagetasks.local.task_table import TaskRecord
+
+WINDOW = 86_400.0
+"""Seconds that a batch has."""
+Settle = Callable[[TaskRecord], dict[str, Any] | None]
+"""Makes a row, and returns its error; None where it has its pictures."""
+
+
+@dataclass(kw_only=True)
+class BatchRow:
+    """One request of a batch.
+
+    :param error: why it has no picture; None where it has, or is not made yet.
+    """
+
+    custom_id: str
+    record: TaskRecord
+    is_made: bool = False
+    error: dict[str, Any] | None = None
+
+    @property
+    def place(self) -> str:
+        """By which its line stands among the results: in another order than it was asked for."""
+        return hashlib.sha256(self.custom_id.encode()).hexdigest()
+
+
+@dataclass(kw_only=True)
+class BatchRecord:
+    """One batch. Moments are Unix seconds of the service's own clock.
+
+    :param seconds: that it takes.
+    :param errors: for which it is not taken.
+    """
+
+    input_file_id: str
+    endpoint: str
+    metadata: dict[str, str]
+    bearer: str | None
+    created_at: float
+    seconds: float
+    rows: list[BatchRow] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    id: str = field(default_factory=lambda: f"batch_{uuid.uuid4().hex}")
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    cancelled_at: float | None = None
+    ended_at: float | None = None
+    ended_as: str | None = None
+
+    def advance(self, now: float, settle: Settle) -> None:
+        """Make the rows that are due by now, and end where it has to."""
+        if self.ended_as is not None:
+            return
+        if self.errors:
+            self._end("failed", self.created_at)
+            return
+        last = min(now, self.created_at + WINDOW, self.cancelled_at if self.cancelled_at is not None else math.inf)
+        step = self.seconds / max(1, len(self.rows))
+        for number, row in enumerate(self.rows, start=1):
+            is_due = self.created_at + number * step <= last and not row.record.behaviours.asks("never")
+            if is_due and not row.is_made and row.error is None:
+                row.error = settle(row.record)
+                row.is_made = row.error is None
+        if all(row.is_made or row.error for row in self.rows):
+            self._end("completed", last)
+        elif self.cancelled_at is not None:
+            self._leave("batch_cancelled", "This request could not be executed before the batch was cancelled.")
+            self._end("cancelled", last)
+        elif now >= self.created_at + WINDOW:
+            self._leave("batch_expired", "This request could not be executed before the completion window expired.")
+            self._end("expired", last)
+
+    def status(self, now: float) -> str:
+        """Return the word for how it stands."""
+        if self.ended_as is not None:
+            return self.ended_as
+        return "validating" if now < self.created_at + self.seconds / 20 else "in_progress"
+
+    def as_json(self, now: float) -> dict[str, Any]:
+        """Return the record as the service words it."""
+        ended = {f"{self.ended_as}_at": int(self.ended_at)} if self.ended_as and self.ended_at is not None else {}
+        errors = {"object": "list", "data": self.errors} if self.ended_as == "failed" else None
+        return {
+            "id": self.id,
+            "object": "batch",
+            "endpoint": self.endpoint,
+            "errors": errors,
+            "input_file_id": self.input_file_id,
+            "completion_window": "24h",
+            "status": self.status(now),
+            "output_file_id": self.output_file_id,
+            "error_file_id": self.error_file_id,
+            "created_at": int(self.created_at),
+            "expires_at": int(self.created_at + WINDOW),
+            **ended,
+            "request_counts": {
+                "total": len(self.rows),
+                "completed": sum(row.is_made for row in self.rows),
+                "failed": sum(row.error is not None for row in self.rows),
+            },
+            "metadata": self.metadata or None,
+        }
+
+    def results(self, *, made: bool) -> list[BatchRow]:
+        """Return the rows of one of its files, in the order of their lines."""
+        rows = [row for row in self.rows if (row.is_made if made else row.error is not None)]
+        return sorted(rows, key=lambda row: row.place)
+
+    def _leave(self, code: str, message: str) -> None:
+        for row in self.rows:
+            if not row.is_made and row.error is None:
+                row.error = {"status": None, "code": code, "message": message}
+
+    def _end(self, word: str, moment: float) -> None:
+        self.ended_as, self.ended_at = word, moment
+        if any(row.is_made for row in self.rows):
+            self.output_file_id = f"file-{uuid.uuid4().hex}"
+        if any(row.error for row in self.rows):
+            self.error_file_id = f"file-{uuid.uuid4().hex}"

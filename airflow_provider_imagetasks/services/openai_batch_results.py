@@ -1,0 +1,113 @@
+"""Lines of the results of OpenAI's Batch API: pictures, or why there is none."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_imagetasks.exceptions import ImageTaskError, ImageTaskFailedError, ServiceUnavailableError
+from airflow_provider_imagetasks.services.fields import mapping, moment, sequence, structure, text, whole_number
+from airflow_provider_imagetasks.services.openai_errors import SERVICE, refusal
+from airflow_provider_imagetasks.services.provider_batches import ResultLine
+from airflow_provider_imagetasks.tasks import GeneratedImage
+
+_CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*"([A-Za-z0-9_-]{1,64})"')
+_NOT_MADE = {
+    "batch_expired": "It was not made within the day that the batch had",
+    "batch_cancelled": "It was not made before its batch was cancelled",
+}
+_PICTURE = b'"b64_json"'
+_SHORTEST_PICTURE = 1024
+"""Characters from which on the text of a picture is taken out before a line is parsed."""
+
+
+def custom_id_in(beginning: bytes) -> str | None:
+    """Return the custom id of a line of results by its first bytes; None where they do not tell."""
+    found = _CUSTOM_ID.search(beginning)
+    return found[1].decode() if found else None
+
+
+def read_line(line: bytes) -> ResultLine:
+    """Return what a line of results says; pictures are not parsed as JSON, which would take as long as all the rest.
+
+    :raises ValueError: it is none.
+    """
+    rest, pictures = _without_pictures(line)
+    said = json.loads(rest)
+    if not isinstance(said, Mapping) or not isinstance(said.get("custom_id"), str):
+        raise ValueError("it has no custom_id")
+    own_id = said["custom_id"]
+    response, error = mapping(said.get("response")), mapping(said.get("error"))
+    status, body = whole_number(response.get("status_code")) or 0, mapping(response.get("body"))
+    if error or not response:
+        return ResultLine(custom_id=own_id, error=_not_made(error))
+    if not 200 <= status < 300 or body.get("error"):
+        return ResultLine(custom_id=own_id, error=_refused(status or 400, mapping(body.get("error"))))
+    images = tuple(
+        image
+        for index, each in enumerate(map(mapping, sequence(body.get("data"))))
+        if (image := _image(each, index, pictures)) is not None
+    )
+    missing = None
+    if not images:
+        what = "OpenAI answered without a picture"
+        missing = ImageTaskFailedError(what, service=SERVICE, code="no_images", billed="unknown")
+    return ResultLine(
+        custom_id=own_id,
+        images=images,
+        usage=structure(body.get("usage")),
+        created_at=moment(body.get("created")),
+        error=missing,
+    )
+
+
+def _refused(status: int, error: Mapping[str, Any]) -> ImageTaskError:
+    told = refusal(status, error)
+    # Only what was made is billed.
+    told.billed = "no"
+    return told
+
+
+def _not_made(error: Mapping[str, Any]) -> ImageTaskError:
+    code = text(error.get("code")) or ""
+    if code in _NOT_MADE:
+        return ServiceUnavailableError(
+            _NOT_MADE[code], service=SERVICE, code=code, billed="no", retry_advice="A retry has it made again."
+        )
+    if not error:
+        return ServiceUnavailableError("The batch has neither a picture nor an error for it", service=SERVICE)
+    return _refused(500 if code in ("", "server_error") else 400, error)
+
+
+def _without_pictures(line: bytes) -> tuple[bytes, list[str]]:
+    """Return a line with a number in the place of each picture, and the pictures."""
+    pictures: list[str] = []
+    parts: list[bytes] = []
+    position = 0
+    while (found := line.find(_PICTURE, position)) >= 0:
+        name_ends = found + len(_PICTURE)
+        opening = line.find(b'"', name_ends)
+        closing = line.find(b'"', opening + 1) if opening >= 0 else -1
+        between = line[name_ends:opening].strip() if 0 <= opening <= name_ends + 16 else b""
+        if closing - opening <= _SHORTEST_PICTURE or between != b":" or line.find(b"\\", opening, closing) >= 0:
+            # Something short, or written in a way of its own: for the parser.
+            parts.append(line[position:name_ends])
+            position = name_ends
+            continue
+        parts += [line[position:opening], str(len(pictures)).encode()]
+        # What is no ASCII is no base64 either, which who decodes it says.
+        pictures.append(line[opening + 1 : closing].decode("ascii", "replace"))
+        position = closing + 1
+    return b"".join([*parts, line[position:]]), pictures
+
+
+def _image(told: Mapping[str, Any], index: int, pictures: list[str]) -> GeneratedImage | None:
+    data = told.get("b64_json")
+    if isinstance(data, int) and not isinstance(data, bool) and 0 <= data < len(pictures):
+        return GeneratedImage(index=index, data=pictures[data])
+    if isinstance(data, str) and data:
+        return GeneratedImage(index=index, data=data)
+    url = text(told.get("url"), most=4_000)
+    return GeneratedImage(index=index, url=url) if url else None

@@ -1,0 +1,60 @@
+"""Starts of a batch that are killed at random moments, and one that is not, forked from what has imported everything.
+
+Reads ``{batches, limits, kills, seed, longest}`` from standard input, and prints what came of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_imagetasks.batch.arguments import BatchLimits
+from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
+from tests.batch.killed_start import Instance
+
+
+def start_of(folder: Path) -> str:
+    """Return which start works on the batch, or did so last."""
+    for path in folder.glob(".imagetasks/*/life.json"):
+        return str(json.loads(path.read_text())["start"])
+    return ""
+
+
+def executed(arguments: dict[str, Any], limits: dict[str, Any]) -> Any:
+    operator = ImageBatchOperator(task_id="batch", deferrable=False, **arguments)
+    operator.limits = BatchLimits(**limits)
+    return operator.execute({"ti": Instance()})  # type: ignore[typeddict-item]
+
+
+def main() -> None:
+    given = json.load(sys.stdin)
+    moments, limits = random.Random(given["seed"]), given["limits"]
+    killed, results = 0, []
+    for arguments in given["batches"]:
+        folder = Path(arguments["output_path"].removeprefix("file://"))
+        for _ in range(given["kills"]):
+            before = start_of(folder)
+            child = os.fork()
+            if not child:
+                executed(arguments, limits)
+                os._exit(0)
+            is_over = False
+            while start_of(folder) == before and not is_over:
+                is_over = os.waitpid(child, os.WNOHANG) != (0, 0)
+                time.sleep(0.002)
+            time.sleep(moments.uniform(0, given["longest"]))
+            if not is_over:
+                os.kill(child, signal.SIGKILL)
+                killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        results.append(executed(arguments, limits))
+    sys.stdout.write(json.dumps({"killed": killed, "results": results}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
