@@ -78,14 +78,18 @@ class ReceivedAnswer(AbstractContextManager["ReceivedAnswer"]):
     :param account: whom it is for; its service says whether answers may hold pictures.
     :param keeps_pictures: False where nobody looks at them, as on a triggerer: what is long enough to be one is left
         out as it comes in.
+    :param most_text: bytes of what is kept of an answer whose pictures are left out. A worker, whose event loop nobody
+        else shares, can take more.
     """
 
-    def __init__(self, account: Account, *, keeps_pictures: bool = True) -> None:
+    def __init__(
+        self, account: Account, *, keeps_pictures: bool = True, most_text: int = LARGEST_WITHOUT_PICTURES
+    ) -> None:
         # A service that is held against the contract need not be installed.
         is_known = account.service in known_services()
         holds_pictures = not is_known or get_service(account.service).answers_hold_pictures
         self._most_received = LARGEST_ANSWER if holds_pictures else LARGEST_WITHOUT_PICTURES
-        self._most_kept = self._most_received if keeps_pictures else LARGEST_WITHOUT_PICTURES
+        self._most_kept = self._most_received if keeps_pictures else min(most_text, self._most_received)
         self._keeps_pictures = keeps_pictures
         self._received = self._values = self._kept = 0
         self._block: list[bytes] = []
@@ -183,14 +187,12 @@ class FiledAnswer(AbstractContextManager["FiledAnswer"]):
         return ImageTaskError(f"An answer cannot be kept in {self._to.path}: {error.strerror or type(error).__name__}")
 
 
-def received(
-    account: Account, to: AnswerFile | None, status: int, *, keeps_pictures: bool = True
-) -> ReceivedAnswer | FiledAnswer:
+def received(account: Account, to: AnswerFile | None, status: int, **bounds: Any) -> ReceivedAnswer | FiledAnswer:
     """Return what receives an answer of a status.
 
     :param to: where its request wants it.
-    :param keeps_pictures: as in :class:`ReceivedAnswer`.
+    :param bounds: ``keeps_pictures`` and ``most_text`` of :class:`ReceivedAnswer`.
     """
     if to is not None and 200 <= status < 300:
         return FiledAnswer(to)
-    return ReceivedAnswer(account, keeps_pictures=keeps_pictures)
+    return ReceivedAnswer(account, **bounds)

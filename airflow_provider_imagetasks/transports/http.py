@@ -34,6 +34,7 @@ from airflow_provider_imagetasks.services.wire import (
     run_flow_at_once,
 )
 from airflow_provider_imagetasks.transports.answers import (
+    LARGEST_ANSWER,
     MOST_HEADER_LINES,
     TOO_MANY_HEADER_LINES,
     FiledAnswer,
@@ -194,7 +195,11 @@ class RequestsTransport(Transport):
             with (
                 response,
                 received(
-                    self._account, request.streams_to, response.status_code, keeps_pictures=self._keeps_pictures
+                    self._account,
+                    request.streams_to,
+                    response.status_code,
+                    keeps_pictures=self._keeps_pictures,
+                    most_text=LARGEST_ANSWER,
                 ) as receiver,
             ):
                 if isinstance(receiver, FiledAnswer):
