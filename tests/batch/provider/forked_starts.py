@@ -1,6 +1,7 @@
 """Starts of a batch that are killed at random moments, and one that is not, forked from what has imported everything.
 
-Reads ``{batches, limits, kills, seed, longest}`` from standard input, and prints what came of it.
+Reads ``{undisturbed, batches, limits, kills, seed}`` from standard input, and prints what came of it. How long a start
+lives goes by how long the undisturbed batch takes.
 """
 
 from __future__ import annotations
@@ -32,23 +33,31 @@ def executed(arguments: dict[str, Any], limits: dict[str, Any]) -> Any:
     return operator.execute({"ti": Instance()})  # type: ignore[typeddict-item]
 
 
+def forked(arguments: dict[str, Any], limits: dict[str, Any]) -> int:
+    """Return the process id of a start."""
+    child = os.fork()
+    if not child:
+        executed(arguments, limits)
+        os._exit(0)
+    return child
+
+
 def main() -> None:
     given = json.load(sys.stdin)
     moments, limits = random.Random(given["seed"]), given["limits"]
+    began = time.monotonic()
+    os.waitpid(forked(given["undisturbed"], limits), 0)
+    longest = (time.monotonic() - began) / given["kills"]
     killed, results = 0, []
     for arguments in given["batches"]:
         folder = Path(arguments["output_path"].removeprefix("file://"))
         for _ in range(given["kills"]):
             before = start_of(folder)
-            child = os.fork()
-            if not child:
-                executed(arguments, limits)
-                os._exit(0)
-            is_over = False
+            child, is_over = forked(arguments, limits), False
             while start_of(folder) == before and not is_over:
                 is_over = os.waitpid(child, os.WNOHANG) != (0, 0)
                 time.sleep(0.002)
-            time.sleep(moments.uniform(0, given["longest"]))
+            time.sleep(moments.uniform(0, longest))
             if not is_over:
                 os.kill(child, signal.SIGKILL)
                 killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])

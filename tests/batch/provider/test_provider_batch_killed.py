@@ -40,9 +40,9 @@ def test_killed_at_random_moments_every_row_is_paid_for_once(
             "mode": "provider_batch",
             "options": {"size": "64x64"},
         }
-        for number in range(rounds)
+        for number in range(rounds + 1)
     ]
-    given = {"batches": batches, "limits": LIMITS, "kills": KILLS, "seed": rounds, "longest": 2.5}
+    given = {"undisturbed": batches[-1], "batches": batches[:-1], "limits": LIMITS, "kills": KILLS, "seed": rounds}
     environment = {
         "AIRFLOW_CONN_IMAGETASKS_DEFAULT": service.connection("openai"),
         "PYTHONPATH": str(Path(__file__).parents[3]),
@@ -62,7 +62,7 @@ def test_killed_at_random_moments_every_row_is_paid_for_once(
     told = json.loads(finished.stdout.splitlines()[-1])
     assert told["killed"] >= 3 * rounds
     assert [result["succeeded"] for result in told["results"]] == [ROWS] * rounds
-    assert service.stats()["dialects"]["openai/batches"]["created"] == ROWS * rounds
+    assert service.stats()["dialects"]["openai/batches"]["created"] == ROWS * (rounds + 1)
     wanted = sorted(prompt for batch in batches for prompt in batch["prompts"])
     assert sorted(entry["prompt"] for entry in service.stats()["created"]) == wanted
     for number, result in enumerate(told["results"]):
