@@ -187,8 +187,8 @@ def test_the_dag_of_the_quick_start_makes_its_picture(airflow: AirflowDeployment
     (source,) = re.findall(r"```python\n(.*?)```", QUICK_START.read_text(), re.DOTALL)
     assert source.count("file:///tmp/kites/") == 1
 
-    airflow.write_dag("kites", source.replace("file:///tmp/kites/", f"file://{tmp_path}/"))
-    airflow.api.run_dag("kites", timeout=120)
+    airflow.write_dag("first_picture", source.replace("file:///tmp/kites/", f"file://{tmp_path}/"))
+    airflow.api.run_dag("first_picture", timeout=120)
 
     assert len(list(tmp_path.glob("*.png"))) == 1
 
