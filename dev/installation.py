@@ -6,6 +6,7 @@ the command's; where it failed, its whole output is printed.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -46,7 +47,7 @@ class Progress:
         """Take in a line of pip's output."""
         if line.startswith("Collecting "):
             self._packages += 1
-            self._tell(f"{self._packages} packages found, {line.split()[1].partition('=')[0][:40]}")
+            self._tell(f"{self._packages} packages found, {re.split('[^A-Za-z0-9._-]', line.split()[1])[0][:40]}")
         elif line.startswith("Installing collected packages"):
             self._tell(f"installing {line.count(',') + 1} packages", at_once=True)
 
