@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -110,6 +112,19 @@ def test_a_creation_that_never_arrived_is_made_again_once_the_service_lists_none
 
     assert provider_batch.start(*prompts).state == "success"
     assert (provider_batch.created, provider_batch.batches) == (prompts, 2)
+
+
+def test_a_creation_that_hangs_is_left_to_be_found_when_the_execution_timeout_is_over(
+    provider_batch: ProviderBatch,
+) -> None:
+    prompts = ["a boat", "a kite [hang-after=1]"]
+    began_at = time.time()
+    over = provider_batch.start(*prompts, execution_timeout=timedelta(seconds=2))
+
+    assert time.time() - began_at < 4
+    assert "execution_timeout (2 s) is over" in str(over.error)
+    assert provider_batch.start(*prompts, try_number=2).state == "success"
+    assert (provider_batch.created, provider_batch.batches) == (prompts, 1)
 
 
 def test_with_another_key_nobody_can_tell_and_only_a_clear_submits(
