@@ -1,12 +1,11 @@
-"""Run of a batch in a worker, on one event loop: what is due next is begun here, until nothing is."""
+"""Run of a batch whose rows go out one by one: each is moved on here from one step to the next."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
@@ -15,27 +14,14 @@ from airflow_provider_imagetasks.batch.row_outcomes import RowOutcome, RowOutcom
 from airflow_provider_imagetasks.batch.row_questions import RowQuestions
 from airflow_provider_imagetasks.batch.row_searches import Found, Searched, UnansweredSubmissions
 from airflow_provider_imagetasks.batch.row_submissions import RowSubmissions, Submitted
+from airflow_provider_imagetasks.batch.run_loop import RunLoop
 from airflow_provider_imagetasks.batch.start import OpenBatch
-from airflow_provider_imagetasks.exceptions import ImageTaskError
-from airflow_provider_imagetasks.files.picture_store import PictureStore
 from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.tasks import ImageTask
-from airflow_provider_imagetasks.transports import open_async_transport
-
-_LONGEST_SLEEP = 0.5
-_TIME_TO_END = 15.0
-"""Seconds that a start with an end keeps for what is under way; a quarter where there is less."""
-_TIME_TO_WRITE = 5.0
-"""Seconds of those that it keeps to write down what is known."""
 
 
-class BatchRun:
-    """One start of a batch in a worker.
-
-    :param batch: open.
-    :param report: told every few seconds how far it is; may block for a moment.
-    :param ends_at: Unix seconds by which it must have ended, as it is by then; None where it may take its time.
-    """
+class BatchRun(RunLoop):
+    """One start in a worker of a batch whose rows go out one by one."""
 
     def __init__(
         self,
@@ -46,65 +32,20 @@ class BatchRun:
         log: Any,
         ends_at: float | None = None,
     ) -> None:
-        self._arguments = arguments
-        self._limits = arguments.limits
-        self._batch = batch
-        self._ledger = batch.ledger
-        self._state = batch.ledger.state
-        self._report = report
-        self._log = log
-        self._news = news = asyncio.Event()
-        self._api = open_async_transport(arguments.account)
-        self._store = PictureStore(batch.folder.pictures, arguments.account)
+        super().__init__(arguments, batch, report=report, log=log, ends_at=ends_at)
         run = self._api.run
         self._submissions = RowSubmissions(arguments, batch, run)
         self._unanswered = UnansweredSubmissions(
             arguments.service, self._limits.not_found_grace, run, conn_id=arguments.account.conn_id
         )
-        self._questions = RowQuestions(arguments, run, news=news, log=log)
+        self._questions = RowQuestions(arguments, run, news=self._news, log=log)
         self._rows = RowOutcomes(
-            arguments, batch, self._submissions, self._unanswered, self._questions, news=news, log=log
+            arguments, batch, self._submissions, self._unanswered, self._questions, news=self._news, log=log
         )
         self._delivering: set[int] = set()
-        self._error: BaseException | None = None
-        left = 0.0 if ends_at is None else max(0.0, ends_at - time.time())
-        self._stops_at = None if ends_at is None else ends_at - min(_TIME_TO_END, left / 4)
-        self._abandons_at = None if ends_at is None else ends_at - min(_TIME_TO_WRITE, left / 10)
-        self._tasks: set[asyncio.Task[None]] = set()
         self._groups: set[asyncio.Task[None]] = set()
         """Those that submit."""
         self._asked_all_at: float | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._reported_at = self._flushed_at = time.time()
-
-    async def run(self) -> bool:
-        """Work until every row is over, or nothing is left to do but to wait.
-
-        :returns: whether the batch is over.
-        :raises ImageTaskError: the service cannot be asked, or the ledger not be written; a later start goes on.
-        """
-        self._loop = asyncio.get_running_loop()
-        async with self._api, self._store:
-            try:
-                self._begin()
-                while self._goes_on():
-                    self._submit_what_fits()
-                    if self._unanswered.is_due():
-                        known = {api: self._batch.key_of(one) for api, one in self._ledger.known_taken.items()}
-                        self._spawn(self._look(self._unanswered.look(known)))
-                    self._ask()
-                    await self._keep_up()
-                    if self._is_idle():
-                        break
-                    await self._sleep()
-            finally:
-                self._submissions.stop()
-                await self._questions.stop()
-                await self._end_tasks()
-                await asyncio.to_thread(self._ledger.flush)
-        if self._error is not None:
-            raise self._error
-        return self._state.is_over and not self._delivering
 
     @property
     def unfinished(self) -> Sequence[str]:
@@ -112,38 +53,10 @@ class BatchRun:
         return self._state.open_ids
 
     @property
-    def is_out_of_time(self) -> bool:
-        """Whether its time is over, up to what it takes to end."""
-        return self._stops_at is not None and time.time() >= self._stops_at
-
-    def _goes_on(self) -> bool:
-        return self._error is None and not self.is_out_of_time and bool(self._delivering or not self._state.is_over)
-
-    async def _end_tasks(self) -> None:
-        """Wait for what is under way; what there is no time for, a later start takes up."""
-        # What is being submitted is paid for: its ids are worth the wait.
-        while self._tasks and (self._abandons_at is None or time.time() < self._abandons_at):
-            seconds = None if self._abandons_at is None else self._abandons_at - time.time()
-            await asyncio.wait(self._tasks, timeout=seconds)
-        self._submissions.abandon()
-        for task in self._tasks - self._groups:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def end(self) -> None:
-        """End the run, from another thread, because its Airflow task was ended: nothing more is submitted."""
-        if self._loop is not None:
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._end)
-
-    def _end(self) -> None:
-        what = "This task was ended: nothing more is submitted. A Clear goes on with what is left"
-        self._error = self._error or ImageTaskError(what, service=self._arguments.service.name)
-        self._submissions.stop()
-        self._news.set()
+    def _is_delivering(self) -> bool:
+        return bool(self._delivering)
 
     def _begin(self) -> None:
-        """Go on with what earlier starts left open."""
         if self._ledger.stopped is not None:
             self._rows.stop(self._ledger.stopped)
         # The start that this one replaced may still look, and let go what it was about to submit.
@@ -163,6 +76,16 @@ class BatchRun:
                 )
         self._questions.ask_all_now()
         self._asked_all_at = None if self._state.has_new else time.time()
+
+    def _begin_what_is_due(self) -> None:
+        self._submit_what_fits()
+        if self._unanswered.is_due():
+            known = {api: self._batch.key_of(one) for api, one in self._ledger.known_taken.items()}
+            self._spawn(self._look(self._unanswered.look(known)))
+        self._questions.start()
+        for outcome in self._questions.outcomes():
+            self._act(outcome)
+        self._rows.end_overdue()
 
     def _is_idle(self) -> bool:
         """Whether the triggerer can take over: all is submitted and was asked for, or nothing has ended for a while."""
@@ -204,45 +127,18 @@ class BatchRun:
         most = min(self._arguments.most_active, self._limits.window - len(self._delivering))
         return most - len(self._state.open)
 
-    def _ask(self) -> None:
-        self._questions.start()
-        for outcome in self._questions.outcomes():
-            self._act(outcome)
-        self._rows.end_overdue()
+    def _next_at(self) -> float | None:
+        return self._questions.next_at()
 
-    async def _keep_up(self) -> None:
-        """Write outcomes down and say how far it is, now and then."""
-        now, unwritten = time.time(), self._ledger.unwritten
-        if unwritten >= self._limits.flush_rows or (unwritten and now - self._flushed_at >= self._limits.flush):
-            self._flushed_at = now
-            await asyncio.to_thread(self._ledger.flush)
-        if now - self._reported_at >= self._limits.report:
-            self._reported_at = now
-            await asyncio.to_thread(self._report, self._state.counts)
+    def _stop_submitting(self) -> None:
+        self._submissions.stop()
 
-    async def _sleep(self) -> None:
-        """Wait for news, or until the next question is due."""
-        moments = (self._questions.next_at(), self._stops_at)
-        due = min((moment for moment in moments if moment is not None), default=math.inf)
-        seconds = min(_LONGEST_SLEEP, max(0.0, due - time.time()))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
-        self._news.clear()
+    async def _stop_asking(self) -> None:
+        await self._questions.stop()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._is_done)
-        return task
-
-    def _is_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None and self._error is None:
-            self._error = error
-            self._submissions.stop()
-        self._news.set()
+    def _abandon(self) -> set[asyncio.Task[None]]:
+        self._submissions.abandon()
+        return self._groups
 
     async def _submit(self, group: AsyncGenerator[Submitted, None]) -> None:
         async with aclosing(group) as outcomes:

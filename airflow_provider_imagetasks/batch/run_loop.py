@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
@@ -19,6 +20,8 @@ from airflow_provider_imagetasks.transports import open_async_transport
 _LONGEST_SLEEP = 0.5
 _TIME_TO_END = 15.0
 """Seconds that a start with an end keeps for what is under way; a quarter where there is less."""
+_TIME_TO_WRITE = 5.0
+"""Seconds of those that it keeps to write down what is known."""
 
 
 class RunLoop(ABC):
@@ -26,6 +29,7 @@ class RunLoop(ABC):
 
     :param batch: open.
     :param report: told every few seconds how far it is; may block for a moment.
+    :param ends_at: Unix seconds by which it must have ended, as it is by then; None where it may take its time.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class RunLoop(ABC):
         self._store = PictureStore(batch.folder.pictures, arguments.account)
         left = 0.0 if ends_at is None else max(0.0, ends_at - time.time())
         self._stops_at = None if ends_at is None else ends_at - min(_TIME_TO_END, left / 4)
+        self._abandons_at = None if ends_at is None else ends_at - min(_TIME_TO_WRITE, left / 10)
         self._error: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -73,9 +78,7 @@ class RunLoop(ABC):
             finally:
                 self._stop_submitting()
                 await self._stop_asking()
-                # What is being submitted is paid for: its ids are worth the wait.
-                while self._tasks:
-                    await asyncio.gather(*self._tasks, return_exceptions=True)
+                await self._end_tasks()
                 await asyncio.to_thread(self._ledger.flush)
         if self._error is not None:
             raise self._error
@@ -89,6 +92,20 @@ class RunLoop(ABC):
     def _goes_on(self) -> bool:
         is_open = self._is_delivering or not self._state.is_over
         return self._error is None and not self.is_out_of_time and is_open
+
+    async def _end_tasks(self) -> None:
+        """Wait for what is under way; what there is no time for, a later start takes up."""
+        # What is being submitted is paid for: its ids are worth the wait.
+        while self._tasks and (self._abandons_at is None or time.time() < self._abandons_at):
+            seconds = None if self._abandons_at is None else self._abandons_at - time.time()
+            await asyncio.wait(self._tasks, timeout=seconds)
+        for task in self._tasks - self._abandon():
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _abandon(self) -> set[asyncio.Task[None]]:
+        """Give up what is under way, as its time is over, and return what then ends by itself."""
+        return set()
 
     def end(self) -> None:
         """End the run, from another thread, because its Airflow task was ended: nothing more is submitted."""
@@ -148,17 +165,19 @@ class RunLoop(ABC):
 
     async def _sleep(self) -> None:
         """Wait for news, or until something is due."""
-        due = self._next_at()
-        seconds = _LONGEST_SLEEP if due is None else min(_LONGEST_SLEEP, max(0.0, due - time.time()))
+        moments = (self._next_at(), self._stops_at)
+        due = min((moment for moment in moments if moment is not None), default=math.inf)
+        seconds = min(_LONGEST_SLEEP, max(0.0, due - time.time()))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._news.wait()
         self._news.clear()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._is_done)
+        return task
 
     def _is_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -122,10 +122,10 @@ class World:
                 f"{package}.start.secrets.token_hex": self._token,
                 f"{package}.start._begin": _begin_at_once,
                 f"{package}.batch_ledger.ThreadPoolExecutor": _NoThreads,
-                f"{package}.run.open_async_transport": lambda _account: Start.current().transport,
+                f"{package}.run_loop.open_async_transport": lambda _account: Start.current().transport,
                 # Nothing happens here that is not announced, and thousands of examples are to take minutes.
-                f"{package}.run._LONGEST_SLEEP": 5.0,
-                f"{package}.run.PictureStore": lambda _folder, _account: _Pictures(self),
+                f"{package}.run_loop._LONGEST_SLEEP": 5.0,
+                f"{package}.run_loop.PictureStore": lambda _folder, _account: _Pictures(self),
             }.items():
                 stack.enter_context(patch(target, stand_in))
             # Thousands of examples would say much that nobody reads.

@@ -128,7 +128,7 @@ async def test_after_a_fatal_error_nothing_further_of_a_group_leaves(
     easel.gates = {row: asyncio.Event() for row in rows}
     given = arguments(tmp_path, service=easel, limits=QUICK, poll_interval=0.05)
     batch = opened(tmp_path, given, rows)
-    monkeypatch.setattr("airflow_provider_imagetasks.batch.run.open_async_transport", lambda _account: easel)
+    monkeypatch.setattr("airflow_provider_imagetasks.batch.run_loop.open_async_transport", lambda _account: easel)
     run = BatchRun(given, batch, report=lambda _counts: None, log=LOG)
     running = asyncio.create_task(run.run())
     easel.gates["row-0"].set()
@@ -170,7 +170,7 @@ async def test_a_row_that_may_be_paid_is_not_called_unbilled_for_what_came_after
     prices = {"prices": {"easel-1": 1.0}, "max_cost": 9 if then else 1}
     given = arguments(tmp_path, service=service, limits=QUICK, row_attempts=3, resubmits_unknown=True, **prices)
     batch = opened(tmp_path, given, ["a"])
-    monkeypatch.setattr("airflow_provider_imagetasks.batch.run.open_async_transport", lambda _account: service)
+    monkeypatch.setattr("airflow_provider_imagetasks.batch.run_loop.open_async_transport", lambda _account: service)
 
     assert await BatchRun(given, batch, report=lambda _counts: None, log=LOG).run()
 
@@ -205,7 +205,7 @@ async def test_a_row_that_is_found_after_its_time_ends_instead_of_being_deferred
     killed.ledger.intend([Intent(index=0, attempt=0, at=time.time() - 99)])
     killed.close()
     batch = opened(tmp_path, given, [])
-    monkeypatch.setattr("airflow_provider_imagetasks.batch.run.open_async_transport", lambda _account: service)
+    monkeypatch.setattr("airflow_provider_imagetasks.batch.run_loop.open_async_transport", lambda _account: service)
 
     assert await BatchRun(given, batch, report=lambda _counts: None, log=LOG).run()
     assert outcomes(tmp_path)[0]["error"]["class"] == "ImageTaskTimeoutError"

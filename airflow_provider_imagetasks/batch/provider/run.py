@@ -188,7 +188,7 @@ class ProviderBatchRun(RunLoop):
 
         def is_done(delivery: asyncio.Task[None]) -> None:
             deliveries.discard(delivery)
-            if problem := delivery.exception():
+            if not delivery.cancelled() and (problem := delivery.exception()):
                 problems.append(problem)
 
         try:
@@ -206,6 +206,10 @@ class ProviderBatchRun(RunLoop):
                     del result, ready
                     if is_ended:
                         break
+        except asyncio.CancelledError:
+            for delivery in deliveries:
+                delivery.cancel()
+            raise
         finally:
             while deliveries:
                 await asyncio.wait(deliveries)
