@@ -15,8 +15,8 @@ FEWEST = 50
 """Fewer pictures than these are not worth a worker, except the last ones, or where rows wait for their places."""
 OLDEST_READY = 300.0
 """Seconds that a result may lie at the service before a worker fetches it: addresses of results expire."""
-SHARE_OF_LIFE = 1 / 120
-"""The same as a share of the time for which a service keeps results: half a minute of an hour."""
+SHARE_OF_LIFE = 1 / 240
+"""The same as a share of the time for which a service keeps results: 15 s of an hour. A full pool may take more."""
 SHORTEST_READY = 10.0
 
 

@@ -311,9 +311,9 @@ FALS_HEADER = "X-Fal-Object-Lifecycle-Preference"
     ("service_name", "options", "seconds"),
     [
         ("acedatacloud", {}, None),
-        ("replicate", {}, 30),
+        ("replicate", {}, 15),
         ("fal", {}, None),
-        ("fal", {FALS_HEADER: {"expiration_duration_seconds": 1_800}}, 15),
+        ("fal", {FALS_HEADER: {"expiration_duration_seconds": 2_880}}, 12),
         ("fal", {FALS_HEADER: {"expiration_duration_seconds": 60}}, 10),
     ],
     indirect=["service_name"],

@@ -39,7 +39,7 @@ def test_only_a_refused_account_ends_the_wait_before_its_time(error: ImageTaskEr
     assert BatchProgress(watch, WaitLog(), wake_at=2).gave_up(error) == end
 
 
-@pytest.mark.parametrize(("life", "seconds"), [(None, None), (86_400, None), (3_600, 30.0), (600, 10.0), (60, 10.0)])
+@pytest.mark.parametrize(("life", "seconds"), [(None, None), (86_400, None), (3_600, 15.0), (600, 10.0), (60, 10.0)])
 def test_what_a_service_deletes_soon_is_fetched_soon(life: float | None, seconds: float | None) -> None:
     assert longest_ready(life) == seconds
 
