@@ -1,11 +1,13 @@
 """Measures the gallery with 10,000 pictures in one run: ``python -m benchmarks.gallery``, or ``make bench-gallery``.
 
-A real Airflow on SQLite, of which only the api-server is left running, and a Chromium without a window.
+A real Airflow on SQLite, of which only the api-server is left running, and a Chromium without a window. While that
+scrolls, the api-server has the lowest priority.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import psutil
 import requests
 
 from benchmarks.figures import percentile
@@ -112,6 +115,13 @@ def scroll_through(page: Page) -> dict[str, Any]:
     return dict(page.evaluate(_SCROLL))
 
 
+def yield_to_the_browser(airflow: AirflowDeployment) -> None:
+    """Let the api-server, which makes the thumbnails, take only what the browser leaves: people have it elsewhere."""
+    for pid in airflow.component("api-server").remaining_processes():
+        for thread in psutil.Process(pid).threads():
+            os.setpriority(os.PRIO_PROCESS, thread.id, 19)
+
+
 def measure() -> tuple[list[Verdict], str]:
     """Start everything, measure, and return how the targets fared, and the table."""
     with ExitStack() as running:
@@ -136,6 +146,7 @@ def measure() -> tuple[list[Verdict], str]:
             return dict(answer.json())
 
         timings = time_routes(ask)
+        yield_to_the_browser(airflow)
         say(f"scrolling through {PICTURES:,} pictures")
         context = browser.new_context(
             base_url=airflow.url, storage_state=state, viewport={"width": 1440, "height": 900}
