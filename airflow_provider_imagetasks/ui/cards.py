@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_imagetasks.services.fields import mapping
+from airflow_provider_imagetasks.services.fields import LONGEST_PROMPT, LONGEST_TEXT, cleaned, mapping
 from airflow_provider_imagetasks.ui.clears import advice_of, clears_of, clears_of_batch, needs_new_picture
 
 if TYPE_CHECKING:
@@ -21,11 +21,10 @@ Place = tuple[int, str, int, str]
 TaskStates = Mapping[Place, str | None]
 _FINISHED_RUNS = ("success", "failed")
 _GIVEN_UP = ("failed", "upstream_failed")
-_LONGEST_TEXT = 2_000
-_LONGEST_PROMPT = 32_000
+_RUN_AGAIN = (None, "up_for_retry", "scheduled", "queued")
+"""States of a task instance that failed and that Airflow runs again, by itself or since somebody cleared it."""
 _LONGEST_CURRENCY = 12
-_MOST_OPTIONS = 60
-_MOST_REFERENCES = 64
+_LONGEST_SHOWN_ID = 200
 _MOST_PICTURES = 100
 """Pictures of one image task that are shown: whoever can push an XCom can name any number."""
 _OF_DOWNLOADS = ("DownloadError", "UnsafeResultError", "ResultExpiredError")
@@ -89,12 +88,12 @@ def collect_results(xcoms: Iterable[XCom]) -> Results:
             results.batches.setdefault(xcom.place, {})[name] = told
         elif "files" in told:
             for file in _mappings(told["files"]):
-                if image_task_id := _text(file.get("image_task_id")):
+                if image_task_id := _id(file.get("image_task_id")):
                     ids.append(image_task_id)
                     results.files.setdefault((xcom.run_key, image_task_id), []).append(file)
         else:
             for record in _mappings([told] if told else xcom.value):
-                if "service" in record and _text(record.get("id")):
+                if "service" in record and _id(record.get("id")):
                     ids.append(record["id"])
                     results.records[xcom.run_key, record["id"]] = record
         for image_task_id in ids:
@@ -119,7 +118,7 @@ def card(
             "pictures": [],
             **_failed(error, submission, submission, states, advice=_text(told.get("advice"))),
         }
-    return card_of(_text(told.get("id")) or "", submission, results, run_state, picture, states)
+    return card_of(_id(told.get("id")), submission, results, run_state, picture, states)
 
 
 def card_of(
@@ -152,8 +151,10 @@ def card_of(
     return {
         **_place(source),
         **facts,
-        "submitted_at": _text(submission.get("submitted_at")) or facts["submitted_at"] or source.timestamp.isoformat(),
-        "image_task_id": image_task_id[:200],
+        "submitted_at": _moment(submission.get("submitted_at"))
+        or facts["submitted_at"]
+        or source.timestamp.isoformat(),
+        "image_task_id": cleaned(image_task_id, most=_LONGEST_SHOWN_ID),
         "pictures": [picture(source.dag_id, file) for file in files[:_MOST_PICTURES]],
         **became,
     }
@@ -182,17 +183,18 @@ def batch_card(
     known = results.batches.get(submission.place, {})
     summary, progress = known.get("summary"), known.get("progress", {})
     names = ("total", "submitted", "succeeded", "failed", "running")
-    counts = {name: whole(progress.get(name)) or 0 for name in names}
-    counts["total"] = counts["total"] or whole(told.get("total")) or 0
+    counts = {name: _count(progress.get(name)) for name in names}
+    counts["total"] = counts["total"] or _count(told.get("total"))
     ready = 0
     if summary is None and at_deferral is not None:
         # The triggerer counts what is ready as succeeded.
-        stored = min(counts["succeeded"], whole(at_deferral.get("succeeded")) or 0)
+        stored = min(counts["succeeded"], _count(at_deferral.get("succeeded")))
         ready = counts["succeeded"] - stored
         counts |= {"succeeded": stored, "running": counts["running"] + ready}
     if summary is not None:
-        done = {name: whole(summary.get(name)) or 0 for name in ("total", "succeeded", "failed")}
+        done = {name: _count(summary.get(name)) for name in ("total", "succeeded", "failed")}
         counts |= {**done, "submitted": done["total"], "running": 0}
+    counts["total"] = max(counts["total"], counts["succeeded"] + counts["failed"])
     is_over = summary is not None or task_state == "success"
     state = "failed" if task_state in _GIVEN_UP else "stored" if is_over else "waiting"
     told_error = results.errors.get(submission.place)
@@ -203,7 +205,7 @@ def batch_card(
         "kind": "batch",
         "state": state,
         "counts": counts,
-        "updated_at": _text(progress.get("updated_at")),
+        "updated_at": _moment(progress.get("updated_at")),
         "usage": _plain(summary.get("usage")) if summary else None,
         "cost": _number(summary.get("cost")) if summary else None,
         "currency": _text(mapping(summary).get("currency"), most=_LONGEST_CURRENCY),
@@ -224,14 +226,15 @@ def row_card(
     :param task_state: of the batch's task instance.
     """
     error, files, place = row.get("error"), _mappings(row.get("files")), _place(submission)
-    failed = isinstance(error, Mapping) or row.get("status") == "failed"
+    failed, index = isinstance(error, Mapping) or row.get("status") == "failed", whole(row.get("index"))
     return {
         **place,
         **_facts({**mapping(submission.value), **row}),
-        "key": f"{place['key']}/{_text(row.get('id')) or whole(row.get('index'))}",
-        "index": whole(row.get("index")),
+        # An id may look like another row's number.
+        "key": f"{place['key']}/{_text(row.get('id')) if index is None else index}",
+        "index": index,
         "row_id": _text(row.get("id")),
-        "image_task_id": (_text(row.get("image_task_id")) or "")[:200],
+        "image_task_id": _text(row.get("image_task_id"), most=_LONGEST_SHOWN_ID) or "",
         "state": "failed" if failed else "stored" if files else "ready",
         "error": _error(mapping(error)) if failed else None,
         "advice": advice_of(_text(mapping(error).get("class"))),
@@ -240,42 +243,6 @@ def row_card(
         "currency": _text(row.get("currency"), most=_LONGEST_CURRENCY),
         "pictures": [picture(submission.dag_id, file) for file in files[:_MOST_PICTURES]],
     }
-
-
-def request_card(asked: Mapping[str, Any], reference: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-    """Return what was asked for: ``{prompt, model, options, images, mask}``.
-
-    :param asked: the rendered arguments of a task, or a row's request.
-    :param reference: makes of a picture's address what the browser needs to show it.
-    """
-    options = mapping(_json(asked.get("options")))
-    images, mask = _json(asked.get("images")), _text(asked.get("mask"))
-    addresses = [each for each in images if _text(each)] if isinstance(images, list | tuple) else []
-    return {
-        "prompt": _text(asked.get("prompt"), most=_LONGEST_PROMPT),
-        "model": _text(asked.get("model")),
-        "options": {str(name)[:100]: _short(each) for name, each in list(options.items())[:_MOST_OPTIONS]},
-        "images": [reference(each) for each in addresses[:_MOST_REFERENCES]],
-        "mask": reference(mask) if mask and mask != "None" else None,
-    }
-
-
-def _json(value: Any) -> Any:
-    """Return a value that Airflow may keep as text."""
-    if isinstance(value, str):
-        with suppress(ValueError, RecursionError):
-            return json.loads(value)
-    return value
-
-
-def _short(value: Any) -> Any:
-    """Return a value that the browser can be sent: as it is, or the beginning of what is long."""
-    if isinstance(value, str):
-        return value[:_LONGEST_TEXT]
-    with suppress(ValueError, TypeError, RecursionError):
-        if len(json.dumps(value, allow_nan=False)) <= _LONGEST_TEXT:
-            return value
-    return "not shown"
 
 
 def _failed(
@@ -288,7 +255,7 @@ def _failed(
     """Return what a card says of a failure, and which task instance has it in its log."""
     told_error = _error(error)
     return {
-        "state": "retried" if (states or {}).get(told.place) == "up_for_retry" else "failed",
+        "state": "retried" if (states or {}).get(told.place, "failed") in _RUN_AGAIN else "failed",
         "error": told_error,
         "advice": advice or _text(error.get("advice")) or advice_of(told_error["class"]),
         "log_at": {"task_id": told.task_id, **told.coordinates},
@@ -309,11 +276,13 @@ def _place(xcom: XCom) -> dict[str, Any]:
 
 
 def _facts(told: Mapping[str, Any]) -> dict[str, Any]:
+    prompt, duration = told.get("prompt"), _number(told.get("duration"))
     return {
-        **{name: _text(told.get(name)) for name in ("model", "service", "conn_id", "trace_id", "finished_at")},
-        "prompt": _text(told.get("prompt"), most=_LONGEST_PROMPT),
-        "submitted_at": _text(told.get("submitted_at")) or _text(told.get("created_at")),
-        "duration": _number(told.get("duration")),
+        **{name: _text(told.get(name)) for name in ("model", "service", "conn_id", "trace_id")},
+        "prompt": prompt[:LONGEST_PROMPT] or None if isinstance(prompt, str) else None,
+        "submitted_at": _moment(told.get("submitted_at")) or _moment(told.get("created_at")),
+        "finished_at": _moment(told.get("finished_at")),
+        "duration": duration if duration is not None and duration >= 0 else None,
         "usage": _plain(told.get("usage")),
     }
 
@@ -326,8 +295,25 @@ def _mappings(value: Any) -> list[Mapping[str, Any]]:
     return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list | tuple) else []
 
 
-def _text(value: Any, *, most: int = _LONGEST_TEXT) -> str | None:
-    return value[:most] if isinstance(value, str) and value else None
+def _text(value: Any, *, most: int = LONGEST_TEXT) -> str | None:
+    return cleaned(value, most=most) or None if isinstance(value, str) else None
+
+
+def _id(value: Any) -> str:
+    """Return an image task's id whole, as it is: that of a service that answers at once is the record itself."""
+    return value if isinstance(value, str) else ""
+
+
+def _moment(value: Any) -> str | None:
+    """Return a moment as any browser reads it."""
+    with suppress(ValueError, OverflowError):
+        told = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return (told if told.tzinfo else told.replace(tzinfo=UTC)).isoformat() if told is not None else None
+    return None
+
+
+def _count(value: Any) -> int:
+    return max(0, whole(value) or 0)
 
 
 def _number(value: Any) -> float | None:
@@ -344,5 +330,9 @@ def _plain(value: Any) -> dict[str, float | str] | None:
     """Return the numbers and words of a usage record, without what is nested in it."""
     if not isinstance(value, Mapping):
         return None
-    kept = {str(name)[:60]: each for name, each in list(value.items())[:20]}
-    return {name: each for name, each in kept.items() if _number(each) is not None or (_text(each) and len(each) < 60)}
+    kept = {cleaned(str(name), most=60): each for name, each in list(value.items())[:20]}
+    return {name: each for name, each in kept.items() if _number(each) is not None or _is_word(each)}
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) < 60 and value.isprintable()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
+
+_PLACE_IN_ORDER = re.compile(r"([0-9a-f]{16})\.([0-9]{1,9})")
 
 
 def cursor(*parts: Any) -> str:
@@ -18,6 +21,12 @@ def cursor(*parts: Any) -> str:
 def offset_of(text: str | None) -> int:
     """Return how many came before, of a list that is counted through; 0 where the text is none of ours."""
     return int(text) if text and text.isdecimal() and len(text) < 10 else 0
+
+
+def place_in_order(text: str | None) -> tuple[str, int]:
+    """Return the name of an order that was made and how many came before; none of both for the first page."""
+    match = _PLACE_IN_ORDER.fullmatch(text or "")
+    return (match[1], int(match[2])) if match else ("", 0)
 
 
 def newest_position(text: str | None) -> tuple[datetime, int, str, int, int, str] | None:

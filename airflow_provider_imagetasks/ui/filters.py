@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
+from unicodedata import normalize
 
 Order = Literal["newest", "oldest", "row", "failed", "end", "duration", "cost"]
 _COUNTS = {"stored": "succeeded", "failed": "failed", "waiting": "running"}
@@ -89,6 +90,11 @@ class Filter:
     def _says(self, item: Mapping[str, Any]) -> bool:
         if not self.search:
             return True
-        words = " ".join(self.search.split()).casefold()
+        words = _as_compared(self.search)
         texts = (item.get(name) or "" for name in ("prompt", "row_id", "image_task_id"))
-        return any(words in " ".join(text.split()).casefold() for text in texts)
+        return any(words in _as_compared(text) for text in texts)
+
+
+def _as_compared(text: str) -> str:
+    # A letter with an accent is one character or two, by the keyboard that it was typed on.
+    return normalize("NFC", " ".join(text.split()).casefold())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -22,19 +24,19 @@ from airflow_provider_imagetasks.ui.cards import (
     card_of,
     collect_results,
     error_card,
-    request_card,
 )
 from airflow_provider_imagetasks.ui.cursors import cursor as cursor_of
 from airflow_provider_imagetasks.ui.cursors import newest_position, offset_of, run_position
 from airflow_provider_imagetasks.ui.filters import Filter
+from airflow_provider_imagetasks.ui.orders import Orders
+from airflow_provider_imagetasks.ui.paging import PAGE, page_as_stored, page_in_order
 from airflow_provider_imagetasks.ui.picture_routes import PictureLinks
+from airflow_provider_imagetasks.ui.request_card import request_card
 from airflow_provider_imagetasks.ui.roots import Location, locate, roots_of
 from airflow_provider_imagetasks.ui.stored_files import OutOfReachError
 
-PAGE = 60
 DAYS = 30
-_MOST_READ = 600
-"""Image tasks that one request looks at, where a filter lets few of them through."""
+_MOST_WITHOUT_SUBMISSION = 600
 MOST_SORTED = 5_000
 """Image tasks and batches of which the order is made that goes by what became of them."""
 
@@ -70,10 +72,14 @@ class Gallery:
 
     :param session: closed by the caller.
     :param roots: where pictures may be read.
+    :param orders: those that were made lately; None for none.
     """
 
-    def __init__(self, session: Session, roots: Sequence[Location], links: PictureLinks) -> None:
+    def __init__(
+        self, session: Session, roots: Sequence[Location], links: PictureLinks, orders: Orders | None = None
+    ) -> None:
         self._session = session
+        self._orders = orders or Orders()
         self._roots = roots
         self._links = links
         self._batches = BatchPages(roots, self._picture)
@@ -93,10 +99,9 @@ class Gallery:
             return records.newest_submissions(self._session, scope, after=after, most=most)
 
         if wanted.goes_by_result:
-            page = self._sorted(read(None, MOST_SORTED), [], wanted, cursor)
+            page = self._in_order(lambda: (read(None, MOST_SORTED), []), wanted, cursor, tuple(sorted(dag_ids)))
         else:
-            start = newest_position(cursor)
-            page, end = self._page(read, start, _place_in_all, wanted)
+            page, end = self._as_stored(read, newest_position(cursor), _place_in_all, wanted)
             page["next"] = cursor_of(end[0].isoformat(), *end[1:]) if end else None
         if cursor is None:
             page["total"] = records.count_submissions(self._session, scope)
@@ -109,11 +114,14 @@ class Gallery:
             return records.submissions_of_run(self._session, run.key, after=after, most=most)
 
         if wanted.goes_by_result:
-            first = read(None, MOST_SORTED)
-            page = self._sorted(first, self._without_submission(run, wanted, first), wanted, cursor)
+
+            def all_of_run() -> tuple[list[XCom], list[dict[str, Any]]]:
+                first = read(None, MOST_SORTED)
+                return first, self._without_submission(run, wanted, first)
+
+            page = self._in_order(all_of_run, wanted, cursor, run.key)
         else:
-            start = run_position(cursor)
-            page, end = self._page(read, start, _place_in_run, wanted)
+            page, end = self._as_stored(read, run_position(cursor), _place_in_run, wanted)
             page["next"] = cursor_of(*end) if end else None
             if end is None:
                 page["items"] += self._without_submission(run, wanted, [])
@@ -181,8 +189,7 @@ class Gallery:
     ) -> dict[str, Any]:
         """Return what a task instance, or one row of its batch, asked for, as far as that is still known.
 
-        ``{prompt, model, options, images, mask, cut}``; each image is what the browser needs to show it, and ``cut``
-        are the names of what Airflow has not kept whole.
+        What ``request_card`` returns.
         """
         asked: Mapping[str, Any] = {}
         cut: list[str] = []
@@ -198,62 +205,38 @@ class Gallery:
             is_shown = locate(uri, roots_of(run.dag_id, self._roots)) is not None
             return self._picture(run.dag_id, {"uri": uri if is_shown else without_signatures(uri.partition("?")[0])})
 
-        return {**request_card(asked, reference), "cut": cut}
+        return request_card(asked, reference, cut)
 
     def batch_at(self, run: records.Run, task_id: str, map_index: int, region: str = "") -> XCom | None:
         """Return what the task instance of a batch pushed when it began."""
         own = records.submissions_of_task(self._session, run.key, task_id, map_index, region)
         return next((xcom for xcom in own if xcom.key == "image_batch"), None)
 
-    def _page(
+    def _as_stored(
         self,
         read: Callable[[Any, int], list[XCom]],
         position: tuple[Any, ...] | None,
         position_of: Callable[[XCom], tuple[Any, ...]],
         wanted: Filter,
     ) -> tuple[dict[str, Any], tuple[Any, ...] | None]:
-        """Return a page of cards, and where it ends; None where nothing comes after it.
+        is_wanted = partial(self._is_wanted, wanted)
+        return page_as_stored(self._cards, is_wanted, read, position, position_of)
 
-        :param read: reads so many submissions after a position.
-        :param position: where the page before ended.
-        """
-        items: list[dict[str, Any]] = []
-        looked_at, has_more = 0, True
-        while has_more and len(items) < PAGE and looked_at < _MOST_READ:
-            xcoms = read(position, PAGE + 1)
-            has_more = len(xcoms) > PAGE
-            for xcom, item, summary in self._cards(xcoms[:PAGE]):
-                position = position_of(xcom)
-                looked_at += 1
-                if self._is_wanted(xcom, item, summary, wanted):
-                    items.append(item)
-                if len(items) == PAGE:
-                    has_more = has_more or xcom is not xcoms[-1]
-                    break
-        return {"items": items, "looked_at": looked_at}, position if has_more else None
-
-    def _sorted(
-        self, xcoms: Sequence[XCom], others: Sequence[dict[str, Any]], wanted: Filter, cursor: str | None
+    def _in_order(
+        self,
+        read: Callable[[], tuple[Sequence[XCom], Sequence[dict[str, Any]]]],
+        wanted: Filter,
+        cursor: str | None,
+        place: Hashable,
     ) -> dict[str, Any]:
-        """Return a page of cards in an order that goes by what became of the image tasks.
+        is_wanted, asked = partial(self._is_wanted, wanted), (place, wanted)
+        return page_in_order(self._cards, is_wanted, read, wanted.rank, cursor, asked=asked, orders=self._orders)
 
-        :param others: cards of those that nobody submitted, as far as they are wanted.
-        """
-        found: list[tuple[dict[str, Any], XCom | None]] = [(item, None) for item in others]
-        for xcom, item, summary in self._cards(xcoms, is_brief=True):
-            if self._is_wanted(xcom, item, summary, wanted):
-                found.append((item, xcom))
-        found.sort(key=lambda each: wanted.rank(each[0]))
-        start = offset_of(cursor)
-        page = found[start : start + PAGE]
-        whole = iter(self._cards([xcom for _, xcom in page if xcom is not None]))
-        items = [item if xcom is None else {**item, **next(whole)[1]} for item, xcom in page]
-        following = str(start + PAGE) if start + PAGE < len(found) else None
-        return {"items": items, "next": following, "looked_at": 0 if start else len(xcoms)}
-
-    def _is_wanted(self, xcom: XCom, item: dict[str, Any], summary: Mapping[str, Any] | None, wanted: Filter) -> bool:
+    def _is_wanted(self, wanted: Filter, xcom: XCom, item: dict[str, Any], summary: Mapping[str, Any] | None) -> bool:
         if item["kind"] != "batch":
             return wanted.admits(item)
+        if wanted.error and wanted.admits(item):
+            return True
         if not wanted.may_admit_rows(item):
             return False
         if not wanted.looks_into_rows:
@@ -315,7 +298,7 @@ class Gallery:
         ids = results.ids_of(run.key)
         nameless = results.nameless_errors()
         submissions = self._submissions(run, first) if ids or nameless else {}
-        others = [each for each in ids if each not in submissions][:_MOST_READ]
+        others = [each for each in ids if each not in submissions][:_MOST_WITHOUT_SUBMISSION]
         told = [xcom for _, xcom in results.failures.values()]
         states = instances.states_of(self._session, [*told, *nameless]) if others or nameless else {}
         items = [self._card_of(each, results.sources[run.key, each], results, run, states) for each in others]
@@ -335,8 +318,9 @@ class Gallery:
         self, image_task_id: str, source: XCom, results: Results, run: records.Run, states: Mapping[Any, str | None]
     ) -> dict[str, Any]:
         item = card_of(image_task_id, source, results, run.state, self._picture, states)
-        # Several of them may have been pushed by one task instance.
-        return {**item, "key": f"{item['key']}/{image_task_id[:200]}"}
+        # Several of them may have been pushed by one task instance, and ids that are long begin alike.
+        name = sha256(image_task_id.encode("utf-8", "replace")).hexdigest()[:20]
+        return {**item, "key": f"{item['key']}/{name}"}
 
     def _picture(self, dag_id: str, file: Mapping[str, Any]) -> dict[str, Any]:
         return self._links.picture(dag_id, file, roots_of(dag_id, self._roots))

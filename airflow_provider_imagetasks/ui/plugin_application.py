@@ -22,6 +22,7 @@ from airflow_provider_imagetasks.ui.archive_routes import MapIndex, archive_rout
 from airflow_provider_imagetasks.ui.callback_route import callback_route
 from airflow_provider_imagetasks.ui.filters import Filter
 from airflow_provider_imagetasks.ui.gallery import DAYS, Gallery, scope_of
+from airflow_provider_imagetasks.ui.orders import Orders
 from airflow_provider_imagetasks.ui.permissions import MayReadDag, MayReadTasks, User, readable_dags
 from airflow_provider_imagetasks.ui.picture_routes import PictureLinks, picture_routes
 from airflow_provider_imagetasks.ui.region_query import Region
@@ -52,6 +53,7 @@ def create_application() -> FastAPI:
     )
     roots = _gallery_roots()
     links = PictureLinks(conf.get("api", "secret_key"))
+    orders = Orders()
 
     @application.get("/api/pictures", response_model=None)
     def newest(user: User, wanted: Wanted, dag_id: str | None = None, cursor: str | None = None) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def create_application() -> FastAPI:
             readable = readable_dags({*known, dag_id} if dag_id else known, user)
             if dag_id and dag_id not in readable:
                 raise HTTPException(403, "Forbidden")
-            page = Gallery(session, roots, links).newest({dag_id} if dag_id else readable, wanted, cursor)
+            page = Gallery(session, roots, links, orders).newest({dag_id} if dag_id else readable, wanted, cursor)
         return {**page, "dags": sorted(readable), "has_roots": bool(roots)}
 
     @application.get("/api/totals", response_model=None)
@@ -78,7 +80,7 @@ def create_application() -> FastAPI:
     def of_run(_: MayReadDag, dag_id: str, run_id: str, wanted: Wanted, cursor: str | None = None) -> dict[str, Any]:
         """Return cards of a run."""
         with records.reading() as session:
-            page = Gallery(session, roots, links).of_run(_run(session, dag_id, run_id), wanted, cursor)
+            page = Gallery(session, roots, links, orders).of_run(_run(session, dag_id, run_id), wanted, cursor)
         return {**page, "has_roots": bool(roots)}
 
     @application.get(TASK + "/pictures", response_model=None)

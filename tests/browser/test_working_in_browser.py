@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,7 +117,8 @@ def test_a_clear_that_is_slow_to_answer_is_asked_for_once(page: Page) -> None:
     button.evaluate("button => { button.click(); button.click(); }")
 
     page.locator(".it-confirm button:disabled").wait_for()
-    assert asked == [True, False]
+    # Before it clears, it looks whether something has changed.
+    assert asked == [True, True, False]
 
 
 def test_an_api_server_that_fails_is_not_asked_again_at_once(page: Page) -> None:
@@ -251,7 +253,7 @@ def test_what_was_asked_for_can_be_copied_as_python(page: Page) -> None:
 
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("ImageTaskSubmitOperator(")
-    assert '"quality": "high"' in copied
+    assert 'options={"size": "1024x1536", "quality": "high"}' in copied
 
 
 def test_an_option_with_a_long_name_stays_within_its_column(page: Page) -> None:
@@ -261,6 +263,28 @@ def test_an_option_with_a_long_name_stays_within_its_column(page: Page) -> None:
     page.get_by_text("o" * 100).wait_for()
 
     assert page.locator(".it-side").evaluate("side => side.scrollWidth <= side.clientWidth")
+
+
+def test_moments_are_written_as_airflow_does_in_the_time_zone_that_is_chosen_there(page: Page) -> None:
+    told: dict[str, str] = {}
+    for zone in ("UTC", "Asia/Tokyo"):
+        page.goto(NAV)
+        page.evaluate(f"localStorage.setItem('timezone', {zone!r})")
+        page.goto(f"{NAV}?pictures_dag_id=portraits")
+        told[zone] = page.locator(".it-when").last.inner_text()
+
+    moments = [datetime.fromisoformat(each) for each in (told["Asia/Tokyo"], told["UTC"])]
+    assert moments[0] - moments[1] == timedelta(hours=9)
+
+
+def test_only_services_that_were_used_are_offered(page: Page) -> None:
+    page.goto(NAV)
+    wait_for_pictures(page, 4)
+
+    assert page.get_by_label("Service", exact=True).count() == 0
+    page.goto(f"{NAV}?pictures_service=kie")
+    page.get_by_label("Service", exact=True).wait_for()
+    assert page.get_by_label("Service", exact=True).locator("option").all_inner_texts() == ["All", "kie"]
 
 
 def test_totals_are_drawn(page: Page, shoot: Shoot) -> None:

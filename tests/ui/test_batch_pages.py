@@ -196,3 +196,17 @@ def test_what_a_row_asked_for_is_read_from_its_batch(
 
     assert asked("make", 2) == ("kite 2", {"seed": 2})
     assert asked("make", 3) == asked("thief", 2) == asked("nobody", 0) == (None, {})
+
+
+def test_a_batch_that_failed_as_a_whole_is_found_by_its_failure(database: MetadataDatabase, gallery: Gallery) -> None:
+    for index, (name, state) in enumerate([("AuthenticationError", "failed"), ("QuotaExceededError", "failed")]):
+        database.push("make", {"service": "kie", "total": 9}, "image_batch", map_index=index)
+        database.push("make", {"class": name, "billed": "no"}, "image_task_error", map_index=index)
+        database.add_task("make", map_index=index, state=state)
+
+    def found(**wanted: Any) -> list[int]:
+        return [item["map_index"] for item in gallery.of_run(a_run(database), Filter(**wanted), None)["items"]]
+
+    assert found(error="AuthenticationError") == found(error="AuthenticationError", state="failed") == [0]
+    assert found(error="AuthenticationError", service="fal") == found(error="DownloadError") == []
+    assert found(error="AuthenticationError", search="kite") == []

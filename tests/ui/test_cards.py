@@ -157,3 +157,44 @@ def test_what_is_not_a_number_or_a_text_is_left_out() -> None:
     shown = card(xcom(told, key="image_task"), collect_results([]), "running", lambda *_: {})
 
     assert (shown["prompt"], shown["model"], shown["duration"], shown["usage"]) == (None, None, None, {"tokens": 5})
+
+
+def test_what_makes_no_sense_is_not_told() -> None:
+    told = {**TOLD, "submitted_at": "yesterday", "finished_at": "2026-W09-7", "duration": -5}
+    counts = {"total": 3, "succeeded": -3, "failed": 4, "running": -9, "updated_at": "soon"}
+
+    single = card(xcom(told, key="image_task"), collect_results([]), "running", lambda *_: {})
+    batch = batch_card(BATCH, collect_results([xcom(counts, key="progress", task_id="b")]), None, [])
+
+    assert (single["submitted_at"], single["duration"]) == (MOMENT.isoformat(), None)
+    assert single["finished_at"] == "2026-03-01T00:00:00+00:00"
+    assert batch["counts"] == {"total": 4, "submitted": 0, "succeeded": 0, "failed": 4, "running": 0}
+    assert batch["updated_at"] is None
+
+
+def test_texts_are_shown_without_what_turns_the_direction_of_writing_or_is_no_sign() -> None:
+    odd = "a\u202e\x1b[31mb"
+    told = {**TOLD, "model": odd, "prompt": "a kite\n\u05d0"}
+    failure = {"id": "it-1", "class": odd, "message": odd, "billed": "no"}
+
+    shown = card(xcom(told, key="image_task"), collect_results([]), "running", lambda *_: {})
+    failed = card(ASKED, collect_results([xcom([failure], key="image_task_failures")]), "failed", lambda *_: {})
+
+    assert (shown["model"], shown["prompt"]) == ("a[31mb", "a kite\n\u05d0")
+    assert (failed["error"]["class"], failed["error"]["message"]) == ("a[31mb", "a[31mb")
+
+
+def test_rows_are_told_apart_also_where_the_id_of_one_is_the_number_of_another() -> None:
+    rows: list[dict[str, Any]] = [{"index": 0, "id": "1"}, {"index": 1}, {"index": 2, "id": "1"}, {"id": "x"}]
+
+    assert len({row_card(BATCH, row, lambda *_: {})["key"] for row in rows}) == 4
+
+
+def test_what_came_back_of_an_id_that_is_the_record_itself_is_found_however_long_it_is() -> None:
+    alike = "inline:" + "a" * 5_000
+    asked = xcom({**TOLD, "id": f"{alike}1"}, key="image_task")
+    came = [xcom({**RECORD, "id": f"{alike}1"}), xcom({"files": [file(0, f"{alike}1"), file(1, f"{alike}2")]})]
+
+    shown = card(asked, collect_results(came), "running", lambda _, each: {"uri": each["uri"]})
+
+    assert (shown["state"], shown["duration"], len(shown["pictures"])) == ("stored", 2.5, 1)

@@ -31,6 +31,7 @@ COUNTS = {"total": 9, "submitted": 9, "succeeded": 0, "failed": 0, "running": 0}
         ({"row": 0}, False),
         ({"search": "red  KITE"}, True),
         ({"search": "übersee"}, True),
+        ({"search": "u\u0308bersee"}, True),
         ({"search": "sku-7"}, True),
         ({"search": "ABC"}, True),
         ({"search": "kite red"}, False),

@@ -14,9 +14,12 @@ from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from airflow.api_fastapi.core_api.security import get_user
 from airflow.models.base import Base
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from airflow_provider_imagetasks.ui.permissions import MayReadDag, User, readable_dags
+from airflow_provider_imagetasks.ui.picture_routes import PictureLinks
+from airflow_provider_imagetasks.ui.plugin_application import create_application
 
 USER = SimpleAuthManagerUser(username="guest", role="viewer")
 
@@ -79,3 +82,29 @@ def test_who_is_not_logged_in_is_told_so(application: FastAPI) -> None:
     client = TestClient(application)
 
     assert {client.get(path).status_code for path in ("/dags/readable", "/me")} == {401}
+
+
+def routes_of(application: FastAPI, dag_id: str) -> list[tuple[str, str]]:
+    """Return method and address of all that the gallery answers, for a Dag."""
+    routes = [route for route in application.routes if isinstance(route, APIRoute)]
+    values = {"dag_id": dag_id, "run_id": "a_run", "task_id": "submit", "map_index": "-1", "token": "x"}
+    own = [(min(route.methods), route.path.format(**values)) for route in routes if "/callback" not in route.path]
+    return [(method, path if dag_id in path else f"{path}?dag_id={dag_id}") for method, path in own]
+
+
+def test_each_route_answers_nobody_and_only_who_may_read_the_dag(tables: None) -> None:
+    application = create_application()
+    client = TestClient(application)
+    link = f"dags/without_xcoms/pictures/{PictureLinks('secret').token('without_xcoms', 'file:///pics/a.png', '')}"
+    theirs, form = routes_of(application, "without_xcoms"), {"pictures": [link]}
+    assert len(theirs) >= 9
+
+    nobody = {path: client.request(method, path, data=form).status_code for method, path in theirs}
+    application.dependency_overrides[get_user] = lambda: USER
+    guest = {path: client.request(method, path, data=form).status_code for method, path in theirs}
+
+    assert set(nobody.values()) == {401}
+    assert {path: status for path, status in guest.items() if status != 403} == {
+        # A link of any Dag may stand in its form.
+        "/api/archive?dag_id=without_xcoms": 404
+    }

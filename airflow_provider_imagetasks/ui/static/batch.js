@@ -14,12 +14,12 @@ const NOT_READ = {
   unreadable: "The storage that holds the rows of this batch does not answer.",
 };
 
-export function BatchPanel({ item, filter, address, selection, onSeen, onCleared }) {
+export function BatchPanel({ item, filter, address, selection, onSeen, onRows, onCleared }) {
   const { state, service, model, error, search, order, row } = filter;
   const query = { state, service, model, error, search, row, order };
   const list = usePages(taskRoute(item, "batch"), query);
   const cleared = () => (list.refresh(), onCleared());
-  const [viewer, onOpen] = useViewer(list.items, { ...list, refresh: cleared }, address);
+  const [viewer, onOpen] = useViewer(list.items, { ...list, refresh: cleared }, address, (shown) => shown.startsWith(`${item.key}/`));
   const done = item.counts.succeeded + item.counts.failed;
   const seen = useRef(done);
   useEffect(() => {
@@ -30,6 +30,10 @@ export function BatchPanel({ item, filter, address, selection, onSeen, onCleared
   const failures = Object.entries(list.first?.failures ?? {});
   const names = failures.map(([name]) => name).join();
   useEffect(() => onSeen?.(names ? names.split(",") : []), [names]);
+  useEffect(() => {
+    onRows?.(item.key, list.items);
+    return () => onRows?.(item.key, []);
+  }, [list.items]);
   const facts = [BATCH_STATES[item.state], item.model, item.service, item.cost != null ? `cost ${cost(item.cost, item.currency)}` : null];
   const isNarrowed = state || service || model || error || search || row;
   return h(

@@ -28,7 +28,7 @@ function Failure({ item }) {
     h("strong", { key: "title" }, errorTitle(item.error)),
     h("span", { key: "why", className: "it-reason" }, item.error?.message),
     h("span", { key: "billed" }, billedWords(item.error)),
-    h("span", { key: "advice", className: "it-advice" }, item.state === "retried" ? "Airflow tries it again by itself." : item.advice),
+    h("span", { key: "advice", className: "it-advice" }, item.state === "retried" ? "Airflow runs it again." : item.advice),
   ];
 }
 
@@ -121,7 +121,7 @@ export const BatchCard = memo(function BatchCard({ item, filter }) {
         className: "it-mosaic",
         "aria-label": `Batch ${nameOf(item)} of ${count(item.counts.total, "picture")}`,
       },
-      item.pictures.map((picture) => h(Thumbnail, { key: picture.uri, picture, alt: "" })),
+      item.pictures.map((picture, index) => h(Thumbnail, { key: `${index} ${picture.uri}`, picture, alt: "" })),
       Array.from({ length: Math.max(0, 4 - item.pictures.length) }, (_, index) =>
         h("span", { key: index, className: `it-blank${item.state === "waiting" ? " it-shimmer" : ""}` }),
       ),

@@ -29,7 +29,20 @@ const REFUSALS = {
   404: "This task, or its run, is not there any more.",
 };
 
-function Confirmation({ item, clear, taken, onDone, onLeave }) {
+// Of a task instance that was never looked at, Airflow says no state; one that waits to be run has none.
+const stateOf = (task) => (task.state === undefined ? null : (task.state ?? "about to run"));
+const withState = (task) => [nameOf(task), stateOf(task) && `(${stateOf(task)})`].filter(Boolean).join(" ");
+const looksOf = (tasks) => JSON.stringify(tasks.map(withState).sort());
+const HAS_FAILED = ["failed", "upstream_failed", "up_for_retry"];
+
+// What somebody else did since the card was read: cleared again, a task that has come to its end pays once more.
+function meanwhile(taken, at) {
+  const failed = taken.find((task) => nameOf(task) === nameOf(at));
+  const state = failed && stateOf(failed);
+  return state && !HAS_FAILED.includes(state) ? `Look first: ${nameOf(at)} has not failed any more, it is ${state}.` : null;
+}
+
+function Confirmation({ item, clear, taken, at, onChanged, onDone, onLeave }) {
   const [told, setTold] = useState(null);
   const isSent = useRef(false);
   const confirm = async () => {
@@ -37,6 +50,13 @@ function Confirmation({ item, clear, taken, onDone, onLeave }) {
     isSent.current = true;
     setTold("…");
     try {
+      const now = await clearTasks(item, clear, true);
+      if (looksOf(now) !== looksOf(taken)) {
+        onChanged(now);
+        setTold("This has changed meanwhile. Clear it as it is now?");
+        isSent.current = false;
+        return;
+      }
       await clearTasks(item, clear, false);
       onDone();
     } catch (error) {
@@ -46,11 +66,13 @@ function Confirmation({ item, clear, taken, onDone, onLeave }) {
   };
   // A key that is still held down from the step before confirms nothing.
   const onKeyDown = (event) => event.repeat && event.preventDefault();
-  const names = taken.slice(0, MOST_NAMED).map(nameOf);
+  const names = taken.slice(0, MOST_NAMED).map(withState);
+  const warning = meanwhile(taken, at);
   return h(
     "div",
     { className: "it-confirm", role: "group", "aria-label": "Clear", onKeyDown },
     h("p", null, h("strong", null, `This clears ${count(taken.length, "task instance")}: `), names.join(", "), taken.length > MOST_NAMED ? ` and ${taken.length - MOST_NAMED} more` : ""),
+    warning ? h("p", { role: "alert" }, h("strong", null, warning)) : null,
     h("p", null, CLEARS[clear.pays][1]),
     told ? h("p", { role: "alert" }, told) : null,
     h(
@@ -85,10 +107,10 @@ export function Failure({ item, asked, onCleared }) {
     h("h3", null, errorTitle(item.error)),
     item.error.message ? h("p", { className: "it-message" }, item.error.message) : null,
     h("p", null, h("strong", null, billedWords(item.error))),
-    h("p", null, item.state === "retried" ? "Airflow tries it again by itself." : item.advice),
+    h("p", null, item.state === "retried" ? "Airflow runs it again." : item.advice),
     h("p", null, h(AirflowLink, { to: taskPath(at) }, `Log of ${nameOf(at)}`)),
     step?.taken
-      ? h(Confirmation, { item, ...step, onLeave: () => setStep(null), onDone: () => (setStep({ words: "Cleared. Airflow runs it again." }), onCleared?.()) })
+      ? h(Confirmation, { item, at, ...step, onChanged: (taken) => setStep({ ...step, taken }), onLeave: () => setStep(null), onDone: () => (setStep({ words: "Cleared. Airflow runs it again." }), onCleared?.()) })
       : h(
           "div",
           { className: "it-actions" },

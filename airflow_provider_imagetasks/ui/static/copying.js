@@ -28,32 +28,19 @@ function copyBySelection(text) {
   return isDone;
 }
 
-// A value as Python writes it.
-export function python(value, indent = "") {
-  if (value == null) return "None";
-  if (typeof value === "boolean") return value ? "True" : "False";
-  if (typeof value !== "object") return JSON.stringify(value);
-  const inner = `${indent}    `;
-  const isList = Array.isArray(value);
-  const parts = isList ? value.map((each) => python(each, inner)) : Object.entries(value).map(([name, each]) => `${JSON.stringify(name)}: ${python(each, inner)}`);
-  const [before, after] = isList ? "[]" : "{}";
-  const line = `${before}${parts.join(", ")}${after}`;
-  return line.length < 80 && !line.includes("\n") ? line : `${before}\n${parts.map((part) => `${inner}${part},\n`).join("")}${indent}${after}`;
-}
+// A text as Python writes it, also where it would turn the direction of writing.
+const python = (text) => JSON.stringify(text).replace(/[\u202a-\u202e\u2066-\u2069]/g, (sign) => `\\u${sign.charCodeAt(0).toString(16)}`);
 
 export function operatorCall(item, request) {
-  const given = {
-    task_id: item.task_id.split(".").at(-1),
-    prompt: request.prompt ?? item.prompt,
-    model: request.model ?? item.model,
-    options: Object.keys(request.options ?? {}).length ? request.options : null,
-    images: request.images?.length ? request.images.map((image) => image.uri) : null,
-    mask: request.mask?.uri,
-    conn_id: item.conn_id,
-  };
-  const cut = (request.cut ?? []).filter((name) => name in given).map((name) => `    # ${name}: Airflow has kept only a part of it\n`);
+  const known = { task_id: item.task_id.split(".").at(-1), prompt: item.prompt, model: item.model, conn_id: item.conn_id };
+  const texts = Object.fromEntries(Object.entries(known).map(([name, value]) => [name, value && python(value)]));
+  const { task_id, conn_id, ...others } = texts;
+  const given = { task_id, ...others, ...request.python, conn_id };
+  // Of a prompt that is only known from its submission, the beginning is.
+  const isExcerpt = !request.python?.prompt && item.prompt?.endsWith("…");
+  const cut = [...(request.cut ?? []), ...(isExcerpt ? ["prompt"] : [])].map((name) => `    # ${name}: only a part of it is known here\n`);
   const lines = Object.entries(given)
-    .filter(([, value]) => value != null)
-    .map(([name, value]) => `    ${name}=${python(value, "    ")},\n`);
+    .filter(([, text]) => text)
+    .map(([name, text]) => `    ${name}=${text},\n`);
   return `ImageTaskSubmitOperator(\n${cut.join("")}${lines.join("")})\n`;
 }

@@ -20,18 +20,17 @@ export function useRequest(item) {
 }
 
 export function parametersOf(request) {
-  const options = Object.entries(request.options ?? {}).map(([name, value]) => [
+  return Object.entries(request.options ?? {}).map(([name, value]) => [
     name.replaceAll("_", " "),
     typeof value === "object" ? JSON.stringify(value) : String(value),
   ]);
-  return options.slice(0, 40);
 }
 
 export function Rows({ rows }) {
   return h(
     "dl",
     null,
-    rows.filter(([, value]) => value != null && value !== "").map(([name, value]) => h("div", { key: name }, h("dt", null, name), h("dd", null, value))),
+    rows.filter(([, value]) => value != null && value !== "").map(([name, value], index) => h("div", { key: `${index} ${name}` }, h("dt", null, name), h("dd", null, value))),
   );
 }
 
@@ -47,8 +46,8 @@ export function Facts({ item, picture, request }) {
           "div",
           { key: "images", className: "it-references" },
           h("h3", null, "Made from"),
-          request.images.slice(0, 8).map((image) =>
-            h("a", { key: image.uri, href: image.link ? fileOf(image) : undefined, target: "_blank", rel: "noreferrer", title: image.uri },
+          request.images.slice(0, 8).map((image, index) =>
+            h("a", { key: index, href: image.link ? fileOf(image) : undefined, target: "_blank", rel: "noreferrer", title: image.uri },
               image.link ? h(Thumbnail, { picture: image, alt: `Reference ${image.uri}` }) : h("span", null, image.uri)),
           ),
         )

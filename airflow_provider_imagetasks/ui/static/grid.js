@@ -1,6 +1,6 @@
 // Cards side by side, more of them as one scrolls, and the large view that goes through them.
 import { BatchCard, Card } from "./cards.js";
-import { Button, h, memo, scroller, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./elements.js";
+import { Button, Dialog, closeDialog, h, memo, scroller, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./elements.js";
 import { Viewer } from "./viewer.js";
 import { amount } from "./words.js";
 
@@ -116,8 +116,21 @@ export function Grid({ items, kind, onOpen, selection, filter }) {
   return h("div", { ref: place, className: "it-rows", style: { "--it-columns": columns ?? 1 } }, parts);
 }
 
-export function useViewer(items, list, address) {
-  const isOpen = Boolean(address.shown);
+// Pages that are read in search of the picture that the address names.
+const MOST_SEARCHED = 200;
+
+function Searching({ list, isOver, onClose }) {
+  return h(
+    Dialog,
+    { className: "it-search-for", label: "Large view", onClose },
+    h("p", { role: "status" }, isOver ? "The picture that the address names is not among those that are shown here." : `Looking for the picture that the address names… ${lookedAtWords(list) ?? ""}`),
+    h(Button, { onClick: closeDialog }, "Close"),
+  );
+}
+
+// `mayHold` tells whether what the address names may be in this list: there may be several on a page.
+export function useViewer(items, list, address, mayHold = () => true) {
+  const isOpen = Boolean(address.shown) && mayHold(address.shown);
   const shownItems = useMemo(
     () =>
       (isOpen ? items : [])
@@ -150,13 +163,23 @@ export function useViewer(items, list, address) {
     } else if (list.hasMore && !list.error && (wanted.current != null || position >= total - NEAR_THE_END)) list.more();
   });
   const onMove = (target) => target >= 0 && show(target);
+  const close = () => (setClearing(null), address.close());
+  // What an address names may be further down: pages are read, whether or not somebody scrolls to them. What was shown
+  // and is gone, as after a Clear, is not looked for.
+  const found = useRef(null);
+  if (position >= 0) found.current = address.shown;
+  const isMissing = isOpen && position < 0 && found.current !== address.shown && list.pageCount > 0 && !list.error;
+  const isSearching = isMissing && list.hasMore && list.pageCount < MOST_SEARCHED;
+  useEffect(() => {
+    if (isSearching) list.more();
+  });
   const viewer =
     position < 0
-      ? null
+      ? isMissing && h(Searching, { list, isOver: !isSearching, onClose: close })
       : h(Viewer, {
           shown: { ...shownItems[position], position, total, hasMore: list.hasMore, isClearing: clearing === shownItems[position].item.key },
           onMove,
-          onClose: () => (setClearing(null), address.close()),
+          onClose: close,
           onCleared: list.refresh,
         });
   return [viewer, onOpen];

@@ -12,10 +12,19 @@ import { amount, count } from "./words.js";
 
 const encode = encodeURIComponent;
 
+// An address that was typed by hand may hold anything.
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 // Airflow hands over where the component stands; the address tells it as well, and alone which iteration of a loop.
 function placeOf({ dagId, runId, taskId, mapIndex }) {
   const match = /\/dags\/([^/]+)\/(?:runs\/([^/]+)(?:\/tasks\/([^/]+)(?:\/mapped\/(\d+))?)?\/)?/.exec(location.pathname);
-  const found = match?.slice(1).map((part) => part && decodeURIComponent(part)) ?? [];
+  const found = match?.slice(1).map((part) => part && decoded(part)) ?? [];
   const [dag, run, task] = [dagId ?? found[0], runId ?? found[1], taskId ?? found[2]];
   const index = /^\d+$/.test(mapIndex ?? found[3] ?? "") ? (mapIndex ?? found[3]) : "-1";
   if (!dag) return { kind: "nav", path: "api/pictures" };
@@ -55,7 +64,7 @@ function summary(items, list) {
     .map(([, words]) => words);
   if (pictures || !parts.length) parts.unshift(count(pictures, "picture"));
   const ordered = list.isOrdered && list.lookedAt < list.total ? `in this order the first ${amount(list.lookedAt)} of ${amount(list.total)}` : null;
-  const shown = list.total != null && items.length !== list.total ? `${amount(items.length)} of ${amount(list.total)} shown` : null;
+  const shown = items.length < list.total ? `${amount(items.length)} of ${amount(list.total)} shown` : null;
   return [list.hasMore ? `${parts.join(" · ")} so far` : parts.join(" · "), ordered ?? shown].filter(Boolean).join(" · ");
 }
 
@@ -89,10 +98,13 @@ export function Gallery(props) {
   const isNarrowed = isFiltered({ ...query, ...(dag ? { dag_id: "" } : {}) });
   const list = { ...usePages(path, query), isOrdered: goesByResult(query.order) };
   const { items, first } = list;
-  const [viewer, onOpen] = useViewer(items, list, address);
+  const isOfBatch = (shown) => items.some((item) => item.kind === "batch" && shown.startsWith(`${item.key}/`));
+  const [viewer, onOpen] = useViewer(items, list, address, (shown) => !isOfBatch(shown));
   const selection = useSelection();
   const [failures, setFailures] = useState([]);
   const onSeen = useCallback((names) => setFailures((known) => [...new Set([...known, ...names])]), []);
+  const [rows, setRows] = useState({});
+  const onRows = useCallback((key, found) => setRows((known) => ({ ...known, [key]: found })), []);
   const seen = useSeen(items, failures);
   const isPage = kind === "nav" || kind === "dag";
   const batches = isPage ? [] : items.filter((item) => item.kind === "batch");
@@ -119,10 +131,10 @@ export function Gallery(props) {
       : null,
     isPage && first ? h(Totals, { query }) : null,
     body,
-    batches.map((item) => h(BatchPanel, { key: item.key, item, filter, address, selection, onSeen, onCleared: list.refresh })),
+    batches.map((item) => h(BatchPanel, { key: item.key, item, filter, address, selection, onSeen, onRows, onCleared: list.refresh })),
     cards.length ? h(Grid, { items: cards, kind: isPage ? "nav" : kind, onOpen, selection, filter }) : null,
     list.hasMore ? h(Sentinel, { more: list.more, pageCount: list.pageCount, words: isNarrowed ? lookedAtWords(list) : null }) : null,
-    h(SelectionBar, { selection, shown: cards }),
+    h(SelectionBar, { selection, shown: [...cards, ...Object.values(rows).flat()] }),
     viewer,
   );
 }

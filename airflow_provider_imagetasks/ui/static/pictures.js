@@ -45,6 +45,6 @@ function subscribe(listener) {
 
 export function Age({ since }) {
   const moment = useSyncExternalStore(subscribe, () => now);
-  const seconds = Math.max(0, Math.floor((moment - Date.parse(since)) / 1000));
+  const seconds = Math.max(0, Math.floor((moment - Date.parse(since)) / 1000) || 0);
   return h("span", { className: "it-age" }, seconds < 90 ? `${seconds} s` : duration(seconds));
 }

@@ -1,4 +1,8 @@
 // How things are called and numbers are written.
+
+// Words by name, of which what comes from outside may have any: without those that every object inherits.
+const named = (words) => Object.assign(Object.create(null), words);
+
 export const STATES = {
   waiting: "Waiting",
   ready: "About to be stored",
@@ -11,7 +15,7 @@ export const STATES = {
 
 export const BATCH_STATES = { waiting: "Under way", stored: "Done", failed: "Failed" };
 
-export const ERRORS = {
+export const ERRORS = named({
   AuthenticationError: "The service does not accept the key",
   QuotaExceededError: "The account has no balance left",
   InvalidRequestError: "The request was wrong",
@@ -27,10 +31,10 @@ export const ERRORS = {
   ResultExpiredError: "The picture was not fetched in time",
   UnsafeResultError: "The result was not safe to store",
   ImageTaskError: "It failed",
-};
+});
 
 // The same within "8 ...".
-const COUNTED_ERRORS = {
+const COUNTED_ERRORS = named({
   AuthenticationError: "by a key that is not accepted",
   QuotaExceededError: "without balance",
   InvalidRequestError: "with a wrong request",
@@ -45,12 +49,12 @@ const COUNTED_ERRORS = {
   DownloadError: "not fetched",
   ResultExpiredError: "not fetched in time",
   UnsafeResultError: "not safe to store",
-};
+});
 
 // What our own code says more exactly than the class of the error.
-const CODES = { max_cost: "Not submitted: max_cost is reached", budget: "Not submitted: the budget is spent" };
+const CODES = named({ max_cost: "Not submitted: max_cost is reached", budget: "Not submitted: the budget is spent" });
 
-const BILLED = { yes: "It was billed.", no: "It was not billed.", unknown: "It may have been billed." };
+const BILLED = named({ yes: "It was billed.", no: "It was not billed.", unknown: "It may have been billed." });
 
 export const errorTitle = (error) => CODES[error?.code] ?? ERRORS[error?.class] ?? error?.class ?? "It failed";
 export const billedWords = (error) => BILLED[error?.billed] ?? "";
