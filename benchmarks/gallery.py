@@ -90,6 +90,7 @@ def time_routes(ask: Callable[..., dict[str, Any]]) -> list[Timing]:
         ("first page of all Dags", "pictures", {}),
         ("one picture by its prompt", run, {"search": f"number {PICTURES - 1} of"}),
         ("failures first, of the first 5,000", run, {"order": "failed"}),
+        ("a further page in that order", run, {"order": "failed", "cursor": ask(run, order="failed")["next"]}),
         ("totals of the latest 5,000", "totals", {}),
     ]
     found = []

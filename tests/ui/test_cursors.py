@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.ui.cursors import cursor, newest_position, offset_of, run_position
+from airflow_provider_imagetasks.ui.cursors import (
+    cursor,
+    newest_position,
+    offset_of,
+    place_in_order,
+    run_position,
+)
 
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
 INSTANCE_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -18,6 +24,7 @@ def test_a_page_goes_on_where_the_one_before_ended() -> None:
         assert newest_position(cursor(MOMENT.isoformat(), 7, *place)) == (MOMENT, 7, *place)
         assert run_position(cursor(*place)) == place
     assert offset_of("120") == 120
+    assert place_in_order("0123456789abcdef.120") == ("0123456789abcdef", 120)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +68,10 @@ def test_nor_can_it_be_asked_for_a_place_that_is_none(place: tuple[Any, ...]) ->
 @pytest.mark.parametrize("text", [None, "", "x", "-1", "\u00b2", "9" * 12])
 def test_an_offset_that_is_none_is_the_first_page(text: str | None) -> None:
     assert offset_of(text) == 0
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "120", "x.1", "0123456789abcdef.", f"0123456789abcdef.{'9' * 12}", "\u0661" * 16]
+)
+def test_a_place_in_no_order_is_the_first_page(text: str | None) -> None:
+    assert place_in_order(text) == ("", 0)
