@@ -97,8 +97,8 @@ test-chaos: $(VENV)/.installed ## Kill and cut submissions in a real Airflow and
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
 
 .PHONY: test-chaos-queues
-test-chaos-queues: $(VENV)/.installed ## Do the same with fal and Replicate; four minutes
-	@MONEY_SERVICES=fal,replicate $(VENV)/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
+test-chaos-queues: $(VENV)/.installed ## Do the same with fal, Replicate and OpenAI; five minutes
+	@MONEY_SERVICES=fal,replicate,openai $(VENV)/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
 
 .PHONY: test-chaos-mcp
 test-chaos-mcp: $(VENV)/.installed ## Do the same with the two MCP services; four minutes

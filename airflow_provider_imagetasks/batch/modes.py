@@ -74,13 +74,16 @@ def run_of(
     report: Callable[[Counts], None],
     log: Any,
     ends_at: float | None = None,
+    over: Any = None,
 ) -> BatchRun | ProviderBatchRun:
     """Return what a start of a batch does in a worker, by its mode.
 
     :param scratch: a local folder.
     :param ends_at: Unix seconds at which Airflow ends the process, where it does.
+    :param over: the provider batches that the trigger says are over, if it says so.
     """
     batches = arguments.provider_batches
     if batches is not None:
-        return ProviderBatchRun(arguments, batches, batch, scratch, report=report, log=log, ends_at=ends_at)
+        how: dict[str, Any] = {"report": report, "log": log, "ends_at": ends_at, "over": over}
+        return ProviderBatchRun(arguments, batches, batch, scratch, **how)
     return BatchRun(arguments, batch, report=report, log=log, ends_at=ends_at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,11 +95,14 @@ class RowQuestions:
         if question is not None:
             question.drop()
 
-    def ask_all_now(self) -> None:
-        """Ask for every one as soon as the rate allows."""
+    def ask_all_now(self, rows: Collection[int] = ()) -> None:
+        """Ask for every one as soon as the rate allows.
+
+        :param rows: only for these, if there are any.
+        """
         now = time.time()
-        for question in self._questions.values():
-            self._requests.ask(question, due=now)
+        for row in rows or self._questions:
+            self._requests.ask(self._questions[row], due=now)
 
     def is_answered_since(self, moment: float) -> bool:
         """Whether nothing is being asked or in doubt, and nothing was due before ``moment`` and was not asked."""

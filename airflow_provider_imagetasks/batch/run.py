@@ -19,6 +19,10 @@ from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.tasks import ImageTask
 
+MOST_HELD = 16 * 1024 * 1024
+"""Characters of the pictures that records hold, and that are being stored: nothing is read beyond, but by requests that
+are under way."""
+
 
 class BatchRun(RunLoop):
     """One start in a worker of a batch whose rows go out one by one."""
@@ -43,6 +47,7 @@ class BatchRun(RunLoop):
             arguments, batch, self._submissions, self._unanswered, self._questions, news=self._news, log=log
         )
         self._delivering: set[int] = set()
+        self._held = 0
         self._groups: set[asyncio.Task[None]] = set()
         """Those that submit."""
         self._asked_all_at: float | None = None
@@ -82,7 +87,8 @@ class BatchRun(RunLoop):
         if self._unanswered.is_due():
             known = {api: self._batch.key_of(one) for api, one in self._ledger.known_taken.items()}
             self._spawn(self._look(self._unanswered.look(known)))
-        self._questions.start()
+        if not self._holds_enough:
+            self._questions.start()
         for outcome in self._questions.outcomes():
             self._act(outcome)
         self._rows.end_overdue()
@@ -128,7 +134,12 @@ class BatchRun(RunLoop):
         return most - len(self._state.open)
 
     def _next_at(self) -> float | None:
-        return self._questions.next_at()
+        return None if self._holds_enough else self._questions.next_at()
+
+    @property
+    def _holds_enough(self) -> bool:
+        """Whether pictures have to be stored before others are read: some records hold theirs."""
+        return self._held >= MOST_HELD
 
     def _stop_submitting(self) -> None:
         self._submissions.stop()
@@ -155,17 +166,20 @@ class BatchRun(RunLoop):
         for outcome in outcomes:
             self._act(outcome)
 
-    async def _deliver(self, row: int, task: ImageTask) -> None:
+    async def _deliver(self, row: int, task: ImageTask, held: int) -> None:
         known = (self._arguments, self._batch.requests, self._store, self._api.run)
         is_old = row not in self._state.fresh
         try:
             outcome = await deliver(row, task, *known, may_be_there=is_old, log=self._log)
         finally:
+            self._held -= held
             self._delivering.discard(row)
         self._act(outcome)
 
     def _act(self, outcome: RowOutcome) -> None:
         ready = self._rows.act(outcome)
         if ready is not None:
+            held = sum(len(image.data or "") for image in ready.task.images)
+            self._held += held
             self._delivering.add(ready.row)
-            self._spawn(self._deliver(ready.row, ready.task))
+            self._spawn(self._deliver(ready.row, ready.task, held))

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, UnsafeResultError
 from airflow_provider_imagetasks.files.filenames import check_filename, file_name, holds, pattern_for_picture
+from airflow_provider_imagetasks.files.inline_pictures import content_of
 from airflow_provider_imagetasks.files.object_storage import fetch_those_there, is_missing, put_in_place, uri_of
 from airflow_provider_imagetasks.files.picture_structure import UnusablePictureError
-from airflow_provider_imagetasks.files.pictures import EXTENSIONS, LARGEST_BYTES, Picture, inspect_picture
+from airflow_provider_imagetasks.files.pictures import EXTENSIONS, Picture, inspect_picture
 from airflow_provider_imagetasks.files.shared_folder import fetch_shared
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.services.account import Account
@@ -246,7 +247,7 @@ class PictureStore:
             await self._in_thread(fetch_shared, image.path, local, self._account)
             return local
         if not image.url:
-            return await self._in_thread(_inline, image)
+            return await self._in_thread(content_of, image)
         async with self._fetches:
             return await self._fetcher.fetch(image.url, local)
 
@@ -296,15 +297,3 @@ def undelivered(error: Exception, task: ImageTask, what: str) -> DownloadError:
     told = "%s of image task %s could not be stored, because of an unexpected error:\n%s"
     _log.error(told, what, task.id[:80], trace_of(error))
     return DownloadError(f"{what} could not be stored ({type(error).__name__}; the log has the whole error)", **facts)
-
-
-def _inline(image: GeneratedImage) -> bytes:
-    if image.data is None:
-        raise UnsafeResultError(f"Picture {image.index} has neither an address nor a content")
-    try:
-        content = image.content()
-    except ValueError as error:
-        raise UnsafeResultError(f"Picture {image.index} of the record cannot be read: {error}") from error
-    if len(content) > LARGEST_BYTES:
-        raise UnsafeResultError(f"Picture {image.index} of the record has more than {LARGEST_BYTES:,} bytes")
-    return content

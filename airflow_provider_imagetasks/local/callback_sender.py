@@ -5,19 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import math
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
-
-from airflow_provider_imagetasks.local.task_table import TaskRecord
 
 Content = Callable[[], Awaitable[tuple[dict[str, Any], dict[str, str]]]]
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
 _CONNECTIONS = 50
 _MARGIN = 0.001
+
+
+class Awaited(Protocol):
+    """What is called back about once it has ended: an image task, or a provider's own batch."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended."""
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until it ends, infinite when it never does."""
 
 
 def is_loopback(url: str) -> bool:
@@ -49,19 +60,19 @@ class CallbackSender:
         self._ended = asyncio.Condition()
         self._session: aiohttp.ClientSession | None = None
 
-    def promise(self, record: TaskRecord, url: str, content: Content) -> None:
-        """Post to a URL what ``content`` makes once the image task has ended: a JSON body and further headers."""
+    def promise(self, awaited: Awaited, url: str, content: Content) -> None:
+        """Post to a URL what ``content`` makes once something has ended: a JSON body and further headers."""
         if not is_loopback(url):
             self._count("not_sent")
             return
-        if record.behaviours.asks("never"):
+        if math.isinf(awaited.remaining):
             return
-        pending = asyncio.create_task(self._post_later(record, url, content))
+        pending = asyncio.create_task(self._post_later(awaited, url, content))
         self._pending.add(pending)
         pending.add_done_callback(self._pending.discard)
 
     async def look_again(self) -> None:
-        """Post what is due by now, after image tasks were ended before their time."""
+        """Post what is due by now, after something was ended before its time, or the clock was put forward."""
         async with self._ended:
             self._ended.notify_all()
 
@@ -78,10 +89,10 @@ class CallbackSender:
         if self._session is not None:
             await self._session.close()
 
-    async def _post_later(self, record: TaskRecord, url: str, content: Content) -> None:
-        while not record.finished:
+    async def _post_later(self, awaited: Awaited, url: str, content: Content) -> None:
+        while not awaited.finished:
             with contextlib.suppress(TimeoutError):
-                async with self._ended, asyncio.timeout(record.remaining):
+                async with self._ended, asyncio.timeout(awaited.remaining):
                     await self._ended.wait()
         # A timeout may come a moment too early, and the body has to tell of the end.
         await asyncio.sleep(_MARGIN)

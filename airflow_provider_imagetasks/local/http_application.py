@@ -151,6 +151,7 @@ class LocalApplication:
 
     async def _skip(self, request: web.Request) -> web.Response:
         self.state.skipped += int(request.match_info["seconds"])
+        await self.state.callbacks.look_again()
         return web.json_response({"now": self.state.now()})
 
     async def _reset_stats(self, _request: web.Request) -> web.Response:

@@ -122,6 +122,7 @@ class LocalImageService(ServiceOptions):
     def skip(self, seconds: float) -> None:
         """Put the clock of providers' own batches forward, until the next reset: 86400 for the day that one has."""
         self._in_loop(lambda state: setattr(state, "skipped", state.skipped + seconds))
+        self._in_loop(lambda state: asyncio.ensure_future(state.callbacks.look_again()))
 
     def finish(self, prompts: Collection[str]) -> None:
         """End the image tasks of these prompts now, however long they were to take, and send their callbacks.

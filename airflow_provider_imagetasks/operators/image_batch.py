@@ -212,7 +212,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
             ends_at = ends_at or execution_ends_at(self, context)
             if event["status"] == "deadline" and ends_at is not None and ends_at <= time.time():
                 raise execution_timeout_error(self)
-            return self._work(context, resumes=True, ends_at=ends_at)
+            return self._work(context, resumes=True, ends_at=ends_at, over=event.get("over"))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume; a wait that no triggerer came back from in time is looked after by this worker."""
@@ -265,7 +265,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
             mode=self.mode,
         )
 
-    def _work(self, context: Context, *, resumes: bool, ends_at: float | None) -> dict[str, Any]:
+    def _work(self, context: Context, *, resumes: bool, ends_at: float | None, over: Any = None) -> dict[str, Any]:
         slot, state_store, ends_here_at = slot_of(context), context.get("task_state_store"), stay_ends_at(self)
         with tempfile.TemporaryDirectory(prefix="imagetasks-") as folder:
             scratch = Path(folder)
@@ -284,7 +284,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
                 push = partial(context["ti"].xcom_push, PROGRESS_KEY) if self.do_xcom_push else None
                 report = ProgressReport(self.log, push)
                 report(batch.ledger.state.counts)
-                run = run_of(arguments, batch, scratch, report=report, log=self.log, ends_at=ends_here_at)
+                run = run_of(arguments, batch, scratch, report=report, log=self.log, ends_at=ends_here_at, over=over)
                 self.cancel_when_killed(context, arguments.account, lambda: run.unfinished, run.end)
                 is_over = asyncio.run(run.run())
                 report(counts := batch.ledger.state.counts, last=True)

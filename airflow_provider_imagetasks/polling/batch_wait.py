@@ -47,8 +47,8 @@ class Counts:
         return max(0, self.submitted - self.done)
 
     def with_ready(self, succeeded: int) -> Counts:
-        """Return the counts with more pictures that the service has ready."""
-        return replace(self, succeeded=self.succeeded + succeeded)
+        """Return the counts with more pictures that the service has ready, of what was running."""
+        return replace(self, succeeded=self.succeeded + max(0, min(succeeded, self.running)))
 
     def as_xcom(self, now: float) -> dict[str, Any]:
         """Return ``{total, submitted, succeeded, failed, running, updated_at}`` as of ``now`` in Unix seconds."""

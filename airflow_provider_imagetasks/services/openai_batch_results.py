@@ -38,29 +38,32 @@ def read_line(line: bytes) -> ResultLine:
     said = json.loads(rest)
     if not isinstance(said, Mapping) or not isinstance(said.get("custom_id"), str):
         raise ValueError("it has no custom_id")
-    own_id = said["custom_id"]
     response, error = mapping(said.get("response")), mapping(said.get("error"))
-    status, body = whole_number(response.get("status_code")) or 0, mapping(response.get("body"))
-    if error or not response:
-        return ResultLine(custom_id=own_id, error=_not_made(error))
-    if not 200 <= status < 300 or body.get("error"):
-        return ResultLine(custom_id=own_id, error=_refused(status or 400, mapping(body.get("error"))))
+    body = mapping(response.get("body"))
     images = tuple(
         image
         for index, each in enumerate(map(mapping, sequence(body.get("data"))))
         if (image := _image(each, index, pictures)) is not None
     )
-    missing = None
-    if not images:
-        what = "OpenAI answered without a picture"
-        missing = ImageTaskFailedError(what, service=SERVICE, code="no_images", billed="unknown")
     return ResultLine(
-        custom_id=own_id,
+        custom_id=said["custom_id"],
         images=images,
         usage=structure(body.get("usage")),
         created_at=moment(body.get("created")),
-        error=missing,
+        # A picture that is there is paid for, whatever else is said of it.
+        error=None if images else _reason(response, body, error),
     )
+
+
+def _reason(response: Mapping[str, Any], body: Mapping[str, Any], error: Mapping[str, Any]) -> ImageTaskError:
+    """Return why a line holds no picture."""
+    status = whole_number(response.get("status_code")) or 0
+    if error or not response:
+        return _not_made(error)
+    if not 200 <= status < 300 or body.get("error"):
+        return _refused(status or 400, mapping(body.get("error")))
+    what = "OpenAI answered without a picture"
+    return ImageTaskFailedError(what, service=SERVICE, code="no_images", billed="unknown")
 
 
 def _refused(status: int, error: Mapping[str, Any]) -> ImageTaskError:
@@ -98,7 +101,7 @@ def _without_pictures(line: bytes) -> tuple[bytes, list[str]]:
             continue
         parts += [line[position:opening], str(len(pictures)).encode()]
         # What is no ASCII is no base64 either, which who decodes it says.
-        pictures.append(line[opening + 1 : closing].decode("ascii", "replace"))
+        pictures.append(str(memoryview(line)[opening + 1 : closing], "ascii", "replace"))
         position = closing + 1
     return b"".join([*parts, line[position:]]), pictures
 

@@ -40,7 +40,8 @@ GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
 FILES_PATH, BATCHES_PATH = "/files", "/batches"
 KEY_NAME = "imagetasks_key"
 """The name in ``metadata`` of the key by which a batch is found again."""
-BATCH_ID = re.compile(r"batch_\w[\w-]*", re.ASCII)
+BATCH_ID = re.compile(r"batch_\w[\w-]{0,199}", re.ASCII)
+FILE_ID = re.compile(r"\w[\w.-]{0,254}", re.ASCII)
 PAGE_SIZE = 100
 MOST_PAGES = 50
 CLOCK_SLACK = 3_600.0
@@ -50,7 +51,7 @@ INPUT_LIVES_FOR = 7 * 86_400
 QUEUE_IS_FULL = "token_limit_exceeded"
 """The code of a batch that was not taken because of others that wait for the same model."""
 _OVER = frozenset({"completed", "failed", "expired", "cancelled", "canceled"})
-_PARTIAL = frozenset({"expired", "cancelled", "canceled"})
+_PARTIAL = frozenset({"failed", "expired", "cancelled", "canceled"})
 _SIZE = re.compile(r"(\d{2,4})x(\d{2,4})")
 _USUAL_PIXELS = 1024 * 1024
 _BYTES_A_PIXEL = {"png": 2.0, "jpeg": 0.5, "webp": 0.5}
@@ -141,7 +142,7 @@ class OpenAIBatches(ProviderBatches):
     def find(self, key: str, *, since: float) -> Flow[Listing]:
         """Look through the account's batches for the one of a key."""
         found: dict[str, ProviderBatch] = {}
-        nameless, keeps_keys, after = False, False, ""
+        nameless, keeps_keys, is_readable, after = False, False, True, ""
         for _ in range(MOST_PAGES):
             asked = {"limit": str(PAGE_SIZE), **({"after": after} if after else {})}
             request = Request(method="GET", path=BATCHES_PATH, parameters=asked)
@@ -150,16 +151,20 @@ class OpenAIBatches(ProviderBatches):
             )
             if not isinstance(page.get("data"), list):
                 raise ProtocolError("The list of batches has no 'data'", service=SERVICE, billed="unknown")
-            records = [_batch(mapping(record), text(mapping(record).get("id")) or "") for record in page["data"]]
+            records = [batch for record in page["data"] if (batch := _listed(mapping(record))) is not None]
+            is_readable = is_readable and len(records) == len(page["data"])
             for batch in records:
                 keeps_keys = keeps_keys or batch.key is not None
                 is_recent = batch.created_at is None or batch.created_at >= since - CLOCK_SLACK
                 nameless = nameless or (batch.key is None and is_recent)
-                if batch.key == key and batch.id:
+                if batch.key == key:
                     found[batch.id] = batch
             last = records[-1].id if records else ""
-            if not page.get("has_more") or not last or last == after or _are_all_older(records, since - CLOCK_SLACK):
-                return Listing(found=tuple(found.values()), is_complete=keeps_keys or not nameless)
+            if not page.get("has_more") or _are_all_older(records, since - CLOCK_SLACK):
+                is_complete = is_readable and (keeps_keys or not nameless)
+                return Listing(found=tuple(found.values()), is_complete=is_complete)
+            if not last or last == after:
+                break
             after = last
         return Listing(found=tuple(found.values()), is_complete=False)
 
@@ -208,7 +213,14 @@ def _are_all_older(batches: list[ProviderBatch], moment_: float) -> bool:
     """Whether a page, whose batches come from the newest on, is of before a moment, as then are all that follow."""
     moments = [batch.created_at for batch in batches]
     known = [each for each in moments if each is not None]
-    return len(known) == len(moments) and known == sorted(known, reverse=True) and known[0] < moment_
+    is_in_order = len(known) == len(moments) and known == sorted(known, reverse=True)
+    return is_in_order and bool(known) and known[0] < moment_
+
+
+def _listed(record: Mapping[str, Any]) -> ProviderBatch | None:
+    """Return a batch of a list; None for what is none."""
+    own_id = text(record.get("id")) or ""
+    return _batch(record, own_id) if BATCH_ID.fullmatch(own_id) and text(record.get("status")) else None
 
 
 def _object(answer: Response) -> Mapping[str, Any]:
@@ -219,8 +231,8 @@ def _object(answer: Response) -> Mapping[str, Any]:
 
 
 def _uploaded(answer: Response) -> str:
-    file_id = text(_object(answer).get("id"))
-    if not file_id:
+    file_id = text(_object(answer).get("id")) or ""
+    if not FILE_ID.fullmatch(file_id):
         raise ProtocolError("The answer to the upload names no file", service=SERVICE)
     return file_id
 
@@ -257,8 +269,7 @@ def _cancelled(answer: Response, batch_id: str) -> str:
 def _task(said: Mapping[str, Any], batch_id: str) -> ImageTask:
     """Return what stands for a batch while it is waited for."""
     batch = _batch(said, batch_id)
-    counts = mapping(said.get("request_counts"))
-    done, total = whole_number(counts.get("completed")), whole_number(counts.get("total"))
+    done, total = batch.completed, _count(said, "total")
     state, error = TaskState.SUCCEEDED if batch.is_over else TaskState.RUNNING, None
     if batch.was_refused:
         state, error = TaskState.FAILED, batch.errors[0].error
@@ -283,20 +294,30 @@ def _batch(said: Mapping[str, Any], batch_id: str) -> ProviderBatch:
     word = (text(said.get("status")) or "").lower()
     if not word:
         raise ProtocolError("The batch has no status", service=SERVICE, image_task_id=batch_id or None)
-    files = (text(said.get(name)) for name in ("output_file_id", "error_file_id"))
-    failed = word == "failed"
+    named = (text(said.get(name), most=300) or "" for name in ("output_file_id", "error_file_id"))
+    # They become part of an address.
+    files = tuple(file for file in named if FILE_ID.fullmatch(file))
+    completed = _count(said, "completed")
+    # Validation comes before everything that is billed; what failed later has made what it has made.
+    was_refused = word == "failed" and not completed and not text(said.get("output_file_id"))
     return ProviderBatch(
         id=batch_id,
         status=word,
         is_over=word in _OVER,
-        was_refused=failed,
+        was_refused=was_refused,
         is_partial=word in _PARTIAL,
-        completed=whole_number(mapping(said.get("request_counts")).get("completed")),
-        result_files=tuple(file for file in files if file),
-        errors=_errors(said, batch_id) if failed else (),
+        completed=completed,
+        result_files=files,
+        errors=_errors(said, batch_id) if was_refused else (),
         key=text(mapping(said.get("metadata")).get(KEY_NAME)),
         created_at=moment(said.get("created_at")),
     )
+
+
+def _count(said: Mapping[str, Any], name: str) -> int | None:
+    """Return how many requests of a batch are counted under a name; None for what is no such count."""
+    count = whole_number(mapping(said.get("request_counts")).get(name))
+    return count if count is not None and 0 <= count <= OpenAIBatches.most_rows else None
 
 
 def _errors(said: Mapping[str, Any], batch_id: str) -> tuple[LineError, ...]:

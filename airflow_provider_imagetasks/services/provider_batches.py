@@ -7,6 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
@@ -55,6 +56,11 @@ class ProviderBatch:
     errors: tuple[LineError, ...] = ()
     key: str | None = None
     created_at: float | None = None
+
+    @cached_property
+    def reasons(self) -> Mapping[int | None, ImageTaskError]:
+        """Why it was refused: the first error of each line, and under None that of all of them."""
+        return {each.line: each.error for each in reversed(self.errors)}
 
 
 @dataclass(frozen=True, kw_only=True)

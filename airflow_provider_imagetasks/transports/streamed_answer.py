@@ -12,6 +12,7 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import Request
 from airflow_provider_imagetasks.transports.failures import reason_of, refusal_of_proxy
 from airflow_provider_imagetasks.transports.redaction import without_secrets
+from airflow_provider_imagetasks.transports.unpacking import NotUnpackedError, Unpacking
 
 if TYPE_CHECKING:
     import aiohttp
@@ -41,12 +42,19 @@ class StreamedAnswer:
     """An answer whose head is there.
 
     :param secrets: that a refusal is not to repeat.
+    :raises NotUnpackedError: it is packed in a way that nobody asked for; on entering, and while it is read.
     """
 
     def __init__(self, response: aiohttp.ClientResponse, secrets: Sequence[str | None]) -> None:
         self._response = response
         self._secrets = secrets
+        self._unpacking = Unpacking(response.headers.get("Content-Encoding", ""))
         self.status = response.status
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it was packed for the way, so that its bytes are not those of its content."""
+        return self._unpacking.is_needed
 
     @property
     def begins_at(self) -> int:
@@ -57,7 +65,8 @@ class StreamedAnswer:
 
     async def refusal(self) -> bytes:
         """Return the first bytes of an answer that is no success."""
-        return without_secrets(await self._response.content.read(LONGEST_REFUSAL), self._secrets)
+        content = b"".join(self._unpacking.parts(await self._response.content.read(LONGEST_REFUSAL)))
+        return without_secrets(content[:LONGEST_REFUSAL], self._secrets)
 
     async def lines(self, most: int, kept: int = 4096) -> AsyncGenerator[Line, None]:
         """Yield its lines.
@@ -67,7 +76,7 @@ class StreamedAnswer:
         """
         parts: list[bytes] = []
         size, position, is_cut = 0, self.begins_at, False
-        async for piece in self._response.content.iter_any():
+        async for piece in self._pieces():
             start = 0
             while (end := piece.find(b"\n", start)) >= 0:
                 parts.append(piece[start:end])
@@ -89,6 +98,12 @@ class StreamedAnswer:
         if size:
             yield Line(b"".join(parts)[: kept if is_cut else None], position, is_cut, is_last=True)
 
+    async def _pieces(self) -> AsyncGenerator[bytes, None]:
+        async for piece in self._response.content.iter_any():
+            for part in self._unpacking.parts(piece):
+                yield part
+        self._unpacking.end()
+
 
 @asynccontextmanager
 async def opened_answer(
@@ -108,6 +123,8 @@ async def opened_answer(
     import aiohttp
 
     limits = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds, sock_read=account.request_timeout)
+    # Bytes of what is packed for the way are no bytes of the content, by which it could be read on.
+    headers = {**headers, "Accept-Encoding": "identity"}
     try:
         async with session.request(
             request.method,
@@ -120,7 +137,7 @@ async def opened_answer(
             timeout=limits,
         ) as response:
             yield StreamedAnswer(response, [account.key])
-    except (aiohttp.ClientError, TimeoutError) as error:
+    except (aiohttp.ClientError, TimeoutError, NotUnpackedError) as error:
         reason = refusal_of_proxy(proxy, getattr(error, "status", 0)) or reason_of(error, proxy)
         what = f"A file could not be read to its end: {reason}"
         raise ServiceUnavailableError(what, service=account.service, billed="unknown") from error

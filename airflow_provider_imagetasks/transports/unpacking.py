@@ -32,6 +32,11 @@ class Unpacking:
             raise NotUnpackedError("the answer is packed in a way that nobody asked for")
         self._layers = [_Layer() for _ in names]
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether it is packed at all."""
+        return bool(self._layers)
+
     def parts(self, piece: bytes) -> Iterator[bytes]:
         """Yield what a piece holds, at most ``LARGEST_PART`` bytes at a time.
 

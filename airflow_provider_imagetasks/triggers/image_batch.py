@@ -23,7 +23,9 @@ EVENT_STATUSES = ("done", "deadline", "error", "ripe")
 
 
 class ImageBatchTrigger(ImageTaskTriggerBase):
-    """Ask for the image tasks of a batch, then fire one event ``{status}``; keep XCom ``progress`` fresh meanwhile.
+    """Ask for the image tasks of a batch, then fire one event; keep XCom ``progress`` fresh meanwhile.
+
+    The event is ``{status}``, with the ids that are ``over`` where it fires for the first of them.
 
     :param wake_at: fires once so many are over.
     :param counts: ``{total, submitted, succeeded, failed}`` of the batch at deferral.
@@ -55,7 +57,9 @@ class ImageBatchTrigger(ImageTaskTriggerBase):
             raise self.explained_cancellation(cancelled) from None
         finally:
             waiting.cancel()
-        yield TriggerEvent({"status": status})
+        # Where each that ends is worth a worker, that one need not ask for the others.
+        over = [each for each in self.image_task_ids if each not in progress.pending] if self.wake_at == 1 else []
+        yield TriggerEvent({"status": status, **({"over": over} if over else {})})
 
     async def _watched(self, waiting: asyncio.Task[str], progress: BatchProgress) -> str:
         told, told_at = (0, 0), 0.0

@@ -26,7 +26,8 @@ from airflow_provider_imagetasks.ui.xcom_rows import is_at, region_of, xcom_rows
 SHORTEST_DEFERRAL = 15.0
 """Seconds for which a deferred task instance is left alone."""
 _MOST_DEFERRED = 1_000
-_WAITING_TRIGGER = "airflow_provider_imagetasks.triggers.image_task.ImageTaskTrigger"
+_SENSOR_TRIGGER = "airflow_provider_imagetasks.triggers.image_task.ImageTaskTrigger"
+_BATCH_TRIGGER = "airflow_provider_imagetasks.triggers.image_batch.ImageBatchTrigger"
 
 
 def wake(place: CallbackPlace, only: str | None) -> int:
@@ -46,7 +47,11 @@ def resume_waiting(session: Session, place: CallbackPlace, only: str | None, *, 
     """
     waiting = (_waiting_anywhere if place.is_of_account else _waiting_in_run)(session, place, only)
     oldest = now - timedelta(seconds=SHORTEST_DEFERRAL)
-    return sum(_resumed(session, task_instance) for task_instance, trigger in waiting if trigger.created_date < oldest)
+    return sum(
+        _resumed(session, task_instance, [only] if only and trigger.classpath == _BATCH_TRIGGER else [])
+        for task_instance, trigger in waiting
+        if trigger.created_date < oldest
+    )
 
 
 def _waiting_in_run(session: Session, place: CallbackPlace, only: str | None) -> list[tuple[TaskInstance, Trigger]]:
@@ -68,13 +73,18 @@ def _waiting_in_run(session: Session, place: CallbackPlace, only: str | None) ->
 
 
 def _waiting_anywhere(session: Session, place: CallbackPlace, only: str | None) -> list[tuple[TaskInstance, Trigger]]:
-    """Return who waits with the connection for an image task, among the oldest thousand that wait."""
+    """Return who waits with the connection for an image task, among the oldest thousand that wait.
+
+    A batch is among them where a worker is worth it for each one that ends, as for a provider's own batch.
+    """
     if only is None:
         return []
     return [
         (task_instance, trigger)
-        for task_instance, trigger in _deferred(session)
-        if trigger.kwargs.get("conn_id") == place.conn_id and _waits_for(trigger, only, None)
+        for task_instance, trigger in _deferred(session, of_batches=True)
+        if trigger.kwargs.get("conn_id") == place.conn_id
+        and trigger.kwargs.get("wake_at", 1) == 1
+        and _waits_for(trigger, only, None)
     ]
 
 
@@ -96,11 +106,12 @@ def _deferred_in_run(session: Session, place: CallbackPlace, *, in_group: bool) 
     return _deferred(session, *is_in_run, same if in_group else ~same)
 
 
-def _deferred(session: Session, *conditions: Any) -> list[tuple[TaskInstance, Trigger]]:
+def _deferred(session: Session, *conditions: Any, of_batches: bool = False) -> list[tuple[TaskInstance, Trigger]]:
+    triggers = (_SENSOR_TRIGGER, _BATCH_TRIGGER) if of_batches else (_SENSOR_TRIGGER,)
     wanted = (
         select(TaskInstance, Trigger)
         .join(Trigger, TaskInstance.trigger_id == Trigger.id)
-        .where(TaskInstance.state == TaskInstanceState.DEFERRED, Trigger.classpath == _WAITING_TRIGGER, *conditions)
+        .where(TaskInstance.state == TaskInstanceState.DEFERRED, Trigger.classpath.in_(triggers), *conditions)
         .order_by(Trigger.id)
         .limit(_MOST_DEFERRED)
     )
@@ -112,8 +123,11 @@ def _waits_for(trigger: Trigger, image_task_id: str, trace_id: Any) -> bool:
     return image_task_id in awaited_ids(trigger) or (awaited is not None and awaited == trace_id)
 
 
-def _resumed(session: Session, task_instance: TaskInstance) -> bool:
-    """Hand a task instance back to the scheduler, unless somebody else just did."""
+def _resumed(session: Session, task_instance: TaskInstance, over: list[str]) -> bool:
+    """Hand a task instance back to the scheduler, unless somebody else just did.
+
+    :param over: what it is told of, as by the trigger of a batch.
+    """
     # A change that changes nothing takes the row's lock on every database, SQLite's included, and tells who was first.
     claimed: Any = session.execute(
         update(TaskInstance)
@@ -128,6 +142,6 @@ def _resumed(session: Session, task_instance: TaskInstance) -> bool:
     if claimed.rowcount != 1:
         return False
     session.refresh(task_instance)
-    event = TriggerEvent({"status": "done"})  # type: ignore[no-untyped-call]
+    event = TriggerEvent({"status": "done", **({"over": over} if over else {})})  # type: ignore[no-untyped-call]
     handle_event_submit(event, task_instance=task_instance, session=session)
     return True

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.system.deployments import QUEUE_SERVICES, REST_SERVICES, TOOL_SERVICES
+from tests.system.deployments import QUEUE_SERVICES, RESPONSE_SERVICES, REST_SERVICES, TOOL_SERVICES
 
-SERVICES = (*REST_SERVICES, *QUEUE_SERVICES, *TOOL_SERVICES)
+SERVICES = (*REST_SERVICES, *QUEUE_SERVICES, *RESPONSE_SERVICES, *TOOL_SERVICES)
 HASTY = "_hasty"
 """What the ids of connections end in that wait two seconds for an answer."""
 
@@ -127,7 +127,7 @@ NEVER_SEEN = {
     ("gpt_image_mcp", "refused"): "the server refuses only once the job runs",
     **{
         (service, "wait_marked_failed"): "[cancelled](#stopping-what-was-submitted), where Airflow tells the triggerer"
-        for service in QUEUE_SERVICES
+        for service in (*QUEUE_SERVICES, *RESPONSE_SERVICES)
     },
 }
 """What cannot happen between us and a service, or happens elsewhere, by service and event, and why."""

@@ -18,6 +18,7 @@ TITLES = {
     "kie": "kie.ai",
     "fal": "fal",
     "replicate": "Replicate",
+    "openai": "OpenAI",
     "acedatacloud_mcp": "AceDataCloud MCP",
     "gpt_image_mcp": "GPT-Image MCP",
 }

@@ -16,7 +16,7 @@ from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
 from dev.postgresql_server import PostgresqlServer
 from tests.system import money_table
-from tests.system.deployments import QUEUE_SERVICES, REST_SERVICES, TOOL_SERVICES
+from tests.system.deployments import QUEUE_SERVICES, RESPONSE_SERVICES, REST_SERVICES, TOOL_SERVICES
 from tests.system.money_cases import (
     CHANGED,
     EVENTS,
@@ -43,7 +43,7 @@ LONG_ONLY = ("killed_after_xcom", "no_answer", "error_500", "rate_limited")
 SHORT_EVENTS = tuple(event for event in KILLED_AND_CUT if event.name not in LONG_ONLY)
 AT_ONCE = ("cleared_while_running", FROZEN.name)
 """What has two starts of a task at once, of which each submits where there is no record."""
-CANNOT_TELL = ("kie", *QUEUE_SERVICES, *TOOL_SERVICES)
+CANNOT_TELL = ("kie", *QUEUE_SERVICES, *RESPONSE_SERVICES, *TOOL_SERVICES)
 """Services that neither find a submission again nor recognise a repetition."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import Request
 from airflow_provider_imagetasks.transports import open_async_transport
 from airflow_provider_imagetasks.transports.streamed_answer import Line, StreamedAnswer
-from tests.scripted_server import CutAfterReading, ScriptedServer
+from tests.scripted_server import CutAfterReading, Reply, ScriptedServer
 
 
 class Answered:
@@ -79,3 +80,31 @@ def test_an_answer_that_is_cut_off_is_an_error(no_proxy: None) -> None:
 
     with ScriptedServer(otherwise=cut) as server, pytest.raises(ServiceUnavailableError, match="to its end"):
         asyncio.run(read(server.url))
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_what_was_packed_for_the_way_although_nobody_asked_for_it_is_unpacked(size: int) -> None:
+    packed = gzip.compress(b"one\ntwo\n")
+    pieces = [packed[start : start + size] for start in range(0, len(packed), size)]
+    answered = Answered(*pieces, headers={"Content-Encoding": "gzip"})
+
+    assert [line.content for line in lines_of(answered)] == [b"one", b"two"]
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"), [("gzip", gzip.compress(b"one\n" * 100)[:-9]), ("gzip", b"no such thing"), ("br", b"one\n")]
+)
+@pytest.mark.usefixtures("no_proxy")
+def test_what_cannot_be_unpacked_is_an_error_and_nothing_is_asked_for_packed(coding: str, body: bytes) -> None:
+    async def read(url: str) -> None:
+        account = Account(conn_id="c", service="local", base_url=url)
+        request = Request(method="GET", path="/file")
+        async with open_async_transport(account) as transport, transport.stream(request) as answer:
+            async for _ in answer.lines(100):
+                pass
+
+    reply = Reply(body, headers={"Content-Encoding": coding})
+    with ScriptedServer(otherwise=lambda _request: reply) as server:
+        with pytest.raises(ServiceUnavailableError, match="packed"):
+            asyncio.run(read(server.url))
+        assert server.requests[0].headers["Accept-Encoding"] == "identity"

@@ -115,9 +115,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return values
 
 
-def started(*, has_task_instance: bool = True) -> asyncio.Task[Any]:
+def started(*, has_task_instance: bool = True, **arguments: Any) -> asyncio.Task[Any]:
     """Run the trigger until it fires."""
-    trigger = ImageBatchTrigger(**ARGUMENTS)
+    trigger = ImageBatchTrigger(**{**ARGUMENTS, **arguments})
     if has_task_instance:
         trigger._task_instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=None)
         if not hasattr(type(trigger), "task_instance"):
@@ -147,6 +147,16 @@ async def test_an_old_result_calls_a_worker(
     (await poller.progress).saw({"1": task("1", TaskState.SUCCEEDED)}, 100)
 
     assert (await event).payload == {"status": "ripe"}
+
+
+async def test_where_each_that_ends_is_worth_a_worker_it_is_told_which_did(
+    poller: Poller, told: list[dict[str, Any]]
+) -> None:
+    event = started(wake_at=1)
+    (await poller.progress).saw({"2": task("2", TaskState.SUCCEEDED), "3": task("3", TaskState.RUNNING)}, time.time())
+    poller.end.set_result("done")
+
+    assert (await event).payload == {"status": "done", "over": ["2"]}
 
 
 async def test_that_xcom_cannot_be_written_does_not_end_the_wait(

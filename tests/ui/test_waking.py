@@ -151,3 +151,18 @@ def test_a_call_about_an_account_wakes_who_waits_for_what_is_signed_in_whatever_
     assert wake(database, ACCOUNT, only=None) == wake(database, ACCOUNT, only="resp") == 0
     assert wake(database, ACCOUNT, only="resp_1") == 3
     assert {name for name, _ in waiting(database)} == {"late", "elsewhere", "fresh"}
+
+
+def test_a_call_about_a_provider_batch_wakes_the_batch_that_waits_for_it_and_none_that_waits_for_several_to_end(
+    database: MetadataDatabase,
+) -> None:
+    trigger = SENSOR_TRIGGER.replace("image_task.ImageTask", "image_batch.ImageBatch")
+    ids = {"conn_id": "openai", "image_task_ids": ["batch_1", "batch_2"]}
+    database.defer("catalogue", {**ids, "wake_at": 1}, classpath=trigger, next_method="execute_complete")
+    database.defer("rows", {**ids, "wake_at": 2}, classpath=trigger)
+    database.defer("elsewhere", {**ids, "wake_at": 1, "conn_id": "another"}, classpath=trigger)
+    database.defer("fresh", {**ids, "wake_at": 1}, classpath=trigger, seconds_ago=14)
+
+    assert wake(database, ACCOUNT, only="batch_3") == 0
+    assert wake(database, ACCOUNT, only="batch_2") == 1
+    assert {name for name, _ in waiting(database)} == {"rows", "elsewhere", "fresh"}

@@ -14,15 +14,12 @@ def refusal_of_row(batch: ProviderBatch, line: int, service: Service) -> ImageTa
 
     :param line: of the row, from 1.
     """
-    named = next((each.error for each in batch.errors if each.line == line), None)
-    if named is not None:
-        return named
-    of_all = next((each.error for each in batch.errors if each.line is None), None)
-    if of_all is not None:
-        return of_all
-    lines = len({each.line for each in batch.errors})
+    told = batch.reasons.get(line) or batch.reasons.get(None)
+    if told is not None:
+        return told
+    others = len(batch.reasons)
     return ServiceUnavailableError(
-        f"Provider batch {batch.id} was not taken, because of {lines} other of its rows, and this one with them",
+        f"Provider batch {batch.id} was not taken, because of {others:,} other of its rows, and this one with them",
         service=service.name,
         code="provider_batch",
         billed="no",

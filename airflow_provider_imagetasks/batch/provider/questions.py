@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,13 @@ class ProviderQuestions:
     def ask_all_now(self) -> None:
         """Ask for every one as soon as the rate allows."""
         self._questions.ask_all_now()
+
+    def ask_now(self, batch_ids: Collection[str]) -> None:
+        """Ask for some as soon as the rate allows, and for the others when it is their turn; for all if none is known.
+
+        :param batch_ids: of which some may not be asked for.
+        """
+        self._questions.ask_all_now([self._numbers[each] for each in batch_ids if each in self._numbers])
 
     def is_answered_since(self, moment: float) -> bool:
         """Whether nothing is being asked or in doubt, and nothing was due before ``moment`` and was not asked."""

@@ -48,7 +48,8 @@ async def result_lines(
                     return
                 if answer.status not in (200, 206):
                     raise batches.content_refused(answer.status, await answer.refusal())
-                if answer.status == 206 and answer.begins_at != read_to:
+                takes_ranges = takes_ranges and not answer.is_packed
+                if answer.status == 206 and (answer.begins_at != read_to or answer.is_packed):
                     takes_ranges = False
                     raise ProtocolError("The file is answered from another byte on than was asked for")
                 async with aclosing(answer.lines(LARGEST_LINE)) as lines:

@@ -17,7 +17,12 @@ from airflow_provider_imagetasks.batch.row_deliveries import Undelivered
 from airflow_provider_imagetasks.batch.row_questions import Answered
 from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.batch.state import Stage
-from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, UnsafeResultError
+from airflow_provider_imagetasks.exceptions import (
+    DownloadError,
+    ImageTaskError,
+    ResultExpiredError,
+    UnsafeResultError,
+)
 from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.services.bounds import bounded
 from airflow_provider_imagetasks.services.provider_batches import ProviderBatch, ProviderBatches, ResultLine, row_in
@@ -113,13 +118,20 @@ class ProviderResults:
             except ImageTaskError as error:
                 if concerns_account(error):
                     raise
+                if isinstance(error, ResultExpiredError) and _has_all(batch, len(made)):
+                    self._log.warning("%s. All pictures were read before.", error.message.rstrip("."))
+                    break
                 for row in list(left):
                     yield self._undelivered(row, left.pop(row), _unread(error))
         told = "; ".join(f"{count:,} {what}" for what, count in odd.items())
         if told:
             self._log.warning("The results of provider batch %s hold %s. They are passed over.", batch.id, told)
+        names_none = not batch.result_files and bool(batch.completed)
         for row, waiting in left.items():
-            if row in damaged:
+            if names_none:
+                why = f"Provider batch {batch.id} has made {batch.completed:,} pictures, and names no file with them"
+                yield self._undelivered(row, waiting, DownloadError(why, billed="unknown"))
+            elif row in damaged:
                 why = f"The line of its result is damaged ({damaged[row]})"
                 yield self._undelivered(row, waiting, DownloadError(why, billed="yes"))
             else:
@@ -133,29 +145,27 @@ class ProviderResults:
         if not line.content.strip():
             return None
         told = self._batches.custom_id_in(line.content[:_BEGINNING])
-        row = row_in(told, self._batch.owner.mark) if told is not None else None
-        if row is None:
-            odd["lines that cannot be read" if told is None else "lines of something else"] += 1
-            return None
-        if row not in left:
-            is_known = 0 <= row < len(self._batch.ledger.state.stages)
-            if not is_known:
-                odd["lines of something else"] += 1
-            elif row in made:
-                odd["lines of rows that had one before"] += 1
-            elif self._batch.ledger.state.stages[row] == Stage.SUCCEEDED:
-                made.add(row)
-            return None
-        waiting = left[row]
-        if line.is_cut:
+        row = self._row_of(told)
+        if line.is_cut and row is not None and row in left:
             made.add(row)
             what = f"The line of its result has more than {LARGEST_LINE:,} bytes, which no picture takes"
-            return self._undelivered(row, waiting, UnsafeResultError(what))
+            return self._undelivered(row, left[row], UnsafeResultError(what))
         try:
+            if line.is_cut:
+                raise ValueError(f"it has more than {LARGEST_LINE:,} bytes")
             read = await apart(len(line.content), self._read, line.content)
         except Exception as error:  # noqa: BLE001 - whatever a line holds, the others are read
-            damaged[row] = f"{type(error).__name__}: {error}"[:200]
+            if row is not None and row in left:
+                damaged[row] = f"{type(error).__name__}: {error}"[:200]
+            else:
+                odd["lines that cannot be read" if told is None else "lines of something else"] += 1
             return None
+        # Its first bytes may name another row, or none: fields of an object have no order.
+        row = self._row_of(read.custom_id)
+        if row is None or row not in left:
+            self._pass_over(row, made, odd)
+            return None
+        waiting = left[row]
         if read.error is not None:
             return RowResult(Answered(row, bounded(self._task(waiting, TaskState.FAILED, read.error))))
         made.add(row)
@@ -163,6 +173,20 @@ class ProviderResults:
         size = len(line.content)
         await self._room.take(size)
         return RowResult(Answered(row, task), size)
+
+    def _row_of(self, told: str | None) -> int | None:
+        """Return the row of this batch that a custom id names; None where it names none."""
+        row = row_in(told, self._batch.owner.mark) if told is not None else None
+        return row if row is not None and row < len(self._batch.ledger.state.stages) else None
+
+    def _pass_over(self, row: int | None, made: set[int], odd: Counter[str]) -> None:
+        """Note a line that means nothing for a row that waits for one."""
+        if row is None:
+            odd["lines of something else"] += 1
+        elif row in made:
+            odd["lines of rows that had one before"] += 1
+        elif self._batch.ledger.state.stages[row] == Stage.SUCCEEDED:
+            made.add(row)
 
     def _read(self, content: bytes) -> ResultLine:
         if len(content) < _SMALL:
@@ -188,6 +212,11 @@ class ProviderResults:
     def _undelivered(self, row: int, waiting: WaitingRow, error: DownloadError) -> RowResult:
         error.image_task_id, error.service = waiting.image_task_id, self._arguments.service.name
         return RowResult(Undelivered(row, self._task(waiting, TaskState.SUCCEEDED, None), error))
+
+
+def _has_all(batch: ProviderBatch, made: int) -> bool:
+    """Whether every picture that a provider batch has made, as far as it says, is among so many."""
+    return batch.completed is not None and made >= batch.completed
 
 
 def _unread(error: ImageTaskError) -> DownloadError:

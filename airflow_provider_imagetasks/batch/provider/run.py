@@ -33,6 +33,8 @@ class ProviderBatchRun(RunLoop):
 
     :param batches: the service's.
     :param scratch: a local folder, for files of requests.
+    :param over: the provider batches that are said to be over, so that others, which were asked for a moment ago, are
+        not asked for at once.
     """
 
     def __init__(
@@ -45,10 +47,14 @@ class ProviderBatchRun(RunLoop):
         report: Callable[[Counts], None],
         log: Any,
         ends_at: float | None = None,
+        over: Any = None,
     ) -> None:
         super().__init__(arguments, batch, report=report, log=log, ends_at=ends_at)
         run = self._api.run
         self._batches = batches
+        self._over = (
+            frozenset(each for each in over if isinstance(each, str)) if isinstance(over, list) else frozenset()
+        )
         self._submissions = ProviderSubmissions(arguments, batches, batch, run, scratch)
         self._searches = ProviderSearches(arguments, batches, batch, self._submissions, run)
         self._questions = ProviderQuestions(arguments, run, news=self._news, log=log)
@@ -81,7 +87,7 @@ class ProviderBatchRun(RunLoop):
         leaves_by = time.time() + self._limits.look
         for segment, intents in self._ledger.unanswered.items():
             self._searches.add(segment, intents, leaves_by)
-        self._questions.ask_all_now()
+        self._questions.ask_now(self._over)
         self._asked_all_at = time.time()
 
     def _begin_what_is_due(self) -> None:

@@ -81,6 +81,12 @@ class BatchRecord:
             self._leave("batch_expired", "This request could not be executed before the completion window expired.")
             self._end("expired", last)
 
+    @property
+    def ends_at(self) -> float:
+        """When it ends, unless somebody cancels it."""
+        is_late = any(row.record.behaviours.asks("never") for row in self.rows)
+        return self.created_at + (WINDOW if is_late else min(self.seconds, WINDOW))
+
     def status(self, now: float) -> str:
         """Return the word for how it stands."""
         if self.ended_as is not None:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from airflow_provider_imagetasks.local.admission import Reason, RefusedError, require
 from airflow_provider_imagetasks.local.dialects.dialect import Body, bearer_of, read_json
+from airflow_provider_imagetasks.local.dialects.openai_batch_events import promise_event
 from airflow_provider_imagetasks.local.dialects.openai_batch_lines import result_line
 from airflow_provider_imagetasks.local.dialects.openai_batch_table import BatchRecord, BatchRow
 from airflow_provider_imagetasks.local.dialects.openai_responses import OpenAIDialect, size_of
@@ -140,6 +141,7 @@ class OpenAIBatchesDialect(OpenAIDialect):
         for row in batch.rows:
             self._mishap(row, "create")
         self._batches[batch.id] = batch
+        promise_event(batch, self.state, lambda: self._advance(batch))
         return batch
 
     async def _read_rows(self, content: bytes, batch: BatchRecord) -> None:
@@ -228,6 +230,7 @@ class OpenAIBatchesDialect(OpenAIDialect):
             batch.cancelled_at = self.state.now()
             self.counts.cancelled += 1
         self._advance(batch)
+        await self.state.callbacks.look_again()
         return web.json_response(batch.as_json(self.state.now()))
 
     async def _content(self, request: web.Request) -> web.StreamResponse:

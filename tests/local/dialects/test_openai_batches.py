@@ -167,3 +167,29 @@ def test_a_line_is_as_long_as_its_prompt_asks_and_its_picture_whole(service):
 
     assert 299 <= len(encoded) / 1024 <= 301
     Image.open(io.BytesIO(base64.b64decode(encoded))).load()
+
+
+EVENTS = {
+    "completed": ("a kite", 0),
+    "failed": ("a kite [batch=invalid]", 0),
+    "expired": ("a kite [never]", DAY),
+    "cancelled": ("a kite [never]", 0),
+}
+
+
+@pytest.mark.parametrize("word", EVENTS)
+def test_the_webhook_is_called_once_for_each_batch_that_ends_and_says_how(start, receiver, word):
+    url, received = receiver
+    prompt, skipped = EVENTS[word]
+    service = start(batch_latency=0, webhook_url=url, webhook_secret="whsec_YSBrZXk=")
+    batch = created(service, lines(prompt)).json()
+
+    if word == "cancelled":
+        asked(service, "POST", f"batches/{batch['id']}/cancel")
+    if skipped:
+        service.skip(skipped)
+    body, headers = received.get(timeout=5)
+
+    assert (body["type"], body["data"]) == (f"batch.{word}", {"id": batch["id"]})
+    assert headers["Webhook-Signature"].startswith("v1,")
+    assert received.empty()
