@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, ImageTaskFailedError, ServiceUnavailableError
 from airflow_provider_imagetasks.services.fields import mapping, moment, sequence, structure, text, whole_number
-from airflow_provider_imagetasks.services.openai_errors import SERVICE, refusal
+from airflow_provider_imagetasks.services.openai_errors import NO_REASON, SERVICE, refusal
 from airflow_provider_imagetasks.services.provider_batches import ResultLine
 from airflow_provider_imagetasks.tasks import GeneratedImage
 
@@ -18,6 +18,7 @@ _NOT_MADE = {
     "batch_expired": "It was not made within the day that the batch had",
     "batch_cancelled": "It was not made before its batch was cancelled",
 }
+_ERROR_STATUSES = range(300, 600)
 _PICTURE = b'"b64_json"'
 _SHORTEST_PICTURE = 1024
 """Characters from which on the text of a picture is taken out before a line is parsed."""
@@ -38,7 +39,7 @@ def read_line(line: bytes) -> ResultLine:
     said = json.loads(rest)
     if not isinstance(said, Mapping) or not isinstance(said.get("custom_id"), str):
         raise ValueError("it has no custom_id")
-    response, error = mapping(said.get("response")), mapping(said.get("error"))
+    response, error = mapping(said.get("response")), _error_in(said)
     body = mapping(response.get("body"))
     images = tuple(
         image
@@ -56,32 +57,37 @@ def read_line(line: bytes) -> ResultLine:
 
 
 def _reason(response: Mapping[str, Any], body: Mapping[str, Any], error: Mapping[str, Any]) -> ImageTaskError:
-    """Return why a line holds no picture."""
-    status = whole_number(response.get("status_code")) or 0
+    """Return why a line holds no picture; only what was made is billed."""
+    status, told = whole_number(response.get("status_code")), error or _error_in(body)
     if error or not response:
         return _not_made(error)
-    if not 200 <= status < 300 or body.get("error"):
-        return _refused(status or 400, mapping(body.get("error")))
+    if status is not None and status in _ERROR_STATUSES:
+        refused = refusal(status, told)
+        refused.billed = "no"
+        return refused
+    if told:
+        return _not_made(told)
     what = "OpenAI answered without a picture"
     return ImageTaskFailedError(what, service=SERVICE, code="no_images", billed="unknown")
 
 
-def _refused(status: int, error: Mapping[str, Any]) -> ImageTaskError:
-    told = refusal(status, error)
-    # Only what was made is billed.
-    told.billed = "no"
-    return told
+def _error_in(holder: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the error that a line, or the body of its response, holds; an empty object where there is none."""
+    error = holder.get("error")
+    return {"message": error} if isinstance(error, str) and error else mapping(error)
 
 
 def _not_made(error: Mapping[str, Any]) -> ImageTaskError:
-    code = text(error.get("code")) or ""
+    code, advice = text(error.get("code")) or "", "A retry has it made again."
     if code in _NOT_MADE:
-        return ServiceUnavailableError(
-            _NOT_MADE[code], service=SERVICE, code=code, billed="no", retry_advice="A retry has it made again."
-        )
+        what = _NOT_MADE[code]
+        return ServiceUnavailableError(what, service=SERVICE, code=code, billed="no", retry_advice=advice)
     if not error:
         return ServiceUnavailableError("The batch has neither a picture nor an error for it", service=SERVICE)
-    return _refused(500 if code in ("", "server_error") else 400, error)
+    # There is no status: only a known code says more than that it was not made.
+    told = refusal(500 if code in ("", "server_error") else 400, {**error, "code": code or "server_error"})
+    told.message, told.billed = f"OpenAI did not make it: {text(error.get('message')) or code or NO_REASON}", "no"
+    return told
 
 
 def _without_pictures(line: bytes) -> tuple[bytes, list[str]]:

@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import json
 import os
+import queue
 import ssl
 import subprocess
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -27,6 +29,7 @@ from cryptography.x509.oid import NameOID
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.local.http_application import LocalApplication
 from airflow_provider_imagetasks.local.options import ServiceOptions
+from tests.scripted_server import ReceivedRequest, Reply, ScriptedServer
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 HERE = Path(__file__).parent
@@ -164,3 +167,34 @@ def test_openai_uploads_files_and_has_batches_made_listed_and_cancelled() -> Non
         "listed": True,
         "gone": "NotFoundError",
     }
+
+
+def test_openai_believes_the_calls_of_the_webhook_and_understands_them() -> None:
+    received: queue.Queue[ReceivedRequest] = queue.Queue()
+    secret, tool = "whsec_YSBrZXkgb2Ygc29tZSBsZW5ndGg=", {"type": "image_generation", "size": "64x64"}
+    line = {"custom_id": "1", "method": "POST", "url": "/v1/images/generations", "body": {"prompt": "a", "model": "m"}}
+
+    def receive(request: ReceivedRequest) -> Reply:
+        received.put(request)
+        return Reply()
+
+    with (
+        ScriptedServer(otherwise=receive) as server,
+        LocalImageService(latency=0, batch_latency=0, webhook_url=server.url, webhook_secret=secret) as service,
+    ):
+        url = f"{service.url}/openai/v1"
+        asked = {"model": "m", "input": "a kite", "tools": [tool], "background": True}
+        response = requests.post(f"{url}/responses", json=asked, timeout=10).json()["id"]
+        uploaded = {"data": {"purpose": "batch"}, "files": {"file": ("b.jsonl", json.dumps(line))}}
+        file = requests.post(f"{url}/files", timeout=10, **uploaded).json()["id"]
+        order = {"input_file_id": file, "endpoint": line["url"], "completion_window": "24h"}
+        batch = requests.post(f"{url}/batches", json=order, timeout=10).json()["id"]
+        calls = [received.get(timeout=10) for _ in range(2)]
+
+    told = asked_by(
+        "asked_by_openai_webhooks.py",
+        OPENAI_API_KEY="sk-key",
+        WEBHOOK_SECRET=secret,
+        CALLS=json.dumps([{"headers": dict(call.headers), "body": call.content.decode()} for call in calls]),
+    )
+    assert told == [["batch.completed", batch], ["response.completed", response]]

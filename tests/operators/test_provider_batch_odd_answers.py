@@ -55,6 +55,7 @@ DELIVERED: dict[str, Callable[[Line], bytes]] = {
     "behind lines that are none": lambda line: b'\n{"custom_id": 7}\n[1]\nnull\n\xff\xfe\n' + text([made(line)]),
     "after a damaged line of it": lambda line: text([made(line)])[:200] + b"\n" + text([made(line)]),
     "before an error of it": lambda line: text([made(line)]) + said(line, {"status_code": 500, "body": {}}),
+    "after an error of it": lambda line: said(line, {"status_code": 500, "body": {}}) + text([made(line)]),
     "with an error beside it": lambda line: said(line, made(line)["response"], {"code": "x", "message": "y"}),
     "with an error in its body": lambda line: said(line, {"status_code": 200, "body": {**REFUSED, **PICTURE}}),
     "with the status of an error": lambda line: said(line, {"status_code": 500, "body": PICTURE}),
@@ -198,3 +199,67 @@ def test_of_thousands_of_reasons_for_a_refusal_a_row_is_told_its_own(
 
     assert provider_batch.errors == [None, ("InvalidRequestError", "no"), None]
     assert "bad size 0" in provider_batch.rows[1]["error"]["message"]
+
+
+LATE = {"code": "batch_expired", "message": "late"}
+FAILED: dict[str, tuple[Any, Any, tuple[str, str], str]] = {
+    "an error with a status": (
+        {"status_code": 400, "body": REFUSED},
+        None,
+        ("ContentPolicyError", "no"),
+        "HTTP 400: no",
+    ),
+    "an error without a status": ({"body": REFUSED}, None, ("ContentPolicyError", "no"), "did not make it: no"),
+    "an error that is a text": (None, "broke", ("ServiceUnavailableError", "no"), "did not make it: broke"),
+    "an error in what is no error": ({"status_code": 200, "body": REFUSED}, None, ("ContentPolicyError", "no"), "no"),
+    "a text in what is no error": (
+        {"status_code": 200, "body": {"error": "it broke"}},
+        None,
+        ("ServiceUnavailableError", "no"),
+        "it broke",
+    ),
+    "no status and nothing": ({"body": {}}, None, ("ImageTaskFailedError", "unknown"), "without a picture"),
+    "a status that is none": ({"status_code": 10**99}, None, ("ImageTaskFailedError", "unknown"), "without a picture"),
+    "nothing": (None, None, ("ServiceUnavailableError", "unknown"), "neither a picture nor an error"),
+    "an unknown code": (None, {"code": "odd", "message": "y"}, ("InvalidRequestError", "no"), "did not make it: y"),
+    "a code alone": (
+        None,
+        {"code": "server_error"},
+        ("ServiceUnavailableError", "no"),
+        "did not make it: server_error",
+    ),
+    "not made in its day": (None, LATE, ("ServiceUnavailableError", "no"), "within the day"),
+    "a rate limit": ({"status_code": 429, "body": {}}, None, ("RateLimitError", "no"), "HTTP 429"),
+}
+
+
+@pytest.mark.parametrize(("response", "error", "expected", "words"), FAILED.values(), ids=FAILED)
+def test_a_line_without_a_picture_says_why_in_words_of_its_own(
+    provider_batch: ProviderBatch,
+    service: ScriptedBatches,
+    response: Any,
+    error: Any,
+    expected: tuple[str, str],
+    words: str,
+) -> None:
+    service.results = kite(lambda line: said(line, response, error))
+
+    provider_batch.start(*PROMPTS, max_failed=1, row_attempts=1)
+
+    assert provider_batch.errors == [None, expected, None]
+    assert words in provider_batch.rows[1]["error"]["message"]
+    assert service.prompts == PROMPTS
+
+
+def test_of_a_lost_file_of_pictures_the_rows_with_an_error_are_still_told_theirs(
+    provider_batch: ProviderBatch, service: ScriptedBatches
+) -> None:
+    refused = result("", {"status_code": 400, "body": REFUSED})
+    service.results = lambda _lines: None
+    service.errors = lambda lines: text([{**refused, "custom_id": lines[1]["custom_id"]}])
+
+    provider_batch.start(*PROMPTS)
+
+    lost = ("ResultExpiredError", "yes")
+    assert provider_batch.errors == [lost, ("ContentPolicyError", "no"), lost]
+    assert service.prompts == PROMPTS

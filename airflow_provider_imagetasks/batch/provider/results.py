@@ -6,8 +6,8 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.provider.ends import missing_row
@@ -71,7 +71,24 @@ class RowResult:
     room: int = 0
 
 
-Damaged: TypeAlias = dict[int, str]
+@dataclass(kw_only=True, slots=True)
+class _Read:
+    """What was read of the results of one provider batch by now.
+
+    :param left: the rows that wait for a picture.
+    :param made: rows whose pictures were seen, also by an earlier start.
+    :param damaged: what is wrong with lines, by row.
+    :param failed: why rows have no picture; another line of the same row may still hold one.
+    :param odd: lines that mean nothing, by what they are.
+    :param unread: why a file could not be read to its end.
+    """
+
+    left: dict[int, WaitingRow]
+    made: set[int] = field(default_factory=set)
+    damaged: dict[int, str] = field(default_factory=dict)
+    failed: dict[int, ImageTaskError] = field(default_factory=dict)
+    odd: Counter[str] = field(default_factory=Counter)
+    unread: ImageTaskError | None = None
 
 
 class ProviderResults:
@@ -103,73 +120,80 @@ class ProviderResults:
         :param batch: over, and not refused.
         :raises ImageTaskError: the account may not read its results.
         """
-        left, made, damaged, odd = dict(rows), set[int](), Damaged(), Counter[str]()
+        read = _Read(left=dict(rows))
         for file_id in batch.result_files:
-            if not left:
+            if not read.left:
                 break
             try:
                 async with aclosing(result_lines(self._api, self._batches, file_id, self._log)) as lines:
                     async for line in lines:
-                        result = await self._result(line, left, made, damaged, odd)
+                        result = await self._result(line, read)
                         if result is not None:
-                            del left[result.outcome.row]
-                            damaged.pop(result.outcome.row, None)
+                            del read.left[result.outcome.row]
                             yield result
             except ImageTaskError as error:
                 if concerns_account(error):
                     raise
-                if isinstance(error, ResultExpiredError) and _has_all(batch, len(made)):
-                    self._log.warning("%s. All pictures were read before.", error.message.rstrip("."))
-                    break
-                for row in list(left):
-                    yield self._undelivered(row, left.pop(row), _unread(error))
-        told = "; ".join(f"{count:,} {what}" for what, count in odd.items())
+                read.unread = read.unread or error
+        told = "; ".join(f"{count:,} {what}" for what, count in read.odd.items())
         if told:
             self._log.warning("The results of provider batch %s hold %s. They are passed over.", batch.id, told)
-        names_none = not batch.result_files and bool(batch.completed)
-        for row, waiting in left.items():
-            if names_none:
-                why = f"Provider batch {batch.id} has made {batch.completed:,} pictures, and names no file with them"
-                yield self._undelivered(row, waiting, DownloadError(why, billed="unknown"))
-            elif row in damaged:
-                why = f"The line of its result is damaged ({damaged[row]})"
-                yield self._undelivered(row, waiting, DownloadError(why, billed="yes"))
-            else:
-                missing = missing_row(batch, len(made), self._arguments.service)
-                yield RowResult(Answered(row, self._task(waiting, TaskState.FAILED, missing)))
+        has_all = batch.completed is not None and len(read.made) >= batch.completed
+        if isinstance(read.unread, ResultExpiredError) and has_all:
+            self._log.warning("%s. All pictures were read.", read.unread.message.rstrip("."))
+            read.unread = None
+        for row, waiting in read.left.items():
+            yield self._without_a_picture(row, waiting, batch, read)
 
-    async def _result(
-        self, line: Line, left: Mapping[int, WaitingRow], made: set[int], damaged: Damaged, odd: Counter[str]
-    ) -> RowResult | None:
+    def _without_a_picture(self, row: int, waiting: WaitingRow, batch: ProviderBatch, read: _Read) -> RowResult:
+        """Return what a row came to of which no picture was read."""
+        undelivered: DownloadError | None = None
+        if row in read.damaged:
+            undelivered = DownloadError(f"The line of its result is damaged ({read.damaged[row]})", billed="yes")
+        elif row in read.failed:
+            return RowResult(Answered(row, bounded(self._task(waiting, TaskState.FAILED, read.failed[row]))))
+        elif read.unread is not None:
+            undelivered = _unread(read.unread)
+        elif batch.completed and not batch.result_files:
+            why = f"Provider batch {batch.id} has made {batch.completed:,} pictures, and names no file with them"
+            undelivered = DownloadError(why, billed="unknown")
+        if undelivered is not None:
+            return self._undelivered(row, waiting, undelivered)
+        missing = missing_row(batch, len(read.made), self._arguments.service)
+        return RowResult(Answered(row, self._task(waiting, TaskState.FAILED, missing)))
+
+    async def _result(self, line: Line, read: _Read) -> RowResult | None:
         """Return what a line means for a row that waits for one; None where it means nothing."""
         if not line.content.strip():
             return None
         told = self._batches.custom_id_in(line.content[:_BEGINNING])
         row = self._row_of(told)
-        if line.is_cut and row is not None and row in left:
-            made.add(row)
+        if line.is_cut and row is not None and row in read.left:
+            read.made.add(row)
             what = f"The line of its result has more than {LARGEST_LINE:,} bytes, which no picture takes"
-            return self._undelivered(row, left[row], UnsafeResultError(what))
+            return self._undelivered(row, read.left[row], UnsafeResultError(what))
         try:
             if line.is_cut:
                 raise ValueError(f"it has more than {LARGEST_LINE:,} bytes")
-            read = await apart(len(line.content), self._read, line.content)
+            said = await apart(len(line.content), self._read, line.content)
         except Exception as error:  # noqa: BLE001 - whatever a line holds, the others are read
-            if row is not None and row in left:
-                damaged[row] = f"{type(error).__name__}: {error}"[:200]
+            if row is not None and row in read.left:
+                read.damaged[row] = f"{type(error).__name__}: {error}"[:200]
             else:
-                odd["lines that cannot be read" if told is None else "lines of something else"] += 1
+                read.odd["lines that cannot be read" if told is None else "lines of something else"] += 1
             return None
         # Its first bytes may name another row, or none: fields of an object have no order.
-        row = self._row_of(read.custom_id)
-        if row is None or row not in left:
-            self._pass_over(row, made, odd)
+        row = self._row_of(said.custom_id)
+        if row is None or row not in read.left:
+            self._pass_over(row, read)
             return None
-        waiting = left[row]
-        if read.error is not None:
-            return RowResult(Answered(row, bounded(self._task(waiting, TaskState.FAILED, read.error))))
-        made.add(row)
-        task = bounded(self._task(waiting, TaskState.SUCCEEDED, None, read))
+        waiting = read.left[row]
+        if said.error is not None:
+            # Only at the end: another line of the row may hold its picture.
+            read.failed.setdefault(row, said.error)
+            return None
+        read.made.add(row)
+        task = bounded(self._task(waiting, TaskState.SUCCEEDED, None, said))
         size = len(line.content)
         await self._room.take(size)
         return RowResult(Answered(row, task), size)
@@ -179,14 +203,14 @@ class ProviderResults:
         row = row_in(told, self._batch.owner.mark) if told is not None else None
         return row if row is not None and row < len(self._batch.ledger.state.stages) else None
 
-    def _pass_over(self, row: int | None, made: set[int], odd: Counter[str]) -> None:
+    def _pass_over(self, row: int | None, read: _Read) -> None:
         """Note a line that means nothing for a row that waits for one."""
         if row is None:
-            odd["lines of something else"] += 1
-        elif row in made:
-            odd["lines of rows that had one before"] += 1
+            read.odd["lines of something else"] += 1
+        elif row in read.made:
+            read.odd["lines of rows that had one before"] += 1
         elif self._batch.ledger.state.stages[row] == Stage.SUCCEEDED:
-            made.add(row)
+            read.made.add(row)
 
     def _read(self, content: bytes) -> ResultLine:
         if len(content) < _SMALL:
@@ -212,11 +236,6 @@ class ProviderResults:
     def _undelivered(self, row: int, waiting: WaitingRow, error: DownloadError) -> RowResult:
         error.image_task_id, error.service = waiting.image_task_id, self._arguments.service.name
         return RowResult(Undelivered(row, self._task(waiting, TaskState.SUCCEEDED, None), error))
-
-
-def _has_all(batch: ProviderBatch, made: int) -> bool:
-    """Whether every picture that a provider batch has made, as far as it says, is among so many."""
-    return batch.completed is not None and made >= batch.completed
 
 
 def _unread(error: ImageTaskError) -> DownloadError:
