@@ -15,12 +15,14 @@ from airflow_provider_imagetasks.services.tasks_api import TasksApiService
 from airflow_provider_imagetasks.services.wire import Call, Request
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest
 
+LONGEST_SEQUENCE = 15
+"""Pictures of a sequence of Seedream's, at most, where ``max_images`` sets no other bound."""
+
 
 class FurtherApi(TasksApiService):
     """One of these APIs. It takes pictures by their URLs only."""
 
     takes_files = False
-    url_field = "image_url"
     has_action: ClassVar[bool] = False
     """Whether a request says by ``action`` whether it is to ``generate`` or to ``edit``."""
 
@@ -60,8 +62,6 @@ class Seedream(FurtherApi):
     tasks_path = "/seedream/tasks"
     default_model = default_edit_model = "doubao-seedream-5-0-260128"
     images_field, most_edit_images = "image", 10
-    longest_sequence: ClassVar[int] = 15
-    """Pictures of a sequence, at most, where ``max_images`` sets no other bound."""
 
     def image_count_of(self, request: ImageRequest) -> int:
         """Return for how many pictures a request may be billed; those that it is given count towards a sequence."""
@@ -69,7 +69,7 @@ class Seedream(FurtherApi):
         modes = options_named(("sequential_image_generation",), request.options)
         if any(options_named(("max_images",), request.options)) or not any(_is_auto(mode) for _, mode in modes):
             return count
-        return count * max(1, self.longest_sequence - len(request.images))
+        return count * max(1, LONGEST_SEQUENCE - len(request.images))
 
 
 class QwenImage(FurtherApi):
@@ -94,8 +94,8 @@ class Midjourney(FurtherApi):
 
     def _pictures(self, response: Mapping[str, Any]) -> tuple[GeneratedImage, ...]:
         whole = address(response.get("raw_image_url")) or address(response.get("image_url"))
-        urls = [whole, *(address(part) for part in sequence(response.get("sub_image_urls")))]
-        return tuple(GeneratedImage(index=index, url=url) for index, url in enumerate(filter(None, urls)))
+        known = enumerate(filter(None, [whole, *map(address, sequence(response.get("sub_image_urls")))]))
+        return tuple(GeneratedImage(index=index, url=url) for index, url in known) or super()._pictures(response)
 
 
 def _is_auto(mode: Any) -> bool:

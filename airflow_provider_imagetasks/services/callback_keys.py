@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 
+from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.wire import Flow
 
 KEPT_SECONDS = 86_400.0
 """For which keys are good without being asked for again."""
 ASKED_AGAIN_SECONDS = 60.0
-"""After which they are asked for again because of a signature that none of them made: they may have been changed."""
+"""After which they are asked for again because of a signature that none of them made, as they may have been changed, or
+because they could not be had."""
+MOST_KEYS = 32
+"""Keys of an account: who sends a callback has them tried one after the other."""
 
 
 class RememberedKeys:
@@ -17,6 +21,7 @@ class RememberedKeys:
 
     def __init__(self) -> None:
         self._known: dict[Hashable, tuple[float, Sequence[bytes]]] = {}
+        self._failed: dict[Hashable, tuple[float, ImageTaskError]] = {}
 
     def one_fits(
         self, whose: Hashable, at: float, ask: Callable[[], Flow[Sequence[bytes]]], fits: Callable[[bytes], bool]
@@ -26,7 +31,7 @@ class RememberedKeys:
         :param whose: by what they are remembered.
         :param at: Unix seconds now.
         :param ask: makes the flow that asks the service for them.
-        :raises ImageTaskError: they cannot be had.
+        :raises ImageTaskError: they cannot be had, or could not a moment ago.
         """
         asked_at, keys = self._known.get(whose, (0.0, ()))
         if at - asked_at < KEPT_SECONDS and any(map(fits, keys)):
@@ -34,6 +39,13 @@ class RememberedKeys:
             return True
         if at - asked_at < ASKED_AGAIN_SECONDS:
             return False
-        keys = yield from ask()
+        failed_at, failure = self._failed.get(whose, (0.0, None))
+        if failure is not None and at - failed_at < ASKED_AGAIN_SECONDS:
+            raise failure.with_traceback(None)
+        try:
+            keys = (yield from ask())[:MOST_KEYS]
+        except ImageTaskError as error:
+            self._failed[whose] = at, error
+            raise
         self._known[whose] = at, keys
         return any(map(fits, keys))

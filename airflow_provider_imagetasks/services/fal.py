@@ -19,11 +19,11 @@ from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.callback_keys import RememberedKeys
+from airflow_provider_imagetasks.services.cancels import stop
 from airflow_provider_imagetasks.services.connection_contract import Callback
 from airflow_provider_imagetasks.services.fal_answers import (
     SERVICE,
     Asked,
-    read_cancel,
     read_result,
     read_status,
     refusal,
@@ -31,6 +31,7 @@ from airflow_provider_imagetasks.services.fal_answers import (
 from airflow_provider_imagetasks.services.fal_callbacks import is_signed
 from airflow_provider_imagetasks.services.fields import mapping, number, text
 from airflow_provider_imagetasks.services.jobs_api import fields_of
+from airflow_provider_imagetasks.services.model_names import name_within, require_pictures
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.refusals import object_in
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
@@ -40,10 +41,14 @@ LIFECYCLE_HEADER = "x-fal-object-lifecycle-preference"
 _OPTION_HEADERS = "x-fal-"
 _SEGMENT = r"\w[\w.-]*"
 _APP = rf"(?:(?:workflows|comfy)/)?\w[\w-]*/{_SEGMENT}"
+_OWN_NAMES = re.compile(r"(?:workflows|comfy)/")
+"""How models begin that an account has named itself."""
 _MODEL = re.compile(rf"({_APP})(?:/{_SEGMENT})*", re.ASCII)
 _REQUEST_PATH = re.compile(rf"/({_APP})/requests/", re.ASCII)
 _REQUEST_ID = r"\w[\w-]*"
 _ID = re.compile(rf"((?:(?:workflows|comfy)\.)?\w[\w-]*)\.({_SEGMENT})\.({_REQUEST_ID})", re.ASCII)
+_REMOVED = ("ok", "removed", "cancelled", "canceled")
+"""Words for a request that was stopped before a runner had it; "cancellation requested" is not one."""
 _LIST_ENDPOINTS = ("edit", "edit-image", "image-edit", "multi")
 """Endpoints, the last part of a model, that take a list of pictures; most others take one."""
 
@@ -74,10 +79,15 @@ class Fal(Service):
         """Return the request as it is sent; the model has to be named."""
         completed = super().complete(request, account)
         if not _MODEL.fullmatch(completed.model or ""):
+            within = name_within(completed.model or "")
+            meant = f" (here perhaps {within})" if _MODEL.fullmatch(within) else ""
             given = f"model is {completed.model!r}" if completed.model else "model is missing"
             raise InvalidRequestError(
-                f"{given}; fal's are paths such as fal-ai/flux/dev. Give model, or default_model in the connection"
+                f"{given}; fal's are paths such as fal-ai/flux/dev{meant}. Give model, or default_model in the "
+                "connection"
             )
+        if not _OWN_NAMES.match(completed.model or ""):
+            require_pictures("model", completed.model)
         _fields(completed)
         _headers(completed)
         return completed
@@ -127,13 +137,14 @@ class Fal(Service):
 
     def cancel(self, image_task_id: str) -> Flow[str]:
         """Ask fal to stop a request: one that waits is removed, the runner of one that is worked on is told."""
-        path, asked = _place_of(image_task_id)
-        if not path:
-            yield from ()
-            what = f"{image_task_id[:80]!r} is no request of fal's, whose ids are owner.app.id"
-            raise InvalidRequestError(what, image_task_id=image_task_id, billed="unknown")
-        request = Request(method="PUT", path=f"{path}/cancel")
-        return (yield from exchange.read(request, lambda answer: read_cancel(answer, asked), service=self.name))
+        path, _asked = _place_of(image_task_id)
+        request = Request(method="PUT", path=f"{path}/cancel") if path else None
+        word = yield from stop(
+            request, image_task_id, over=("already_completed",), service=self.name, title=self.title, refusal=refusal
+        )
+        if word in _REMOVED:
+            return "fal removed it from its queue. It is not billed."
+        return "fal was told to stop it. What was worked on by then may be billed."
 
     def check_connection(self) -> Flow[str]:
         """Ask for a request that cannot exist: "not found" means that the key is not refused."""

@@ -6,7 +6,7 @@ Follows fal's pages "Asynchronous Inference", "Request Error Types", "Model Erro
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,6 @@ from airflow_provider_imagetasks.exceptions import (
     ContentPolicyError,
     ImageTaskError,
     ImageTaskFailedError,
-    InvalidRequestError,
     ProtocolError,
     QuotaExceededError,
     RateLimitError,
@@ -23,18 +22,22 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.fields import LONGEST_PROMPT, mapping, number, sequence, text
-from airflow_provider_imagetasks.services.model_outputs import picture_addresses
+from airflow_provider_imagetasks.services.model_outputs import addresses_named, picture_addresses
 from airflow_provider_imagetasks.services.refusals import object_in, refusal_by_status
 from airflow_provider_imagetasks.services.wire import Response
-from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
+from airflow_provider_imagetasks.tasks import MOST_IMAGES, GeneratedImage, ImageTask, TaskState
 
 SERVICE = "fal"
 CONTENT_POLICY = "content_policy_violation"
 CANCELLED = "client_cancelled"
 _NO_BALANCE = re.compile(r"balance|top.?up", re.IGNORECASE)
 """What a locked account is told; there is no code for it."""
+_STILL_RUNNING = re.compile(r"still in progress", re.IGNORECASE)
+"""What the result says of a request that is not over; the status may have been ahead of it."""
 _OVER = {"FAILED": "failed", "ERROR": "failed", "CANCELED": CANCELLED, "CANCELLED": CANCELLED}
 """Words for a request that came to nothing, which fal's documents do not have, and descriptions of others do."""
+_FURTHER_NAMES = ("image_urls", "image_url", "outputs", "output", "results", "result", "urls")
+"""Where some models have their pictures as bare addresses; other texts, such as a prompt, may be addresses too."""
 _PASSING = (401, 403, 408, 409, 425, 429)
 """Statuses of an answer about a result that speak of the question, and not of the request."""
 _NO_REASON = "no reason given"
@@ -98,14 +101,17 @@ def read_result(answer: Response, asked: Asked, status: Mapping[str, Any]) -> Im
     :raises ImageTaskError: it cannot be told.
     """
     said = object_in(answer, service=SERVICE)
-    told = text(status.get("error")) or text(status.get("error_type"))
-    if answer.status < 300 and not told:
-        return _finished(said, asked, status)
+    told = bool(status.get("error") or status.get("error_type"))
+    if answer.status < 300 and (not told or any(_addresses(said))):
+        # A picture that is there is paid for, whatever was said of it before.
+        return _finished(answer, said, asked, status)
     if answer.status == 404 and not told:
         what = "fal completed it, and has its result no more"
         error = ResultExpiredError(what, service=SERVICE, image_task_id=asked.id, code="404", retryable=False)
         return asked.task(TaskState.FAILED, "COMPLETED", said, error=error, has_record=False)
     kind, message = _reason(answer, said)
+    if answer.status == 400 and not told and _STILL_RUNNING.search(message):
+        return asked.task(TaskState.RUNNING, "IN_PROGRESS", said)
     kind = text(status.get("error_type")) or kind
     is_verdict = told or kind
     if not is_verdict and (answer.status >= 500 or answer.status in _PASSING):
@@ -133,17 +139,20 @@ def _failed(
     return asked.task(TaskState.FAILED, word, raw, error=error)
 
 
-def _finished(said: Mapping[str, Any], asked: Asked, status: Mapping[str, Any]) -> ImageTask:
-    named = (picture_addresses(said.get(name), takes_texts=True) for name in ("images", "image"))
-    urls = next(filter(None, named), []) or picture_addresses(said, takes_texts=False)
-    flagged = {index for index, flag in enumerate(sequence(said.get("has_nsfw_concepts"))) if flag is True}
-    images = [GeneratedImage(index=index, url=url) for index, url in enumerate(urls) if index not in flagged]
+def _finished(answer: Response, said: Mapping[str, Any], asked: Asked, status: Mapping[str, Any]) -> ImageTask:
+    urls, flags = _addresses(said), said.get("has_nsfw_concepts")
+    # A model that makes one picture has one flag.
+    flagged = {index for index, flag in enumerate(flags if isinstance(flags, list) else [flags]) if flag is True}
+    images = [GeneratedImage(index=index, url=url) for index, url in enumerate(urls) if url and index not in flagged]
     error: ImageTaskError | None = None
     facts: dict[str, Any] = {"service": SERVICE, "image_task_id": asked.id}
     if not images and flagged:
         what = "fal's safety checker blacked out every picture (has_nsfw_concepts)"
         error = ContentPolicyError(what, billed="yes", code="nsfw", **facts)
     elif not images:
+        kind, reason = _reason(answer, said)
+        if kind or reason != _NO_REASON:
+            return _failed(asked, kind or "no_images", reason, raw=said)
         error = ImageTaskFailedError("The request was completed without a picture", code="no_images", **facts)
     return asked.task(
         TaskState.FAILED if error else TaskState.SUCCEEDED,
@@ -158,24 +167,14 @@ def _finished(said: Mapping[str, Any], asked: Asked, status: Mapping[str, Any]) 
     )
 
 
-def read_cancel(answer: Response, asked: Asked) -> str:
-    """Return what a cancel means for the bill.
-
-    :raises InvalidRequestError: there is nothing to stop any more.
-    :raises ImageTaskError: it is not clear what came of it.
-    """
-    said = object_in(answer, service=SERVICE)
-    word = (text(said.get("status")) or "").upper()
-    if word == "ALREADY_COMPLETED":
-        what = "It is completed already, or was cancelled before; what it made can still be fetched"
-        raise InvalidRequestError(what, image_task_id=asked.id, service=SERVICE)
-    if answer.status == 404:
-        raise InvalidRequestError("fal does not know it", image_task_id=asked.id, service=SERVICE)
-    if answer.status >= 400:
-        raise refusal(answer, said)
-    if word == "CANCELLATION_REQUESTED" or answer.status == 202:
-        return "fal was told to stop it. What was worked on by then may be billed."
-    return "fal removed it from its queue. It is not billed."
+def _addresses(said: Mapping[str, Any]) -> Sequence[str | None]:
+    """Return where the pictures of a result are, in their places: one that was blacked out may have none."""
+    listed = [next(iter(picture_addresses(each, takes_texts=True)), None) for each in sequence(said.get("images"))]
+    if any(listed):
+        return listed[:MOST_IMAGES]
+    made = {name: value for name, value in said.items() if name not in ("detail", "error")}
+    named = addresses_named(("images", "image"), made) or picture_addresses(made, takes_texts=False)
+    return named or addresses_named(_FURTHER_NAMES, made)
 
 
 def _reason(answer: Response, said: Mapping[str, Any]) -> tuple[str | None, str]:

@@ -7,7 +7,6 @@ Follows AI GPT Image's "Create Task", "Query Task" and "Errors" pages. Every ans
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -30,15 +29,15 @@ from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import (
     LONGEST_PROMPT,
     LONGEST_RETRY_AFTER,
-    address,
     mapping,
     moment,
     number,
     options_named,
-    sequence,
     text,
     whole_number,
 )
+from airflow_provider_imagetasks.services.model_names import require_pictures
+from airflow_provider_imagetasks.services.model_outputs import addresses_named, picture_addresses
 from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, named_refusal, unexplained
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState
@@ -49,12 +48,8 @@ IMAGE_LISTS = ("input_urls", "image_urls", "image_input")
 """Fields in which models take the pictures of an edit. The first is usual; naming another in options picks that."""
 SINGLE_IMAGES = ("image_url", "image")
 """Likewise of models that take a single picture."""
-OTHER_MEDIA = re.compile(
-    r"(?<![a-z0-9])(video|videoedit|[rtiv]2v|animate|lip-?sync|speech|audio|sound|music|veo\d*|sora|kling|hailuo|"
-    r"seedance|happyhorse|infinitalk|elevenlabs|suno|svg|vector|vectori[sz]e)(?![a-z0-9])",
-    re.IGNORECASE,
-)
-"""Words in the names of models that make no pictures."""
+RESULT_FIELDS = ("resultUrls", "result_urls", "resultImageUrl", "images", "image_urls", "image_url", "url")
+"""Fields of a result that say where its pictures are; the first is documented, others are seen."""
 KIND_OPTIONS = ("taskType",)
 """Options that name what is made, beside the model."""
 
@@ -78,11 +73,7 @@ class JobsApiService(Service):
         """Return the request as it is sent; models of other media, and pictures that do not fit, are refused."""
         completed = super().complete(request, account)
         for name, said in (("model", completed.model), *options_named(KIND_OPTIONS, completed.options)):
-            if OTHER_MEDIA.search(str(said)):
-                raise InvalidRequestError(
-                    f"{name} is {str(said)[:100]!r}, which makes no pictures: what it makes would be paid for and then "
-                    f"not be stored. Choose a {name} for pictures"
-                )
+            require_pictures(name, said)
         self._body(completed)
         return completed
 
@@ -218,8 +209,10 @@ class JobsApiService(Service):
         if word.lower() in FAILURE_WORDS:
             state, error = TaskState.FAILED, self._failure(record, image_task_id)
         elif word.lower() in SUCCESS_WORDS:
-            urls = [address(url) for url in sequence(object_of(record.get("resultJson")).get("resultUrls"))]
-            images = [GeneratedImage(index=index, url=url) for index, url in enumerate(urls) if url]
+            result = record.get("resultJson")
+            urls = addresses_named(RESULT_FIELDS, object_of(result), are_fields=True)
+            urls = urls or ([] if object_of(result) else picture_addresses(result, takes_texts=True))
+            images = [GeneratedImage(index=index, url=url) for index, url in enumerate(urls)]
             state = TaskState.SUCCEEDED
             if not images:
                 what, state = "The image task finished without a picture", TaskState.FAILED

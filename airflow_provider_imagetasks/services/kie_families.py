@@ -6,7 +6,7 @@ and names of its own for one thing: a record's state is ``successFlag``, and wha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from airflow_provider_imagetasks.exceptions import (
@@ -20,14 +20,12 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services.fields import (
     LONGEST_PROMPT,
-    address,
-    mapping,
     moment,
-    sequence,
     text,
     whole_number,
 )
-from airflow_provider_imagetasks.services.jobs_api import JobsApiService, fields_of, object_of
+from airflow_provider_imagetasks.services.jobs_api import RESULT_FIELDS, JobsApiService, fields_of, object_of
+from airflow_provider_imagetasks.services.model_outputs import addresses_named
 from airflow_provider_imagetasks.services.rates import Rate, Tier, Window
 from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState
@@ -67,15 +65,12 @@ class Family(KieApi):
     """The field that names the model."""
     images_field: ClassVar[str]
     """Where a request has the pictures to edit: a list, or a single one where ``most_edit_images`` is 1."""
+    result_field: ClassVar[str] = "response"
+    """Where a record has what was made."""
 
     def _body(self, request: ImageRequest) -> dict[str, Any]:
         model = {self.model_field: request.model} if self.model_field and request.model else {}
         return {**model, **fields_of(request, self.images_field, takes_one=self.most_edit_images == 1)}
-
-    def _urls(self, record: Mapping[str, Any]) -> Iterable[Any]:
-        """Return the URLs of a finished record's pictures."""
-        response = object_of(record.get("response"))
-        return sequence(response.get("resultUrls")) or sequence(response.get("result_urls"))
 
     def _task_in(self, record: Mapping[str, Any], image_task_id: str) -> ImageTask:
         """Return the image task of a record: 0 is running, 1 done, 2 and 3 failed; another flag means running."""
@@ -88,7 +83,7 @@ class Family(KieApi):
         if state is TaskState.FAILED:
             error = self._failure(record, image_task_id)
         elif state is TaskState.SUCCEEDED:
-            urls = filter(None, map(address, self._urls(record)))
+            urls = addresses_named(RESULT_FIELDS, object_of(record.get(self.result_field)), are_fields=True)
             images = tuple(GeneratedImage(index=index, url=url) for index, url in enumerate(urls))
             if not images:
                 what, state = "The image task finished without a picture", TaskState.FAILED
@@ -138,9 +133,6 @@ class FluxKontext(Family):
     model_field, default_model, default_edit_model = "model", "flux-kontext-pro", "flux-kontext-pro"
     images_field, most_edit_images = "inputImage", 1
 
-    def _urls(self, record: Mapping[str, Any]) -> Iterable[Any]:
-        return [object_of(record.get("response")).get("resultImageUrl")]
-
 
 class Midjourney(Family):
     """Midjourney: four pictures for each request. The model is its version, as in ``mj/7``."""
@@ -148,10 +140,7 @@ class Midjourney(Family):
     create_path, record_path = "/api/v1/mj/generate", "/api/v1/mj/record-info"
     model_field, default_model, default_edit_model = "version", "", ""
     images_field, images_per_request = "fileUrls", 4
+    result_field = "resultInfoJson"
 
     def _body(self, request: ImageRequest) -> dict[str, Any]:
         return {"taskType": "mj_img2img" if request.is_edit else "mj_txt2img", **super()._body(request)}
-
-    def _urls(self, record: Mapping[str, Any]) -> Iterable[Any]:
-        results = sequence(object_of(record.get("resultInfoJson")).get("resultUrls"))
-        return [mapping(result).get("resultUrl") or result for result in results]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from airflow_provider_imagetasks.services.fields import address, is_data_url, text
+from airflow_provider_imagetasks.services.fields import LONGEST_ADDRESS, address, is_data_url, text
 from airflow_provider_imagetasks.tasks import MOST_IMAGES, is_web_address
 
 _DEEPEST = 4
+_UNTOLD = ("application/octet-stream", "binary/octet-stream")
+"""Kinds that a file has whose sender did not say of which kind it is."""
 
 
 def picture_addresses(output: Any, *, takes_texts: bool) -> list[str]:
@@ -18,24 +21,48 @@ def picture_addresses(output: Any, *, takes_texts: bool) -> list[str]:
     An output is an address, an object with ``url``, or a list or an object of such. What says by its
     ``content_type`` that it is something else than a picture is left out.
 
-    :param takes_texts: whether a text that is an address counts by itself, or only the ``url`` of an object.
+    :param takes_texts: whether a text that is an address counts by itself, or only the ``url`` of an object; likewise
+        a text that is such a list or object as JSON.
     """
     return list(islice(_addresses(output, takes_texts, _DEEPEST), MOST_IMAGES))
 
 
-def _addresses(output: Any, takes_texts: bool, levels: int) -> Iterator[str]:
+def addresses_named(names: Sequence[str], holder: Mapping[str, Any], *, are_fields: bool = False) -> list[str]:
+    """Return where the pictures are that an object has under the first of some names under which it has any.
+
+    :param are_fields: whether these are fields for addresses and nothing else: any text in them is one then, also one
+        that leads nowhere, which whoever fetches it says.
+    """
+    found = (list(islice(_addresses(holder.get(name), True, _DEEPEST, are_fields), MOST_IMAGES)) for name in names)
+    return next(filter(None, found), [])
+
+
+def _addresses(output: Any, takes_texts: bool, levels: int, any_text: bool = False) -> Iterator[str]:
     if isinstance(output, str):
-        found = address(output) if takes_texts else None
-        if found and (is_data_url(found) or is_web_address(found)):
+        found = (address(output) or "").strip() if takes_texts else ""
+        if takes_texts and levels and output.lstrip()[:1] in ("[", "{"):
+            yield from _addresses(_parsed(output), takes_texts, levels - 1, any_text)
+        elif found and (any_text or is_data_url(found) or is_web_address(found) or found.startswith("//")):
             yield found
     elif isinstance(output, Mapping):
         url = address(output.get("url"))
-        kind = text(output.get("content_type")) or "image/"
         if url:
-            yield from [url] if kind.lower().startswith("image/") else []
+            yield from [url] if _may_be_picture(output) else []
         elif levels:
             for entry in output.values():
-                yield from _addresses(entry, takes_texts, levels - 1)
+                yield from _addresses(entry, takes_texts, levels - 1, any_text)
     elif isinstance(output, list) and levels:
         for entry in output:
-            yield from _addresses(entry, takes_texts, levels - 1)
+            yield from _addresses(entry, takes_texts, levels - 1, any_text)
+
+
+def _may_be_picture(output: Mapping[str, Any]) -> bool:
+    kind = (text(output.get("content_type")) or "image/").lower()
+    return kind.startswith(("image/", *_UNTOLD))
+
+
+def _parsed(told: str) -> Any:
+    try:
+        return json.loads(told) if len(told) <= MOST_IMAGES * LONGEST_ADDRESS else None
+    except (ValueError, RecursionError):
+        return None

@@ -16,9 +16,10 @@ from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.account_fields import ConnectionField
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.cancels import stop
 from airflow_provider_imagetasks.services.connection_contract import Callback
 from airflow_provider_imagetasks.services.fields import mapping, text
-from airflow_provider_imagetasks.services.openai_answers import PROMPT_NOTE, TOOL, read_cancel, read_response
+from airflow_provider_imagetasks.services.openai_answers import PROMPT_NOTE, TOOL, read_response
 from airflow_provider_imagetasks.services.openai_batches import BATCH_ID, OpenAIBatches
 from airflow_provider_imagetasks.services.openai_errors import SERVICE, refusal_of
 from airflow_provider_imagetasks.services.openai_prices import picture_price
@@ -123,12 +124,17 @@ class OpenAIService(Service):
         """Ask OpenAI to stop a response, or a batch."""
         if BATCH_ID.fullmatch(image_task_id):
             return (yield from OpenAIBatches().cancel(image_task_id))
-        if not _ID.fullmatch(image_task_id):
-            yield from ()
-            what = f"{image_task_id[:80]!r} is no response of OpenAI's"
-            raise InvalidRequestError(what, image_task_id=image_task_id, billed="unknown")
-        request = Request(method="POST", path=f"{RESPONSES_PATH}/{image_task_id}/cancel")
-        return (yield from exchange.read(request, lambda answer: read_cancel(answer, image_task_id), service=self.name))
+        path = f"{RESPONSES_PATH}/{image_task_id}/cancel"
+        request = Request(method="POST", path=path) if _ID.fullmatch(image_task_id) else None
+        yield from stop(
+            request,
+            image_task_id,
+            over=("completed", "failed", "incomplete"),
+            service=self.name,
+            title=self.title,
+            refusal=refusal_of,
+        )
+        return "OpenAI was told to stop it. What was done by then may be billed."
 
     def check_connection(self) -> Flow[str]:
         """Ask for a response that cannot exist: "not found" means that the key is good, and may read responses."""

@@ -9,7 +9,6 @@ from airflow_provider_imagetasks.exceptions import (
     ContentPolicyError,
     ImageTaskError,
     ImageTaskFailedError,
-    InvalidRequestError,
     ProtocolError,
 )
 from airflow_provider_imagetasks.services.fields import mapping, moment, sequence, text
@@ -76,24 +75,6 @@ def task_of(response: Mapping[str, Any], image_task_id: str) -> ImageTask:
         error=error,
         raw=response,
     )
-
-
-def read_cancel(answer: Response, image_task_id: str) -> str:
-    """Return what a cancel means for the bill.
-
-    :raises InvalidRequestError: there is nothing to stop any more.
-    :raises ImageTaskError: it is not clear what came of it.
-    """
-    said = object_in(answer, service=SERVICE)
-    facts: dict[str, Any] = {"image_task_id": image_task_id, "service": SERVICE}
-    if answer.status == 404:
-        raise InvalidRequestError("OpenAI does not know it", **facts)
-    if answer.status >= 400:
-        raise refusal_of(answer, said)
-    word = (text(said.get("status")) or "").lower()
-    if word in ("completed", "failed", "incomplete"):
-        raise InvalidRequestError(f"It is over already ({word}); what it made can still be fetched", **facts)
-    return "OpenAI was told to stop it. What was done by then may be billed."
 
 
 def _without_picture(response: Mapping[str, Any], word: str, image_task_id: str) -> ImageTaskError:

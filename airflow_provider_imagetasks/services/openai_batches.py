@@ -20,6 +20,7 @@ from airflow_provider_imagetasks.exceptions import (
     ServiceUnavailableError,
 )
 from airflow_provider_imagetasks.services import exchange
+from airflow_provider_imagetasks.services.cancels import stop
 from airflow_provider_imagetasks.services.fields import mapping, moment, sequence, text, whole_number
 from airflow_provider_imagetasks.services.openai_batch_results import custom_id_in, read_line
 from airflow_provider_imagetasks.services.openai_errors import SERVICE, refusal, refusal_of
@@ -171,7 +172,15 @@ class OpenAIBatches(ProviderBatches):
     def cancel(self, batch_id: str) -> Flow[str]:
         """Ask OpenAI to stop a batch."""
         request = Request(method="POST", path=f"{BATCHES_PATH}/{batch_id}/cancel")
-        return (yield from exchange.read(request, lambda answer: _cancelled(answer, batch_id), service=SERVICE))
+        yield from stop(
+            request,
+            batch_id,
+            over=("completed", "failed", "expired"),
+            service=SERVICE,
+            title="OpenAI",
+            refusal=refusal_of,
+        )
+        return "OpenAI was told to stop the batch. What was made is billed, and delivered when the task is cleared."
 
     def content_request(self, file_id: str) -> Request:
         """Return the request for the content of a file."""
@@ -254,16 +263,6 @@ def _read(answer: Response, batch_id: str) -> ImageTask:
     if answer.status == 404 and mapping(said.get("error")):
         return ImageTask(id=batch_id, service=SERVICE, state=TaskState.NOT_FOUND, has_record=False, raw=said)
     return _task(_object(answer), batch_id)
-
-
-def _cancelled(answer: Response, batch_id: str) -> str:
-    said = object_in(answer, service=SERVICE)
-    if answer.status >= 400:
-        raise refusal_of(answer, said)
-    if (text(said.get("status")) or "") in ("completed", "failed", "expired"):
-        what = f"It is over already ({text(said.get('status'))}); what it made can still be fetched"
-        raise InvalidRequestError(what, image_task_id=batch_id, service=SERVICE)
-    return "OpenAI was told to stop the batch. What was made by then is billed, and delivered when the task is cleared."
 
 
 def _task(said: Mapping[str, Any], batch_id: str) -> ImageTask:

@@ -6,7 +6,7 @@ Follows Replicate's pages "HTTP API", "Prediction lifecycle", "Data retention", 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -18,14 +18,15 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.account_fields import ConnectionField
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.callback_keys import RememberedKeys
+from airflow_provider_imagetasks.services.cancels import stop
 from airflow_provider_imagetasks.services.connection_contract import Callback
 from airflow_provider_imagetasks.services.fields import mapping, sequence, text, whole_number
 from airflow_provider_imagetasks.services.jobs_api import fields_of
+from airflow_provider_imagetasks.services.model_names import name_within, require_pictures
 from airflow_provider_imagetasks.services.rates import Rate, Tier, Window
 from airflow_provider_imagetasks.services.refusals import object_in
 from airflow_provider_imagetasks.services.replicate_answers import (
     SERVICE,
-    read_cancel,
     read_prediction,
     refusal,
     task_of,
@@ -93,11 +94,15 @@ class Replicate(Service):
         completed = super().complete(request, account)
         model = completed.model or ""
         if not (_VERSION.fullmatch(model) or _OFFICIAL.fullmatch(model)):
+            within = name_within(model)
+            meant = f" (here perhaps {within})" if _OFFICIAL.fullmatch(within) or _VERSION.fullmatch(within) else ""
             given = f"model is {completed.model!r}" if completed.model else "model is missing"
             raise InvalidRequestError(
                 f"{given}; Replicate's are owner/name for an official model, owner/name:version for any other, and "
-                "deployments/owner/name. Give model, or default_model in the connection"
+                f"deployments/owner/name{meant}. Give model, or default_model in the connection"
             )
+        if not (_VERSION.fullmatch(model) or model.startswith("deployments/")):
+            require_pictures("model", model)
         self._submission(completed)
         return completed
 
@@ -132,8 +137,9 @@ class Replicate(Service):
             return {image_task_ids[0]: (yield from self.read_one(image_task_ids[0]))}
         page = yield from self._page({})
         wanted = frozenset(image_task_ids)
-        records = ((text(record.get("id")), record) for record in page["results"])
-        return {own_id: task_of(record, own_id) for own_id, record in records if own_id and own_id in wanted}
+        found = _listed(record for record in page["results"] if text(record.get("id")) in wanted)
+        # What a list tells in part only, its record tells.
+        return {task.id: task for task in found if task.raw_state != "succeeded" or "output" in task.raw}
 
     def list_tasks(self, **filters: Any) -> Flow[list[ImageTask]]:
         """Ask for the account's predictions, the newest first.
@@ -149,8 +155,7 @@ class Replicate(Service):
         while len(found) < most:
             page = yield from exchange.patiently(lambda asked=parameters: self._page(asked))  # type: ignore[misc]
             known = len(found)
-            named = ((text(record.get("id")), record) for record in page["results"])
-            found |= {own_id: task_of(record, own_id) for own_id, record in named if own_id}
+            found |= {task.id: task for task in _listed(page["results"])}
             cursor = parse_qs(urlsplit(text(page.get("next"), most=4_000) or "").query).get("cursor")
             if not cursor or len(found) == known:
                 break
@@ -159,12 +164,14 @@ class Replicate(Service):
 
     def cancel(self, image_task_id: str) -> Flow[str]:
         """Ask Replicate to stop a prediction."""
-        if not _ID.fullmatch(image_task_id):
-            yield from ()
-            what = f"{image_task_id[:80]!r} is no prediction of Replicate's"
-            raise InvalidRequestError(what, image_task_id=image_task_id, billed="unknown")
-        request = Request(method="POST", path=f"{PREDICTIONS_PATH}/{image_task_id}/cancel")
-        return (yield from exchange.read(request, lambda answer: read_cancel(answer, image_task_id), service=self.name))
+        path = f"{PREDICTIONS_PATH}/{image_task_id}/cancel"
+        request = Request(method="POST", path=path) if _ID.fullmatch(image_task_id) else None
+        word = yield from stop(
+            request, image_task_id, over=("succeeded", "failed"), service=self.name, title=self.title, refusal=refusal
+        )
+        if word == "aborted":
+            return "Replicate stopped it before it ran. It is not billed."
+        return "Replicate was told to stop it. The time that it ran is billed."
 
     def check_connection(self) -> Flow[str]:
         """Ask whose key it is."""
@@ -240,3 +247,11 @@ class Replicate(Service):
         if answer.status >= 400 and not own_id:
             raise refusal(answer, said)
         return self.submitted(own_id if _ID.fullmatch(own_id) else "", request, answer.at, said)
+
+
+def _listed(records: Iterable[Mapping[str, Any]]) -> Iterator[ImageTask]:
+    """Yield the image tasks of a list; one that cannot be read is not there, and the others are."""
+    for record in records:
+        own_id = text(record.get("id"))
+        if own_id and text(record.get("status")):
+            yield task_of(record, own_id)

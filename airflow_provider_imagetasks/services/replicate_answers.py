@@ -11,7 +11,6 @@ from airflow_provider_imagetasks.exceptions import (
     ContentPolicyError,
     ImageTaskError,
     ImageTaskFailedError,
-    InvalidRequestError,
     ProtocolError,
     RateLimitError,
     ResultExpiredError,
@@ -35,7 +34,7 @@ from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskSta
 SERVICE = "replicate"
 _CODE = re.compile(r"\((E\d{3,5})\)")
 _SENSITIVE = "E005"
-_NSFW = re.compile(r"NSFW content (?:was )?detected", re.IGNORECASE)
+_NSFW = re.compile(r"NSFW content (?:was )?detected|All generated images contained NSFW content", re.IGNORECASE)
 """What models say that have no code for it."""
 _SECONDS = re.compile(r"(\d{1,5}(?:\.\d+)?) ?s(?:ec|econds?)?\b", re.IGNORECASE)
 
@@ -109,28 +108,9 @@ def task_of(record: Mapping[str, Any], image_task_id: str) -> ImageTask:
     )
 
 
-def read_cancel(answer: Response, image_task_id: str) -> str:
-    """Return what a cancel means for the bill.
-
-    :raises InvalidRequestError: there is nothing to stop any more.
-    :raises ImageTaskError: it is not clear what came of it.
-    """
-    said = object_in(answer, service=SERVICE)
-    if answer.status == 404:
-        raise InvalidRequestError("Replicate does not know it", image_task_id=image_task_id, service=SERVICE)
-    if answer.status >= 400:
-        raise refusal(answer, said)
-    word = (text(said.get("status")) or "").lower()
-    if word in ("succeeded", "failed"):
-        what = f"It is over already ({word}); what it made can still be fetched"
-        raise InvalidRequestError(what, image_task_id=image_task_id, service=SERVICE)
-    if word == "aborted":
-        return "Replicate stopped it before it ran. It is not billed."
-    return "Replicate was told to stop it. The time that it ran is billed."
-
-
 def _failure(record: Mapping[str, Any], word: str, image_task_id: str) -> ImageTaskError:
-    message = text(record.get("error")) or "no reason given"
+    told = record.get("error")
+    message = text(told) or text(mapping(told).get("detail")) or text(mapping(told).get("message")) or "no reason given"
     facts: dict[str, Any] = {"service": SERVICE, "image_task_id": image_task_id}
     if word != "failed":
         what = "It was cancelled, or its deadline was over. The time that it ran is billed"

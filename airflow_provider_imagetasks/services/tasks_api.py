@@ -25,7 +25,6 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import (
     LONGEST_PROMPT,
-    address,
     is_data_url,
     mapping,
     moment,
@@ -34,6 +33,7 @@ from airflow_provider_imagetasks.services.fields import (
     text,
 )
 from airflow_provider_imagetasks.services.inline_ids import inline_id
+from airflow_provider_imagetasks.services.model_outputs import addresses_named
 from airflow_provider_imagetasks.services.refusals import unexplained
 from airflow_provider_imagetasks.services.tasks_api_errors import failure, is_only_an_error, refusal
 from airflow_provider_imagetasks.services.wire import Call, Flow, Part, Request, Response
@@ -46,6 +46,8 @@ FILTERS = (
     *("ids", "trace_ids", "application_id", "user_id", "type"),
     *("offset", "limit", "created_at_min", "created_at_max"),
 )
+_FLAT = ("image_url", "image_urls")
+"""Where a record without ``data`` may have its pictures."""
 _KEY = re.compile(r"[0-9a-f]{64}")
 """How the trace ids read that submissions of this package go out with."""
 
@@ -60,8 +62,8 @@ class TasksApiService(Service):
     tasks_path: ClassVar[str] = "/openai/tasks"
     model_field: ClassVar[str] = "model"
     """The field of a request, and of what a record repeats of it, that names the model."""
-    url_field: ClassVar[str] = "url"
-    """The field of each picture in ``data`` that says where it is."""
+    url_fields: ClassVar[tuple[str, ...]] = ("url", "image_url", "image_urls")
+    """The fields of each picture in ``data`` that may say where it is: which one it is differs by the model."""
     images_field: ClassVar[str] = "image"
     """Where a request has the pictures to edit: a list, or a single one where ``most_edit_images`` is 1."""
     batch_size: ClassVar[int] = 50
@@ -219,7 +221,9 @@ class TasksApiService(Service):
         images: tuple[GeneratedImage, ...] = ()
         error: ImageTaskError | None = None
         if record.get("finished_at"):
-            images = self._pictures(response)
+            images = self._pictures(response) or self._pictures(
+                {"data": [{each: response.get(each) for each in _FLAT}]}
+            )
             if response.get("error") or response.get("success") is False:
                 error = failure(response, service=self.name, image_task_id=found_id, trace_id=trace_id)
             elif not images:
@@ -309,16 +313,15 @@ class TasksApiService(Service):
         """Return the pictures of an answer at once or of a record's ``response``; flat or nested data."""
         data = response.get("data")
         if isinstance(data, Mapping):
-            data = data.get("data")
-        images = []
-        for index, entry in enumerate(sequence(data)):
-            url, encoded = mapping(entry).get(self.url_field), mapping(entry).get("b64_json")
-            if is_data_url(url):
-                url, encoded = None, url
-            url = address(url)
-            if url or (isinstance(encoded, str) and encoded):
-                images.append(GeneratedImage(index=index, url=url, data=None if url else encoded))
-        return tuple(images)
+            data = data.get("data", [data])
+        found: list[dict[str, str]] = []
+        for entry in map(mapping, sequence(data)):
+            encoded = entry.get("b64_json")
+            urls = addresses_named(self.url_fields, entry, are_fields=True)
+            inline = [{"data": encoded}] if isinstance(encoded, str) and encoded else []
+            # A place without a picture stays one: the others keep theirs.
+            found += [{"data" if is_data_url(url) else "url": url} for url in urls] or inline or [{}]
+        return tuple(GeneratedImage(index=index, **where) for index, where in enumerate(found) if where)
 
 
 def _usage(response: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -171,6 +171,31 @@ def test_the_whole_picture_is_taken_and_not_its_thumbnail(api: str) -> None:
     assert task.as_xcom("mine")["id"] == f"{api}.{TASK_ID}"
 
 
+ELSEWHERE: dict[str, dict[str, Any]] = {
+    "url": {"data": [{"url": WHOLE}]},
+    "image_url": {"data": [{"image_url": WHOLE}]},
+    "image_urls": {"data": [{"image_urls": [WHOLE]}]},
+    "within": {"data": {"data": [{"image_url": WHOLE}]}},
+    "alone": {"data": {"image_url": WHOLE}},
+    "flat": {"image_url": WHOLE},
+    "flat, several": {"image_urls": [WHOLE]},
+}
+
+
+@EACH
+@pytest.mark.parametrize("answer", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_a_picture_counts_under_whichever_name_an_api_of_the_vendor_has_it(api: str, answer: dict[str, Any]) -> None:
+    assert [image.url for image in read(api, finished(api, **answer)).images] == [WHOLE]
+
+
+@EACH
+def test_a_submission_that_repeats_its_picture_has_not_made_one(api: str) -> None:
+    request = completed(SERVICE, model=f"{api}/", images=[A])
+    task = drive(SERVICE.submit(request), response({"task_id": TASK_ID, "image_urls": [A]})).result
+
+    assert (task.state, task.images) == (RUNNING, ())
+
+
 def test_the_four_parts_of_a_picture_come_behind_it() -> None:
     record = finished("midjourney", image_url=THUMBNAIL, raw_image_url=WHOLE, sub_image_urls=PARTS)
     old = finished("midjourney", image_url=THUMBNAIL)

@@ -30,11 +30,23 @@ EVERYWHERE: list[Callable[[Service], Flow[Any]]] = [
     lambda service: service.check_connection(),
 ]
 SERVICES = [get_service(name) for name in ("acedatacloud", "xhuoapi", "aigptimage", "kie", "openai")]
+FAL, REPLICATE = get_service("fal"), get_service("replicate")
+FAL_ID, MODEL = "fal-ai.flux.a", "fal-ai/flux"
 FLOWS: list[Callable[[], Flow[Any]]] = [
     *(partial(make, service) for service in SERVICES for make in EVERYWHERE),
     *(partial(SERVICES[0].read_one, image_task_id) for image_task_id in ("flux.a", "midjourney.a")),
     *(partial(SERVICES[3].read_one, image_task_id) for image_task_id in ("4o-image.a", "flux-kontext.a", "mj.a")),
     *(lambda make=make: make("resp_a") for make in (SERVICES[4].read_one, SERVICES[4].cancel)),  # type: ignore[misc]
+    *(partial(make, FAL_ID) for make in (FAL.read_one, FAL.cancel)),
+    *(partial(make, "a") for make in (REPLICATE.read_one, REPLICATE.cancel)),
+    *(
+        partial(service.submit, replace(request, model=MODEL))
+        for service in (FAL, REPLICATE)
+        for request in (WITH_CALLBACK, EDIT)
+    ),
+    *(service.check_connection for service in (FAL, REPLICATE)),
+    partial(REPLICATE.read_tasks_once, ["a", "b"]),
+    REPLICATE.list_tasks,
     lambda: SERVICES[0].submit(replace(WITH_CALLBACK, model="midjourney/")),
     lambda: SERVICES[3].submit(replace(WITH_CALLBACK, model="mj/")),
     lambda: SERVICES[0].read_by_trace_id("t"),
@@ -48,6 +60,8 @@ FIELDS = (
     *("costTime", "createTime", "completeTime", "creditsConsumed", "retryAfter"),
     *("image_url", "raw_image_url", "sub_image_urls", "successFlag", "paramJson", "resultImageUrl", "resultInfoJson"),
     *("errorCode", "errorMessage", "result_urls", "resultUrl", "status", "amount", "currency"),
+    *("images", "image", "detail", "loc", "error_type", "request_id", "status_url", "has_nsfw_concepts", "metrics"),
+    *("results", "next", "data_removed", "title", "content_type", "inference_time", "predict_time"),
     *("output", "type", "result", "content", "incomplete_details", "reason", "metadata", "tools", "tool_usage"),
 )
 WORDS = (
@@ -62,6 +76,9 @@ WORDS = (
     "data:,",
     "{}",
     "completed",
+    "succeeded",
+    "canceled",
+    "https://pictures.example/a.png",
     '{"resultUrls": [1, "u"]}',
 )
 SCALARS = (
@@ -94,7 +111,14 @@ JOBS = st.fixed_dictionaries({"state": st.sampled_from(WORDS)}, optional=dict.fr
 CODES = st.sampled_from((200, 200, 400, 401, 402, 404, 408, 422, 429, 433, 451, 455, 500, 501, 505, 531, 550, "501"))
 ENVELOPES = st.fixed_dictionaries({"code": CODES, "data": JOBS | SCALARS})
 BATCHES = st.fixed_dictionaries({"items": st.lists(RECORDS, max_size=3)})
-BODIES = OBJECTS | RECORDS | BATCHES | ENVELOPES | JSON
+PREDICTIONS = st.fixed_dictionaries(
+    {"id": st.sampled_from(("a", "b")), "status": st.sampled_from(WORDS)},
+    optional=dict.fromkeys(
+        ("output", "error", "input", "metrics", "data_removed", "images", "has_nsfw_concepts"), JSON
+    ),
+)
+PAGES = st.fixed_dictionaries({"results": st.lists(PREDICTIONS | JSON, max_size=3)}, optional={"next": SCALARS})
+BODIES = PREDICTIONS | PAGES | OBJECTS | RECORDS | BATCHES | ENVELOPES | JSON
 DEEP = "[" * 50_000
 
 

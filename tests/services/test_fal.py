@@ -226,6 +226,9 @@ OUTPUTS: dict[str, tuple[Any, list[str]]] = {
     "texts": ({"images": [A, B]}, [A, B]),
     "under another name": ({"output": {"url": A, "content_type": "image/webp"}, "seed": 5}, [A]),
     "beside something else": ({"video": {"url": B, "content_type": "video/mp4"}, "still": {"url": A}}, [A]),
+    "of a kind that nobody told": ({"images": [{"url": A, "content_type": "application/octet-stream"}]}, [A]),
+    "a bare address": ({"image_url": A, "prompt": B}, [A]),
+    "bare addresses": ({"outputs": [A, B], "seed": 5}, [A, B]),
     "a prompt that is an address": ({"images": [{"url": A}], "prompt": B}, [A]),
 }
 
@@ -242,7 +245,13 @@ def test_a_picture_within_the_answer_is_kept() -> None:
 
 @pytest.mark.parametrize(
     ("flags", "left", "code"),
-    [([True, False], [1], None), ([False, False], [0, 1], None), ([True, True], [], "nsfw"), (None, [0, 1], None)],
+    [
+        ([True, False], [1], None),
+        ([False, False], [0, 1], None),
+        ([True, True], [], "nsfw"),
+        (None, [0, 1], None),
+        (False, [0, 1], None),
+    ],
 )
 def test_pictures_that_were_blacked_out_are_none(flags: Any, left: list[int], code: str | None) -> None:
     result = {"images": [{"url": A}, {"url": B}], "has_nsfw_concepts": flags}
@@ -252,6 +261,26 @@ def test_pictures_that_were_blacked_out_are_none(flags: Any, left: list[int], co
     assert task.image_count_requested == 2
     if code:
         assert (type(task.error), task.error.code, task.error.billed) == (ContentPolicyError, code, "yes")
+
+
+def test_a_picture_that_was_blacked_out_may_be_left_out_and_a_single_one_has_a_single_flag() -> None:
+    left_out = read(COMPLETED, response({"images": [{"url": None}, {"url": B}], "has_nsfw_concepts": [True, False]}))
+    single = read(COMPLETED, response({"image": {"url": A}, "has_nsfw_concepts": True}))
+
+    assert [(image.index, image.url) for image in left_out.result.images] == [(1, B)]
+    assert (type(single.result.error), single.result.images) == (ContentPolicyError, ())
+
+
+def test_a_picture_that_is_there_counts_whatever_was_said_of_the_request_before() -> None:
+    failed = response({"status": "COMPLETED", "error": {"message": "late"}, "error_type": "startup_timeout"})
+
+    assert [image.url for image in read(failed, response(RESULT)).result.images] == [URL]
+
+
+def test_a_result_that_is_not_there_yet_is_waited_for() -> None:
+    task = read(COMPLETED, response({"detail": "Request is still in progress"}, status=400)).result
+
+    assert (task.state, task.error) == (RUNNING, None)
 
 
 def flat(kind: str) -> dict[str, Any]:
@@ -268,6 +297,11 @@ FAILURES: dict[str, tuple[dict[str, Any], int, Any, type[ImageTaskError], str, s
     "cancelled": ({"error": "x", "error_type": "client_cancelled"}, 499, flat("client_cancelled"),
                   ImageTaskFailedError, "client_cancelled", "unknown"),
     "a status alone": ({}, 400, {"detail": "no"}, ImageTaskFailedError, "400", "unknown"),
+    "an error for a result": ({}, 200, flat("runner_server_error"), ImageTaskFailedError, "runner_server_error",
+                              "unknown"),
+    "a refusal for a result": ({}, 200, model_error("content_policy_violation"), ContentPolicyError,
+                               "content_policy_violation", "unknown"),
+    "an error that is no text": ({"error": {"message": "x"}}, 500, {"detail": "x"}, ImageTaskFailedError, "500", "no"),
     "no picture": ({}, 200, {"text": "a poem"}, ImageTaskFailedError, "no_images", "unknown"),
     "deleted": ({}, 404, {"detail": "not found"}, ResultExpiredError, "404", "yes"),
 }  # fmt: skip

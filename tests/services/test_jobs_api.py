@@ -204,9 +204,10 @@ RECORDS: dict[str, tuple[dict[str, Any], Meaning]] = {
     **{f"the result {nothing!r}": (finished_job(nothing), NO_PICTURE) for nothing in (None, "", "{resultUrls")},
     **{
         f"the addresses {urls}": (finished_job(json.dumps({"resultUrls": urls})), NO_PICTURE)
-        for urls in ([], [None, ""], URL)
+        for urls in ([], [None, ""], 5)
     },
-    "a list for a result": (finished_job(json.dumps([URL])), NO_PICTURE),
+    "an address alone": (finished_job(json.dumps({"resultUrls": URL})), SUCCEEDED),
+    "a list for a result": (finished_job(json.dumps([URL])), SUCCEEDED),
     "the object of a text model": (finished_kie_job(json.dumps({"resultObject": {"text": "a kite"}})), NO_PICTURE),
     **{word: (kie_job(word), FAILED) for word in ("fail", "failed", "error", "cancelled", "canceled", "Failed")},
     "a failure that says nothing": (job("fail"), FAILED),

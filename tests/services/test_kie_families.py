@@ -190,6 +190,33 @@ def test_older_names_of_results_and_times_are_understood() -> None:
     assert old.created_at == 1790000000.0
 
 
+RESULTS: dict[str, Any] = {
+    "an address alone": {"resultUrls": URL},
+    "a list as JSON": {"resultUrls": f'["{URL}"]'},
+    "under an older name": {"result_urls": [URL]},
+    "objects": {"resultUrls": [{"url": URL}]},
+    "a single one's name": {"resultImageUrl": URL},
+    "all of it as JSON": f'{{"resultUrls": ["{URL}"]}}',
+}
+
+
+@pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS)
+def test_pictures_are_found_in_whatever_form_a_result_has_them(result: Any) -> None:
+    data = {"taskId": TASK_ID, "state": "success", "resultJson": result}
+    market = drive(SERVICE.get_task(TASK_ID), response(envelope(data))).result
+    tasks = [market, *(read(family, record(1, response=result, resultInfoJson=result)) for family in ROUTES)]
+
+    for task in tasks:
+        assert [image.url for image in task.images] == [URL]
+
+
+@pytest.mark.parametrize("result", [[URL], URL, f'["{URL}"]'])
+def test_a_result_of_the_market_that_is_no_object_may_be_its_pictures(result: Any) -> None:
+    data = {"taskId": TASK_ID, "state": "success", "resultJson": result}
+
+    assert [image.url for image in drive(SERVICE.get_task(TASK_ID), response(envelope(data))).result.images] == [URL]
+
+
 def test_a_record_without_a_flag_is_no_answer() -> None:
     driven = drive(SERVICE.get_task(f"mj.{TASK_ID}"), otherwise=response(envelope({"taskId": TASK_ID})))
 

@@ -195,6 +195,8 @@ OUTPUTS: dict[str, tuple[Any, list[str]]] = {
     "a list": ([A, B], [A, B]),
     "an object": ({"image": A, "seed": 5, "mask": B}, [A, B]),
     "objects": ([{"url": A}, {"image": {"url": B}}], [A, B]),
+    "of a kind that nobody told": ({"url": A, "content_type": "application/octet-stream"}, [A]),
+    "as JSON": (json.dumps([A, B]), [A, B]),
     "the same twice": ([A, A], [A]),
 }
 
@@ -209,6 +211,12 @@ FAILURES: dict[str, tuple[dict[str, Any], type[ImageTaskError], str | None, str]
     "with a code": (prediction("failed", error="Prediction failed (E6716)"), ImageTaskFailedError, "E6716", "unknown"),
     "flagged": (prediction("failed", error="flagged as sensitive. (E005)"), ContentPolicyError, "E005", "unknown"),
     "nsfw": (prediction("failed", error="NSFW content detected. Try"), ContentPolicyError, "nsfw", "unknown"),
+    "nothing but nsfw": (
+        prediction(
+            "failed", error="All generated images contained NSFW content. Try running it again with a different"
+        ),
+        *(ContentPolicyError, "nsfw", "unknown"),
+    ),
     "canceled": (prediction("canceled"), ImageTaskFailedError, "canceled", "unknown"),
     "aborted": (prediction("aborted"), ImageTaskFailedError, "aborted", "no"),
     "no picture": (prediction(output="a poem"), ImageTaskFailedError, "no_images", "unknown"),
@@ -263,6 +271,26 @@ def test_several_predictions_are_looked_for_on_one_page_and_the_others_asked_for
         "p3": RUNNING,
     }
     assert driven.pauses == []
+
+
+def test_a_prediction_that_a_list_tells_in_part_only_is_left_to_be_asked_for_alone() -> None:
+    shortened = {name: value for name, value in prediction(id="p0").items() if name != "output"}
+    records = [None, "odd", {"id": "p1"}, prediction(id="p2"), shortened, {"status": "succeeded"}]
+    driven = drive(SERVICE.read_tasks_once(["p0", "p1", "p2"]), response({"next": None, "results": records}))
+
+    assert {name: task.state for name, task in driven.result.items()} == {"p2": SUCCEEDED}
+
+
+def test_a_record_of_a_list_that_cannot_be_read_takes_no_other_with_it() -> None:
+    listed = response({"next": None, "results": [{"id": "a"}, prediction(id="b"), None]})
+
+    assert [task.id for task in drive(SERVICE.list_tasks(), listed).result] == ["b"]
+
+
+def test_a_failure_that_is_no_text_is_told_by_its_words() -> None:
+    record = prediction("failed", error={"detail": "out of memory"})
+
+    assert "out of memory" in read(response(record)).result.error.message
 
 
 def test_one_prediction_is_asked_for_by_itself() -> None:
