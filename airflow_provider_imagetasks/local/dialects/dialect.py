@@ -32,6 +32,10 @@ class Dialect(ABC):
     """Whether answers about limits have a ``Retry-After`` header."""
     callback_field = ""
     """Where in a request the URL of a callback is, if the dialect has callbacks."""
+    cancelled_code = ""
+    """The failure's code of an image task that was stopped, if the dialect has a cancel."""
+    unknown_id = "The requested resource could not be found."
+    """The words for an ``{id}`` that nothing has."""
     usual_model = ""
     """The model that a connection names, where the service has none of its own."""
 
@@ -123,6 +127,31 @@ class Dialect(ABC):
             if refused.reason is not Reason.NOT_FOUND:
                 self.counts.queries_refused[self.code_of(refused)] += 1
             raise
+
+    async def handle_cancel(self, request: web.Request) -> web.StreamResponse:
+        """Stop an image task, unless it is over, and answer how it stands."""
+        try:
+            self.state.admission.check_key(self.bearer(request))
+            record = self.record_of(request)
+        except RefusedError as refused:
+            return await self.answer_refusal(request, refused)
+        return await self.stopped(request, record, await self.state.cancel(record, self.cancelled_code))
+
+    async def stopped(self, request: web.Request, record: TaskRecord, was_running: bool) -> web.StreamResponse:
+        """Answer a cancel."""
+        raise NotImplementedError
+
+    def record_of(self, request: web.Request) -> TaskRecord:
+        """Return the image task that a path names by its ``id``."""
+        record = self.state.tasks.find(self.name, request.match_info["id"], self.bearer(request))
+        if record is None or not self.is_asked_for_rightly(request, record):
+            self.counts.not_found += 1
+            raise RefusedError(Reason.NOT_FOUND, self.unknown_id.format(id=request.match_info["id"][:80]))
+        return record
+
+    def is_asked_for_rightly(self, request: web.Request, record: TaskRecord) -> bool:
+        """Whether the rest of a path fits its ``id``."""
+        return True
 
     def code_of(self, refused: RefusedError) -> str:
         """Return the code to count a refusal under."""

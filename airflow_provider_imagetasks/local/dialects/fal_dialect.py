@@ -40,6 +40,8 @@ class FalDialect(Dialect):
 
     name, prefix = "fal", "/fal"
     usual_model = "fal-ai/flux/dev"
+    cancelled_code = _CANCELLED
+    unknown_id = "no request has this id"
 
     def routes(self) -> list[web.RouteDef]:
         """Return the dialect's routes."""
@@ -48,7 +50,7 @@ class FalDialect(Dialect):
             web.get(f"{self.prefix}/.well-known/jwks.json", self._keys),
             web.get(f"{request}/status", self.handle_status),
             web.get(request, self._handle_result),
-            web.put(f"{request}/cancel", self._handle_cancel),
+            web.put(f"{request}/cancel", self.handle_cancel),
             web.post(f"{self.prefix}/{{model:[^/]+/.+}}", self.handle_submission),
         ]
 
@@ -101,7 +103,7 @@ class FalDialect(Dialect):
     async def status(self, request: web.Request) -> web.StreamResponse:
         """Answer how a request stands."""
         self.counts.ids_queried += 1
-        record = self._found(request)
+        record = self.record_of(request)
         note_queried([record])
         url = self._url(request, record)
         told: dict[str, Any] = {"request_id": record.id, "response_url": url, "status_url": f"{url}/status"}
@@ -139,23 +141,22 @@ class FalDialect(Dialect):
             return await self.answer_refusal(request, refused)
 
     async def _result(self, request: web.Request) -> web.StreamResponse:
-        record = self._found(request)
+        record = self.record_of(request)
         if not record.finished:
             return web.json_response({"detail": "Request is still in progress"}, status=400)
         status, payload = await self._outcome(record, str(request.url.origin()))
         headers = {"X-Fal-Error-Type": payload["error_type"]} if "error_type" in payload else {}
         return web.json_response(payload, status=status, headers=headers)
 
-    async def _handle_cancel(self, request: web.Request) -> web.StreamResponse:
-        """Stop a request, unless it is completed."""
-        try:
-            self.state.admission.check_key(self.bearer(request))
-            record = self._found(request)
-        except RefusedError as refused:
-            return await self.answer_refusal(request, refused)
-        if not await self.state.cancel(record, _CANCELLED):
+    async def stopped(self, request: web.Request, record: TaskRecord, was_running: bool) -> web.StreamResponse:
+        """Answer a cancel."""
+        if not was_running:
             return web.json_response({"status": "ALREADY_COMPLETED"}, status=400)
         return web.json_response({"status": "CANCELLATION_REQUESTED"}, status=202)
+
+    def is_asked_for_rightly(self, request: web.Request, record: TaskRecord) -> bool:
+        """Whether a request is asked for by its app."""
+        return f"{record.model}/".startswith(f"{request.match_info['app']}/")
 
     async def _keys(self, _request: web.Request) -> web.StreamResponse:
         """Publish the key that callbacks are signed with."""
@@ -180,13 +181,6 @@ class FalDialect(Dialect):
         images = [{"url": url, **facts} for url in urls]
         told = {"seed": 42, "prompt": record.prompt, "timings": {}, "has_nsfw_concepts": [False] * len(images)}
         return 200, {"images": images, **told}
-
-    def _found(self, request: web.Request) -> TaskRecord:
-        record = self.state.tasks.find(self.name, request.match_info["id"], self.bearer(request))
-        if record is None or not f"{record.model}/".startswith(f"{request.match_info['app']}/"):
-            self.counts.not_found += 1
-            raise RefusedError(Reason.NOT_FOUND, "no request has this id")
-        return record
 
     def _url(self, request: web.Request, record: TaskRecord) -> str:
         parts = record.model.split("/")

@@ -44,6 +44,8 @@ class OpenAIDialect(Dialect):
     """Speaks as OpenAI does. Its webhook is set up once for all image tasks, by the option ``webhook_url``."""
 
     name, prefix = "openai", "/openai/v1"
+    cancelled_code = _CANCELLED
+    unknown_id = "Response with id '{id}' not found."
 
     def routes(self) -> list[web.RouteDef]:
         """Return the dialect's routes."""
@@ -51,7 +53,7 @@ class OpenAIDialect(Dialect):
         return [
             web.post(responses, self.handle_submission),
             web.get(f"{responses}/{{id}}", self.handle_status),
-            web.post(f"{responses}/{{id}}/cancel", self._handle_cancel),
+            web.post(f"{responses}/{{id}}/cancel", self.handle_cancel),
         ]
 
     async def read_submission(self, request: web.Request) -> TaskRecord:
@@ -87,7 +89,7 @@ class OpenAIDialect(Dialect):
     async def status(self, request: web.Request) -> web.StreamResponse:
         """Answer with a response, and the picture in it once it is there."""
         self.counts.ids_queried += 1
-        record = self._found(request)
+        record = self.record_of(request)
         note_queried([record])
         return web.json_response(await self.response(record))
 
@@ -198,23 +200,9 @@ class OpenAIDialect(Dialect):
         message = {"id": f"msg_{uuid.uuid4().hex}", "type": "message", "status": "completed", "role": "assistant"}
         return [*calls, {**message, "content": content}]
 
-    async def _handle_cancel(self, request: web.Request) -> web.StreamResponse:
-        """Stop a response; one that is over stays as it is."""
-        try:
-            self.state.admission.check_key(bearer_of(request))
-            record = self._found(request)
-        except RefusedError as refused:
-            return await self.answer_refusal(request, refused)
-        await self.state.cancel(record, _CANCELLED)
+    async def stopped(self, request: web.Request, record: TaskRecord, was_running: bool) -> web.StreamResponse:
+        """Answer a cancel with the response; one that is over stays as it is."""
         return web.json_response(await self.response(record))
-
-    def _found(self, request: web.Request) -> TaskRecord:
-        own_id = request.match_info["id"]
-        record = self.state.tasks.find(self.name, own_id, bearer_of(request))
-        if record is None:
-            self.counts.not_found += 1
-            raise RefusedError(Reason.NOT_FOUND, f"Response with id '{own_id[:80]}' not found.")
-        return record
 
 
 def size_of(notation: Any, references: References) -> tuple[int, int]:

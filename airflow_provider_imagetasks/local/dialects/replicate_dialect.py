@@ -37,6 +37,7 @@ class ReplicateDialect(Dialect):
     name, prefix = "replicate", "/replicate"
     usual_model = "black-forest-labs/flux-schnell"
     callback_field = "webhook"
+    cancelled_code = _CANCELED
 
     def routes(self) -> list[web.RouteDef]:
         """Return the dialect's routes."""
@@ -46,7 +47,7 @@ class ReplicateDialect(Dialect):
             web.post(f"{api}/predictions", self.handle_submission),
             web.get(f"{api}/predictions", self._handle_list),
             web.get(f"{api}/predictions/{{id}}", self.handle_status),
-            web.post(f"{api}/predictions/{{id}}/cancel", self._handle_cancel),
+            web.post(f"{api}/predictions/{{id}}/cancel", self.handle_cancel),
             web.get(f"{api}/account", self._handle_account),
             web.get(f"{api}/webhooks/default/secret", self._handle_secret),
         ]
@@ -76,7 +77,7 @@ class ReplicateDialect(Dialect):
     async def status(self, request: web.Request) -> web.StreamResponse:
         """Answer the record of one prediction."""
         self.counts.ids_queried += 1
-        record = self._found(request)
+        record = self.record_of(request)
         note_queried([record])
         return web.json_response(self.record(record, str(request.url.origin())))
 
@@ -140,14 +141,8 @@ class ReplicateDialect(Dialect):
             }
         )
 
-    async def _handle_cancel(self, request: web.Request) -> web.StreamResponse:
-        """Stop a prediction; one that is over stays as it is."""
-        try:
-            self.state.admission.check_key(bearer_of(request))
-            record = self._found(request)
-        except RefusedError as refused:
-            return await self.answer_refusal(request, refused)
-        await self.state.cancel(record, _CANCELED)
+    async def stopped(self, request: web.Request, record: TaskRecord, was_running: bool) -> web.StreamResponse:
+        """Answer a cancel with the record; one that is over stays as it is."""
         return web.json_response(self.record(record, str(request.url.origin())))
 
     async def _handle_account(self, request: web.Request) -> web.StreamResponse:
@@ -163,13 +158,6 @@ class ReplicateDialect(Dialect):
         except RefusedError as refused:
             return self.error(refused)[0]
         return web.json_response(told)
-
-    def _found(self, request: web.Request) -> TaskRecord:
-        record = self.state.tasks.find(self.name, request.match_info["id"], bearer_of(request))
-        if record is None:
-            self.counts.not_found += 1
-            raise RefusedError(Reason.NOT_FOUND, "The requested resource could not be found.")
-        return record
 
     @staticmethod
     def _output(record: TaskRecord, origin: str) -> Any:
