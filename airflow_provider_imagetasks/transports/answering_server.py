@@ -16,6 +16,12 @@ from airflow_provider_imagetasks.transports.http import AiohttpTransport, Reques
 
 Reply = tuple[int, Any] | None
 """A status and a JSON body; None cuts the connection once the request was read."""
+MOST_STEPS = 200
+"""Requests and pauses of a flow; one that makes more does not end."""
+
+
+class EndlessFlowError(Exception):
+    """A flow that asks on and on."""
 
 
 class AnsweringServer(ThreadingHTTPServer):
@@ -69,27 +75,61 @@ def answering_server() -> Iterator[AnsweringServer]:
         server.server_close()
 
 
+class Steps:
+    """The steps of a flow; ``paused`` is for how many seconds it wanted to wait, which nobody does."""
+
+    def __init__(self) -> None:
+        self.count, self.paused = 0, 0.0
+
+    def without_pause(self, step: Step) -> Step:
+        """Return what is done in place of a step.
+
+        :raises EndlessFlowError: it is one too many.
+        """
+        self.count += 1
+        if self.count > MOST_STEPS:
+            raise EndlessFlowError(f"it asks on and on ({MOST_STEPS} requests and pauses)")
+        if not isinstance(step, Sleep):
+            return step
+        self.paused += step.seconds
+        return Sleep(0)
+
+
 class _Requests(RequestsTransport):
+    steps: Steps
+
     def _performed(self, step: Step) -> Answer | float:
-        return super()._performed(Sleep(0) if isinstance(step, Sleep) else step)
+        return super()._performed(self.steps.without_pause(step))
 
 
 class _Aiohttp(AiohttpTransport):
+    steps: Steps
+
     async def _performed(self, step: Step) -> Answer | float:
-        return await super()._performed(Sleep(0) if isinstance(step, Sleep) else step)
+        return await super()._performed(self.steps.without_pause(step))
 
 
-def run_at_once(flow: Flow[Any], account: Account) -> Any:
-    """Run a flow over requests."""
-    with _Requests(account) as transport:
+def run_at_once(flow: Flow[Any], account: Account, steps: Steps | None = None) -> Any:
+    """Run a flow over requests.
+
+    :param steps: counts those that it makes.
+    """
+    transport = _Requests(account)
+    transport.steps = steps or Steps()
+    with transport:
         return transport.run(flow)
 
 
-def run_in_loop(flow: Flow[Any], account: Account) -> Any:
-    """Run a flow over aiohttp."""
+def run_in_loop(flow: Flow[Any], account: Account, steps: Steps | None = None) -> Any:
+    """Run a flow over aiohttp.
+
+    :param steps: counts those that it makes.
+    """
 
     async def run() -> Any:
-        async with _Aiohttp(account) as transport:
+        transport = _Aiohttp(account)
+        transport.steps = steps or Steps()
+        async with transport:
             return await transport.run(flow)
 
     return asyncio.run(run())

@@ -6,10 +6,10 @@ pause is waited for.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
@@ -25,49 +25,23 @@ from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 from airflow_provider_imagetasks.transports.answering_server import (
     AnsweringServer,
     Reply,
+    Steps,
     answering_server,
     run_at_once,
     run_in_loop,
 )
+from airflow_provider_imagetasks.transports.service_answers import UNKNOWN_ID, ServiceAnswers
+from airflow_provider_imagetasks.transports.service_facts import wrong_facts
+
+__all__ = ["UNKNOWN_ID", "ServiceAnswers", "check_service"]
 
 KEY = "key-of-the-check"
 PROMPT = "a red kite over the sea"
-UNKNOWN_ID = "nobody-knows-this-id"
-"""The id beside ``image_task_id`` in a question for several."""
-
-
-@dataclass(kw_only=True)
-class ServiceAnswers:
-    """What a service answers, in its own words: each a status and a body.
-
-    :param accepted: to a submission; ``image_task_id`` is the id that it gives, as the flows name it.
-    :param running: to a status question; likewise ``succeeded``, ``failed`` and ``not_found``. A list where one
-        question makes several requests.
-    :param picture_urls: where the pictures of ``succeeded`` are; None for one that the record itself holds.
-    :param refusals: to a submission that is not taken, by the class of error that it means.
-    :param connection: to the free request that checks the key.
-    :param several: to a question for ``image_task_id``, which succeeded, and ``UNKNOWN_ID``: where its ``batch_size``
-        is more than one. A service that ``batch_leaves_out`` some is to leave out the latter.
-    :param cancelled: to a cancel that is taken: where it ``can_cancel``.
-    :param callback: a call that is signed well, with the headers that count for that alone: where it signs them.
-    :param webhook_secret: what the connection has to check that with.
-    :param callback_keys: to the question for the keys that it publishes for that.
-    """
-
-    image_task_id: str
-    accepted: Reply
-    running: Reply | list[Reply]
-    succeeded: Reply | list[Reply]
-    failed: Reply | list[Reply]
-    not_found: Reply | list[Reply]
-    picture_urls: tuple[str | None, ...]
-    connection: Reply | list[Reply]
-    refusals: Mapping[type[ImageTaskError], Reply] = field(default_factory=dict)
-    several: Reply | list[Reply] = None
-    cancelled: Reply | list[Reply] = None
-    callback: Callback | None = None
-    webhook_secret: str | None = None
-    callback_keys: Reply | list[Reply] = (404, {})
+PICTURE = "https://pictures.example/given-to-the-check.png"
+CALLBACK = "https://callback.invalid/of-the-check"
+OPTION = "an-option-of-the-check"
+SUBMISSION_KEY = "5ub" * 21 + "5"
+"""As long as those of submissions are."""
 
 
 def check_service(service: Service, answers: ServiceAnswers, *, model: str | None = None) -> None:
@@ -103,7 +77,7 @@ class _Check:
         service: Service,
         answers: ServiceAnswers,
         server: AnsweringServer,
-        run: Callable[[Flow[Any], Account], Any],
+        run: Callable[[Flow[Any], Account, Steps], Any],
         model: str | None,
     ) -> None:
         self._service, self._answers, self._server, self._run = service, answers, server, run
@@ -117,12 +91,18 @@ class _Check:
             key_header=service.key_header,
             key_scheme=service.key_scheme,
         )
-        self._request = service.complete(ImageRequest(prompt=PROMPT, model=model), self._account)
+        self._model, self._steps, self._leaks = model, Steps(), dict[str, None]()
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong."""
-        yield from self._facts()
+        yield from wrong_facts(self._service)
+        request = self._completed()
+        if isinstance(request, _Surprise):
+            yield f"a request with an option that it does not know is not completed: {request}"
+            return
+        self._request = request
         yield from self._submissions()
+        yield from self._further_requests()
         yield from self._lost_submissions()
         yield from self._refusals()
         yield from self._reads()
@@ -133,31 +113,52 @@ class _Check:
         said = self._outcome(self._service.check_connection, self._answers.connection)
         if not isinstance(said, str) or isinstance(said, _Surprise):
             yield f"check_connection gives {said!r}, not a sentence"
+        yield from self._leaks
+
+    def _completed(self, **fields: Any) -> ImageRequest | _Surprise:
+        """Return a request as it is sent."""
+        options = {"option_of_the_check": OPTION}
+        asked = ImageRequest(**{"prompt": PROMPT, "model": self._model, "options": options, **fields})
+        try:
+            completed = self._service.complete(asked, self._account)
+        except Exception as error:  # noqa: BLE001 - whatever a service does is told
+            return _Surprise(f"{type(error).__name__}: {error}")
+        if options != {"option_of_the_check": OPTION}:
+            return _Surprise("its options are changed, which the Dag may use for another request")
+        return completed
 
     def _outcome(self, make: Callable[[], Flow[Any]], replies: Reply | list[Reply]) -> Any:
         """Return what a flow returns or raises; an exception that is none of ours as a text."""
         self._server.script(replies)
+        self._steps = Steps()
         try:
-            return self._run(make(), self._account)
+            return self._run(make(), self._account, self._steps)
         except ImageTaskError as error:
             return error
         except Exception as error:  # noqa: BLE001 - whatever a service does is told
             return _Surprise(f"{type(error).__name__}: {error}")
+        finally:
+            if any(KEY in path + body for path, _headers, body in self._server.requests):
+                self._leaks["the key stands in the address or the body of a request"] = None
 
-    def _submit(self, reply: Reply) -> Any:
-        return self._outcome(lambda: self._service.submit(self._request, key="key-1"), reply)
+    def _submit(self, reply: Reply, request: ImageRequest | None = None) -> Any:
+        asked = request or self._request
+        return self._outcome(lambda: self._service.submit(asked, key=SUBMISSION_KEY), reply)
+
+    def _sent(self) -> str:
+        """Return all that the last flow sent."""
+        return "".join(f"{path}{headers}{body}" for path, headers, body in self._server.requests)
+
+    def _goes_out_without_the_key(self) -> bool:
+        said = f"{self._service.key_scheme} {KEY}" if self._service.key_scheme else KEY
+        name = self._service.key_header.lower()
+        return any(
+            {each.lower(): value for each, value in headers.items()}.get(name) != said
+            for _path, headers, _body in self._server.requests
+        )
 
     def _read(self, replies: Reply | list[Reply]) -> Any:
         return self._outcome(lambda: self._service.read_one(self._answers.image_task_id), replies)
-
-    def _facts(self) -> Iterator[str]:
-        service = self._service
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", service.name):
-            yield f"name is {service.name!r}, which is no lower-case word"
-        if not service.default_base_url.startswith("https://"):
-            yield f"default_base_url is {service.default_base_url!r}, which is not https"
-        if service.image_count({service.image_count_options[0]: 3}) != 3 * service.images_per_request:
-            yield f"image_count does not read {service.image_count_options[0]!r}"
 
     def _submissions(self) -> Iterator[str]:
         task = self._submit(self._answers.accepted)
@@ -168,18 +169,35 @@ class _Check:
             yield f"a submission that is taken has the id {task.id!r}, not {self._answers.image_task_id!r}"
         if task.service != self._service.name:
             yield f"an image task is of the service {task.service!r}, not {self._service.name!r}"
-        (path, headers, body), *more = self._server.requests
+        (path, _headers, body), *more = self._server.requests
         if more:
             yield f"a submission that is taken makes {1 + len(more)} requests"
-        said = f"{self._service.key_scheme} {KEY}" if self._service.key_scheme else KEY
-        if {name.lower(): value for name, value in headers.items()}.get(self._service.key_header.lower()) != said:
+        if self._goes_out_without_the_key():
             yield f"the key does not go out in {self._service.key_header}"
-        if KEY in path or KEY in body:
-            yield "the key stands in the address or the body of a submission"
         if PROMPT not in body:
             yield "the prompt is not sent"
         if self._request.model and self._request.model not in path + body:
             yield "the model is not sent"
+        if OPTION not in path + body:
+            yield "an option that it does not know is not sent: it is left to the service"
+        is_known_by_key = self._service.repeats_submit_by_key or self._service.finds_by_trace_id
+        if is_known_by_key and SUBMISSION_KEY not in self._sent():
+            yield "the key of a submission is not sent, by which it is recognised or found again"
+
+    def _further_requests(self) -> Iterator[str]:
+        cases: list[tuple[bool, dict[str, Any], str, str]] = [
+            (self._service.makes_edits, {"images": [PICTURE]}, PICTURE, "the picture of an edit"),
+            (self._service.takes_callback_url, {"callback_url": CALLBACK}, CALLBACK, "the callback URL"),
+        ]
+        for is_taken, fields, wanted, what in cases:
+            request = self._completed(**fields) if is_taken else None
+            if isinstance(request, _Surprise):
+                yield f"{what} is not taken: {request}"
+            elif request is not None:
+                task = self._submit(self._answers.accepted, request)
+                sent = unquote(self._sent())
+                if not isinstance(task, ImageTask) or wanted not in sent:
+                    yield f"{what} is not sent"
 
     def _lost_submissions(self) -> Iterator[str]:
         cases: dict[str, Reply] = {
@@ -227,6 +245,12 @@ class _Check:
                 yield f"one that is {state} has the error {task.error!r}"
             if task.error is not None and task.error.image_task_id != answers.image_task_id:
                 yield "the error of one that failed does not name it (image_task_id)"
+            if task.error is not None and task.error.retryable:
+                yield f"the error of one that failed is {type(task.error).__name__}, retryable: no retry mends it"
+            if self._steps.paused:
+                yield f"a status question pauses for {self._steps.paused:g} s; whoever asks decides when it asks again"
+            if self._goes_out_without_the_key():
+                yield "the key does not go out with a status question"
             urls = tuple(image.url for image in task.images)
             if urls != (answers.picture_urls if state is TaskState.SUCCEEDED else ()):
                 yield f"one that is {state} has the pictures {urls}"
@@ -276,6 +300,9 @@ class _Check:
             yield f"a cancel that is taken (ServiceAnswers.cancelled) gives {told!r}, no sentence about the bill"
         if not any(own_id in asked for own_id in (known, known.rpartition(".")[2])):
             yield "a cancel does not name the image task"
+        gone = self._read(self._answers.stopped)
+        if not isinstance(gone, ImageTask) or gone.error is None or not gone.error.was_cancelled:
+            yield f"one that was cancelled (ServiceAnswers.stopped) has no error that was_cancelled: {gone!r}"
         for case, reply in (("no answer", None), ("HTTP 500", (500, {}))):
             error = cancel(reply)
             if not isinstance(error, ImageTaskError):
@@ -291,8 +318,8 @@ class _Check:
             return
         account = replace(self._account, webhook_secret=self._answers.webhook_secret)
 
-        def checked(callback: Callback) -> Any:
-            return self._outcome(lambda: self._service.check_callback(callback, account), self._answers.callback_keys)
+        def checked(callback: Callback, keys: Reply | list[Reply] = self._answers.callback_keys) -> Any:
+            return self._outcome(lambda: self._service.check_callback(callback, account), keys)
 
         found = checked(good)
         if not isinstance(found, str) or not f".{self._answers.image_task_id}".endswith(f".{found}"):
@@ -312,3 +339,7 @@ class _Check:
             error = checked(callback)
             if not isinstance(error, AuthenticationError):
                 yield f"a callback {case} gives {error!r}, not AuthenticationError: anybody could send it"
+        # Another instance, which has no keys in mind, and a connection without a secret.
+        account, self._service = replace(account, webhook_secret=None), type(self._service)()
+        if isinstance(found := checked(good, (503, {})), str):
+            yield f"a callback that nothing is there to check with gives {found!r}: anybody could send it"

@@ -19,6 +19,7 @@ from airflow_provider_imagetasks.exceptions import (
     InvalidRequestError,
     QuotaExceededError,
     RateLimitError,
+    ServiceUnavailableError,
     UnknownOutcomeError,
 )
 from airflow_provider_imagetasks.services import exchange, get_service
@@ -26,7 +27,7 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.connection_contract import Callback, is_same
 from airflow_provider_imagetasks.services.refusals import unexplained
-from airflow_provider_imagetasks.services.wire import Flow, Request, Response, ask
+from airflow_provider_imagetasks.services.wire import Flow, Request, Response, ask, pause
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState
 from airflow_provider_imagetasks.transports.service_check import ServiceAnswers, check_service
 from tests.services.wire_examples import URL, envelope, finished_record, tasks_api_record
@@ -98,6 +99,7 @@ FAL = ServiceAnswers(
         InvalidRequestError: (422, {"detail": [{"loc": ["body"], "msg": "no", "type": "value_error"}]}),
     },
     cancelled=(202, {"status": "CANCELLATION_REQUESTED"}),
+    stopped=[(200, {"status": "COMPLETED"}), (499, {"detail": "stopped", "error_type": "client_cancelled"})],
     callback=OF_FAL,
     callback_keys=(200, {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": FAL_PUBLIC}]}),
 )
@@ -128,6 +130,7 @@ REPLICATE = ServiceAnswers(
         QuotaExceededError: (402, {"title": "Insufficient credit", "detail": "pay"}),
     },
     cancelled=(200, {**PREDICTION, "status": "canceled"}),
+    stopped=(200, {**PREDICTION, "status": "canceled", "output": None}),
     callback=OF_REPLICATE,
     callback_keys=(200, {"key": f"whsec_{WEBHOOK_KEY}"}),
 )
@@ -154,6 +157,7 @@ OPENAI = ServiceAnswers(
         InvalidRequestError: (400, {"error": {"message": "no", "code": "unknown_parameter"}}),
     },
     cancelled=(200, {**RESPONSE, "status": "cancelled", "output": []}),
+    stopped=(200, {**RESPONSE, "status": "cancelled", "output": []}),
     callback=OF_OPENAI,
     webhook_secret=f"whsec_{WEBHOOK_KEY}",
 )
@@ -204,13 +208,14 @@ class Easel(Service):
             raise unexplained(answer, service=self.name)
         record = answer.json()
         state = {"done": TaskState.SUCCEEDED, "broken": TaskState.FAILED}.get(record["status"], TaskState.RUNNING)
-        about = {"service": self.name, "image_task_id": record["id"]}
+        error = ImageTaskFailedError("no paint", service=self.name, image_task_id=record["id"])
+        error.was_cancelled = bool(record.get("by"))
         return ImageTask(
             id=record["id"],
             service=self.name,
             state=state,
             images=tuple(GeneratedImage(index=n, url=url) for n, url in enumerate(record.get("pictures", ()))),
-            error=ImageTaskFailedError("no paint", **about) if state is TaskState.FAILED else None,
+            error=error if state is TaskState.FAILED else None,
         )
 
 
@@ -236,6 +241,7 @@ ALL_ANSWERS = replace(
     ANSWERS,
     several=(200, {"jobs": [{"id": "7", "status": "done", "pictures": [URL]}]}),
     cancelled=(204, b""),
+    stopped=(200, {"id": "7", "status": "broken", "by": "somebody"}),
     callback=Callback(headers=signed(b'{"id": "7"}'), body=b'{"id": "7"}', at=NOW),
     webhook_secret="hush",
 )
@@ -249,7 +255,11 @@ class Studio(Easel):
     """One that can do more, and keeps the contract in that too."""
 
     batch_size = 50
-    can_cancel = True
+    can_cancel = makes_edits = takes_callback_url = repeats_submit_by_key = True
+
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        about = {"images": list(request.images), "call": request.callback_url, "key": key}
+        return super().submit(replace(request, options={**request.options, **about}), key=key)
 
     def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
         request = Request(method="GET", path="/jobs", parameters={"ids": ",".join(image_task_ids)})
@@ -335,6 +345,98 @@ class BelievesTheHeadersAlone(Studio):
     def check_callback(self, callback: Callback, account: Account) -> Flow[str | None]:
         yield from super().check_callback(replace(callback, body=b'{"id": "7"}'), account)
         return str(callback.json().get("id"))
+
+
+class BelievesWithoutASecret(Studio):
+    def check_callback(self, callback: Callback, account: Account) -> Flow[str | None]:
+        if account.webhook_secret is None:
+            return str(callback.json()["id"])
+        return (yield from super().check_callback(callback, account))
+
+
+class ForgetsWhoStoppedIt(Studio):
+    def task(self, answer: Response, image_task_id: str) -> ImageTask:
+        task = super().task(answer, image_task_id)
+        if task.error is not None:
+            task.error.was_cancelled = False
+        return task
+
+
+class ForgetsThePictures(Studio):
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        return super().submit(replace(request, images=()), key=key)
+
+
+class ForgetsTheCallback(Studio):
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        return super().submit(replace(request, callback_url=None), key=key)
+
+
+class ForgetsTheKeyOfASubmission(Studio):
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        return super().submit(request)
+
+
+class AsksOnAndOn(Easel):
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        while True:
+            answer = yield from ask(Request(method="GET", path=f"/jobs/{image_task_id}"))
+            if isinstance(answer, Response) and answer.status in (200, 404):
+                return self.task(answer, image_task_id)
+
+
+class PausesInAStatusQuestion(Easel):
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        yield from pause(3_600)
+        return (yield from super().read_one(image_task_id))
+
+
+class TellsTheKeyInAStatusQuestion(Easel):
+    def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
+        self._key = account.key or ""
+        return super().complete(request, account)
+
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        request = Request(method="GET", path=f"/jobs/{image_task_id}", parameters={"key": self._key})
+        return (yield from exchange.read(request, lambda answer: self.task(answer, image_task_id), service=self.name))
+
+
+class ReadsWithoutTheKey(Easel):
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        request = Request(method="GET", path=f"/jobs/{image_task_id}", sends_key=False)
+        return (yield from exchange.read(request, lambda answer: self.task(answer, image_task_id), service=self.name))
+
+
+class ForgetsTheOptions(Easel):
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        return super().submit(replace(request, options={}), key=key)
+
+
+class ChangesTheOptions(Easel):
+    def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
+        request.options.clear()  # type: ignore[attr-defined]
+        return super().complete(request, account)
+
+
+class RefusesWhatItDoesNotKnow(Easel):
+    def check_options(self, request: ImageRequest) -> None:
+        if request.options:
+            raise InvalidRequestError("no such option")
+
+
+class SendsTheKeyToAnybody(Easel):
+    key_hosts = (".com",)
+
+
+class FailsForARetry(Easel):
+    def task(self, answer: Response, image_task_id: str) -> ImageTask:
+        task = super().task(answer, image_task_id)
+        about = {"service": self.name, "image_task_id": "7", "billed": "unknown"}
+        return replace(task, error=ServiceUnavailableError("no paint", **about)) if task.error else task
+
+
+class SaysWhatCannotBe(Easel):
+    requests_per_read, results_live_for, poll_interval = 0, -1.0, 0.0
 
 
 class PaysTwice(Easel):
@@ -448,11 +550,26 @@ BROKEN: dict[type[Easel], Sequence[str]] = {
     StopsSomething: ("does not name the image task",),
     BelievesAnybody: ("without headers", "of an hour ago", "anybody could send it"),
     BelievesWhatIsOld: ("of an hour ago",),
+    BelievesWithoutASecret: ("that nothing is there to check with",),
+    ForgetsWhoStoppedIt: ("no error that was_cancelled",),
+    ForgetsThePictures: ("the picture of an edit is not sent",),
+    ForgetsTheCallback: ("the callback URL is not sent",),
+    ForgetsTheKeyOfASubmission: ("the key of a submission is not sent",),
+    AsksOnAndOn: ("asks on and on",),
+    PausesInAStatusQuestion: ("pauses for 3600 s",),
+    TellsTheKeyInAStatusQuestion: ("the key stands in the address or the body",),
+    ReadsWithoutTheKey: ("the key does not go out with a status question",),
+    ForgetsTheOptions: ("an option that it does not know is not sent",),
+    ChangesTheOptions: ("its options are changed",),
+    RefusesWhatItDoesNotKnow: ("no such option",),
+    SendsTheKeyToAnybody: ("key_hosts holds ['.com']",),
+    FailsForARetry: ("ServiceUnavailableError, retryable",),
+    SaysWhatCannotBe: ("requests_per_read is 0", "results_live_for is -1.0", "poll_interval is 0.0"),
     BelievesTheHeadersAlone: ("for another image task", "without a body"),
 }
 
 
-@pytest.mark.parametrize("missing", ["several", "cancelled", "callback"])
+@pytest.mark.parametrize("missing", ["several", "cancelled", "stopped", "callback"])
 def test_what_a_service_can_do_has_to_be_answered_for(missing: str) -> None:
     with pytest.raises(AssertionError, match=f"ServiceAnswers.{missing}"):
         check_service(Studio(), replace(ALL_ANSWERS, **{missing: None}))
