@@ -263,3 +263,22 @@ def test_of_a_lost_file_of_pictures_the_rows_with_an_error_are_still_told_theirs
     lost = ("ResultExpiredError", "yes")
     assert provider_batch.errors == [lost, ("ContentPolicyError", "no"), lost]
     assert service.prompts == PROMPTS
+
+
+def test_an_older_answer_to_a_creation_is_not_taken_for_its_own(
+    provider_batch: ProviderBatch, service: ScriptedBatches
+) -> None:
+    def repeated(request: ReceivedRequest) -> Step | None:
+        if request.method != "POST" or not request.path.endswith("/batches"):
+            return None
+        service.usual(request)
+        return Reply({**service.batches["batch_0"], "status": "validating"})
+
+    service.answer = repeated
+    provider_batch.limited(provider_rows=2)
+
+    outcome = provider_batch.start(*PROMPTS)
+
+    assert outcome.state == "success", outcome.error
+    assert service.prompts == PROMPTS
+    assert [row["image_task_id"] for row in provider_batch.rows] == ["batch_0.1", "batch_0.2", "batch_1.1"]

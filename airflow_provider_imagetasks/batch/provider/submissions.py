@@ -167,6 +167,12 @@ class ProviderSubmissions:
                 for intent in refused:
                     yield Refused(intent, error)
                 return
+            if ledger.state.knows(placed_id(task.id, 1)):
+                # Something on the way repeats an older answer: which one is the file's own is found by its key.
+                what = f"The answer names provider batch {task.id}, which is on record for other rows"
+                unknown = UnknownOutcomeError(what, service=self._service.name)
+                yield UnansweredCreation(segment=segment, intents=file.intents, error=unknown)
+                return
             taken = with_ids(file.intents, task)
             await asyncio.to_thread(ledger.settle, segment, taken)
             for intent in taken:
