@@ -70,7 +70,7 @@ test-waits: $(VENV)/.installed ## Run 200 mapped sensors in a real Airflow whose
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_many_waits.py $(ARGUMENTS)
 
 .PHONY: test-batch
-test-batch: $(VENV)/.installed ## Kill a batch of 1,000 three times in a real Airflow, break and freeze others; five minutes (WRITE_DOCS=1: docs/batch.md)
+test-batch: $(VENV)/.installed ## Kill a batch of 1,000 three times in a real Airflow, break and freeze others; five minutes (WRITE_DOCS=1: docs/outcomes.md)
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_batch_killed.py tests/system/test_batch_paid_once.py $(ARGUMENTS)
 
 .PHONY: test-batch-airflow-3.1
@@ -93,7 +93,7 @@ test-hostile: $(VENV)/.installed ## Download and deliver 20,000 mutated pictures
 	@$(VENV)/bin/python -m pytest -m long tests/files tests/operators $(ARGUMENTS)
 
 .PHONY: test-chaos
-test-chaos: $(VENV)/.installed ## Kill and cut submissions in a real Airflow and count what was paid, with PostgreSQL; five minutes (WRITE_DOCS=1: docs/money.md)
+test-chaos: $(VENV)/.installed ## Kill and cut submissions in a real Airflow and count what was paid, with PostgreSQL; five minutes (WRITE_DOCS=1: docs/outcomes.md)
 	@$(VENV)/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
 
 .PHONY: test-chaos-queues

@@ -47,9 +47,10 @@ class Progress:
         """Take in a line of pip's output."""
         if line.startswith("Collecting "):
             self._packages += 1
-            self._tell(f"{self._packages} packages found, {re.split('[^A-Za-z0-9._-]', line.split()[1])[0][:40]}")
+            name = re.split("[^A-Za-z0-9._-]", line.split()[1])[0][:40]
+            self._tell(f"{_packages(self._packages)} found, {name}")
         elif line.startswith("Installing collected packages"):
-            self._tell(f"installing {line.count(',') + 1} packages", at_once=True)
+            self._tell(f"installing {_packages(line.count(',') + 1)}", at_once=True)
 
     def _tell(self, text: str, *, at_once: bool = False) -> None:
         now = time.monotonic()
@@ -66,6 +67,10 @@ class Progress:
         if self._renews:
             sys.stdout.write("\r\x1b[K")
             sys.stdout.flush()
+
+
+def _packages(count: int) -> str:
+    return f"{count} package{'s' if count > 1 else ''}"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import inspect
 import json
 import re
 import shlex
@@ -24,8 +25,9 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.files import object_storage as storage
 from airflow_provider_imagetasks.hooks import connection_form
 from airflow_provider_imagetasks.hooks.connection import account_from
+from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
 from airflow_provider_imagetasks.provider_info import get_provider_info
-from airflow_provider_imagetasks.services import acedatacloud, kie, known_services
+from airflow_provider_imagetasks.services import known_services
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -141,6 +143,9 @@ def test_a_shell_block_names_what_there_is(block: Block) -> None:
                 assert find_spec(f"airflow.cli.commands.{subcommand}_command")
             case ["export", setting] if setting.startswith("AIRFLOW_CONN_"):
                 require_a_connection(setting.partition("=")[2])
+            case ["export", setting] if setting.startswith("AIRFLOW__IMAGETASKS__"):
+                option = setting.partition("=")[0].removeprefix("AIRFLOW__IMAGETASKS__").lower()
+                assert option in get_provider_info()["config"]["imagetasks"]["options"]
             case ["python", "-m", module, *_]:
                 assert find_spec(module)
             case [script, *_]:
@@ -260,9 +265,29 @@ def test_the_table_of_versions_names_those_that_are_tested() -> None:
     assert f"Airflow {next(iter(re.findall(r'apache-airflow>=([0-9.]+)', str(PROJECT['dependencies']))))}" in text
 
 
-def test_the_prices_that_the_page_on_batches_names_are_those_that_are_counted_with() -> None:
-    text = (ROOT / "docs" / "batch.md").read_text()
-    named = {name: float(price) for name, price in re.findall(r"`([\w.-]+)` \((0\.\d+)\)", text)}
+def test_a_dag_that_is_shown_names_no_date_that_a_run_by_hand_lacks() -> None:
+    assert [block.values[0].name for block in blocks("python") if re.search(r"{{ *ds\b", block.values[0].content)] == []
 
-    assert named == {name: price for name, price in {**acedatacloud.PRICES, **kie.PRICES}.items() if name in named}
-    assert set(kie.PRICES) < set(named)
+
+def test_the_page_on_batches_names_each_argument() -> None:
+    text = (ROOT / "docs" / "batch.md").read_text().partition("## Names of files")[0]
+    named = {
+        name
+        for cell in re.findall(r"^(?:\| (`[^|]+) \||\* (`\w+`):)", text, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", "".join(cell))
+    }
+    taken = inspect.signature(ImageBatchOperator.__init__).parameters
+
+    assert named == set(taken) - {"self", "kwargs"}
+
+
+def test_the_table_of_example_dags_has_each_that_ships() -> None:
+    text = (ROOT / "docs" / "operators" / "index.md").read_text().partition("## Example Dags")[2]
+    shipped = {
+        found
+        for path in (ROOT / "example_dags").glob("*.py")
+        for found in re.findall(r"""(?:DAG\(|dag_id=)\s*(?:dag_id=)?"(example_\w+)\"""", path.read_text())
+    }
+
+    assert shipped
+    assert set(re.findall(r"`(example_\w+)`", text)) == shipped

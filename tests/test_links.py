@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-LINK = re.compile(r"\]\(([^)\s]+)\)")
-FENCED = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
+from tests.page_links import FENCED, PAGES, ROOT, links, target
 
 
 def anchors(page: Path) -> set[str]:
@@ -23,30 +20,30 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     lost = []
-    for link in LINK.findall(FENCED.sub("", page.read_text())):
-        if re.match(r"[a-z]+:", link):
+    for link in links(page):
+        led_to = target(page, link)
+        if led_to is None:
             continue
-        path, _, anchor = link.partition("#")
-        target = (page.parent / path).resolve() if path else page
-        if not target.exists() or (anchor and anchor not in anchors(target)):
+        path, anchor = led_to
+        if not path.exists() or (anchor and anchor not in anchors(path)):
             lost.append(link)
 
     assert lost == []
 
 
 def test_links_to_others_are_encrypted() -> None:
-    addresses = {link for page in PAGES for link in LINK.findall(page.read_text()) if link.startswith("http:")}
-
-    assert addresses == set()
+    assert {link for page in PAGES for link in links(page) if link.startswith("http:")} == set()
 
 
 def test_every_page_is_led_to() -> None:
-    led_to = {
-        (page.parent / link.partition("#")[0]).resolve()
-        for page in PAGES
-        for link in LINK.findall(page.read_text())
-        if not re.match(r"[a-z]+:", link)
-    }
+    led_to = {found[0] for page in PAGES for link in links(page) if (found := target(page, link))}
     alone = {ROOT / "docs" / "index.md", ROOT / "README.md", *(ROOT / "docs" / "api").glob("*.md")}
 
     assert {page for page in PAGES if page not in led_to} - alone <= {ROOT / "docs" / "changes.md"}
+
+
+def test_the_readme_reads_the_same_at_the_package_index_where_no_file_lies_beside_it() -> None:
+    readme = ROOT / "README.md"
+
+    assert [link for link in links(readme) if not link.startswith("https://")] == []
+    assert len([link for link in links(readme) if target(readme, link)]) > 20

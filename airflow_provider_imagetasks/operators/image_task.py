@@ -66,8 +66,8 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
     :param options: further fields for the service, sent untouched (size, quality, n, ...).
     :param images: references to edit from; not empty makes it an edit.
     :param mask: the edit mask.
-    :param callback_url: URL of your own that the service calls when it is done; goes before the connection's, and
-        before the one by which Airflow itself is called (``[imagetasks] callback_base_url``).
+    :param callback_url: URL of your own that the service calls when it is done; wins over the connection's, and over
+        Airflow's own (``[imagetasks] callback_base_url``).
     :param trace_id: correlation id of your own, where the service keeps one.
     :param conn_id: an ``imagetasks`` connection.
     :param on_unknown_outcome: what to do where the service may have taken the request and no answer came: ``"fail"``

@@ -1,4 +1,4 @@
-"""What may happen to a batch while it is paid for, its Dags, and the table of what came of it in ``docs/batch.md``."""
+"""What may happen to a batch while it is paid for, its Dags, and the table of outcomes in ``docs/outcomes.md``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.scripted_server import Reply
 from tests.status_route import PAGE_404
 from tests.system.money_table import around_table
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "batch.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "outcomes.md"
 TABLE = "batch"
 ROW_TIMEOUT = 25
 """Seconds that a row of a broken status route has."""

@@ -126,7 +126,10 @@ NEVER_SEEN = {
     ("gpt_image_mcp", "rate_limited"): "the server itself asks OpenAI again",
     ("gpt_image_mcp", "refused"): "the server refuses only once the job runs",
     **{
-        (service, "wait_marked_failed"): "[cancelled](#stopping-what-was-submitted), where Airflow tells the triggerer"
+        (
+            service,
+            "wait_marked_failed",
+        ): "[cancelled](money.md#stopping-what-was-submitted), where Airflow tells the triggerer"
         for service in (*QUEUE_SERVICES, *RESPONSE_SERVICES)
     },
 }

@@ -1,4 +1,4 @@
-"""The tables of outcomes in ``docs/money.md``: written from what was observed, and compared with it."""
+"""The tables of outcomes in ``docs/outcomes.md``: written from what was observed, and compared with it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.system.money_cases import EVENTS, NEVER_SEEN, SERVICES
 from tests.system.money_observations import Observation
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "money.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "outcomes.md"
 STATE_STORE, LEDGER_PATH, NOTHING = "state-store", "ledger-path", "nothing"
 TITLES = {
     "acedatacloud": "AceDataCloud",

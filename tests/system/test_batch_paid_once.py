@@ -1,6 +1,6 @@
 """Batches whose status route breaks, whose old start wakes up, whose folder is gone: counted at the service.
 
-With ``WRITE_DOCS=1`` what came of each is written into the table of ``docs/batch.md``.
+With ``WRITE_DOCS=1`` what came of each is written into the table of ``docs/outcomes.md``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """No picture is paid for twice and none is lost, whatever ends the process that submits it: counted at the service.
 
 The short form kills and cuts; the long form (``make test-chaos``) does everything, for every service. With
-``WRITE_DOCS=1`` the long form writes the tables of ``docs/money.md``.
+``WRITE_DOCS=1`` the long form writes the tables of ``docs/outcomes.md``.
 """
 
 from __future__ import annotations
