@@ -7,6 +7,7 @@ The short form kills and cuts; the long form (``make test-chaos``) does everythi
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -43,6 +44,8 @@ LONG_ONLY = ("killed_after_xcom", "no_answer", "error_500", "rate_limited")
 SHORT_EVENTS = tuple(event for event in KILLED_AND_CUT if event.name not in LONG_ONLY)
 AT_ONCE = ("cleared_while_running", FROZEN.name)
 """What has two starts of a task at once, of which each submits where there is no record."""
+SAYS_ON_KILL = re.compile(r"\(cancel_on_kill\)|invoking on_kill")
+"""What our advice names, and what Airflow writes of each wait whose trigger can cancel, also of one that moves."""
 CANNOT_TELL = ("kie", *QUEUE_SERVICES, *RESPONSE_SERVICES, *TOOL_SERVICES)
 """Services that neither find a submission again nor recognise a repetition."""
 
@@ -175,12 +178,23 @@ def test_the_documentation_says_what_happens(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("event", [*WAITS, *WATCHED], ids=lambda event: event.name)
-@pytest.mark.parametrize("service", LONG_SERVICES)
+@pytest.mark.parametrize(
+    ("service", "event"),
+    [
+        pytest.param(service, event, id=f"{service}-{event.name}")
+        for service in LONG_SERVICES
+        for event in (*WAITS, *WATCHED)
+        if (service, event.name) not in NEVER_SEEN
+    ],
+)
 @pytest.mark.parametrize("store", STORES)
 def test_a_disturbed_wait_goes_on_and_its_log_does_not_mislead(
     interventions: Interventions, store: str, service: str, event: Event
 ) -> None:
-    log = interventions.logs[store, service, event.name].lower()
+    log = "\n".join(
+        line
+        for line in interventions.logs[store, service, event.name].lower().splitlines()
+        if not SAYS_ON_KILL.search(line)
+    )
 
     assert [words for words in MISLEADING if words in log] == [], log
