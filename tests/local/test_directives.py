@@ -11,7 +11,7 @@ import requests
 from airflow_provider_imagetasks.local.directives import DIRECTIVES, Behaviours
 from tests.local.clients import seen
 
-USER_PAGE = Path(__file__).parents[2] / "docs" / "local-service.md"
+USER_PAGE = Path(__file__).parents[2] / "docs" / "local-trouble.md"
 
 
 def test_directives_are_taken_out_of_the_text():
