@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -32,7 +34,7 @@ from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.services.wire import Blocking, Flow, Sleep, run_flow
 from airflow_provider_imagetasks.tasks import ImageTask
 from tests.batch.batches import LOG, SLOT, arguments
-from tests.batch.turned_loop import Job, KilledError, TurnedLoop, point
+from tests.batch.turned_loop import Job, KilledError, TurnedLock, TurnedLoop, point
 
 BEGINNING = 1_800_000_000.0
 ANSWER_SECONDS = 0.2
@@ -122,6 +124,7 @@ class World:
                 f"{package}.start.secrets.token_hex": self._token,
                 f"{package}.start._begin": _begin_at_once,
                 f"{package}.batch_ledger.ThreadPoolExecutor": _NoThreads,
+                f"{package}.batch_ledger.threading": SimpleNamespace(Lock=threading.Lock, RLock=TurnedLock),
                 f"{package}.run_loop.open_async_transport": lambda _account: Start.current().transport,
                 # Nothing happens here that is not announced, and thousands of examples are to take minutes.
                 f"{package}.run_loop._LONGEST_SLEEP": 5.0,

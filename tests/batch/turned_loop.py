@@ -36,6 +36,8 @@ class Job(threading.Thread):
 
     def go_on(self) -> None:
         """Run up to the next point, or to the end."""
+        if self.is_over:
+            return
         if self.ident is None:
             self.start()
         self._turn.release()
@@ -75,6 +77,38 @@ def point(name: str) -> None:
         job.pause()
     if job.start_of_batch.is_dead:
         raise KilledError("killed")
+
+
+class TurnedLock:
+    """A lock that who holds it may enter again. Who wants it meanwhile lets that one go on."""
+
+    def __init__(self) -> None:
+        self._holder: Job | None = None
+        self._entered = 0
+
+    def __enter__(self) -> None:
+        job = Job.current()
+        while self._holder not in (None, job):
+            if job is Job.inline:
+                # What has no thread of its own cannot be paused.
+                self._turn_holder()
+            else:
+                job.pause()
+        self._holder = job
+        self._entered += 1
+
+    def __exit__(self, *_exception: object) -> None:
+        self._entered -= 1
+        if not self._entered:
+            self._holder = None
+
+    def _turn_holder(self) -> None:
+        assert self._holder is not None
+        inline, Job.inline = Job.inline, None
+        try:
+            self._holder.go_on()
+        finally:
+            Job.inline = inline
 
 
 class TurnedLoop(asyncio.BaseEventLoop):
