@@ -116,7 +116,8 @@ class Interventions:
             yield
             taken_over = set(self._triggerers_of("triggerer_frozen", scenes)) - {first}
         deployment.component("triggerer").send_signal(signal.SIGCONT)
-        assert taken_over, "the other triggerer did not take the waits over"
+        log = self._second_triggerer.log_tail()
+        assert taken_over, f"the other triggerer did not take the waits over; the end of its log:\n{log}"
         while self._triggerers_of("triggerer_frozen", scenes):
             yield
         assert len(self._triggerers_of("triggerer_killed", scenes)) == len(scenes), "the wait was over too early"
