@@ -34,6 +34,7 @@ class DrivenTransport:
     """
 
     kind: str
+    keeps_pictures: bool = True
     pauses: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -53,7 +54,7 @@ class DrivenTransport:
     def run(self, flow: Flow[Result], account: Account) -> Result:
         """Run ``flow`` to its end, over a transport of its own."""
         if self.kind == "requests":
-            with transport.RequestsTransport(account) as runner:
+            with transport.RequestsTransport(account, keeps_pictures=self.keeps_pictures) as runner:
                 return runner.run(flow)
         return asyncio.run(self._run_in_loop(flow, account))
 
@@ -69,7 +70,7 @@ class DrivenTransport:
         return self.run(ask(request), account)
 
     async def _run_in_loop(self, flow: Flow[Result], account: Account) -> Result:
-        async with transport.AiohttpTransport(account) as runner:
+        async with transport.AiohttpTransport(account, keeps_pictures=self.keeps_pictures) as runner:
             return await runner.run(flow)
 
     def _sleep(self, seconds: float) -> None:

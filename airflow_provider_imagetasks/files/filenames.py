@@ -61,8 +61,8 @@ def check_filename(pattern: str, more: tuple[str, ...] = ()) -> None:
             )
     if not is_safe_name(name):
         raise InvalidRequestError(
-            f"filename is {pattern!r}; it must be one name of at most {LONGEST_NAME} characters, without slashes, "
-            "control characters, a dot at either end or the name of a device. Folders belong into output_path"
+            f"filename is {pattern!r}; it must be one name of at most {LONGEST_NAME} characters, without slashes, two "
+            "colons, control characters, a dot at either end or the name of a device. Folders belong into output_path"
         )
 
 
@@ -126,7 +126,8 @@ def file_name(pattern: str, *, image_task_id: str, index: int, extension: str) -
 
 def is_safe_name(name: str) -> bool:
     """Whether a name is a single, visible file name, on any store."""
-    is_plain = name.isprintable() and not {"/", "\\"} & set(name) and not _DEVICES.match(name)
+    # Behind two colons filesystems take another path to begin.
+    is_plain = name.isprintable() and not any(word in name for word in ("/", "\\", "::")) and not _DEVICES.match(name)
     return is_plain and 0 < len(name.encode()) <= LONGEST_NAME and name == name.strip(".")
 
 

@@ -8,17 +8,14 @@ import secrets
 from collections.abc import Iterable, Iterator
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 from airflow.sdk.io.fs import has_fs
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, without_signatures
 from airflow_provider_imagetasks.tasks import require_sendable
-
-if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
 
 _LOCAL_SCHEMES = ("", "file", "local")
 _APPEAR_WHEN_COMPLETE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl", "az", "wasb", "oss"})
@@ -121,7 +118,7 @@ def put_in_place(source: bytes | Path, target: ObjectStoragePath, *, replaces: b
         try:
             _write(filesystem, source, partial)
             if replaces or not _linked(filesystem, partial, target.path):
-                filesystem.mv(partial, target.path)
+                _move(filesystem, partial, target.path)
         except BaseException:
             with contextlib.suppress(Exception):
                 filesystem.rm_file(partial)
@@ -143,6 +140,15 @@ def _created(filesystem: AbstractFileSystem, source: bytes | Path, path: str) ->
     except Exception:  # noqa: BLE001 - its server knows no conditions; anything else fails without one as well
         return False
     return offers
+
+
+def _move(filesystem: AbstractFileSystem, partial: str, path: str) -> None:
+    if type(filesystem).mv is AbstractFileSystem.mv:
+        # Which copies and removes, and would take a bracket or an asterisk in a name for a pattern.
+        filesystem.cp_file(partial, path)
+        filesystem.rm_file(partial)
+    else:
+        filesystem.mv(partial, path)
 
 
 def _linked(filesystem: AbstractFileSystem, partial: str, path: str) -> bool:
@@ -167,40 +173,56 @@ def _write(filesystem: AbstractFileSystem, source: bytes | Path, path: str) -> N
 
 
 def fetch_existing(path: ObjectStoragePath, target: Path) -> bool:
-    """Copy what is at ``path`` to a local file; return False where there is nothing.
+    """Copy what is at ``path`` to a local file; return False where there is certainly nothing.
 
-    :raises DownloadError: the filesystem does not answer.
+    :raises DownloadError: the filesystem does not answer, or lets nobody look.
     """
-    return _fetch(path.fs, path.path, target, uri_of(path))
+    try:
+        return _is_there(path.fs, path.path) and _fetch(path.fs, path.path, target)
+    except Exception as error:
+        raise DownloadError(f"{uri_of(path)} could not be read: {error}") from error
 
 
 def fetch_those_there(folder: ObjectStoragePath, names: Iterable[str], target: Path) -> Iterator[str]:
     """Copy one file of a folder after the other to the same local file, and yield the names of those that are there.
 
-    :raises DownloadError: the filesystem does not answer.
+    One that nobody may look for counts as not there.
+
+    :raises DownloadError: one that is there cannot be read.
     """
     # A path object for each name would cost more than to ask a local disk for it.
     filesystem, path, uri = folder.fs, folder.path.rstrip("/"), uri_of(folder).rstrip("/")
     for name in names:
-        if _fetch(filesystem, f"{path}/{name}", target, f"{uri}/{name}"):
+        try:
+            is_there = filesystem.isfile(f"{path}/{name}") and _fetch(filesystem, f"{path}/{name}", target)
+        except Exception as error:
+            raise DownloadError(f"{uri}/{name} could not be read: {error}") from error
+        if is_there:
             yield name
 
 
 def is_missing(folder: ObjectStoragePath) -> bool:
     """Whether a folder is certainly not there; a filesystem that does not answer leaves that open."""
     try:
-        return not folder.fs.exists(folder.path)
+        folder.fs.info(folder.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
     except Exception:  # noqa: BLE001 - whoever reads or writes there next says what is wrong
+        return False
+    return False
+
+
+def _is_there(filesystem: AbstractFileSystem, path: str) -> bool:
+    """Whether there is a file; what filesystems call ``isfile`` takes every failure for a no."""
+    try:
+        return bool(filesystem.info(path)["type"] == "file")
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 
-def _fetch(filesystem: AbstractFileSystem, path: str, target: Path, uri: str) -> bool:
+def _fetch(filesystem: AbstractFileSystem, path: str, target: Path) -> bool:
     try:
-        if not filesystem.isfile(path):
-            return False
         filesystem.get_file(path, str(target))
     except FileNotFoundError:
         return False
-    except Exception as error:
-        raise DownloadError(f"{uri} could not be read: {error}") from error
     return True

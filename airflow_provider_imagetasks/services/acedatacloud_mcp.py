@@ -7,7 +7,6 @@ the title and the API's message.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -29,7 +28,7 @@ from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.tasks_api import TasksApiService
 from airflow_provider_imagetasks.services.tasks_api_errors import is_only_an_error, refusal
 from airflow_provider_imagetasks.services.tool_answers import require_tools, tool_answer
-from airflow_provider_imagetasks.services.wire import Call, Flow, Response, ToolAnswer, ToolCall, excerpt
+from airflow_provider_imagetasks.services.wire import Call, Flow, Response, ToolAnswer, ToolCall, excerpt, read_json
 from airflow_provider_imagetasks.tasks import ImageRequest
 
 TOOLS = {
@@ -156,6 +155,6 @@ def _unwrapped(answer: ToolAnswer) -> Any:
         body = answer.json()
         if isinstance(body, Mapping) and set(body) == {"result"} and isinstance(body["result"], str):
             body = body["result"]
-        return json.loads(body) if isinstance(body, str) else body
-    except (ValueError, RecursionError):
+        return read_json(body) if isinstance(body, str) else body
+    except ValueError:
         return None

@@ -22,7 +22,7 @@ _PICTURES = ("image", "output", "result", "variant", "variation", "candidate", "
 _COUNTS = ("num_{}", "n_{}", "number_{}", "num_of_{}", "number_of_{}", "{}_num", "{}_number", "{}_count")
 IMAGE_COUNT_OPTIONS = (
     *("n", "num", "count", "quantity", "max_images", "batch_size", "batch_count", "num_images_per_prompt"),
-    *("num_samples", "n_samples"),
+    *("samples", "num_samples", "n_samples", "sample_count", "images_per_prompt"),
     *(count.format(f"{noun}{plural}") for noun in _PICTURES for plural in ("", "s") for count in _COUNTS),
 )
 """How models of many makers call the number of pictures; a service with names of its own adds them."""
@@ -43,7 +43,7 @@ class Service(ConnectionContract):
     """The model for a request that names none; likewise ``default_edit_model``."""
     default_edit_model: ClassVar[str]
     answers_hold_pictures: ClassVar[bool] = True
-    """Whether an answer may hold the pictures themselves, in base64; where not, it is refused above 4 MiB."""
+    """Whether an answer may hold the pictures themselves, in base64; where not, it is refused above 16 MiB."""
     records_hold_pictures: ClassVar[bool] = False
     """Whether every record of a finished image task holds its pictures, so that few are read at the same time."""
     poll_interval: ClassVar[float] = 10.0

@@ -6,7 +6,6 @@ Follows AI GPT Image's "Create Task", "Query Task" and "Errors" pages. Every ans
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -39,7 +38,7 @@ from airflow_provider_imagetasks.services.fields import (
 from airflow_provider_imagetasks.services.model_names import require_pictures
 from airflow_provider_imagetasks.services.model_outputs import addresses_named, picture_addresses
 from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, named_refusal, unexplained
-from airflow_provider_imagetasks.services.wire import Flow, Request, Response
+from airflow_provider_imagetasks.services.wire import Flow, Request, Response, read_json
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState
 
 SUCCESS_WORDS = frozenset({"success", "succeeded", "completed"})
@@ -269,7 +268,7 @@ def object_of(value: Any) -> Mapping[str, Any]:
     """Return an object that comes as itself or as a JSON string."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = read_json(value)
+        except ValueError:
             return {}
     return mapping(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +15,11 @@ from airflow_provider_imagetasks.services.fields import cleaned
 from airflow_provider_imagetasks.tasks import ImageFile
 
 Result = TypeVar("Result")
+MOST_VALUES = 50_000
+"""Values, names and lists that an answer may hold: a thousand for each of fifty records. They take a hundred times the
+memory of their text, and hold up whoever reads them."""
+_TEXTS = re.compile(rb'"(?:[^"\\]++|\\.)*+\\?"?', re.DOTALL)
+"""Also one without an end, which would else be looked for from each quote in it anew."""
 
 
 def excerpt(text: str, length: int = 300) -> str:
@@ -138,7 +144,7 @@ class Response:
     def json(self) -> Any:
         """Return the parsed body.
 
-        :raises ValueError: when it is not JSON, or nested too deeply to be an answer.
+        :raises ValueError: when it is not JSON, or none that an answer is.
         """
         value, problem = self._parsed
         if problem is not None:
@@ -153,15 +159,35 @@ class Response:
     @cached_property
     def _parsed(self) -> tuple[Any, ValueError | None]:
         try:
-            return json.loads(self.content), None
-        except RecursionError:
-            return None, ValueError("the answer is nested too deeply")
+            return read_json(self.content), None
         except ValueError as error:
             return None, error
 
     def excerpt(self) -> str:
         """Return the beginning of the body on one line, for messages."""
         return excerpt(self.content[:400].decode("utf-8", "replace"), 160)
+
+
+def read_json(content: bytes | str) -> Any:
+    """Return what JSON from outside holds.
+
+    :raises ValueError: it is none, nested too deeply, or of more values than any answer.
+    """
+    if has_too_many_values(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")):
+        raise ValueError("the answer holds too many values")
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("the answer is nested too deeply") from None
+
+
+def has_too_many_values(content: bytes) -> bool:
+    """Whether JSON has more values than any answer; a text, such as a prompt, may have as many commas as it likes."""
+    return _marks(content) > MOST_VALUES and _marks(_TEXTS.sub(b"", content)) > MOST_VALUES
+
+
+def _marks(content: bytes) -> int:
+    return len(content) - len(content.translate(None, b"{[,:"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,23 +17,24 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services import get_service, known_services
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import AnswerFile
+from airflow_provider_imagetasks.transports.shortened_texts import ShortenedTexts
 
 LARGEST_ANSWER = 256 * 1024 * 1024
 """Bytes; the largest answers hold ten pictures in base64."""
-LARGEST_WITHOUT_PICTURES = 4 * 1024 * 1024
-"""Bytes; fifty records with prompts of 32,000 characters are less than half of it."""
+LARGEST_WITHOUT_PICTURES = 16 * 1024 * 1024
+"""Bytes; fifty records with prompts of 32,000 characters are 10 MB where each character is an escape."""
 LARGEST_TOTAL = 512 * 1024 * 1024
 """Bytes of all answers that a process is receiving at the same time."""
-MOST_VALUES = 50_000
-"""Values, names and lists that an answer may hold: a thousand for each of fifty records. They take a hundred times the
-memory of their text, and hold up whoever reads them."""
+MOST_MARKS = 2_000_000
+"""Quotes, colons, commas and the like that are received. Who reads the answer counts its values, without those in
+texts: fifty prompts of 32,000 characters may have as many, where they are JSON themselves."""
 MOST_HEADER_LINES = 99
 """Lines of an answer's head that are read, which is what Python's own client, below requests, reads."""
 TOO_MANY_HEADER_LINES = "the answer has more header lines than are read"
 READ_APART = 64 * 1024
 """Bytes of an answer from which on it is read in a thread rather than on an event loop."""
 Result = TypeVar("Result")
-_MARKS = b"{[,:"
+_MARKS = b'{[,:"'
 _BLOCK = 256 * 1024
 _PICTURE = re.compile(rb"(?<![A-Za-z0-9+/=\\])[A-Za-z0-9+/=]{16384,}")
 _LEFT_OF_A_PICTURE = b"AAAA"
@@ -78,20 +79,18 @@ class ReceivedAnswer(AbstractContextManager["ReceivedAnswer"]):
     :param account: whom it is for; its service says whether answers may hold pictures.
     :param keeps_pictures: False where nobody looks at them, as on a triggerer: what is long enough to be one is left
         out as it comes in.
-    :param most_text: bytes of what is kept of an answer whose pictures are left out. A worker, whose event loop nobody
-        else shares, can take more.
+    :param shortens_texts: whether very long texts in JSON, such as the reason of a failure, are cut as well.
     """
 
-    def __init__(
-        self, account: Account, *, keeps_pictures: bool = True, most_text: int = LARGEST_WITHOUT_PICTURES
-    ) -> None:
+    def __init__(self, account: Account, *, keeps_pictures: bool = True, shortens_texts: bool = False) -> None:
         # A service that is held against the contract need not be installed.
         is_known = account.service in known_services()
         holds_pictures = not is_known or get_service(account.service).answers_hold_pictures
         self._most_received = LARGEST_ANSWER if holds_pictures else LARGEST_WITHOUT_PICTURES
-        self._most_kept = self._most_received if keeps_pictures else min(most_text, self._most_received)
+        self._most_kept = self._most_received if keeps_pictures else LARGEST_WITHOUT_PICTURES
         self._keeps_pictures = keeps_pictures
-        self._received = self._values = self._kept = 0
+        self._shortened = ShortenedTexts() if shortens_texts else None
+        self._received = self._marks = self._kept = 0
         self._block: list[bytes] = []
         self._block_size = 0
         self._blocks: list[bytes] = []
@@ -110,8 +109,8 @@ class ReceivedAnswer(AbstractContextManager["ReceivedAnswer"]):
         :raises AnswerTooLargeError: it gets larger than an answer may be; the rest of it is not wanted.
         """
         self._received += len(piece)
-        self._values += len(piece) - len(piece.translate(None, _MARKS))
-        if self._received > self._most_received or self._values > MOST_VALUES:
+        self._marks += len(piece) - len(piece.translate(None, _MARKS))
+        if self._received > self._most_received or self._marks > MOST_MARKS:
             raise AnswerTooLargeError
         self._block.append(piece)
         self._block_size += len(piece)
@@ -129,6 +128,7 @@ class ReceivedAnswer(AbstractContextManager["ReceivedAnswer"]):
     def _keep_block(self) -> None:
         block = b"".join(self._block)
         kept = block if self._keeps_pictures else _PICTURE.sub(_LEFT_OF_A_PICTURE, block)
+        kept = kept if self._shortened is None else self._shortened.of(kept)
         self._blocks.append(kept)
         self._kept += len(kept)
         self._block.clear()
@@ -187,12 +187,14 @@ class FiledAnswer(AbstractContextManager["FiledAnswer"]):
         return ImageTaskError(f"An answer cannot be kept in {self._to.path}: {error.strerror or type(error).__name__}")
 
 
-def received(account: Account, to: AnswerFile | None, status: int, **bounds: Any) -> ReceivedAnswer | FiledAnswer:
+def received(
+    account: Account, to: AnswerFile | None, status: int, *, keeps_pictures: bool
+) -> ReceivedAnswer | FiledAnswer:
     """Return what receives an answer of a status.
 
     :param to: where its request wants it.
-    :param bounds: ``keeps_pictures`` and ``most_text`` of :class:`ReceivedAnswer`.
+    :param keeps_pictures: of :class:`ReceivedAnswer`; where it does not, it keeps no very long texts either.
     """
     if to is not None and 200 <= status < 300:
         return FiledAnswer(to)
-    return ReceivedAnswer(account, **bounds)
+    return ReceivedAnswer(account, keeps_pictures=keeps_pictures, shortens_texts=not keeps_pictures)

@@ -34,7 +34,6 @@ from airflow_provider_imagetasks.services.wire import (
     run_flow_at_once,
 )
 from airflow_provider_imagetasks.transports.answers import (
-    LARGEST_ANSWER,
     MOST_HEADER_LINES,
     TOO_MANY_HEADER_LINES,
     FiledAnswer,
@@ -195,11 +194,7 @@ class RequestsTransport(Transport):
             with (
                 response,
                 received(
-                    self._account,
-                    request.streams_to,
-                    response.status_code,
-                    keeps_pictures=self._keeps_pictures,
-                    most_text=LARGEST_ANSWER,
+                    self._account, request.streams_to, response.status_code, keeps_pictures=self._keeps_pictures
                 ) as receiver,
             ):
                 if isinstance(receiver, FiledAnswer):

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.sdk.io import attach
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -29,6 +31,24 @@ def test_the_folder_is_made_and_nothing_else_stays_in_it(source: Path, tmp_path:
     assert [path.name for path in (tmp_path / "a/b").iterdir()] == ["picture.png"]
     assert (tmp_path / "a/b/picture.png").read_bytes() == b"the picture"
     assert storage.uri_of(folder / "picture.png") == f"file://{tmp_path}/a/b/picture.png"
+
+
+@pytest.mark.parametrize("replaces", [True, False])
+@pytest.mark.parametrize(
+    "path", ["kites [1]/a.png", "kites/a[b].png", "kites/*?.png", "kites/a:b#c%20.png", "k**/{a}~"]
+)
+def test_a_path_may_hold_what_is_a_pattern_elsewhere(source: Path, path: str, replaces: bool) -> None:
+    attach(protocol="memory", fs=MemoryFileSystem())
+    folder = storage.open_folder(f"memory://{uuid4()}")
+    others = dict.fromkeys(("kites/a.png", "kites/ab.png", "kites/ax.png"), b"another")
+    folder.fs.pipe({f"{folder.path}/{name}": content for name, content in others.items()})
+
+    storage.put_in_place(source, folder / path, replaces=replaces)
+
+    root = len(folder.fs._strip_protocol(folder.path)) + 1
+    files = {each[root:]: folder.fs.cat_file(each) for each in folder.fs.find(folder.path)}
+    assert files.pop(path) == b"the picture"
+    assert files == others
 
 
 @pytest.mark.parametrize("step", ["put_file", "mv"])
@@ -106,6 +126,23 @@ def test_what_is_not_there_is_told_from_what_is(source: Path, tmp_path: Path) ->
     assert [(name, copy.read_bytes()) for name in there] == [("a.png", b"the picture"), ("a.jpg", b"another")]
 
 
+@pytest.mark.parametrize("failure", [OSError("SlowDown"), PermissionError("Forbidden"), RuntimeError("no credentials")])
+@pytest.mark.parametrize("scheme", ["file", "memory"])
+def test_what_nobody_can_look_for_is_not_taken_for_what_is_not_there(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, failure: Exception
+) -> None:
+    attach(protocol="memory", fs=MemoryFileSystem())
+    path = storage.open_folder(f"{scheme}://{tmp_path}") / "record.json"
+    storage.put_in_place(source, path)
+
+    def fails(*_: object, **_options: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(type(path.fs), "info", fails)
+    with pytest.raises(DownloadError, match=f"record.json could not be read: {failure}"):
+        storage.fetch_existing(path, tmp_path / "copy")
+
+
 def test_a_folder_is_missing_only_where_that_is_certain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = storage.open_folder(str(tmp_path / "pictures"))
     assert storage.is_missing(folder) is True
@@ -114,7 +151,7 @@ def test_a_folder_is_missing_only_where_that_is_certain(tmp_path: Path, monkeypa
     def silent(*_: object) -> bool:
         raise OSError("no answer")
 
-    monkeypatch.setattr(type(folder.fs), "exists", silent)
+    monkeypatch.setattr(type(folder.fs), "info", silent)
     assert storage.is_missing(folder) is False
 
 

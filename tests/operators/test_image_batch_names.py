@@ -54,6 +54,8 @@ def paths(row: dict[str, Any]) -> list[Path]:
         pytest.param("{id}.{ext}", ["Kettle", "kettle"], "case", id="another case"),
         pytest.param("{id}-" + "x" * 90 + ".{ext}", ["y" * 150], "200", id="a long id"),
         pytest.param("{image_task_id}-" + "x" * 90 + ".{ext}", ["a"], "200", id="a long image task id"),
+        pytest.param("{id}::{index}.{ext}", ["a"], "colons", id="where another path would begin"),
+        pytest.param("{id}:{image_task_id}::.{ext}", ["a"], "colons", id="where one would begin at the end"),
         pytest.param("con.{ext}", ["a"], "filename", id="a device of Windows"),
     ],
 )
@@ -79,7 +81,19 @@ def test_an_id_that_is_no_name_gives_one_all_the_same(batch: ImageBatch, row_id:
         *({name: 2} for name in ("num_images", "max_images", "num_outputs", "number_of_images", "batch_size")),
         *({name: 2} for name in ("num", "count", "quantity", "imageCount", "numImages", "Num-Images", "NUM_IMAGES")),
         *({name: "2"} for name in ("n_samples", "numSamples", "numberResults", "imageNum", "numOfImages", "nVariants")),
-        *({name: 2} for name in ("batchCount", "numImagesPerPrompt", "candidate_count", "outputCount", "imagesNumber")),
+        *(
+            {name: 2}
+            for name in (
+                "batchCount",
+                "numImagesPerPrompt",
+                "samples",
+                "sampleCount",
+                "imagesPerPrompt",
+                "candidate_count",
+                "outputCount",
+                "imagesNumber",
+            )
+        ),
         {"sequential_image_generation": "auto", "sequential_image_generation_options": {"max_images": 2}},
         {"parameters": {"numberOfImages": "2"}},
     ],

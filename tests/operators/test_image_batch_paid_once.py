@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.execution_time import task_runner as airflows_runner
+from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_imagetasks.batch import row_submissions
 from airflow_provider_imagetasks.batch import start as start_of_batch
@@ -245,6 +246,30 @@ class TestWhatIsLeft:
         assert resumed.error is not None
         assert "lacks what was written of them" in str(resumed.error)
         assert batch.created == ["a kite [never]"]
+
+    @pytest.mark.parametrize("again", [{}, CLEAR], ids=["retry", "Clear"])
+    @pytest.mark.parametrize("failing", ["batch.json", "life.json", "intents-", "outcomes-", ""])
+    def test_a_storage_that_fails_for_a_moment_is_not_taken_for_an_empty_folder(
+        self, batch: ImageBatch, monkeypatch: pytest.MonkeyPatch, failing: str, again: dict[str, Any]
+    ) -> None:
+        batch.start("a kite", "a boat [refuse]")
+        # On Airflow before 3.3 nothing else is known of it.
+        batch.runner.states.clear()
+        info = LocalFileSystem.info
+
+        def fails(self: LocalFileSystem, path: str, **options: Any) -> Any:
+            if failing in path:
+                raise OSError(5, "Input/output error")
+            return info(self, path, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalFileSystem, "info", fails)
+            failed = batch.start("a kite", "a boat [refuse]", **again)
+        assert failed.state != "success"
+        assert batch.created == ["a kite"]
+
+        batch.start("a kite", "a boat [refuse]", try_number=4, max_tries=5)
+        assert batch.created == ["a kite"]
 
     @pytest.mark.parametrize("how", ["retry", "Clear", "resume"])
     def test_a_folder_that_lost_some_of_it_submits_nothing(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, ServiceUnavailableError, UnknownOutcomeError
@@ -232,6 +233,24 @@ def test_a_ledger_that_cannot_be_read_keeps_from_submitting(submit: SubmitTask, 
 
     assert outcome.state == "up_for_retry"
     assert "cannot be read" in str(outcome.error)
+    assert len(submit.created) == 1
+
+
+@CANNOT_TELL
+@pytest.mark.parametrize("clears", [False, True], ids=["retry", "Clear"])
+def test_a_storage_that_fails_for_a_moment_is_not_taken_for_an_empty_ledger(
+    submit: SubmitTask, monkeypatch: pytest.MonkeyPatch, clears: bool
+) -> None:
+    submit.start_killed(FileStore, "write", is_last=lambda record: record.image_task_id)
+    assert len(submit.created) == 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFileSystem, "info", lambda *_, **__: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        failed = submit.dag.submit(try_number=2, max_tries=4 if clears else 2)
+    assert failed.state == "up_for_retry"
+    assert "cannot be read" in str(failed.error)
+
+    assert submit.dag.submit(try_number=3, max_tries=4 if clears else 2).state == "success"
     assert len(submit.created) == 1
 
 

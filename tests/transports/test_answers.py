@@ -237,12 +237,88 @@ async def test_a_triggerer_leaves_pictures_out_as_they_come_in(readers: list[str
 
 
 async def test_a_triggerer_refuses_what_is_large_and_no_picture(no_proxy: None) -> None:
-    wordy = Reply({**RECORD, "response": {"data": [], "said": "a b " * 2 * MIB}})
+    wordy = Reply({**RECORD, "response": {"data": [], "said": ["a b " * 50_000] * 100}})
     with ScriptedServer(wordy, otherwise=lambda _request: Reply(RECORD)) as server:
         wait = poller_of(server.url).wait(Progress(watch("a", interval=0.05)), first_pause=0)
         assert await asyncio.wait_for(wait, 60) == "done"
 
         assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "out of paint, again: [no] " * 350_000,
+        "\u4f60\U0001f3a8" * 150_000,
+        '\\"' * 400_000,
+        "\n" * 900_000,
+        "\x7f\0" * 300_000,
+    ],
+    ids=["words", "other letters", "quotes", "lines", "control characters"],
+)
+@pytest.mark.parametrize("ensure_ascii", [True, False], ids=["escaped", "as it is"])
+def test_of_a_very_long_text_the_beginning_is_read_where_nobody_wants_pictures(
+    driven: DrivenTransport, reason: str, ensure_ascii: bool
+) -> None:
+    driven.keeps_pictures = False
+    record = {"id": "a", "error": {"message": reason, "code": "api_error"}, "finished_at": 5.5}
+    with ScriptedServer(Reply(json.dumps(record, ensure_ascii=ensure_ascii).encode())) as server:
+        answer = driven.ask(QUERY, account(server.url))
+
+    assert isinstance(answer, Response), answer
+    assert len(answer.content) < 2 * MIB
+    read = answer.json()
+    assert reason.startswith(read["error"].pop("message")[:-1])
+    assert read == {"id": "a", "error": {"code": "api_error"}, "finished_at": 5.5}
+
+
+@pytest.mark.parametrize("service", ["acedatacloud", "kie"])
+async def test_a_triggerer_learns_that_an_image_task_failed_in_however_many_words(service: str, no_proxy: None) -> None:
+    words = "out of paint, again: [no] " * 350_000
+    failed = {
+        "acedatacloud": {"id": "a", "finished_at": 5.5, "response": {"error": {"code": "api_error", "message": words}}},
+        "kie": {"code": 200, "data": {"taskId": "a", "state": "fail", "failMsg": words, "failCode": "500"}},
+    }
+    with ScriptedServer(Reply(failed[service])) as server:
+        wait = poller_of(server.url, service=service).wait(Progress(watch("a")), first_pause=0)
+        assert await asyncio.wait_for(wait, 60) == "done"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        pytest.param(b'{"items":[' + b"{}," * 40_000 + b"{}]}", "too many values", id="values"),
+        pytest.param(b'{"a":"' + b'\\",' * 600_000, "Unterminated", id="a text of quotes without an end"),
+        pytest.param(b'{"a":"' + b'\\",' * 600_000 + b"\\", "Unterminated", id="and a backslash"),
+    ],
+)
+def test_what_is_no_answer_by_its_values_is_not_read_and_takes_little_time(
+    driven: DrivenTransport, content: bytes, why: str
+) -> None:
+    with ScriptedServer(Reply(content)) as server:
+        began_at = time.monotonic()
+        answer = driven.ask(QUERY, account(server.url))
+
+    assert isinstance(answer, Response)
+    with pytest.raises(ValueError, match=why):
+        answer.json()
+    assert time.monotonic() - began_at < 20
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["red, " * 6_400, json.dumps({"sky": ["red", "blue"]}) * 1_100, "\u98a8\u7b8f" * 16_000],
+    ids=["words", "JSON", "other letters"],
+)
+@pytest.mark.parametrize("keeps_pictures", [True, False])
+def test_prompts_may_hold_whatever_they_like(driven: DrivenTransport, prompt: str, keeps_pictures: bool) -> None:
+    driven.keeps_pictures = keeps_pictures
+    records = {"items": [{"id": str(number), "request": {"prompt": prompt}} for number in range(50)]}
+    with ScriptedServer(Reply(records)) as server:
+        answer = driven.ask(QUERY, account(server.url))
+
+    assert isinstance(answer, Response), answer
+    assert answer.json() == records
 
 
 def pieces_of(content: bytes, size: int) -> Iterator[bytes]:
@@ -297,7 +373,7 @@ def streaming(file: AnswerFile) -> Request:
 def test_an_answer_that_is_larger_than_any_that_is_held_is_streamed_to_a_file(
     driven: DrivenTransport, file: AnswerFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for limit in ("LARGEST_ANSWER", "LARGEST_WITHOUT_PICTURES", "LARGEST_TOTAL", "MOST_VALUES"):
+    for limit in ("LARGEST_ANSWER", "LARGEST_WITHOUT_PICTURES", "LARGEST_TOTAL", "MOST_MARKS"):
         monkeypatch.setattr(answers, limit, 1_000)
     content = json.dumps([RECORD] * 3).encode()
     file.path.write_bytes(b"of an earlier request" * MIB)

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 
 from airflow_provider_imagetasks.services.account import Account
-from airflow_provider_imagetasks.services.wire import excerpt
+from airflow_provider_imagetasks.services.wire import excerpt, has_too_many_values, read_json
 from airflow_provider_imagetasks.transports.answers import AnswerTooLargeError, ReceivedAnswer, apart
 from airflow_provider_imagetasks.transports.environment import Proxies, tls_context
 from airflow_provider_imagetasks.transports.failures import (
@@ -165,7 +165,10 @@ class _WholeLines(httpx2.AsyncByteStream):
                 lines, newline, rest = piece.rpartition(b"\n")
                 self._received.add(lines + newline)
                 if newline:
-                    yield without_secrets(self._received.take(), [self._key])
+                    taken = self._received.take()
+                    if has_too_many_values(taken):
+                        raise AnswerTooLargeError
+                    yield without_secrets(taken, [self._key])
                 self._received.add(rest)
         except AnswerTooLargeError as error:
             raise httpx2.ReadError("the answer was too large") from error
@@ -187,8 +190,8 @@ def _message_id(request: httpx2.Request) -> Any:
 
 def _is_message(content: bytes) -> bool:
     try:
-        message = json.loads(content)
-    except (ValueError, RecursionError):
+        message = read_json(content)
+    except ValueError:
         return False
     return isinstance(message, dict) and message.get("jsonrpc") == "2.0"
 
