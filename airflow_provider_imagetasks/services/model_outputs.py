@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from airflow_provider_imagetasks.services.fields import LONGEST_ADDRESS, address, is_data_url, text
+from airflow_provider_imagetasks.services.wire import read_json
 from airflow_provider_imagetasks.tasks import MOST_IMAGES, is_web_address
 
 _DEEPEST = 4
@@ -63,6 +63,6 @@ def _may_be_picture(output: Mapping[str, Any]) -> bool:
 
 def _parsed(told: str) -> Any:
     try:
-        return json.loads(told) if len(told) <= MOST_IMAGES * LONGEST_ADDRESS else None
-    except (ValueError, RecursionError):
+        return read_json(told) if len(told) <= MOST_IMAGES * LONGEST_ADDRESS else None
+    except ValueError:
         return None
