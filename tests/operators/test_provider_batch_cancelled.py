@@ -68,7 +68,7 @@ def test_marked_failed_while_deferred_it_is_cancelled_and_a_clear_delivers_what_
 
     told = " ".join(capsys.readouterr().out.split())
     assert slow.asked["cancelled"] == 1
-    assert "What was made by then is billed, and delivered when the task is cleared" in told
+    assert "What was made is billed, and delivered when the task is cleared" in told
     require_the_rest_made_anew(slow, done=2, rows=2)
 
 
