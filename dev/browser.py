@@ -45,6 +45,8 @@ def log_in(browser: Browser, airflow: AirflowDeployment) -> Any:
     """Log in by the login page, and return the cookies that a context takes as ``storage_state``."""
     context = browser.new_context()
     page = context.new_page()
+    # The first page of an Airflow that has only just begun takes long on a busy machine.
+    page.set_default_timeout(120_000)
     page.goto(airflow.url)
     page.fill("input[name=username]", airflow.login.user)
     page.fill("input[name=password]", airflow.login.password)
