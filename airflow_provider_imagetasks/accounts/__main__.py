@@ -11,6 +11,8 @@ from airflow_provider_imagetasks.accounts.report import DAYS, in_lines, reports
 from airflow_provider_imagetasks.accounts.settings import store_url
 from airflow_provider_imagetasks.accounts.store import AccountStore, StoreError
 
+_MOST_DAYS = 10_000
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Print what the store has, and return the exit code: 1 where it cannot be read, 2 where none is set up.
@@ -23,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--store", help="an SQLAlchemy URL; what [imagetasks] account_store says by default")
     parser.add_argument(
-        "--days", type=int, default=DAYS, help="days with spending that are shown (default: %(default)s)"
+        "--days", type=_days, default=DAYS, help="days with spending that are shown (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, amounts in millionths")
     options = parser.parse_args(arguments)
@@ -35,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 2
     try:
-        found = reports(AccountStore(url), days=options.days)
+        found = reports(AccountStore(url, only_reads=True), days=options.days)
     except StoreError as error:
         print(f"The store of accounts cannot be read: {error}", file=sys.stderr)
         return 1
@@ -47,6 +49,13 @@ def main(arguments: list[str] | None = None) -> int:
     for report in found:
         print("\n".join(in_lines(report)))
     return 0
+
+
+def _days(value: str) -> int:
+    days = int(value)
+    if not 1 <= days <= _MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"must be 1 to {_MOST_DAYS}")
+    return days
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -17,12 +18,15 @@ from airflow_provider_imagetasks.accounts.budgets import Budgets, cost_of, excee
 from airflow_provider_imagetasks.accounts.grants import EndedImageTask, Grant, PlannedSubmission, Turn
 from airflow_provider_imagetasks.accounts.settings import NO_STORE, budget_zone, store_url
 from airflow_provider_imagetasks.accounts.store import AccountStore, StoreError
+from airflow_provider_imagetasks.accounts.tables import LONGEST_NAME
 from airflow_provider_imagetasks.accounts.turn_rows import Kind
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, ServiceUnavailableError
+from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.fields import cleaned
 from airflow_provider_imagetasks.services.rates import Rate
-from airflow_provider_imagetasks.tasks import ImageRequest
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
 
 LIFE_SECONDS = 3600.0
 """Seconds for which an image task holds its place at most, where nobody reads that it is over."""
@@ -31,6 +35,8 @@ AWAY_SECONDS = 10.0
 LOOK_SECONDS = 2.0
 """Seconds between two looks at the image tasks that hold the places, over all who wait for one."""
 
+UNREACHABLE = "account_store"
+"""The error code of what was not submitted since the store could not count it."""
 _REMEMBERED = 2_000
 
 _log = logging.getLogger(__name__)
@@ -48,27 +54,31 @@ class AccountBook:
         self.account = account
         self.budgets = Budgets(per_day=account.budget_per_day, per_month=account.budget_per_month, zone=budget_zone())
         self._store = store
-        self._id: str | None = None
         self._tried_again_at = 0.0
         self._is_away = False
         self._ended: dict[str, EndedImageTask] = {}
+        self._untold: deque[Callable[[str], None]] = deque(maxlen=_REMEMBERED)
+        """What the store has to hear once it can be used again."""
 
-    def wanted(self, service: Service, request: ImageRequest, key: str | None) -> PlannedSubmission:
+    def wanted(
+        self, service: Service, request: ImageRequest, key: str | None, *, share: float = 1.0
+    ) -> PlannedSubmission:
         """Return what the store is asked for by a submission.
 
         :param request: completed.
         :param key: what it goes out with; None for one that no later try repeats.
+        :param share: of the usual price that it costs.
         :raises InvalidRequestError: there is a budget, and nobody knows what it costs.
         """
         model = request.model or ""
-        cost = cost_of(service, request, self.account.prices, currency=self.budgets.currency)
+        cost = cost_of(service, request, self.account.prices, currency=self.budgets.currency, share=share)
         require_price(cost, self.budgets, conn_id=self.account.conn_id, model=model)
         return PlannedSubmission(
             key=key or secrets.token_hex(16),
             cost=cost,
-            model=model,
+            model=cleaned(model, most=LONGEST_NAME),
             # Airflow sets it for whatever a task runs.
-            dag_id=os.environ.get("AIRFLOW_CTX_DAG_ID", ""),
+            dag_id=cleaned(os.environ.get("AIRFLOW_CTX_DAG_ID", ""), most=LONGEST_NAME),
             pictures=service.image_count_of(request),
         )
 
@@ -85,34 +95,31 @@ class AccountBook:
             limits = {"rate": account.submit_rate, "most_active": account.max_active_tasks, "budgets": self.budgets}
             return self._store.take(account_id, ticket, wanted, look_every=LOOK_SECONDS, **limits)  # type: ignore[arg-type]
 
+        return self._counted(take)
+
+    def count(self, wanted: Sequence[PlannedSubmission]) -> Grant | None:
+        """Take the money for as many of the first submissions as there is: of those that no limit but a budget bounds.
+
+        :returns: as :meth:`take`.
+        :raises ServiceUnavailableError: likewise.
+        """
+        return self._counted(lambda account_id: self._store.count(account_id, wanted, budgets=self.budgets))
+
+    def _counted(self, ask: Callable[[str], Grant]) -> Grant | None:
         try:
-            return self._ask(take)
+            grant = self._ask(ask)
         except StoreError as error:
             if not self.budgets:
                 return None
-            raise ServiceUnavailableError(
-                f"Connection {account.conn_id!r} has a budget, and what is spent cannot be looked up ([imagetasks] "
-                f"account_store: {error})",
-                service=account.service,
-                code="account_store",
-                billed="no",
-                retry_advice="Nothing was submitted; a retry looks again.",
-            ) from error
+            raise self._cannot_count(error) from error
+        metrics.account(self.account.service, self.account.conn_id, places=grant.places, used=grant.used)
+        return grant
 
     def problem(self, grant: Grant) -> ImageTaskError | None:
         """Return why the next one may not be submitted at all; None where it only has to wait."""
         if grant.excess is None:
             return None
-        over = grant.excess
-        return exceeded(
-            over.name,
-            over.budget,
-            over.ends,
-            spent_by_dag=over.spent_by_dag,
-            cost=over.cost,
-            conn_id=self.account.conn_id,
-            service=self.account.service,
-        )
+        return exceeded(grant.excess, conn_id=self.account.conn_id, service=self.account.service)
 
     def leave(self, ticket: str) -> None:
         """Wait for a place no more."""
@@ -125,30 +132,48 @@ class AccountBook:
         except StoreError:
             return Turn()
 
-    def leaves(self, kind: Kind, rate: Rate | None, turn: Turn, key: str | None = None) -> float:
+    def leaves(
+        self, kind: Kind, rate: Rate | None, turn: Turn, key: str | None = None, *, is_first: bool = False
+    ) -> float:
         """Note that a request leaves now, and return 0; or return for how many seconds it must not.
 
         :param key: of the submission that it belongs to.
+        :param is_first: whether nothing of that submission has left.
+        :raises ServiceUnavailableError: nothing has left, the store cannot be used, and there is a budget: what is not
+            known to have left would be given back.
         """
         turn_id = turn.id
         if turn_id is None:
             return 0.0
         try:
             return self._ask(lambda account_id: self._store.leaves(account_id, kind, rate, turn_id, key))
-        except StoreError:
+        except StoreError as error:
+            if is_first and self.budgets:
+                raise self._cannot_count(error) from error
             return 0.0
 
     def pause(self, kind: Kind, seconds: float) -> None:
         """Have no request of any process leave for so many seconds, as the service asked."""
+        metrics.paused(self.account.service, kind)
         self._tell(lambda account_id: self._store.pause(account_id, kind, seconds))
 
     def taken(self, image_task_ids: Mapping[str, str], *, life: float = LIFE_SECONDS) -> None:
         """Note which image tasks came of submissions, by key; each holds its place for so many seconds at most."""
-        self._tell(lambda account_id: self._store.taken(account_id, image_task_ids, life=life))
+        self._tell(lambda account_id: self._store.taken(account_id, image_task_ids, life=life), is_kept=True)
         # Somebody of this process may have read their end before.
         ended = [self._ended[each] for each in image_task_ids.values() if each in self._ended]
         if ended:
-            self._tell(lambda account_id: self._store.over(account_id, ended))
+            self._tell(lambda account_id: self._store.over(account_id, ended), is_kept=True)
+
+    def found(self, key: str, task: ImageTask, *, life: float = LIFE_SECONDS) -> None:
+        """Note which image task came of a submission, also of one whose answer was lost.
+
+        :param life: as for :meth:`taken`.
+        """
+        if task.state.is_final:
+            self.over([EndedImageTask(image_task_id=task.id)], keys=[key])
+        else:
+            self.taken({key: task.id}, life=life)
 
     def refused(self, keys: Sequence[str]) -> None:
         """Give back place and money of submissions that were not billed."""
@@ -166,22 +191,49 @@ class AccountBook:
             del self._ended[next(iter(self._ended))]
         if not (ended or keys):
             return
-        self._tell(lambda account_id: self._store.over(account_id, ended, keys=keys))
+        self._tell(lambda account_id: self._store.over(account_id, ended, keys=keys), is_kept=True)
 
-    def _tell(self, say: Callable[[str], None]) -> None:
+    def _tell(self, say: Callable[[str], None], *, is_kept: bool = False) -> None:
+        """Tell the store something, or nothing where it cannot be used: places expire, and money counts as spent.
+
+        :param is_kept: whether it is told once the store is back. That a submission was refused never is: by then it
+            may have left again under its key.
+        """
         try:
             self._ask(say)
         except StoreError:
-            # Said already. A place that is not given back expires; money that is not counts as spent.
-            return
+            if is_kept:
+                self._untold.append(say)
+
+    def _say_what_is_untold(self, account_id: str) -> None:
+        while True:
+            try:
+                say = self._untold.popleft()
+            except IndexError:
+                return
+            try:
+                say(account_id)
+            except StoreError:
+                self._untold.appendleft(say)
+                raise
+
+    def _cannot_count(self, error: StoreError) -> ServiceUnavailableError:
+        return ServiceUnavailableError(
+            f"Connection {self.account.conn_id!r} has a budget, and what is spent cannot be looked up ([imagetasks] "
+            f"account_store: {error})",
+            service=self.account.service,
+            code=UNREACHABLE,
+            billed="no",
+            retry_advice="Nothing was submitted; a retry looks again.",
+        )
 
     def _ask(self, question: Callable[[str], Answered]) -> Answered:
         if time.monotonic() < self._tried_again_at:
             raise StoreError("it could not be used a moment ago")
         try:
-            if self._id is None:
-                self._id = self._store.account_id(self.account, _limits(self.account))
-            answer = question(self._id)
+            account_id = self._store.account_id(self.account, _limits(self.account))
+            self._say_what_is_untold(account_id)
+            answer = question(account_id)
         except StoreError as error:
             self._tried_again_at = time.monotonic() + AWAY_SECONDS
             if not self._is_away:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 
+from airflow_provider_imagetasks.accounts.grants import Excess
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, QuotaExceededError
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.money import MILLION, PUBLISHED, Money, PriceList, in_words
@@ -61,12 +62,14 @@ def cost_of(
     prices: PriceList,
     *,
     currency: str | None = None,
+    share: float = 1.0,
 ) -> Money | None:
     """Return what all pictures of a request cost; None where nobody knows the price of its model.
 
     :param request: completed.
     :param prices: the user's own; they win over what the service publishes, in US dollars.
     :param currency: the budget's, which prices without a currency are in; None where there is no budget.
+    :param share: of those prices that is paid, as in a provider batch.
     """
     own = next(((each, named) for model, each, named in prices if model == request.model), None)
     if own is not None:
@@ -78,7 +81,7 @@ def cost_of(
         price, in_currency = round(Decimal(str(published)) * MILLION), PUBLISHED
     if currency is not None and in_currency != currency:
         return None
-    return Money(int(price) * service.image_count_of(request), in_currency)
+    return Money(math.ceil(int(price) * service.image_count_of(request) * share), in_currency)
 
 
 def require_price(cost: Money | None, budgets: Budgets, *, conn_id: str, model: str) -> None:
@@ -96,28 +99,25 @@ def require_price(cost: Money | None, budgets: Budgets, *, conn_id: str, model: 
         )
 
 
-def exceeded(
-    name: str,
-    budget: Money,
-    ends: datetime,
-    *,
-    spent_by_dag: Mapping[str, int],
-    cost: int,
-    conn_id: str,
-    service: str | None = None,
-) -> ImageTaskError:
-    """Return the error of a submission that does not fit into what is left of a budget.
-
-    :param ends: when the next span of it begins.
-    :param spent_by_dag: millionths.
-    """
-    spent = sum(spent_by_dag.values())
-    largest = sorted(spent_by_dag.items(), key=lambda each: -each[1])[:_NAMED]
+def exceeded(over: Excess, *, conn_id: str, service: str | None = None) -> ImageTaskError:
+    """Return the error of a submission that does not fit into what is left of a budget."""
+    whose = f"{over.name} of connection {conn_id!r} is {over.budget}"
+    until = f"{over.ends:%Y-%m-%d %H:%M %Z}"
+    if over.others:
+        return QuotaExceededError(
+            f"{whose}, and {' and '.join(map(str, over.others))} of the same account are spent beside it, which cannot "
+            f"be added to it. They are counted until {until}",
+            service=service,
+            code=CODE,
+            retry_advice="Clear the task after that, or write budgets and prices of all connections with this key in "
+            "one currency; nothing was sent to the service.",
+        )
+    spent = sum(over.spent_by_dag.values())
+    largest = sorted(over.spent_by_dag.items(), key=lambda each: -each[1])[:_NAMED]
     dags = ", ".join(f"{dag_id or 'no Dag'} {in_words(amount)}" for dag_id, amount in largest)
     return QuotaExceededError(
-        f"{name} of connection {conn_id!r} is {budget}: {in_words(spent)} of it is spent"
-        f"{f' ({dags})' if dags else ''}, and this submission would cost {in_words(cost)}. It is counted until "
-        f"{ends:%Y-%m-%d %H:%M %Z}",
+        f"{whose}: {in_words(spent)} of it is spent{f' ({dags})' if dags else ''}, and this submission would cost "
+        f"{in_words(over.cost)}. It is counted until {until}",
         service=service,
         code=CODE,
         retry_advice="Clear the task after that, or raise the budget and Clear it; nothing was sent to the service.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from airflow_provider_imagetasks.services.money import Money
@@ -30,6 +30,7 @@ class Excess:
 
     :param ends: when the next span of it begins.
     :param spent_by_dag: millionths.
+    :param others: what is spent in other currencies, which cannot be compared; where there is any, that is why.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Excess:
     ends: datetime
     spent_by_dag: Mapping[str, int]
     cost: int
+    others: Sequence[Money] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +61,16 @@ class Grant:
     :param excess: why the next one may not at all; None where it only has to wait.
     :param ahead: how many others wait for a place before this one.
     :param running: image tasks that hold the places, for one of all who wait to look at; else empty.
+    :param places: that are held now.
+    :param used: shares of the budgets that are spent now, by name.
     """
 
     turns: Sequence[Turn] = ()
     excess: Excess | None = None
     ahead: int = 0
     running: Sequence[str] = ()
+    places: int = 0
+    used: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -155,7 +155,7 @@ def running_to_look_at(transaction: Transaction, account_id: str, now: float, ev
 def hold(
     transaction: Transaction,
     account_id: str,
-    wanted: Mapping[str, tuple[PlannedSubmission, Turn]],
+    wanted: Mapping[str, tuple[PlannedSubmission, Turn | None]],
     counted: Row,
     *,
     day: str,
@@ -163,21 +163,21 @@ def hold(
 ) -> None:
     """Take places for submissions, and count what they cost; those that were taken before are taken over.
 
-    :param wanted: by id, each with its turn.
+    :param wanted: by id, each with its turn; None for one that is only paid for, and holds no place.
     :param counted: those of before, by id. What is known of the first time holds: it may have left.
     :param day: on which they are counted.
     :param now: the database's Unix seconds.
     """
-    until = {id_: now + turn.seconds + ANSWER_SECONDS for id_, (_, turn) in wanted.items()}
-    again = [{"its_id": id_, "until": until[id_]} for id_ in wanted if id_ in counted]
+    until = {id_: now + (turn.seconds + ANSWER_SECONDS if turn else KEPT_SECONDS) for id_, (_, turn) in wanted.items()}
+    again = [{"its_id": id_, "until": until[id_]} for id_, (_, turn) in wanted.items() if id_ in counted and turn]
     transaction.change_each(_HELD_AGAIN, again)
     rows: list[Row] = [
         {
             "id": id_,
             "account": account_id,
             "image_task_id": None,
-            "is_open": 1,
-            "has_left": int(turn.id is None),
+            "is_open": int(turn is not None),
+            "has_left": int(turn is None or turn.id is None),
             "expires_at": until[id_],
             "day": day,
             "dag_id": submission.dag_id[:LONGEST_NAME],

@@ -11,10 +11,11 @@ from sqlalchemy import func, select
 
 from airflow_provider_imagetasks.accounts.store import AccountStore
 from airflow_provider_imagetasks.accounts.tables import accounts, connections, places, spending, turns, waiting
+from airflow_provider_imagetasks.services.fields import cleaned
 from airflow_provider_imagetasks.services.money import in_words
 
 DAYS = 7
-_MOST_LINES = 200
+_MOST_LINES = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class AccountReport:
     :param submitted: turns of the last minute; likewise ``asked``.
     :param paused: seconds for which the service wants no submissions; likewise ``asked_paused``, no questions.
     :param spending: ``{day, dag_id, model, currency, amount, submissions}``, the latest days first.
+    :param left_out: how many more of those there are.
     """
 
     service: str
@@ -39,6 +41,7 @@ class AccountReport:
     paused: float
     asked_paused: float
     spending: list[dict[str, Any]]
+    left_out: int = 0
 
 
 def reports(store: AccountStore, *, days: int = DAYS) -> list[AccountReport]:
@@ -55,10 +58,11 @@ def reports(store: AccountStore, *, days: int = DAYS) -> list[AccountReport]:
         made = []
         for row in connection.execute(select(accounts).order_by(accounts.c.service, accounts.c.host)).mappings():
             named = select(connections.c.conn_id).where(connections.c.account == row["id"])
-            spent = select(spending).where(spending.c.account == row["id"], spending.c.submissions > 0)
-            spent = spent.order_by(spending.c.day.desc(), spending.c.amount.desc()).limit(_MOST_LINES)
-            lines = [dict(line) for line in connection.execute(spent).mappings()]
-            kept = sorted({line["day"] for line in lines}, reverse=True)[:days]
+            is_spent = (spending.c.account == row["id"]) & (spending.c.submissions > 0)
+            its_days = select(spending.c.day).where(is_spent).distinct().order_by(spending.c.day.desc()).limit(days)
+            is_shown = is_spent & spending.c.day.in_(its_days.scalar_subquery())
+            spent = select(spending).where(is_shown).order_by(spending.c.day.desc(), spending.c.amount.desc())
+            lines = [dict(line) for line in connection.execute(spent.limit(_MOST_LINES)).mappings()]
             recent = (turns.c.account == row["id"], turns.c.at > now - 60, turns.c.at <= now)
             made.append(
                 AccountReport(
@@ -72,7 +76,8 @@ def reports(store: AccountStore, *, days: int = DAYS) -> list[AccountReport]:
                     asked=count(turns.c.id, *recent, turns.c.kind == "query"),
                     paused=max(0.0, row["submit_paused_until"] - now),
                     asked_paused=max(0.0, row["query_paused_until"] - now),
-                    spending=[line for line in lines if line["day"] in kept],
+                    spending=lines,
+                    left_out=count(spending.c.day, is_shown) - len(lines),
                 )
             )
         return made
@@ -91,5 +96,7 @@ def in_lines(report: AccountReport) -> Iterator[str]:
             yield f"  the service asked for no {what} for another {seconds:.0f} s"
     for line in report.spending:
         amount = f"{in_words(line['amount'])} {line['currency']}" if line["currency"] else "price not known"
-        who = f"{line['dag_id'] or 'no Dag'}, {line['model'] or 'no model'}"
+        who = f"{cleaned(line['dag_id']) or 'no Dag'}, {cleaned(line['model']) or 'no model'}"
         yield f"  {line['day']}  {amount:>16}  {line['submissions']:>6} submissions  {who}"
+    if report.left_out:
+        yield f"  and {report.left_out:,} more, which fewer --days show"

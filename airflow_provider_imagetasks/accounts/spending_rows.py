@@ -11,6 +11,7 @@ from airflow_provider_imagetasks.accounts.budgets import Budgets
 from airflow_provider_imagetasks.accounts.grants import Excess, PlannedSubmission
 from airflow_provider_imagetasks.accounts.statements import Row, Statement, Transaction
 from airflow_provider_imagetasks.accounts.tables import spending
+from airflow_provider_imagetasks.services.money import Money
 
 _KEY = ("account", "day", "dag_id", "model", "currency")
 _columns = spending.c
@@ -21,13 +22,13 @@ _ADDED = Statement(
 )
 _FIRST = Statement(insert(spending))
 _BY_DAG = Statement(
-    select(_columns.dag_id, func.sum(_columns.amount))
+    select(_columns.currency, _columns.dag_id, func.sum(_columns.amount))
     .where(
         _columns.account == bindparam("its_account"),
         _columns.day.between(bindparam("first"), bindparam("last")),
-        _columns.currency == bindparam("its_currency"),
+        _columns.amount > 0,
     )
-    .group_by(_columns.dag_id)
+    .group_by(_columns.currency, _columns.dag_id)
 )
 
 
@@ -49,15 +50,17 @@ def spend(transaction: Transaction, changes: Iterable[tuple[Row, int, int]]) -> 
             transaction.change(_FIRST, **row, amount=amount, submissions=submissions)
 
 
-def spent_by_dag(transaction: Transaction, account_id: str, begins: str, currency: str) -> dict[str, int]:
-    """Return what each Dag spent, in millionths.
+def spent_by_dag(transaction: Transaction, account_id: str, begins: str) -> dict[str, dict[str, int]]:
+    """Return what each Dag spent by currency, in millionths.
 
     :param begins: what the days begin with: a day, or a month.
     """
     is_month = len(begins) == len("2026-01")
     first, last = (f"{begins}-01", f"{begins}-31") if is_month else (begins, begins)
-    which = {"its_account": account_id, "first": first, "last": last, "its_currency": currency}
-    return {str(dag_id): int(total) for dag_id, total in transaction.rows(_BY_DAG, **which)}
+    found: dict[str, dict[str, int]] = {}
+    for currency, dag_id, total in transaction.rows(_BY_DAG, its_account=account_id, first=first, last=last):
+        found.setdefault(str(currency), {})[str(dag_id)] = int(total)
+    return found
 
 
 def affordable(
@@ -67,20 +70,25 @@ def affordable(
     counted: Collection[int],
     budgets: Budgets,
     now: float,
-) -> tuple[int, Excess | None]:
-    """Return how many of the first submissions there is money for, and why there is none for the next.
+) -> tuple[int, Excess | None, dict[str, float]]:
+    """Return how many of the first submissions there is money for, why there is none for the next, and what is used.
+
+    What is used then is a share of each budget, by its name.
 
     :param counted: positions of those that are counted already.
     :param now: the database's Unix seconds.
     """
-    count, excess = len(wanted), None
+    count, excess, used = len(wanted), None, {}
     for name, begins, budget, ends in budgets.spans(now):
-        spent = spent_by_dag(transaction, account_id, begins, budget.currency)
+        by_currency = spent_by_dag(transaction, account_id, begins)
+        spent = by_currency.pop(budget.currency, {})
+        others = [Money(sum(each.values()), currency) for currency, each in sorted(by_currency.items()) if currency]
         for position, each in enumerate(wanted[:count]):
             cost = each.cost.millionths if each.cost and position not in counted else 0
-            if cost and sum(spent.values()) + cost > budget.millionths:
+            if cost and (others or sum(spent.values()) + cost > budget.millionths):
                 count = position
-                excess = Excess(name=name, budget=budget, ends=ends, spent_by_dag=spent, cost=cost)
+                excess = Excess(name=name, budget=budget, ends=ends, spent_by_dag=spent, cost=cost, others=others)
                 break
             spent[each.dag_id] = spent.get(each.dag_id, 0) + cost
-    return count, excess
+        used[name] = sum(spent.values()) / budget.millionths
+    return count, excess, used

@@ -22,7 +22,7 @@ from airflow_provider_imagetasks.accounts.budgets import Budgets
 from airflow_provider_imagetasks.accounts.grants import EndedImageTask, Grant, PlannedSubmission, Turn
 from airflow_provider_imagetasks.accounts.spending_rows import affordable, spend
 from airflow_provider_imagetasks.accounts.statements import Statement, Transaction
-from airflow_provider_imagetasks.accounts.tables import OtherVersionError, accounts, connections
+from airflow_provider_imagetasks.accounts.tables import UnsuitableStoreError, accounts, connections
 from airflow_provider_imagetasks.accounts.turn_rows import Kind, departs, pause, take_turns
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.rates import Rate
@@ -43,13 +43,16 @@ class AccountStore:
     Every method raises :class:`StoreError` where it cannot be used. One process uses one connection of it.
 
     :param url: an SQLAlchemy URL.
+    :param only_reads: whether it is only looked at (:meth:`reading`): then nothing is made, and little waited for.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, only_reads: bool = False) -> None:
         self._url = url
+        self._only_reads = only_reads
         self._lock = threading.Lock()
         self._engine: Engine | None = None
-        self._hash_key = ""
+        self._file: tuple[int, int] | None = None
+        self._ids: dict[Account, str] = {}
         self._tidied_at = 0.0
 
     def account_id(self, account: Account, limits: Mapping[str, str]) -> str:
@@ -60,11 +63,15 @@ class AccountStore:
 
         :param limits: what the connection says of them, to be shown.
         """
+        with self._usable():
+            known_id = self._ids.get(account)
+        if known_id is not None:
+            return known_id
         with self._transaction() as connection:
             stored = select(tables.facts.c.value).where(tables.facts.c.name == "hash_key")
             # Two that come at once must not make the same account.
-            self._hash_key = str(connection.execute(stored.with_for_update()).scalar())
-            digest, place = key_hash(account, self._hash_key), place_hash(account, self._hash_key)
+            hash_key = str(connection.execute(stored.with_for_update()).scalar())
+            digest, place = key_hash(account, hash_key), place_hash(account, hash_key)
             known = select(tables.keys.c.account).where(tables.keys.c.hash == digest)
             account_id = connection.execute(known).scalar()
             conn_id = account.conn_id[: tables.LONGEST_NAME]
@@ -83,7 +90,8 @@ class AccountStore:
                 connection.execute(update(connections).where(is_named).values(account=account_id))
             said = json.dumps(dict(limits))
             connection.execute(update(accounts).where(accounts.c.id == account_id).values(limits=said))
-            return str(account_id)
+        self._ids[account] = str(account_id)
+        return str(account_id)
 
     def take(
         self,
@@ -112,16 +120,32 @@ class AccountStore:
             if free <= 0 and not (ids[0] in known and known[ids[0]]["is_open"]):
                 running = place_rows.running_to_look_at(transaction, account_id, now, look_every)
                 place_rows.queue_up(transaction, account_id, ticket, now)
-                return Grant(ahead=ahead, running=running)
+                return Grant(ahead=ahead, running=running, places=used)
             first = wanted[: max(free, 1)]
             counted = {position for position, id_ in enumerate(ids) if id_ in known}
-            count, excess = affordable(transaction, account_id, first, counted, budgets, now)
+            count, excess, shares = affordable(transaction, account_id, first, counted, budgets, now)
             turns = take_turns(transaction, account_id, "submit", rate, count, now, at_once=len(wanted) == 1)
             planned = {id_: (each, turn) for each, id_, turn in zip(first, ids, turns, strict=False)}
             place_rows.hold(transaction, account_id, planned, known, day=budgets.day_of(now), now=now)
             if waited:
                 place_rows.leave_queue(transaction, ticket)
-            return Grant(turns=turns, excess=excess)
+            held = used + sum(1 for id_ in planned if not (id_ in known and known[id_]["is_open"]))
+            return Grant(turns=turns, excess=excess, places=held, used=shares)
+
+    def count(self, account_id: str, wanted: Sequence[PlannedSubmission], *, budgets: Budgets) -> Grant:
+        """Take the money for as many of the first submissions as there is, and neither places nor turns.
+
+        It stays spent until :meth:`refused` gives it back, also where they never leave.
+        """
+        with self._account(account_id) as (transaction, now):
+            ids = [submission_id(account_id, each.key) for each in wanted]
+            known = {row["id"]: row for row in place_rows.known(transaction, ids)}
+            counted = {position for position, id_ in enumerate(ids) if id_ in known}
+            count, excess, shares = affordable(transaction, account_id, wanted, counted, budgets, now)
+            planned = {id_: (each, None) for each, id_ in zip(wanted[:count], ids, strict=False)}
+            place_rows.hold(transaction, account_id, planned, known, day=budgets.day_of(now), now=now)
+            places = place_rows.open_places(transaction, account_id, now)
+            return Grant(turns=[Turn()] * count, excess=excess, places=places, used=shares)
 
     def leave(self, ticket: str) -> None:
         """Wait for a place no more."""
@@ -191,9 +215,7 @@ class AccountStore:
     def close(self) -> None:
         """Close the connection; the next use opens another."""
         with self._lock:
-            if self._engine is not None:
-                self._engine.dispose()
-                self._engine = None
+            self._close()
 
     @contextmanager
     def reading(self) -> Iterator[tuple[Connection, float]]:
@@ -207,13 +229,25 @@ class AccountStore:
         with self._lock:
             drivers_error: type[Exception] = SQLAlchemyError
             try:
+                if self._engine is not None and self._file is not None and tables.file_of(self._url) != self._file:
+                    # What was removed or put in place of it since goes on for all others.
+                    self._close()
                 if self._engine is None:
-                    self._engine = tables.open_engine(self._url)
+                    self._engine = tables.open_engine(self._url, only_reads=self._only_reads)
+                    self._file = tables.file_of(self._url)
                 drivers_error = getattr(self._engine.dialect.dbapi, "Error", SQLAlchemyError)
                 yield self._engine
-            except (SQLAlchemyError, OtherVersionError, ImportError, OSError, drivers_error) as error:
+            except (SQLAlchemyError, UnsuitableStoreError, ImportError, OSError, drivers_error) as error:
+                # Whatever it has become by the next time is looked at anew.
+                self._close()
                 cause = getattr(error, "orig", None) or error
                 raise StoreError(" ".join(str(cause).split())[:200] or type(cause).__name__) from error
+
+    def _close(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
+        self._engine = None
+        self._ids.clear()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from airflow_provider_imagetasks.accounts.book import AccountBook
-from airflow_provider_imagetasks.accounts.grants import EndedImageTask, Grant, PlannedSubmission, Turn
+from airflow_provider_imagetasks.accounts.grants import Grant, PlannedSubmission, Turn
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.services.submission_limits import Read, Say, SubmissionLimits, Watched
@@ -65,15 +65,18 @@ def within_account(
     try:
         task = yield from watched(in_turn) if watched else in_turn
     except Exception as error:
-        is_free = error.billed == "no" if isinstance(error, ImageTaskError) else not getattr(error, "has_left", True)
-        if is_free:
+        if _is_free(error):
             yield from asked(lambda: book.refused([wanted.key]))
         raise
-    if task.state.is_final:
-        yield from asked(lambda: book.over([EndedImageTask(image_task_id=task.id)], keys=[wanted.key]))
-    else:
-        yield from asked(lambda: book.taken({wanted.key: task.id}))
+    yield from asked(lambda: book.found(wanted.key, task))
     return task
+
+
+def _is_free(error: Exception) -> bool:
+    if isinstance(error, ImageTaskError):
+        return error.billed == "no"
+    # Held back before it left it is free; of a start that was replaced it is the other one's, and may leave there.
+    return not getattr(error, "has_left", True) and not getattr(error, "is_replaced", False)
 
 
 def _place(book: AccountBook, wanted: PlannedSubmission, read: Read, say: Say) -> Flow[Turn | None]:
@@ -125,7 +128,7 @@ def paced(
     :param turn: given out just now.
     :param began_at: Unix seconds since which it waits; None where that is not measured.
     """
-    yield from _wait_for(book, key, turn, say)
+    yield from _wait_for(book, key, turn, say, is_first=True)
     if began_at is not None:
         metrics.waited_for_place(book.account.service, (yield from pause(0)) - began_at)
     try:
@@ -145,7 +148,7 @@ def paced(
         return task
 
 
-def _wait_for(book: AccountBook, key: str, turn: Turn, say: Say) -> Flow[None]:
+def _wait_for(book: AccountBook, key: str, turn: Turn, say: Say, *, is_first: bool = False) -> Flow[None]:
     """Wait until a turn, and longer where others were late or the service asked for a pause meanwhile."""
     rate, seconds = book.account.submit_rate, turn.seconds
     while turn.id is not None:
@@ -154,6 +157,6 @@ def _wait_for(book: AccountBook, key: str, turn: Turn, say: Say) -> Flow[None]:
             say(f"{limit}: waiting {seconds:.1f} s to submit")
         if seconds > 0:
             yield from pause(seconds)
-        seconds = yield from asked(partial(book.leaves, "submit", rate, turn, key))
+        seconds = yield from asked(partial(book.leaves, "submit", rate, turn, key, is_first=is_first))
         if not seconds:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -28,6 +29,8 @@ from sqlalchemy.pool import QueuePool
 VERSION = "1"
 PATIENCE = 15.0
 """Seconds that one transaction waits for others."""
+READING_PATIENCE = 3.0
+"""Likewise where somebody only looks."""
 CONNECT_SECONDS = 5
 """Seconds that a server may take to answer."""
 LONGEST_NAME = 250
@@ -120,34 +123,68 @@ spending = Table(
 )
 
 
-class OtherVersionError(Exception):
-    """The database was made by another version of this package."""
+class UnsuitableStoreError(Exception):
+    """The database cannot be a store of accounts: nobody tried its kind, or it is not the same for all processes."""
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, *, only_reads: bool = False) -> Engine:
     """Return an engine for a database that is made where it is not there yet. One process uses one connection of it.
 
-    :raises OtherVersionError: its tables are another version's.
+    :param only_reads: for one that must be there, and that nothing is written to.
+    :raises UnsuitableStoreError: it is not the same one for all processes, or its tables are another version's.
     :raises SQLAlchemyError: it cannot be reached or written.
     """
+    _require_shared(url)
     is_sqlite = make_url(url).get_backend_name() == "sqlite"
-    options: dict[str, Any] = {"timeout": PATIENCE, "check_same_thread": False}
+    if is_sqlite and only_reads and file_of(url) is None:
+        raise UnsuitableStoreError(f"there is no file {make_url(url).database} yet")
+    patience = READING_PATIENCE if only_reads else PATIENCE
+    options: dict[str, Any] = {"timeout": patience, "check_same_thread": False}
     if not is_sqlite:
-        options = {"connect_timeout": CONNECT_SECONDS}
-        if make_url(url).get_backend_name() == "postgresql":
-            options["options"] = f"-c lock_timeout={int(PATIENCE * 1000)} -c statement_timeout={int(PATIENCE * 1000)}"
+        seconds = f"{int(patience * 1000)}"
+        settings = {"lock_timeout": seconds, "statement_timeout": seconds}
+        settings |= {"default_transaction_read_only": "on"} if only_reads else {}
+        options = {
+            "connect_timeout": CONNECT_SECONDS,
+            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+        }
     engine = create_engine(
         url, poolclass=QueuePool, pool_size=1, max_overflow=0, pool_pre_ping=not is_sqlite, connect_args=options
     )
-    if is_sqlite:
+    if is_sqlite and not only_reads:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_at_once)
     try:
-        _require_tables(engine)
+        _require_tables(engine, makes_them=not only_reads)
     except BaseException:
         engine.dispose()
         raise
     return engine
+
+
+def file_of(url: str) -> tuple[int, int] | None:
+    """Return what tells the file of a SQLite database from any other; None where it is gone, or there is none."""
+    address = make_url(url)
+    if address.get_backend_name() != "sqlite" or not address.database:
+        return None
+    try:
+        found = Path(address.database).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _require_shared(url: str) -> None:
+    """Refuse an address under which each process, or each folder, would find a store of its own."""
+    address = make_url(url)
+    kind, database = address.get_backend_name(), address.database or ""
+    if kind not in ("sqlite", "postgresql"):
+        raise UnsuitableStoreError(f"{kind} is no database that it can be in; use PostgreSQL, or a SQLite file")
+    if kind == "sqlite" and not Path(database).is_absolute():
+        raise UnsuitableStoreError(
+            "its SQLite database is in memory or has a path that depends on the folder of each process, so that each "
+            "would have one of its own; write sqlite:////the/whole/path.sqlite, with four slashes"
+        )
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -163,11 +200,13 @@ def _begin_at_once(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _require_tables(engine: Engine) -> None:
+def _require_tables(engine: Engine, *, makes_them: bool) -> None:
     for attempt in (1, 2, 3):
         try:
             with engine.begin() as connection:
                 if not inspect(connection).has_table(facts.name):
+                    if not makes_them:
+                        raise UnsuitableStoreError("nothing was written to it yet")
                     metadata.create_all(connection)
                     connection.execute(
                         insert(facts),
@@ -180,4 +219,4 @@ def _require_tables(engine: Engine) -> None:
             if attempt == 3:
                 raise
     if version != VERSION:
-        raise OtherVersionError(f"its tables are of version {str(version)[:20]}, and this package knows {VERSION}")
+        raise UnsuitableStoreError(f"its tables are of version {str(version)[:20]}, and this package knows {VERSION}")

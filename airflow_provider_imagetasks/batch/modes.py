@@ -13,7 +13,6 @@ from airflow_provider_imagetasks.batch.run import BatchRun
 from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.polling.batch_wait import Counts
-from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 
 USUAL_TIMEOUTS: Mapping[str, float] = {"tasks": 3600.0, "provider_batch": 26 * 3600.0}
@@ -44,7 +43,7 @@ def check_mode_arguments(mode: Any, *, max_active_tasks: Any, submit_rate: Any, 
         )
 
 
-def check_mode(mode: Mode, service: Service, account: Account, limits: BatchLimits) -> float | None:
+def check_mode(mode: Mode, service: Service, limits: BatchLimits) -> float | None:
     """Refuse a mode that the service does not have, before anything is billed.
 
     :returns: seconds between two questions for a provider batch, at least; None where there are none.
@@ -57,11 +56,6 @@ def check_mode(mode: Mode, service: Service, account: Account, limits: BatchLimi
         raise InvalidRequestError(
             f"mode is 'provider_batch', and {service.title} has no batches of its own: leave mode out, or use a "
             "connection to a service that has them"
-        )
-    if account.budget_per_day or account.budget_per_month:
-        raise InvalidRequestError(
-            f"mode is 'provider_batch', and connection {account.conn_id!r} has a budget, which provider batches are "
-            "not counted in: give max_cost, and a connection without budget_per_day and budget_per_month"
         )
     return limits.provider_interval or batches.poll_interval
 

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from airflow_provider_imagetasks.accounts.book import LIFE_SECONDS, AccountBook
 from airflow_provider_imagetasks.accounts.grants import EndedImageTask, Grant, PlannedSubmission, Turn
@@ -24,6 +25,7 @@ PATIENCE = 20.0
 """Seconds after which a group that got no place is withheld, so that the batch can look at what else there is."""
 PAUSE = 5.0
 """Seconds for which it then asks for none."""
+_GIVEN_BACK_AT_ONCE = 500
 
 
 @dataclass
@@ -63,6 +65,7 @@ class RowPlaces:
         self._service = arguments.service
         self._account = arguments.account
         self._life = max(LIFE_SECONDS, arguments.timeout)
+        self._batches = arguments.provider_batches
         self._batch = batch
         self._book = book
         self._run = run
@@ -76,7 +79,7 @@ class RowPlaces:
         return time.time() >= self._next_at
 
     async def take(self, intents: Sequence[Intent]) -> Granted:
-        """Wait until the first of a group have places, for a while.
+        """Wait until the first of a group have places, for a while. Rows of a provider batch need only the money.
 
         :raises ServiceUnavailableError: there is a budget, and nobody can tell for long what is left of it.
         """
@@ -129,6 +132,20 @@ class RowPlaces:
         unbilled = [keys[intent.index] for intent in free if intent.index in keys]
         await asyncio.to_thread(self._note, book, running, over, ended, unbilled)
 
+    async def found(self, found: Sequence[tuple[Intent, ImageTask]]) -> None:
+        """Tell the account which image tasks came of submissions whose answers were lost."""
+        book = self._book
+        if book is not None:
+            for intent, task in found:
+                await asyncio.to_thread(book.found, self._batch.key_of(intent), task, life=self._life)
+
+    async def give_back(self, intents: Sequence[Intent]) -> None:
+        """Tell the account that submissions were never made, or not billed."""
+        keys = [self._batch.key_of(intent) for intent in intents]
+        if self._book is not None:
+            for start in range(0, len(keys), _GIVEN_BACK_AT_ONCE):
+                await asyncio.to_thread(self._book.refused, keys[start : start + _GIVEN_BACK_AT_ONCE])
+
     def _note(
         self,
         book: AccountBook,
@@ -147,13 +164,15 @@ class RowPlaces:
     def _wanted(self, book: AccountBook, intent: Intent) -> PlannedSubmission:
         request = self._batch.requests.request(intent.index)
         request = request.with_model(self._service.model_for(request, self._account))
-        return book.wanted(self._service, request, self._batch.key_of(intent))
+        share = self._batches.price_share if self._batches else 1.0
+        return book.wanted(self._service, request, self._batch.key_of(intent), share=share)
 
     async def _grant(self, book: AccountBook, wanted: Sequence[PlannedSubmission]) -> Grant | None:
         until = time.time() + PATIENCE
         while True:
             try:
-                grant = await asyncio.to_thread(book.take, self._ticket, wanted)
+                ask = partial(book.count, wanted) if self._batches else partial(book.take, self._ticket, wanted)
+                grant = await asyncio.to_thread(ask)
             except ServiceUnavailableError:
                 if time.time() >= until or self._is_stopped():
                     raise

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
-from airflow_provider_imagetasks.accounts.book import submitting_book_of
+from airflow_provider_imagetasks.accounts.book import UNREACHABLE, submitting_book_of
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.row_places import Granted, RowPlaces
 from airflow_provider_imagetasks.batch.rows import sendable_request
@@ -132,6 +132,14 @@ class RowSubmissions:
             return self._group_size
         return max(0, places) if now - self._submitted_at >= self._limits.gather else 0
 
+    async def searched(self, found: Sequence[AtService], free: Sequence[Intent]) -> None:
+        """Tell the account what became of submissions whose answers were lost.
+
+        :param free: those that were never taken.
+        """
+        await self._row_places.found([(each.intent, each.task) for each in found])
+        await self._row_places.give_back(free)
+
     def stop(self) -> None:
         """Let nothing more leave, of groups under way either."""
         self._departure.is_stopped = True
@@ -217,7 +225,8 @@ class RowSubmissions:
         free = [
             end.intent
             for end in ends
-            if isinstance(end, Withheld)
+            # What a start that was replaced withholds is the other one's, which may have submitted it.
+            if (isinstance(end, Withheld) and not self._departure.is_replaced)
             or (isinstance(end, Refused) and end.error.billed == "no" and not end.intent.taken)
         ]
         await self._row_places.note(granted, tasks, free)
@@ -243,6 +252,8 @@ class RowSubmissions:
         except UnknownOutcomeError as error:
             return Unanswered(intent, error)
         except ImageTaskError as error:
+            if error.code == UNREACHABLE:
+                return Withheld(intent)
             if concerns_account(error):
                 # At once: others of the group wait for the place that becomes free.
                 self.stop()

@@ -12,7 +12,7 @@ from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.row_deliveries import deliver
 from airflow_provider_imagetasks.batch.row_outcomes import RowOutcome, RowOutcomes
 from airflow_provider_imagetasks.batch.row_questions import RowQuestions
-from airflow_provider_imagetasks.batch.row_searches import Found, Searched, UnansweredSubmissions
+from airflow_provider_imagetasks.batch.row_searches import Found, NeverTaken, Searched, UnansweredSubmissions
 from airflow_provider_imagetasks.batch.row_submissions import RowSubmissions, Submitted
 from airflow_provider_imagetasks.batch.run_loop import RunLoop
 from airflow_provider_imagetasks.batch.start import OpenBatch
@@ -158,11 +158,13 @@ class BatchRun(RunLoop):
 
     async def _look(self, search: Awaitable[list[Searched]]) -> None:
         outcomes = await search
-        found = [outcome.intent for outcome in outcomes if isinstance(outcome, Found)]
+        found = [outcome for outcome in outcomes if isinstance(outcome, Found)]
         if found:
             # Its time may be over: a trigger would hand it back at once, for ever.
             self._asked_all_at = None
-            await asyncio.to_thread(self._ledger.found, found)
+            await asyncio.to_thread(self._ledger.found, [outcome.intent for outcome in found])
+        never_taken = [each for each in outcomes if isinstance(each, NeverTaken) and each.error.billed == "no"]
+        await self._submissions.searched(found, [each.intent for each in never_taken])
         for outcome in outcomes:
             self._act(outcome)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
@@ -25,11 +25,11 @@ class Metric:
     """One metric, as it is documented.
 
     :param name: without the prefix that Airflow sets (``[metrics] statsd_prefix``).
-    :param tags: names of its tags; the values are few: names of services and of error classes.
+    :param tags: names of its tags; the values are few: names of services, connections, budgets and error classes.
     """
 
     name: str
-    kind: Literal["counter", "timer"]
+    kind: Literal["counter", "timer", "gauge"]
     tags: tuple[str, ...] = ("service",)
 
 
@@ -47,10 +47,13 @@ RUN_TIME = Metric(name="imagetasks.run_time", kind="timer")
 CREDITS = Metric(name="imagetasks.usage.credits", kind="counter")
 TOKENS = Metric(name="imagetasks.usage.tokens", kind="counter")
 COST = Metric(name="imagetasks.cost", kind="counter")
+PAUSED = Metric(name="imagetasks.paused", kind="counter", tags=("service", "requests"))
+PLACES = Metric(name="imagetasks.places", kind="gauge", tags=("service", "connection"))
+BUDGET_USED = Metric(name="imagetasks.budget_used", kind="gauge", tags=("service", "connection", "budget"))
 
 METRICS = (
     *(SUBMITTED, REFUSED, UNKNOWN_OUTCOME, SUCCEEDED, FAILED, POLLS, PICTURES, BYTES),
-    *(PLACE_TIME, QUEUE_TIME, RUN_TIME, CREDITS, TOKENS, COST),
+    *(PLACE_TIME, QUEUE_TIME, RUN_TIME, CREDITS, TOKENS, COST, PAUSED, PLACES, BUDGET_USED),
 )
 """All there are."""
 
@@ -93,6 +96,25 @@ def waited_for_place(service: str, seconds: float) -> None:
     _time(PLACE_TIME, seconds, service=service)
 
 
+def paused(service: str, requests: str) -> None:
+    """Count that a service asked all who use an account for a pause.
+
+    :param requests: of which kind: ``submit`` or ``query``.
+    """
+    _count(PAUSED, 1, service=service, requests=requests)
+
+
+def account(service: str, conn_id: str, *, places: int, used: Mapping[str, float]) -> None:
+    """Note how an account stands after a submission was planned.
+
+    :param places: image tasks that hold a place.
+    :param used: shares of the budgets that are spent, by name.
+    """
+    _set(PLACES, places, service=service, connection=conn_id)
+    for budget, share in used.items():
+        _set(BUDGET_USED, share, service=service, connection=conn_id, budget=budget)
+
+
 def polled(service: str, requests: int = 1) -> None:
     """Count status requests."""
     if requests:
@@ -118,6 +140,10 @@ def cost(service: str, amount: float) -> None:
 
 def _count(metric: Metric, amount: float, **tags: str) -> None:
     _safely(lambda: _airflow_stats().incr(metric.name, amount, tags=tags))
+
+
+def _set(metric: Metric, value: float, **tags: str) -> None:
+    _safely(lambda: _airflow_stats().gauge(metric.name, value, tags=tags))
 
 
 def _time(metric: Metric, seconds: float, **tags: str) -> None:

@@ -238,7 +238,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
             raise InvalidRequestError(f"options must be a dict, not {type(self.options).__name__}")
         for name in ("model", "options"):
             require_sendable(name, getattr(self, name))
-        provider = check_mode(self.mode, hook.service, hook.account, self.limits)
+        provider = check_mode(self.mode, hook.service, self.limits)
         return BatchArguments(
             account=with_limits(
                 hook.account,

@@ -209,6 +209,7 @@ class Submission:
         task = self._hook.run(find_submission(self._service, self._request, record, key=key, sent_by=sent_by))
         if task is not None:
             self._log.info("%s has it: image task %s is handed on.", self._service.title, task.id[:80])
+            self._hook.note_found(task, key=key)
         return task
 
     def _submitted_before(self, record: SubmissionRecord) -> ImageTask:

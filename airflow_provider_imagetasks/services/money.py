@@ -15,7 +15,7 @@ PUBLISHED = "USD"
 MILLION = 1_000_000
 PriceList: TypeAlias = tuple[tuple[str, int, str | None], ...]
 """Model, millionths and currency of each price of a picture; None where they name none."""
-_LARGEST = Decimal(10) ** 12
+_LARGEST = Decimal(10) ** 9
 _AMOUNT = re.compile(r"\s*([0-9]{1,13}(?:\.[0-9]{1,12})?)\s*([A-Za-z]{3,12})?\s*")
 _NEARLY = re.compile(r"[\d\s.,A-Za-z-]{0,24}")
 

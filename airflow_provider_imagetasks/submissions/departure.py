@@ -17,6 +17,8 @@ from airflow_provider_imagetasks.tasks import ImageTask
 LOOK_SECONDS = 5.0
 """How old a look may be when a request leaves: a start that takes over finds all that left after so much more than the
 time that the service takes to write a submission down."""
+REPLACED = "replaced"
+"""The error code of a start after which another one began."""
 _STOPPED = ImageTaskError("Nothing more is submitted", billed="no")
 
 
@@ -31,6 +33,7 @@ class HeldBackError(Exception):
         super().__init__(str(why))
         self.why = why
         self.has_left = has_left
+        self.is_replaced = why.code == REPLACED
 
 
 class Departure:
@@ -50,6 +53,8 @@ class Departure:
         self._looked_at = 0.0
         self.is_stopped = False
         """Whether no further submission leaves; those of which a request has left go on to their end."""
+        self.is_replaced = False
+        """Whether a look found another start, to which all belongs that has not left."""
 
     def watched(self, submission: Flow[ImageTask], *, intended_at: float) -> Flow[ImageTask]:
         """Run a submission, and look before each of its requests where the last look is not of this moment.
@@ -81,6 +86,7 @@ class Departure:
         try:
             yield Blocking(self._look)
         except ImageTaskError as error:
+            self.is_replaced = self.is_replaced or error.code == REPLACED
             raise HeldBackError(error, has_left=has_left) from error
         self._looked_at = now
         return (yield from pause(0))

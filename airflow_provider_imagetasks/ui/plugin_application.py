@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +28,7 @@ from airflow_provider_imagetasks.ui.permissions import MayReadDag, MayReadTasks,
 from airflow_provider_imagetasks.ui.picture_routes import PictureLinks, picture_routes
 from airflow_provider_imagetasks.ui.region_query import Region
 from airflow_provider_imagetasks.ui.roots import Location, read_roots
+from airflow_provider_imagetasks.ui.spending import AccountSpending
 from airflow_provider_imagetasks.ui.thumbnails import Thumbnails, usual_folder
 from airflow_provider_imagetasks.ui.totals import totals_of
 
@@ -54,6 +56,7 @@ def create_application() -> FastAPI:
     roots = _gallery_roots()
     links = PictureLinks(conf.get("api", "secret_key"))
     orders = Orders()
+    spending = AccountSpending()
 
     @application.get("/api/pictures", response_model=None)
     def newest(user: User, wanted: Wanted, dag_id: str | None = None, cursor: str | None = None) -> dict[str, Any]:
@@ -74,7 +77,13 @@ def create_application() -> FastAPI:
             readable = readable_dags(known, user)
             if dag_id and not readable:
                 raise HTTPException(403, "Forbidden")
-            return totals_of(session, scope_of(readable, wanted))
+            scope = scope_of(readable, wanted)
+            found = totals_of(session, scope)
+
+        def may_read(dag_ids: Collection[str]) -> Collection[str]:
+            return readable_dags({dag_id} & set(dag_ids) if dag_id else dag_ids, user)
+
+        return {**found, "booked": spending.totals(scope, may_read)}
 
     @application.get(RUN + "/pictures", response_model=None)
     def of_run(_: MayReadDag, dag_id: str, run_id: str, wanted: Wanted, cursor: str | None = None) -> dict[str, Any]:

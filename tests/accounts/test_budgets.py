@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from airflow_provider_imagetasks.accounts.budgets import Budgets, cost_of, exceeded
+from airflow_provider_imagetasks.accounts.grants import Excess
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.money import Money
 from airflow_provider_imagetasks.tasks import ImageRequest
@@ -44,7 +45,8 @@ def test_the_error_says_what_is_spent_by_whom_and_until_when() -> None:
     (span, _) = BOTH.spans(datetime(2026, 3, 1, tzinfo=BERLIN).timestamp())
     spent = {"covers": 900_000, "": 50_000}
 
-    error = exceeded(span[0], Money(1_000_000, "EUR"), span[3], spent_by_dag=spent, cost=80_000, conn_id="shop")
+    over = Excess(name=span[0], budget=Money(1_000_000, "EUR"), ends=span[3], spent_by_dag=spent, cost=80_000)
+    error = exceeded(over, conn_id="shop")
 
     assert "budget_per_day of connection 'shop' is 1.00 EUR: 0.95 of it is spent (covers 0.90, no Dag 0.05)" in str(
         error
@@ -70,3 +72,9 @@ def test_a_request_costs_its_price_for_each_picture_in_the_currency_of_the_budge
     request = ImageRequest(prompt="a kite", model="m", options={"n": 3})
 
     assert cost_of(get_service("local"), request, prices, currency=currency) == cost
+
+
+def test_a_picture_of_a_provider_batch_costs_its_share_never_rounded_down() -> None:
+    request = ImageRequest(prompt="a kite", model="m", options={"n": 3})
+
+    assert cost_of(get_service("local"), request, (("m", 1, "USD"),), share=0.5) == Money(2, "USD")

@@ -9,13 +9,14 @@ import pytest
 from sqlalchemy import select
 
 from airflow_provider_imagetasks.accounts import place_rows, turn_rows
-from airflow_provider_imagetasks.accounts.budgets import Budgets
-from airflow_provider_imagetasks.accounts.grants import EndedImageTask, Turn
+from airflow_provider_imagetasks.accounts.budgets import Budgets, exceeded
+from airflow_provider_imagetasks.accounts.grants import EndedImageTask, PlannedSubmission, Turn
 from airflow_provider_imagetasks.accounts.store import AccountStore, StoreError
 from airflow_provider_imagetasks.accounts.tables import turns
 from airflow_provider_imagetasks.services.money import Money
 from tests.accounts.store_users import FORKS, PRICE, User, account, in_processes, killed, rate
 
+PRICE_IN_EURO = Money(40_000, "EUR")
 ONE_DOLLAR = Budgets(per_day=Money(1_000_000, "USD"))
 
 
@@ -200,9 +201,62 @@ def test_a_pause_that_the_service_asks_for_holds_for_turns_of_all_and_for_those_
     assert one.store.turn(one.account_id, "query", None) == Turn()
 
 
+def test_a_file_that_is_removed_while_it_is_used_is_a_new_one_for_all_of_its_users(url: str, tmp_path: Path) -> None:
+    one = User(url, budgets=ONE_DOLLAR)
+    one.take("1")
+    for path in tmp_path.iterdir():
+        path.unlink()
+
+    id_of_one = one.store.account_id(account(), {})
+    other = User(url, budgets=ONE_DOLLAR)
+    one.store.take(id_of_one, "one", [PlannedSubmission(key="2", cost=Money(900_000, "USD"))], **one.limits)
+
+    assert id_of_one == other.account_id
+    assert other.take("3", cost=Money(200_000, "USD")).excess is not None
+
+
+def test_what_is_spent_in_another_currency_is_said_and_nothing_is_spent_beside_it(url: str) -> None:
+    User(url, budgets=ONE_DOLLAR).take("1")
+
+    excess = User(url, budgets=Budgets(per_month=Money(1_000_000, "EUR"))).take("2", cost=Money(1, "EUR")).excess
+
+    assert excess is not None
+    assert list(excess.others) == [Money(40_000, "USD")]
+    error = exceeded(excess, conn_id="shop")
+    assert "is 1.00 EUR, and 0.04 USD of the same account are spent beside it" in str(error)
+    assert (error.code, error.billed, error.retryable) == ("budget", "no", False)
+
+
+def test_what_refused_to_be_paid_for_or_has_no_known_price_does_not_stop_another_currency(url: str) -> None:
+    one = User(url, budgets=ONE_DOLLAR)
+    one.take("1")
+    one.store.refused(one.account_id, ["1"])
+    User(url).take("2", cost=None)
+
+    assert User(url, budgets=Budgets(per_day=PRICE_IN_EURO)).take("3", cost=PRICE_IN_EURO).excess is None
+
+
+def test_what_only_costs_money_holds_no_place_and_is_given_back_by_its_key(url: str) -> None:
+    user = User(url, budgets=Budgets(per_day=Money(80_000, "USD")), most_active=1)
+    rows = [PlannedSubmission(key=f"row {number}", cost=PRICE, model="m") for number in range(3)]
+
+    first, again = (user.store.count(user.account_id, rows, budgets=user.limits["budgets"]) for _ in range(2))
+    assert (len(first.turns), len(again.turns)) == (2, 2)
+    assert first.excess is not None
+    assert first.used == {"budget_per_day": 1.0}
+    user.store.refused(user.account_id, ["row 0"])
+
+    assert len(user.take("single").turns) == 1
+    assert user.take("next").excess is None
+
+
 @pytest.mark.parametrize(
     ("address", "said"),
     [
+        ("sqlite://", "in memory"),
+        ("sqlite:///:memory:", "in memory"),
+        ("sqlite:///accounts.sqlite", "four slashes"),
+        ("mysql+pymysql://shop:secret@127.0.0.1:1/accounts", "use PostgreSQL"),
         ("sqlite:////nowhere/at/all.sqlite", "unable to open"),
         ("postgresql+psycopg2://shop:secret@127.0.0.1:1/accounts", "refused"),
         ("no-such-database://x/y", ""),

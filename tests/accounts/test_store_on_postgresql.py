@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
 from airflow_provider_imagetasks.accounts.budgets import Budgets
 from airflow_provider_imagetasks.accounts.grants import EndedImageTask
+from airflow_provider_imagetasks.accounts.spending_report import spending_lines
 from airflow_provider_imagetasks.accounts.store import AccountStore, StoreError
+from airflow_provider_imagetasks.accounts.tables import metadata
 from airflow_provider_imagetasks.accounts.turn_times import with_slack
 from airflow_provider_imagetasks.services.money import Money
 from airflow_provider_imagetasks.services.rates import Window
 from dev.postgresql_server import PostgresqlServer
-from tests.accounts.store_users import User, in_processes, killed, rate
+from tests.accounts.store_users import PRICE, User, account, in_processes, killed, rate
 
 pytestmark = pytest.mark.long
 
@@ -78,3 +81,31 @@ def test_moments_are_the_server_s_whatever_the_clock_of_a_worker_says(
     seconds = User(server.url(), conn_id="clocks", key="clocks", rate=rate(1, 5)).take("2").turns[0].seconds
     assert 3 < seconds <= with_slack(Window(1, 5))
     AccountStore(server.url()).close()
+
+
+def test_tables_that_are_made_anew_while_they_are_used_are_used_again(server: PostgresqlServer) -> None:
+    user = User(server.url(), conn_id="anew", key="anew", budgets=Budgets(per_day=PRICE))
+    user.take("1")
+    engine = create_engine(server.url())
+    metadata.drop_all(engine)
+    engine.dispose()
+
+    with pytest.raises(StoreError):
+        user.take("2")
+    user.account_id = user.store.account_id(account("anew", "anew"), {})
+
+    assert len(user.take("2").turns) == 1
+    assert user.take("3").excess is not None
+
+
+def test_who_only_looks_waits_for_nobody_and_changes_nothing(server: PostgresqlServer) -> None:
+    user = User(server.url(), conn_id="looked at", key="looked at")
+    user.take("1", dag_id="looked at")
+    reading = AccountStore(server.url(), only_reads=True)
+
+    with user.store._account(user.account_id):
+        lines = spending_lines(reading, "0000-01-01", "9999-12-31")
+        assert [line.amount for line in lines if line.dag_id == "looked at"] == [PRICE.millionths]
+    with pytest.raises(StoreError, match="read-only"):
+        reading.account_id(account("written", "written"), {})
+    reading.close()

@@ -61,9 +61,11 @@ def test_every_metric_has_the_tags_that_it_is_documented_with(statsd: StatsdRece
     metrics.polled("kie", 3)
     metrics.stored("kie", 70_000)
     metrics.cost("kie", 0.03)
+    metrics.paused("kie", "submit")
+    metrics.account("kie", "shop", places=4, used={"budget_per_day": 0.5})
 
     sent = {received.name: received for received in statsd.all()}
-    kinds = {"counter": "c", "timer": "ms"}
+    kinds = {"counter": "c", "timer": "ms", "gauge": "g"}
     assert {name: ([tag for tag, _ in received.tags], received.kind) for name, received in sent.items()} == {
         metric.name: (sorted(metric.tags), kinds[metric.kind]) for metric in metrics.METRICS
     }
@@ -74,6 +76,8 @@ def test_every_metric_has_the_tags_that_it_is_documented_with(statsd: StatsdRece
         "usage.credits": 6,
         "usage.tokens": 900,
         "cost": 0.03,
+        "places": 4,
+        "budget_used": 0.5,
     }
     assert {name: sent[f"imagetasks.{name}"].value for name in values} == values
 

@@ -7,16 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from airflow_provider_imagetasks.accounts import book
 from airflow_provider_imagetasks.accounts.__main__ import main
+from airflow_provider_imagetasks.accounts.report import reports
+from airflow_provider_imagetasks.accounts.settings import store_url
+from airflow_provider_imagetasks.accounts.store import AccountStore
+from airflow_provider_imagetasks.accounts.tables import places
 from airflow_provider_imagetasks.exceptions import (
+    ImageTaskError,
     InvalidRequestError,
     QuotaExceededError,
     ServiceUnavailableError,
     UnknownOutcomeError,
 )
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
+from airflow_provider_imagetasks.submissions.departure import HeldBackError
 from airflow_provider_imagetasks.tasks import ImageRequest
 from tests.image_batch import ImageBatch
 from tests.image_dag import ImageDag
@@ -137,6 +144,42 @@ def test_a_place_is_given_back_by_whoever_reads_that_an_image_task_is_over(
     assert len(dag.created) == 2
 
 
+def test_a_lost_answer_that_is_found_again_holds_its_place_and_may_turn_out_to_be_free(
+    dag: ImageDag, limited: Any, account_store: str, no_pauses: None
+) -> None:
+    limited(budget_per_day="0.04 USD", prices=PRICES, max_active_tasks=1)
+    lost = dag.submit("a kite [500-after] [refuse-late] [latency=0]", task_id="lost")
+    assert lost.state == "success"
+    image_task_id = dag.runner.xcoms["lost", "return_value"]
+    assert running(account_store) == [image_task_id]
+
+    dag.wait(image_task_id)
+
+    assert running(account_store) == []
+    assert dag.submit(task_id="then").state == "success"
+
+
+def test_a_row_whose_lost_answer_is_found_again_is_put_back_on_its_place(
+    batch: ImageBatch, limited: Any, account_store: str
+) -> None:
+    limited(max_active_tasks=5)
+
+    batch.start(deferrable=True, prompts=["a kite [500-after=1] [latency=60]", "a boat [latency=60]"])
+
+    assert sorted(running(account_store)) == sorted(filter(None, batch.intents))
+    assert len(running(account_store)) == 2
+
+
+def test_a_row_that_was_certainly_never_taken_costs_nothing(batch: ImageBatch, limited: Any) -> None:
+    limited(budget_per_day="0.08 USD", prices=PRICES)
+
+    outcome = batch.start("a kite [500]", "a boat", row_attempts=1)
+
+    assert outcome.state == "failed"
+    assert batch.rows[0]["error"]["billed"] == "no"
+    assert spent() == 40_000
+
+
 def test_a_batch_spends_what_the_budget_leaves_and_its_rest_fails_unsubmitted(batch: ImageBatch, limited: Any) -> None:
     limited(budget_per_day="0.10 USD", prices=PRICES)
 
@@ -174,3 +217,52 @@ def test_what_was_spent_can_be_looked_up_without_airflow(
     (report,) = json.loads(capsys.readouterr().out)
     assert report["spending"][0]["amount"] == 40_000
     assert main(["--store", f"sqlite:///{tmp_path}/no/such.sqlite"]) == 1
+
+
+def test_a_look_at_a_store_that_is_not_there_makes_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--store", f"sqlite:///{tmp_path}/new.sqlite"]) == 1
+
+    assert "there is no file" in capsys.readouterr().err
+    assert not (tmp_path / "new.sqlite").exists()
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "x", "1000000000000"])
+def test_days_that_make_no_sense_are_refused(days: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--days", days])
+    assert "--days" in capsys.readouterr().err
+
+
+def running(url: str) -> list[str]:
+    """The image tasks that hold a place."""
+    with AccountStore(url, only_reads=True).reading() as (connection, _):
+        return [
+            str(each)
+            for each in connection.execute(select(places.c.image_task_id).where(places.c.is_open == 1)).scalars()
+        ]
+
+
+def spent() -> int:
+    """Millionths that are spent."""
+    (report,) = reports(AccountStore(str(store_url()), only_reads=True))
+    return sum(line["amount"] for line in report.spending)
+
+
+def test_a_start_that_was_replaced_does_not_give_back_what_the_other_one_pays(
+    connection: dict[str, Any], limited: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited(budget_per_day="0.04 USD", prices=PRICES)
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "imagetasks", **connection}))
+    hook, request = ImageTaskHook("shop"), ImageRequest(prompt="a kite")
+
+    def held(why: ImageTaskError) -> Any:
+        def watched(_submission: Any) -> Any:
+            raise HeldBackError(why, has_left=False)
+            yield
+
+        return watched
+
+    for why, is_given_back in ((ImageTaskError("stopped"), True), (ImageTaskError("old", code="replaced"), False)):
+        with pytest.raises(HeldBackError):
+            hook.submit_completed(hook.complete(request), key="the-same-key", watched=held(why))
+        assert (spent() == 0) == is_given_back

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from airflow_provider_imagetasks.batch import row_places
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, QuotaExceededError
 from tests.provider_batch import DAY, ProviderBatch, with_latency
 
@@ -232,15 +233,71 @@ class TestEnds:
         assert (batch.created, batch.batches) == (["a kite", "a kite"], 2)
 
 
-class TestBadArguments:
-    def test_a_budget_is_refused_before_anything_is_billed(
-        self, provider_batch: ProviderBatch, connection: dict[str, Any], account_store: str
-    ) -> None:
-        connection["extra"]["budget_per_day"] = "20.00 USD"
+class TestBudget:
+    """0.01 USD for a picture in a batch, and money for three of them."""
 
-        assert "has a budget" in str(provider_batch.start("a kite").error)
+    @pytest.fixture(autouse=True)
+    def _budget(self, connection: dict[str, Any], account_store: str) -> None:
+        connection["extra"] |= {"budget_per_day": "0.03 USD", "prices": {"gpt-image-2": "0.02 USD"}}
+
+    def test_rows_go_out_for_as_long_as_there_is_money_and_the_rest_fails_unsubmitted(
+        self, provider_batch: ProviderBatch, connection: dict[str, Any]
+    ) -> None:
+        prompts = [f"kite {number}" for number in range(5)]
+
+        outcome = provider_batch.start(*prompts)
+
+        assert isinstance(outcome.error, QuotaExceededError)
+        assert provider_batch.created == prompts[:3]
+        assert provider_batch.statuses == "succeeded succeeded succeeded failed failed"
+        assert {(row["error"]["code"], row["error"]["billed"]) for row in provider_batch.rows[3:]} == {("budget", "no")}
+        connection["extra"]["budget_per_day"] = "0.05 USD"
+        provider_batch.start(*prompts, try_number=2, max_tries=3)
+        assert (provider_batch.created, provider_batch.statuses) == (prompts, " ".join(["succeeded"] * 5))
+
+    def test_another_batch_and_single_pictures_spend_of_the_same_budget(self, provider_batch: ProviderBatch) -> None:
+        provider_batch.start("a kite", "a boat")
+        provider_batch.another("second")
+
+        assert provider_batch.start("a tree", "a town").state == "failed"
+        assert provider_batch.created == ["a boat", "a kite", "a tree"]
+
+    def test_a_batch_that_is_refused_in_validation_and_rows_that_fail_unbilled_are_given_back(
+        self, provider_batch: ProviderBatch
+    ) -> None:
+        outcome = provider_batch.start("a kite", "a boat", "a tree [batch=invalid]")
+
+        assert outcome.state == "failed"
+        assert provider_batch.statuses == "succeeded succeeded failed"
+        provider_batch.another("refused rows")
+        provider_batch.start("[refuse] a kite")
+        provider_batch.another("last")
+        assert provider_batch.start("a town").state == "success"
+
+    def test_a_model_without_a_known_price_is_not_submitted(
+        self, provider_batch: ProviderBatch, connection: dict[str, Any]
+    ) -> None:
+        connection["extra"]["prices"] = {"another": "0.02 USD"}
+
+        outcome = provider_batch.start("a kite", options={})
+
+        assert outcome.state == "failed"
+        assert provider_batch.batches == 0
+        assert "nobody knows what a picture of gpt-image-2 costs" in provider_batch.rows[0]["error"]["message"]
+
+    def test_what_cannot_be_counted_is_not_submitted(
+        self, provider_batch: ProviderBatch, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(row_places, "PATIENCE", 0.0)
+        monkeypatch.setenv("AIRFLOW__IMAGETASKS__ACCOUNT_STORE", "sqlite:////nowhere/accounts.sqlite")
+
+        outcome = provider_batch.start("a kite")
+
+        assert (outcome.state, outcome.error.code) == ("up_for_retry", "account_store")  # type: ignore[union-attr]
         assert provider_batch.batches == 0
 
+
+class TestBadArguments:
     def test_a_row_with_options_of_a_response_is_refused_before_anything_is_billed(
         self, provider_batch: ProviderBatch
     ) -> None:

@@ -20,7 +20,9 @@ from airflow_provider_imagetasks.batch.row_deliveries import deliver
 from airflow_provider_imagetasks.batch.row_outcomes import RowOutcomes
 from airflow_provider_imagetasks.batch.row_questions import Answered
 from airflow_provider_imagetasks.batch.row_searches import Found
+from airflow_provider_imagetasks.batch.row_submissions import Refused
 from airflow_provider_imagetasks.batch.run_loop import RunLoop
+from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.exceptions import ImageTaskError, RateLimitError
 from airflow_provider_imagetasks.polling.batch_wait import Counts
@@ -131,7 +133,7 @@ class ProviderBatchRun(RunLoop):
         if not self._state.has_new or self._delivering or self._waits_for_end or self._submissions.is_stopped:
             return
         (first,) = self._state.next_intents(1, time.time())
-        problem = self._ledger.spending.problem(first)
+        problem = self._ledger.spending.problem(first) or self._submissions.problem
         self._lacks_money = problem is not None
         if problem is None:
             # At once, since the next round must not begin it again.
@@ -153,6 +155,8 @@ class ProviderBatchRun(RunLoop):
 
     async def _look(self) -> None:
         outcomes = await self._searches.look()
+        never_created = [each for each in outcomes if isinstance(each, Refused) and each.error.billed == "no"]
+        await self._submissions.give_back([each.intent for each in never_created])
         for outcome in outcomes:
             self._rows.act(outcome)
         if any(isinstance(outcome, Found) for outcome in outcomes):
@@ -173,24 +177,28 @@ class ProviderBatchRun(RunLoop):
             return
         rows, batch = self._questions.close(batch_id), self._batches.batch_of(task)
         self._waits_for_end = False
+        self._delivering.add(batch_id)
         if batch.was_refused:
-            self._refused(batch, rows)
+            self._spawn(self._refuse(batch, rows))
             return
         self._log.info("Provider batch %s is over: %s.", batch_id, task.raw_state)
-        self._delivering.add(batch_id)
         self._spawn(self._deliver(batch, rows))
 
-    def _refused(self, batch: ProviderBatch, rows: Mapping[int, WaitingRow]) -> None:
+    async def _refuse(self, batch: ProviderBatch, rows: Mapping[int, WaitingRow]) -> None:
         self._log.error("Provider batch %s was not taken: %s", batch.id, batch.errors[0].error.message)
         self._waits_for_end = any(isinstance(each.error, RateLimitError) for each in batch.errors)
+        await self._submissions.give_back([self._state.open[row] for row in rows if row in self._state.open])
         for row, waiting in rows.items():
             place = place_of(waiting.image_task_id)
             error = refusal_of_row(batch, place[1] if place else 0, self._arguments.service)
             self._rows.act(Answered(row, self._failed(waiting, error)))
+        self._delivering.discard(batch.id)
+        self._news.set()
 
     async def _deliver(self, batch: ProviderBatch, rows: Mapping[int, WaitingRow]) -> None:
         deliveries: set[asyncio.Task[None]] = set()
         problems: list[BaseException] = []
+        unbilled: list[Intent] = []
 
         def is_done(delivery: asyncio.Task[None]) -> None:
             deliveries.discard(delivery)
@@ -200,6 +208,9 @@ class ProviderBatchRun(RunLoop):
         try:
             async with aclosing(self._results.of(batch, rows)) as results:
                 async for result in results:
+                    error, intent = result.outcome.task.error, self._state.open.get(result.outcome.row)
+                    if intent is not None and error is not None and error.billed == "no":
+                        unbilled.append(intent)
                     is_ended = bool(problems) or self._error is not None or self.is_out_of_time
                     ready = None if is_ended else self._rows.act(result.outcome)
                     if ready is None:
@@ -219,6 +230,7 @@ class ProviderBatchRun(RunLoop):
         finally:
             while deliveries:
                 await asyncio.wait(deliveries)
+            await self._submissions.give_back(unbilled)
             self._delivering.discard(batch.id)
         if problems:
             raise problems[0]

@@ -15,8 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_imagetasks.accounts.book import submitting_book_of
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.provider.request_files import FileLimits, RequestFile, RequestFiles
+from airflow_provider_imagetasks.batch.row_places import Granted, RowPlaces
 from airflow_provider_imagetasks.batch.row_submissions import Refused, RunFlow, Submitted, Taken, Withheld
 from airflow_provider_imagetasks.batch.rows import sendable_request
 from airflow_provider_imagetasks.batch.segments import Intent, SegmentName
@@ -70,7 +72,11 @@ class ProviderSubmissions:
             ),
         )
         self._departure = Departure(batch.ledger.require_latest_start, look_seconds=limits.look)
+        book = submitting_book_of(arguments.account)
+        self._row_places = RowPlaces(arguments, batch, book, run, lambda: self.is_stopped)
         self.under_way = False
+        self.problem: ImageTaskError | None = None
+        """Why a budget of the account leaves no money for the next row; None where it does, or may again."""
 
     @property
     def is_stopped(self) -> bool:
@@ -84,20 +90,23 @@ class ProviderSubmissions:
     async def submit_new(self) -> AsyncGenerator[Submitted | UnansweredCreation, None]:
         """Submit all rows that are to be submitted, and that there is money for. Yields what became of each.
 
-        :raises ImageTaskError: the ledger cannot be written.
+        :raises ImageTaskError: the ledger cannot be written, or nobody can tell what a budget leaves.
         """
         self.under_way = True
         waiting: list[RequestFile] = []
         try:
-            while not self.is_stopped:
-                intents = self._taken()
-                if not intents:
+            while not self.is_stopped and self.problem is None:
+                granted = await self._taken()
+                if granted.refused is not None and self.problem is None:
+                    yield self._refused(*granted.refused)
+                elif not granted.intents:
                     break
-                for intent in intents:
+                for intent in granted.intents:
                     try:
                         ready = await self._written(intent)
                     except ImageTaskError as error:
-                        yield Refused(replace(intent, taken=False), error)
+                        await self.give_back([intent])
+                        yield self._refused(intent, error)
                         continue
                     if ready is not None:
                         waiting.append(ready)
@@ -117,13 +126,40 @@ class ProviderSubmissions:
         identity = self._batch.slot.identity(segment.generation, nonce=self._batch.owner.mark)
         return hashlib.sha256(f"{identity}\0{segment}".encode()).hexdigest()
 
-    def _taken(self) -> list[Intent]:
+    async def give_back(self, intents: Sequence[Intent]) -> None:
+        """Tell the account that rows cost nothing; there may be money for further ones then."""
+        if intents:
+            await self._row_places.give_back(intents)
+            self.problem = None
+
+    async def _give_back_withheld(self, intents: Sequence[Intent]) -> None:
+        # What a start that was replaced withholds is the other one's, which may have submitted it.
+        if not self._departure.is_replaced:
+            await self.give_back(intents)
+
+    async def _taken(self) -> Granted:
         """Take the next rows that are to be submitted, as far as there is money for them."""
-        state = self._batch.ledger.state
-        intents, _problem = self._batch.ledger.spending.affordable(state.next_intents(ROWS_AT_ONCE, time.time()))
-        for intent in intents:
+        state, spending = self._batch.ledger.state, self._batch.ledger.spending
+        intents, _problem = spending.affordable(state.next_intents(ROWS_AT_ONCE, time.time()))
+        granted = await self._row_places.take(intents) if intents else Granted()
+        unpaid = list(granted.withheld)
+        if granted.refused is not None:
+            intent, error = granted.refused
+            if concerns_account(error):
+                self.problem = error
+                unpaid.append(intent)
+            else:
+                state.submitted(intent)
+        for intent in unpaid:
+            if not intent.is_repetition:
+                spending.not_billed(intent.index)
+        for intent in granted.intents:
             state.submitted(intent)
-        return intents
+        return granted
+
+    def _refused(self, intent: Intent, error: ImageTaskError) -> Refused:
+        metrics.not_submitted(self._service.name, error)
+        return Refused(replace(intent, taken=False), error)
 
     async def _written(self, intent: Intent) -> RequestFile | None:
         """Write the line of a row, and return a file that is ready for it.
@@ -140,6 +176,7 @@ class ProviderSubmissions:
     async def _submit(self, file: RequestFile) -> AsyncGenerator[Submitted | UnansweredCreation, None]:
         try:
             if self.is_stopped:
+                await self._give_back_withheld(file.intents)
                 for intent in file.intents:
                     yield Withheld(intent)
                 return
@@ -152,6 +189,7 @@ class ProviderSubmissions:
                     yield UnansweredCreation(segment=segment, intents=file.intents, error=held.why)
                     return
                 await asyncio.to_thread(ledger.settle, segment, [])
+                await self._give_back_withheld(file.intents)
                 for intent in file.intents:
                     yield Withheld(intent)
                 return
@@ -163,6 +201,7 @@ class ProviderSubmissions:
                     self.stop()
                 refused = [replace(intent, taken=False) for intent in file.intents]
                 await asyncio.to_thread(ledger.settle, segment, refused)
+                await self.give_back(refused)
                 metrics.not_submitted(self._service.name, error)
                 for intent in refused:
                     yield Refused(intent, error)

@@ -9,11 +9,43 @@ const GROUPS = [
   ["service", "By service"],
 ];
 
+const BOOKED_GROUPS = [
+  ["day", "Spent by day"],
+  ["dag_id", "Spent by Dag"],
+  ["model", "Spent by model"],
+];
+
 // Amounts of two currencies are never added up.
 const spentWords = (spent) => Object.entries(spent).map(([currency, value]) => cost(value, currency)).join(" and ");
 
 const words = ({ pictures, failed, spent }) =>
   [count(pictures, "picture"), failed ? `${amount(failed)} failed` : null, spent ? `cost ${spentWords(spent)}` : null].filter(Boolean).join(" · ");
+
+// What had no known price is told by its number alone.
+function spendingWords({ submissions, spent }) {
+  const { "": _, ...known } = spent;
+  return [Object.keys(known).length ? spentWords(known) : null, count(submissions, "submission"), "" in spent ? "some at a price not known" : null].filter(Boolean).join(" · ");
+}
+
+function Lines({ title, rows }) {
+  return h(
+    "figure",
+    { className: "it-bars" },
+    h("figcaption", null, title),
+    h("dl", null, rows.map((row) => h("div", { key: row.name }, h("dt", { title: row.name }, row.name || "unknown"), h("dd", null, spendingWords(row))))),
+  );
+}
+
+// What the store of accounts counted, single pictures and batches that still run too.
+function Booked({ booked }) {
+  return h(
+    "section",
+    { className: "it-booked", "aria-label": "Spent" },
+    h("p", null, h("strong", null, `Spent: ${spendingWords(booked.all)}`), booked.is_complete ? "" : ", of the latest days"),
+    h("div", { className: "it-groups" }, BOOKED_GROUPS.map(([name, title]) => h(Lines, { key: name, title, rows: booked[name] }))),
+    h("p", { className: "it-quiet" }, `As the accounts' budgets count it, by the prices known, in days of ${booked.zone}.`),
+  );
+}
 
 function Bars({ title, rows }) {
   const most = Math.max(1, ...rows.map((row) => row.pictures + row.failed));
@@ -65,6 +97,7 @@ export function Totals({ query }) {
       h("p", { key: "all" }, h("strong", null, words(found.all)), found.is_complete ? "" : `, of the latest ${amount(found.looked_at)} image tasks and batches`),
       h("div", { key: "groups", className: "it-groups" }, GROUPS.map(([name, title]) => h(Bars, { key: name, title, rows: found[name] }))),
       found.all.spent ? h("p", { key: "prices", className: "it-quiet" }, "Costs are those of batches that are over, by the prices that they know.") : null,
+      found.booked?.all.submissions ? h(Booked, { key: "booked", booked: found.booked }) : null,
     ];
   }
   return h(
