@@ -283,6 +283,16 @@ def book_of(account: Account) -> AccountBook | None:
     return _books[*place, account]
 
 
+def note_found(account: Account, task: ImageTask, *, key: str) -> None:
+    """Count an image task again whose answer was lost, and that was found by other means. Free.
+
+    :param key: what its submission went out with.
+    """
+    book = book_of(account)
+    if book is not None:
+        book.found(key, task)
+
+
 def submitting_book_of(account: Account) -> AccountBook | None:
     """Do what :func:`book_of` does, for who is about to submit.
 

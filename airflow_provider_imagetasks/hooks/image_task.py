@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_imagetasks.accounts.book import book_of, submitting_book_of
+from airflow_provider_imagetasks.accounts.book import submitting_book_of
 from airflow_provider_imagetasks.accounts.submission_in_turn import within_account
 from airflow_provider_imagetasks.exceptions import (
     DownloadError,
@@ -127,15 +127,6 @@ class ImageTaskHook(ServiceHook):
         about = f"connection {self.conn_id}, model {task.model}{f', trace id {task.trace_id}' if task.trace_id else ''}"
         self.log.info("Submitted image task %s to %s (%s).", task.id[:80], service.title, about)
         return task
-
-    def note_found(self, task: ImageTask, *, key: str) -> None:
-        """Have the account count an image task again whose answer was lost, and that was found by other means. Free.
-
-        :param key: what its submission went out with.
-        """
-        book = book_of(self.account)
-        if book is not None:
-            book.found(key, task)
 
     def get_task(self, image_task_id: str | None = None, *, trace_id: str | None = None) -> ImageTask:
         """Return one image task by its id or by the trace id it was submitted with; free.

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Literal
 
+from airflow_provider_imagetasks.accounts.book import note_found
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, UnknownOutcomeError
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.observability import metrics
@@ -209,7 +210,7 @@ class Submission:
         task = self._hook.run(find_submission(self._service, self._request, record, key=key, sent_by=sent_by))
         if task is not None:
             self._log.info("%s has it: image task %s is handed on.", self._service.title, task.id[:80])
-            self._hook.note_found(task, key=key)
+            note_found(self._hook.account, task, key=key)
         return task
 
     def _submitted_before(self, record: SubmissionRecord) -> ImageTask:
