@@ -26,6 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from airflow_provider_imagetasks.exceptions import ContentPolicyError, ImageTaskError, UnknownOutcomeError
 from airflow_provider_imagetasks.operators.submission import Submission
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import Request, Sleep, run_flow_at_once
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot
 from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger, say_what_is_on_record
@@ -63,6 +64,7 @@ class Hook:
     """The way to the service, without a network or time."""
 
     conn_id = "c"
+    account = Account(service="studio", conn_id="c", base_url="https://studio.example")
     log = logging.getLogger(__name__)
 
     def __init__(self, service: Studio, answer: Callable[[Request], Any]) -> None:
