@@ -133,13 +133,13 @@ def test_what_led_to_an_error_is_not_shown_where_a_library_repeats_the_address(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def isfile(_self: Any, path: str) -> bool:
+    def info(_self: Any, path: str) -> dict[str, Any]:
         try:
             raise KeyError(f"https://store.example/{path}?{QUERY}")
         except KeyError as error:
             raise RuntimeError("no") from error
 
-    monkeypatch.setattr(MemoryFileSystem, "isfile", isfile)
+    monkeypatch.setattr(MemoryFileSystem, "info", info)
     runner = runner_for("acedatacloud", "http://127.0.0.1:1")
     given = {"requests_path": "memory://bucket/rows.jsonl", "output_path": f"file://{tmp_path}/out"}
 

@@ -69,9 +69,9 @@ def test_one_picture_is_expected_unless_a_request_or_what_a_record_repeats_of_it
 
 
 def test_each_service_has_its_own_names_for_the_number_of_pictures() -> None:
-    counts = [get_service(name).image_count({"sample_count": 4}) for name in ("gpt_image_mcp", "acedatacloud")]
+    counts = [get_service(name).image_count({"num_images": 4}) for name in ("gpt_image_mcp", "acedatacloud")]
 
-    assert counts == [4, 1]
+    assert counts == [1, 4]
 
 
 def test_the_callback_url_is_the_request_s_else_the_connection_s_and_none_where_there_are_none() -> None:
