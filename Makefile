@@ -137,8 +137,12 @@ test-accounts: $(VENV)/.installed ## Submit from four Dags of a real Airflow wit
 	@$(VENV)/bin/python -m pytest -m long -s tests/accounts tests/system/test_account_limits.py $(ARGUMENTS)
 
 .PHONY: test-cluster
-test-cluster: $(VENV_CLUSTER)/.installed ## Kill workers, triggerers and PostgreSQL under CeleryExecutor and an S3 server, and count pictures; nine minutes
-	@$(VENV_CLUSTER)/bin/python -m pytest -m long -s tests/system/test_cluster.py tests/system/test_cluster_account.py $(ARGUMENTS)
+test-cluster: $(VENV_CLUSTER)/.installed ## Kill workers, triggerers and PostgreSQL under CeleryExecutor and an S3 server, and count pictures; five minutes
+	@$(VENV_CLUSTER)/bin/python -m pytest -m long -s tests/system/test_cluster.py $(ARGUMENTS)
+
+.PHONY: test-cluster-account
+test-cluster-account: $(VENV_CLUSTER)/.installed ## Have the same cluster keep to one account's rate and places while a worker and a triggerer die; four minutes
+	@$(VENV_CLUSTER)/bin/python -m pytest -m long -s tests/system/test_cluster_account.py $(ARGUMENTS)
 
 .PHONY: test-ui
 test-ui: $(VENV_UI)/.installed ## Look at the gallery in a real Airflow with Chromium (CHROMIUM=...); screenshots in test-ui-output/; ten minutes

@@ -1,6 +1,6 @@
 """One account over two Celery workers and two triggerers, its store in PostgreSQL, while a worker and a triggerer die.
 
-Run by ``make test-cluster``, which needs PostgreSQL and Redis installed.
+Run by ``make test-cluster-account``, which needs PostgreSQL and Redis installed.
 """
 
 from __future__ import annotations
