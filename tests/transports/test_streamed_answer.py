@@ -92,7 +92,9 @@ def test_what_was_packed_for_the_way_although_nobody_asked_for_it_is_unpacked(si
 
 
 @pytest.mark.parametrize(
-    ("coding", "body"), [("gzip", gzip.compress(b"one\n" * 100)[:-9]), ("gzip", b"no such thing"), ("br", b"one\n")]
+    ("coding", "body"),
+    [("gzip", gzip.compress(b"one\n" * 100)[:-9]), ("gzip", b"no such thing"), ("br", b"one\n")],
+    ids=["cut", "something else", "unknown"],
 )
 @pytest.mark.usefixtures("no_proxy")
 def test_what_cannot_be_unpacked_is_an_error_and_nothing_is_asked_for_packed(coding: str, body: bytes) -> None:
