@@ -83,7 +83,9 @@ def test_several_of_a_task_are_all_cancelled(slow: ProviderBatch) -> None:
     undo = with_latency(slow.image_service, 0)
     assert slow.start(*PROMPTS, try_number=2, max_tries=3).state == "success"
     undo()
-    assert (slow.created, slow.batches) == (PROMPTS, 3)
+    assert slow.created == PROMPTS
+    # The rows go out together, or as soon as it is read of each of the two that it is over.
+    assert slow.batches in (3, 4)
 
 
 def test_marked_failed_after_all_was_made_nothing_is_cancelled_and_a_clear_delivers_it(
