@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_imagetasks.local.dialects.openai_batch_table import BatchRecord
-from airflow_provider_imagetasks.local.dialects.webhook_signatures import signing_headers
+from airflow_provider_imagetasks.local.dialects.webhook_signatures import signed_event
 from airflow_provider_imagetasks.local.service_state import ServiceState
 
 _SHORTEST = 0.05
@@ -50,11 +49,5 @@ def promise_event(batch: BatchRecord, state: ServiceState, advance: Callable[[],
 
 async def _event(batch: BatchRecord, state: ServiceState) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the event and the headers that sign it."""
-    body = {
-        "id": f"evt_{uuid.uuid4().hex}",
-        "object": "event",
-        "created_at": int(batch.ended_at or batch.created_at),
-        "type": f"batch.{batch.ended_as}",
-        "data": {"id": batch.id},
-    }
-    return body, signing_headers(body, state.options)
+    at = batch.ended_at or batch.created_at
+    return signed_event(f"batch.{batch.ended_as}", batch.id, at=at, options=state.options)

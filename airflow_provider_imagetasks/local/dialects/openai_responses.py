@@ -12,7 +12,7 @@ from aiohttp import web
 
 from airflow_provider_imagetasks.local.admission import Reason, RefusedError, note_queried, require
 from airflow_provider_imagetasks.local.dialects.dialect import Body, Dialect, bearer_of, read_json
-from airflow_provider_imagetasks.local.dialects.webhook_signatures import signing_headers
+from airflow_provider_imagetasks.local.dialects.webhook_signatures import signed_event
 from airflow_provider_imagetasks.local.drawing import MEDIA_TYPES, in_proportion
 from airflow_provider_imagetasks.local.task_table import NO_REFERENCES, References, TaskRecord
 from airflow_provider_imagetasks.local.uploads import MOST_REFERENCES
@@ -101,14 +101,8 @@ class OpenAIDialect(Dialect):
 
     async def callback(self, record: TaskRecord, origin: str) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the event and the headers that sign it."""
-        body = {
-            "id": f"evt_{uuid.uuid4().hex}",
-            "object": "event",
-            "created_at": int(record.finished_at or record.created_at),
-            "type": f"response.{_word_of(record)}",
-            "data": {"id": record.id},
-        }
-        return body, signing_headers(body, self.state.options)
+        at = record.finished_at or record.created_at
+        return signed_event(f"response.{_word_of(record)}", record.id, at=at, options=self.state.options)
 
     async def response(self, record: TaskRecord, *, is_new: bool = False) -> dict[str, Any]:
         """Word an image task.

@@ -29,3 +29,20 @@ def signing_headers(body: dict[str, Any], options: ServiceOptions) -> dict[str, 
     key = base64.b64decode(webhook_key(options).removeprefix("whsec_"))
     signature = base64.b64encode(hmac.digest(key, content, "sha256")).decode()
     return {"Webhook-Id": message_id, "Webhook-Timestamp": timestamp, "Webhook-Signature": f"v1,{signature}"}
+
+
+def signed_event(kind: str, about: str, *, at: float, options: ServiceOptions) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return OpenAI's event, and the headers that sign it.
+
+    :param kind: what happened, ``response.completed`` or the like.
+    :param about: the id of the response or batch.
+    :param at: Unix seconds.
+    """
+    body = {
+        "id": f"evt_{uuid.uuid4().hex}",
+        "object": "event",
+        "created_at": int(at),
+        "type": kind,
+        "data": {"id": about},
+    }
+    return body, signing_headers(body, options)
