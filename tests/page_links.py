@@ -30,9 +30,10 @@ def links(page: Path) -> Iterator[str]:
     text = FENCED.sub("", page.read_text())
     defined = dict(DEFINED.findall(text))
     yield from INLINE.findall(text)
-    for name in NAMED.findall(text):
-        yield defined.pop(name) if name in defined else f"[{name}], which is not defined"
-    yield from (f"[{name}], which nothing leads to" for name in defined)
+    named = NAMED.findall(text)
+    for name in named:
+        yield defined.get(name, f"[{name}], which is not defined")
+    yield from (f"[{name}], which nothing leads to" for name in defined if name not in named)
 
 
 def target(page: Path, link: str) -> tuple[Path, str] | None:

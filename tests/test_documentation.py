@@ -223,8 +223,8 @@ def test_the_comparison_in_the_readme_claims_no_more_than_was_measured() -> None
 
     ours, theirs, *_ = row("memory, net of idle triggers")
     assert claimed("fewer requests") <= share("status requests for a check, of those of the http sensor")
-    assert claimed("less CPU a check") <= share("CPU for a check, of that of the http sensor")
-    assert claimed("less CPU a picture") <= share("CPU for a picture by batch, of that through mapped tasks")
+    assert claimed("less CPU per check") <= share("CPU for a check, of that of the http sensor")
+    assert claimed("less CPU per picture") <= share("CPU for a picture by batch, of that through mapped tasks")
     assert claimed("less memory") <= theirs / ours
 
 

@@ -17,7 +17,7 @@ def section(page: str, heading: str) -> str:
 
 
 def test_the_prices_that_the_page_on_costs_names_are_those_that_are_counted_with() -> None:
-    text = section("costs.md", "Prices that are known")
+    text = section("costs.md", "Known prices")
     rows = re.findall(r"^\| (?:`acedatacloud` )?\| (`[^|]*`) \| (0\.\d+) \|$", text, re.MULTILINE)
     named = {name: float(price) for names, price in rows for name in re.findall(r"`([^`]+)`", names)}
     (by_resolution,) = re.findall(r"^\| `kie` \| .* \| (.*) \|$", text, re.MULTILINE)
@@ -27,7 +27,7 @@ def test_the_prices_that_the_page_on_costs_names_are_those_that_are_counted_with
 
 
 def test_the_page_on_costs_names_each_service_that_publishes_prices() -> None:
-    text = section("costs.md", "Prices that are known")
+    text = section("costs.md", "Known prices")
     named = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
     priced = set()
     for name in known_services():

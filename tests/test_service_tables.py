@@ -68,17 +68,15 @@ def life(service: Service) -> str:
 
 
 CELLS: dict[str, Callable[[Service], str]] = {
-    "Model where none is named": lambda service: (
-        f"`{service.default_model}`" if service.default_model else "none: name it"
-    ),
-    "Edits start from": edits,
+    "Default model": lambda service: f"`{service.default_model}`" if service.default_model else "none: name it",
+    "Inputs for edits": edits,
     "Finds a lost submission": finding,
-    "Image tasks in a status request": lambda service: (
+    "Image tasks per status request": lambda service: (
         f"{'up to ' if service.batch_leaves_out else ''}{service.batch_size}"
     ),
-    "Stops an image task": lambda service: "yes" if service.can_cancel else "no",
-    "Calls back": calling_back,
-    "Pictures can be fetched for": life,
+    "Can cancel": lambda service: "yes" if service.can_cancel else "no",
+    "Callbacks": calling_back,
+    "Results kept for": life,
 }
 """What a cell says of a service, by the head of its column."""
 
