@@ -201,7 +201,7 @@ def test_the_page_of_all_settings_has_each_option_with_its_default_and_each_fiel
     assert {name for name, _, meaning in shown if meaning.endswith(" Secret")} == {
         name for name, option in known.items() if option.get("sensitive")
     }
-    fields = fields.partition("## What the environment says")[0]
+    fields = fields.partition("## Environment variables")[0]
     assert sorted(re.findall(r"^\| `(\w+)` \|", fields, re.MULTILINE)) == sorted(connection_form.fields())
 
 
@@ -270,7 +270,7 @@ def test_a_dag_that_is_shown_names_no_date_that_a_run_by_hand_lacks() -> None:
 
 
 def test_the_page_on_batches_names_each_argument() -> None:
-    text = (ROOT / "docs" / "batch.md").read_text().partition("## Names of files")[0]
+    text = (ROOT / "docs" / "batch.md").read_text().partition("## File names")[0]
     named = {
         name
         for cell in re.findall(r"^(?:\| (`[^|]+) \||\* (`\w+`):)", text, re.MULTILINE)
