@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +121,9 @@ def yield_to_the_browser(airflow: AirflowDeployment) -> None:
     for pid in airflow.component("api-server").remaining_processes():
         for thread in psutil.Process(pid).threads():
             os.setpriority(os.PRIO_PROCESS, thread.id, 19)
+        # Linux may share the processors by session first, and the api-server has one of its own.
+        with suppress(OSError):
+            Path(f"/proc/{pid}/autogroup").write_text("19")
 
 
 def measure() -> tuple[list[Verdict], str]:
