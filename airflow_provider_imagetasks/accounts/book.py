@@ -20,6 +20,7 @@ from airflow_provider_imagetasks.accounts.settings import NO_STORE, budget_zone,
 from airflow_provider_imagetasks.accounts.store import AccountStore, StoreError
 from airflow_provider_imagetasks.accounts.tables import LONGEST_NAME
 from airflow_provider_imagetasks.accounts.turn_rows import Kind
+from airflow_provider_imagetasks.accounts.turn_times import seconds_late
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, ServiceUnavailableError
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.services.account import Account
@@ -56,6 +57,8 @@ class AccountBook:
         self._store = store
         self._tried_again_at = 0.0
         self._is_away = False
+        self._quickest = 0.0
+        """Seconds that the quickest answer to a submission took here; 0 before the first."""
         self._ended: dict[str, EndedImageTask] = {}
         self._untold: deque[Callable[[str], None]] = deque(maxlen=_REMEMBERED)
         """What the store has to hear once it can be used again."""
@@ -82,10 +85,11 @@ class AccountBook:
             pictures=service.image_count_of(request),
         )
 
-    def take(self, ticket: str, wanted: Sequence[PlannedSubmission]) -> Grant | None:
+    def take(self, ticket: str, wanted: Sequence[PlannedSubmission], *, at_once: bool = False) -> Grant | None:
         """Take a place, a turn and the money for as many of the first submissions as there are now.
 
         :param ticket: who asks, again and again.
+        :param at_once: whether what may leave now does, with nothing to be done before.
         :returns: None where the store cannot be used, and there is no budget.
         :raises ServiceUnavailableError: it cannot be used, and there is a budget. Nothing was submitted.
         """
@@ -93,7 +97,8 @@ class AccountBook:
 
         def take(account_id: str) -> Grant:
             limits = {"rate": account.submit_rate, "most_active": account.max_active_tasks, "budgets": self.budgets}
-            return self._store.take(account_id, ticket, wanted, look_every=LOOK_SECONDS, **limits)  # type: ignore[arg-type]
+            how = {**limits, "look_every": LOOK_SECONDS, "at_once": at_once}
+            return self._store.take(account_id, ticket, wanted, **how)  # type: ignore[arg-type]
 
         return self._counted(take)
 
@@ -151,6 +156,20 @@ class AccountBook:
             if is_first and self.budgets:
                 raise self._cannot_count(error) from error
             return 0.0
+
+    def seconds_late(self, rate: Rate | None, seconds: float) -> float:
+        """Return by how many seconds later than it left a submission counts. Asks nobody.
+
+        :param seconds: from when it left until it was answered.
+        """
+        usual, self._quickest = self._quickest, min(seconds, self._quickest or seconds)
+        return seconds_late(rate.windows, seconds, usual=usual) if rate else 0.0
+
+    def counts_from_later(self, turn: Turn, seconds: float) -> None:
+        """Count a request that left from so many seconds later on."""
+        if turn.id is not None:
+            turn_id = turn.id
+            self._tell(lambda account_id: self._store.counts_from_later(account_id, turn_id, seconds))
 
     def pause(self, kind: Kind, seconds: float) -> None:
         """Have no request of any process leave for so many seconds, as the service asked."""

@@ -46,11 +46,18 @@ class Turn:
     """The turn of a request among those of all processes.
 
     :param seconds: in how many it is.
-    :param id: by which the store is asked once more right before it leaves; None where it leaves at once.
+    :param id: by which the store knows it; None where nothing bounds when it leaves.
+    :param has_left: whether it is on record as left.
     """
 
     seconds: float = 0.0
     id: int | None = None
+    has_left: bool = False
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether the store is asked once more right before it leaves."""
+        return self.id is not None and not self.has_left
 
 
 @dataclass(frozen=True, kw_only=True)

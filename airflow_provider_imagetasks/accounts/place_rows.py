@@ -177,7 +177,7 @@ def hold(
             "account": account_id,
             "image_task_id": None,
             "is_open": int(turn is not None),
-            "has_left": int(turn is None or turn.id is None),
+            "has_left": int(turn is None or not turn.is_planned),
             "expires_at": until[id_],
             "day": day,
             "dag_id": submission.dag_id[:LONGEST_NAME],

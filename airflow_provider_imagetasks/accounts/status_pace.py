@@ -40,7 +40,7 @@ class SharedPace(Pace):
         for _ in range(requests):
             turn = yield from asked(partial(self._book.turn, "query", self.rate))
             seconds = turn.seconds
-            while turn.id is not None:
+            while turn.is_planned:
                 if seconds > 0:
                     # Until then nobody of this process need queue up behind it.
                     self._turn_at = max(self._turn_at, (yield from pause(0)) + seconds)

@@ -23,7 +23,7 @@ from airflow_provider_imagetasks.accounts.grants import EndedImageTask, Grant, P
 from airflow_provider_imagetasks.accounts.spending_rows import affordable, spend
 from airflow_provider_imagetasks.accounts.statements import Statement, Transaction
 from airflow_provider_imagetasks.accounts.tables import UnsuitableStoreError, accounts, connections
-from airflow_provider_imagetasks.accounts.turn_rows import Kind, departs, pause, take_turns
+from airflow_provider_imagetasks.accounts.turn_rows import Kind, counts_from_later, departs, pause, take_turns
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.rates import Rate
 
@@ -103,6 +103,7 @@ class AccountStore:
         most_active: int | None,
         budgets: Budgets,
         look_every: float,
+        at_once: bool = False,
     ) -> Grant:
         """Take a place, a turn and the money for as many of the first submissions as there are now.
 
@@ -111,6 +112,7 @@ class AccountStore:
         :param ticket: who asks; keeps its position among those who wait for a place while it asks again and again.
         :param most_active: places; None for any number.
         :param look_every: seconds after which somebody looks what holds the places.
+        :param at_once: whether what may leave now does, with nothing to be done before.
         """
         with self._account(account_id) as (transaction, now):
             used = place_rows.open_places(transaction, account_id, now)
@@ -124,7 +126,7 @@ class AccountStore:
             first = wanted[: max(free, 1)]
             counted = {position for position, id_ in enumerate(ids) if id_ in known}
             count, excess, shares = affordable(transaction, account_id, first, counted, budgets, now)
-            turns = take_turns(transaction, account_id, "submit", rate, count, now, at_once=len(wanted) == 1)
+            turns = take_turns(transaction, account_id, "submit", rate, count, now, at_once=at_once)
             planned = {id_: (each, turn) for each, id_, turn in zip(first, ids, turns, strict=False)}
             place_rows.hold(transaction, account_id, planned, known, day=budgets.day_of(now), now=now)
             if waited:
@@ -169,6 +171,11 @@ class AccountStore:
                 until = now + seconds + place_rows.ANSWER_SECONDS
                 place_rows.left(transaction, submission_id(account_id, key), until, is_sure=not seconds)
             return seconds
+
+    def counts_from_later(self, account_id: str, turn_id: int, seconds: float) -> None:
+        """Count a request that left from so many seconds later on."""
+        with self._account(account_id) as (transaction, _now):
+            counts_from_later(transaction, turn_id, seconds)
 
     def pause(self, account_id: str, kind: Kind, seconds: float) -> None:
         """Have no request leave for so many seconds, as the service asked."""

@@ -12,7 +12,7 @@ from airflow_provider_imagetasks.accounts.grants import Grant, PlannedSubmission
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.services.submission_limits import Read, Say, SubmissionLimits, Watched
-from airflow_provider_imagetasks.services.wire import Blocking, Flow, Sleep, pause
+from airflow_provider_imagetasks.services.wire import Blocking, Flow, Leaving, NoResponse, Response, Sleep, pause
 from airflow_provider_imagetasks.tasks import ImageTask
 
 LONGEST_WAIT = 2.0
@@ -20,13 +20,13 @@ LONGEST_WAIT = 2.0
 SHORTEST_WAIT = 0.1
 _SAID_FROM = 1.0
 
-Answer = TypeVar("Answer")
+Answered = TypeVar("Answered")
 
 
-def asked(question: Callable[[], Answer]) -> Flow[Answer]:
+def asked(question: Callable[[], Answered], step: type[Blocking] = Blocking) -> Flow[Answered]:
     """Ask what may block, off the event loop where there is one."""
-    answers: list[Answer] = []
-    yield Blocking(lambda: answers.append(question()))
+    answers: list[Answered] = []
+    yield step(lambda: answers.append(question()))
     return answers[0]
 
 
@@ -57,7 +57,8 @@ def within_account(
     :raises ImageTaskError: as the submission does.
     """
     began_at = yield from pause(0)
-    turn = yield from _place(book, wanted, read, say)
+    # What looks before it leaves may take its time.
+    turn = yield from _place(book, wanted, read, say, at_once=watched is None)
     if turn is None:
         own = limits.within_all(submission, read, poll_interval=poll_interval, say=say, watched=watched)
         return (yield from own)
@@ -79,12 +80,12 @@ def _is_free(error: Exception) -> bool:
     return not getattr(error, "has_left", True) and not getattr(error, "is_replaced", False)
 
 
-def _place(book: AccountBook, wanted: PlannedSubmission, read: Read, say: Say) -> Flow[Turn | None]:
+def _place(book: AccountBook, wanted: PlannedSubmission, read: Read, say: Say, *, at_once: bool) -> Flow[Turn | None]:
     """Wait for a place, and return the turn of the submission; None where the store is away."""
     ticket = secrets.token_hex(16)
     is_said = False
     while True:
-        grant = yield from asked(lambda: book.take(ticket, [wanted]))
+        grant = yield from asked(lambda: book.take(ticket, [wanted], at_once=at_once))
         if grant is None:
             return None
         problem = book.problem(grant)
@@ -128,9 +129,9 @@ def paced(
     :param turn: given out just now.
     :param began_at: Unix seconds since which it waits; None where that is not measured.
     """
-    yield from _wait_for(book, key, turn, say, is_first=True)
+    left_at = yield from _wait_for(book, key, turn, say, is_first=True)
     if began_at is not None:
-        metrics.waited_for_place(book.account.service, (yield from pause(0)) - began_at)
+        metrics.waited_for_place(book.account.service, left_at - began_at)
     try:
         step = next(submission)
         while True:
@@ -139,24 +140,34 @@ def paced(
                     yield from asked(partial(book.pause, "submit", step.seconds))
                 now = yield from pause(step.seconds)
                 turn = yield from asked(partial(book.turn, "submit", book.account.submit_rate))
-                yield from _wait_for(book, key, turn, say)
+                left_at = yield from _wait_for(book, key, turn, say)
                 step = submission.send(now)
-            else:
-                step = submission.send((yield step))
+                continue
+            answer = yield step
+            if isinstance(answer, Response | NoResponse):
+                late = book.seconds_late(book.account.submit_rate, (yield from pause(0)) - left_at)
+                if late:
+                    yield from asked(partial(book.counts_from_later, turn, late))
+            step = submission.send(answer)
     except StopIteration as end:
         task: ImageTask = end.value
         return task
 
 
-def _wait_for(book: AccountBook, key: str, turn: Turn, say: Say, *, is_first: bool = False) -> Flow[None]:
-    """Wait until a turn, and longer where others were late or the service asked for a pause meanwhile."""
+def _wait_for(book: AccountBook, key: str, turn: Turn, say: Say, *, is_first: bool = False) -> Flow[float]:
+    """Wait until a turn, and longer where others were late or the service asked for a pause meanwhile.
+
+    Returns the Unix time from which the request may be on its way.
+    """
     rate, seconds = book.account.submit_rate, turn.seconds
-    while turn.id is not None:
+    while turn.is_planned:
         if seconds > _SAID_FROM:
             limit = f"submit_rate is {rate}, over all processes" if rate else "The service asked for a pause"
             say(f"{limit}: waiting {seconds:.1f} s to submit")
         if seconds > 0:
             yield from pause(seconds)
-        seconds = yield from asked(partial(book.leaves, "submit", rate, turn, key, is_first=is_first))
+        left_at = yield from pause(0)
+        seconds = yield from asked(partial(book.leaves, "submit", rate, turn, key, is_first=is_first), Leaving)
         if not seconds:
-            return
+            return left_at
+    return (yield from pause(0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Literal, TypeAlias
 
-from sqlalchemy import Integer, bindparam, delete, insert, select, update
+from sqlalchemy import Float, Integer, bindparam, delete, insert, select, update
 
 from airflow_provider_imagetasks.accounts.grants import Turn
 from airflow_provider_imagetasks.accounts.statements import Statement, Transaction
@@ -34,6 +34,9 @@ _LATEST_LEFT = Statement(_latest.where(turns.c.has_left == 1))
 _GIVEN = Statement(insert(turns))
 _PLANNED = Statement(_planned)
 _DEPARTED = Statement(_planned.values(has_left=1))
+_LATER = Statement(
+    update(turns).where(turns.c.id == bindparam("its_id")).values(at=turns.c.at + bindparam("seconds", type_=Float))
+)
 _PAST = Statement(delete(turns).where(_is_ours, turns.c.at < bindparam("oldest")))
 _pauses = (("submit", accounts.c.submit_paused_until), ("query", accounts.c.query_paused_until))
 _PAUSES = {kind: Statement(select(column).where(accounts.c.id == bindparam("its_account"))) for kind, column in _pauses}
@@ -83,7 +86,7 @@ def take_turns(
     oldest = now - KEPT_WINDOWS * max(window.seconds for window in rate.windows) - 1
     transaction.change(_PAST, **ours, oldest=oldest)
     return [
-        Turn(seconds=max(0.0, moment - now), id=None if row["has_left"] else int(row["id"]))
+        Turn(seconds=max(0.0, moment - now), id=int(row["id"]), has_left=bool(row["has_left"]))
         for row, moment in zip(rows, moments, strict=True)
     ]
 
@@ -105,6 +108,11 @@ def departs(
         statement, moment = (_DEPARTED, now) if seconds <= 0 else (_PLANNED, now + seconds)
         transaction.change(statement, its_id=turn_id, moment=moment)
     return max(0.0, seconds)
+
+
+def counts_from_later(transaction: Transaction, turn_id: int, seconds: float) -> None:
+    """Count a request that left from so many seconds later on, since it may have been that long on its way."""
+    transaction.change(_LATER, its_id=turn_id, seconds=seconds)
 
 
 def paused_until(transaction: Transaction, account_id: str, kind: Kind) -> float:

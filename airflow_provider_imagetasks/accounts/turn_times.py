@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from airflow_provider_imagetasks.services.rates import Window
 
+LATEST = 5.0
+"""Seconds by which a request counts later at most: some services answer when the picture is there."""
+
 Latest = Mapping[Window, Mapping[int, float]]
 """Of each window, when the latest turns are, by how many of them are at least as late: 1 is the last."""
 
@@ -13,6 +16,18 @@ Latest = Mapping[Window, Mapping[int, float]]
 def with_slack(window: Window) -> float:
     """Return the seconds that a window is taken for: requests of several processes do not arrive as evenly."""
     return window.seconds * 1.02 + min(0.25, 0.15 * window.seconds)
+
+
+def seconds_late(windows: tuple[Window, ...], seconds: float, *, usual: float) -> float:
+    """Return how many seconds after it left a request counts from, so that it holds a window in which it came late.
+
+    Nobody knows when it came, only that it had by its answer. What comes a little late the slack of each window covers.
+
+    :param seconds: from when it left until it was answered.
+    :param usual: what the quickest took; so long nothing is late.
+    """
+    slack = min(with_slack(window) - window.seconds for window in windows)
+    return min(max(0.0, seconds - usual - slack), LATEST)
 
 
 def ranks_for(window: Window, wanted: int) -> range:

@@ -26,6 +26,8 @@ from airflow_provider_imagetasks.submissions.submission_record import Submission
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState, iso_time, utc_moment
 
 OnUnknownOutcome = Literal["fail", "resubmit"]
+_LOOK_SECONDS = 1.0
+"""How old the last look at the ledger may be when the request leaves: what is noted in between takes milliseconds."""
 
 
 @contextmanager
@@ -133,7 +135,7 @@ class Submission:
 
         :param again: whether it may have left before, under the same key.
         """
-        departure = Departure(self._ledger.require_latest_start, look_seconds=0)
+        departure = Departure(self._ledger.require_latest_start, look_seconds=_LOOK_SECONDS)
         watched = partial(departure.watched, intended_at=0)
         try:
             task = self._hook.submit_completed(self._request, key=self._ledger.key, watched=watched)

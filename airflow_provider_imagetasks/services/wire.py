@@ -128,6 +128,10 @@ class Blocking:
     function: Callable[[], None]
 
 
+class Leaving(Blocking):
+    """What is asked right before a request leaves: it is on its way from then on, as far as others know."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Response:
     """An answer that came back whole.

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
-from airflow_provider_imagetasks.services.wire import Blocking, Flow, Sleep, pause
+from airflow_provider_imagetasks.services.wire import Blocking, Flow, Leaving, Sleep, pause
 from airflow_provider_imagetasks.tasks import ImageTask
 
 LOOK_SECONDS = 5.0
@@ -59,18 +59,20 @@ class Departure:
     def watched(self, submission: Flow[ImageTask], *, intended_at: float) -> Flow[ImageTask]:
         """Run a submission, and look before each of its requests where the last look is not of this moment.
 
+        Where others are told that it leaves, that is before they are: a look may take long.
+
         :param submission: not begun.
         :param intended_at: Unix seconds since which it is on record; that was a look too.
         :raises HeldBackError: it must not leave any more.
         """
         step, has_left = next(submission), False
         while True:
-            if not isinstance(step, Sleep | Blocking):
+            is_call = not isinstance(step, Sleep | Blocking)
+            if is_call or isinstance(step, Leaving):
                 now = yield from self._look_again(intended_at, has_left)
-                if not has_left:
-                    if self.is_stopped or now - intended_at > self._longest_intent:
-                        raise HeldBackError(_STOPPED, has_left=False)
-                    has_left = True
+                if not has_left and (self.is_stopped or now - intended_at > self._longest_intent):
+                    raise HeldBackError(_STOPPED, has_left=False)
+                has_left = has_left or is_call
             answer = yield step
             try:
                 step = submission.send(answer)

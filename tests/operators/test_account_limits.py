@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from airflow_provider_imagetasks.accounts.__main__ import main
 from airflow_provider_imagetasks.accounts.report import reports
 from airflow_provider_imagetasks.accounts.settings import store_url
 from airflow_provider_imagetasks.accounts.store import AccountStore
-from airflow_provider_imagetasks.accounts.tables import places
+from airflow_provider_imagetasks.accounts.tables import places, turns
+from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger
 from airflow_provider_imagetasks.exceptions import (
     ImageTaskError,
     InvalidRequestError,
@@ -198,6 +200,25 @@ def test_a_batch_keeps_to_the_places_and_the_rate_of_its_account(batch: ImageBat
 
     assert outcome.state == "success"
     assert len(batch.created) == 6
+
+
+def test_a_row_counts_from_when_it_leaves_however_long_it_takes_to_write_it_down(
+    batch: ImageBatch, limited: Any, account_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited(submit_rate="1/60s")
+    intend, taken = BatchLedger.intend, 0.5
+
+    def slowly(ledger: BatchLedger, intents: Any) -> str:
+        time.sleep(taken)
+        return intend(ledger, intents)
+
+    monkeypatch.setattr(BatchLedger, "intend", slowly)
+    batch.start("a kite")
+
+    (created,) = batch.image_service.stats()["created"]
+    with AccountStore(account_store, only_reads=True).reading() as (connection, _):
+        (left_at,) = connection.execute(select(turns.c.at).where(turns.c.kind == "submit")).scalars()
+    assert created["created_at"] - left_at < taken
 
 
 def test_what_was_spent_can_be_looked_up_without_airflow(
