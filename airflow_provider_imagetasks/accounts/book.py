@@ -10,8 +10,9 @@ import logging
 import os
 import secrets
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from airflow_provider_imagetasks.accounts.budgets import Budgets, cost_of, exceeded, require_price
@@ -39,6 +40,7 @@ LOOK_SECONDS = 2.0
 UNREACHABLE = "account_store"
 """The error code of what was not submitted since the store could not count it."""
 _REMEMBERED = 2_000
+_ANSWERS = 16
 
 _log = logging.getLogger(__name__)
 Answered = TypeVar("Answered")
@@ -57,8 +59,8 @@ class AccountBook:
         self._store = store
         self._tried_again_at = 0.0
         self._is_away = False
-        self._quickest = 0.0
-        """Seconds that the quickest answer to a submission took here; 0 before the first."""
+        self._answer_seconds: dict[Kind, deque[float]] = defaultdict(partial(deque, maxlen=_ANSWERS))
+        """Seconds that the latest answers took here."""
         self._ended: dict[str, EndedImageTask] = {}
         self._untold: deque[Callable[[str], None]] = deque(maxlen=_REMEMBERED)
         """What the store has to hear once it can be used again."""
@@ -157,12 +159,14 @@ class AccountBook:
                 raise self._cannot_count(error) from error
             return 0.0
 
-    def seconds_late(self, rate: Rate | None, seconds: float) -> float:
-        """Return by how many seconds later than it left a submission counts. Asks nobody.
+    def seconds_late(self, kind: Kind, rate: Rate | None, seconds: float) -> float:
+        """Return by how many seconds later than it left a request counts. Asks nobody.
 
         :param seconds: from when it left until it was answered.
         """
-        usual, self._quickest = self._quickest, min(seconds, self._quickest or seconds)
+        earlier = self._answer_seconds[kind]
+        usual = min(earlier, default=0.0)
+        earlier.append(seconds)
         return seconds_late(rate.windows, seconds, usual=usual) if rate else 0.0
 
     def counts_from_later(self, turn: Turn, seconds: float) -> None:

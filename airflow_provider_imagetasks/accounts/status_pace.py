@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from functools import partial
 
 from airflow_provider_imagetasks.accounts.book import AccountBook
-from airflow_provider_imagetasks.accounts.grants import EndedImageTask
+from airflow_provider_imagetasks.accounts.grants import EndedImageTask, Turn
 from airflow_provider_imagetasks.accounts.submission_in_turn import asked
+from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.rates import Pace, Rate
-from airflow_provider_imagetasks.services.wire import Flow, pause
+from airflow_provider_imagetasks.services.wire import Flow, Result, pause
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 
 
@@ -35,19 +36,18 @@ class SharedPace(Pace):
         """Return the Unix time from which the rate alone allows the next request; it may lie in the past."""
         return max(super().free_at(), self._turn_at)
 
-    def turn(self, requests: int) -> Flow[None]:
-        """Wait for the turns of so many requests."""
+    def in_turn(self, requests: int, reading: Flow[Result]) -> Flow[Result]:
+        """Run a read once so many requests have their turns."""
+        turns: list[tuple[Turn, float]] = []
         for _ in range(requests):
-            turn = yield from asked(partial(self._book.turn, "query", self.rate))
-            seconds = turn.seconds
-            while turn.is_planned:
-                if seconds > 0:
-                    # Until then nobody of this process need queue up behind it.
-                    self._turn_at = max(self._turn_at, (yield from pause(0)) + seconds)
-                    yield from pause(seconds)
-                seconds = yield from asked(partial(self._book.leaves, "query", self.rate, turn))
-                if not seconds:
-                    break
+            turns += [(yield from self._turn())]
+        try:
+            answer = yield from reading
+        except ImageTaskError:
+            yield from self._answered(turns)
+            raise
+        yield from self._answered(turns)
+        return answer
 
     def refused(self, seconds: float) -> Flow[None]:
         """Have no process ask for so many seconds."""
@@ -58,6 +58,29 @@ class SharedPace(Pace):
         ended = [_end_of(task) for task in tasks if task.state.is_final and task.id]
         if self._book.has_news(ended):
             yield from asked(lambda: self._book.over(ended))
+
+    def _turn(self) -> Flow[tuple[Turn, float]]:
+        """Wait for a turn, and return it with the Unix time from which the request may be on its way."""
+        left_at = yield from pause(0)
+        turn = yield from asked(partial(self._book.turn, "query", self.rate))
+        seconds = turn.seconds
+        while turn.is_planned:
+            if seconds > 0:
+                # Until then nobody of this process need queue up behind it.
+                self._turn_at = max(self._turn_at, (yield from pause(0)) + seconds)
+                yield from pause(seconds)
+            left_at = yield from pause(0)
+            seconds = yield from asked(partial(self._book.leaves, "query", self.rate, turn))
+            if not seconds:
+                break
+        return turn, left_at
+
+    def _answered(self, turns: Iterable[tuple[Turn, float]]) -> Flow[None]:
+        now = yield from pause(0)
+        for turn, left_at in turns:
+            late = self._book.seconds_late("query", self.rate, now - left_at)
+            if late:
+                yield from asked(partial(self._book.counts_from_later, turn, late))
 
 
 def _end_of(task: ImageTask) -> EndedImageTask:

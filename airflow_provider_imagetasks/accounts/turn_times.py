@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from airflow_provider_imagetasks.services.rates import Window
 
 LATEST = 5.0
-"""Seconds by which a request counts later at most: some services answer when the picture is there."""
+"""Seconds by which a request counts later at most, or a window: some services answer when the picture is there."""
 
 Latest = Mapping[Window, Mapping[int, float]]
 """Of each window, when the latest turns are, by how many of them are at least as late: 1 is the last."""
@@ -24,10 +24,11 @@ def seconds_late(windows: tuple[Window, ...], seconds: float, *, usual: float) -
     Nobody knows when it came, only that it had by its answer. What comes a little late the slack of each window covers.
 
     :param seconds: from when it left until it was answered.
-    :param usual: what the quickest took; so long nothing is late.
+    :param usual: what the quickest took of late; so long nothing is late.
     """
     slack = min(with_slack(window) - window.seconds for window in windows)
-    return min(max(0.0, seconds - usual - slack), LATEST)
+    latest = min(LATEST, *(window.seconds for window in windows))
+    return min(max(0.0, seconds - usual - slack), latest)
 
 
 def ranks_for(window: Window, wanted: int) -> range:

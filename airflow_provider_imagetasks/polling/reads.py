@@ -32,14 +32,12 @@ def read_once(service: Service, pace: Pace, questions: Sequence[Question]) -> Fl
     :returns: what is believed of the answer; the others have to be asked for again, those that it left out alone.
     """
     first = questions[0]
-    tasks: dict[str, ImageTask]
-    yield from pace.turn(requests_for(questions, service))
+    if first.image_task_id:
+        reading = service.read_tasks_once(list(dict.fromkeys(question.image_task_id for question in questions)))
+    else:
+        reading = _by_trace_id(service, first.trace_id or "")
     try:
-        if first.image_task_id:
-            asked = list(dict.fromkeys(question.image_task_id for question in questions))
-            tasks = yield from typed(service.read_tasks_once(asked), service=service.name)
-        else:
-            tasks = {"": (yield from typed(service.read_by_trace_id(first.trace_id or ""), service=service.name))}
+        tasks = yield from pace.in_turn(requests_for(questions, service), typed(reading, service=service.name))
     except RateLimitError as error:
         yield from pace.refused(seconds_to_pause(error))
         raise
@@ -59,6 +57,10 @@ def read_once(service: Service, pace: Pace, questions: Sequence[Question]) -> Fl
     believed = {image_task_id: task for image_task_id, task in tasks.items() if image_task_id not in doubted}
     yield from pace.answered(believed.values())
     return believed
+
+
+def _by_trace_id(service: Service, trace_id: str) -> Flow[dict[str, ImageTask]]:
+    return {"": (yield from service.read_by_trace_id(trace_id))}
 
 
 def read_all(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
-from airflow_provider_imagetasks.services.wire import Flow
+from airflow_provider_imagetasks.services.wire import Flow, Result
 from airflow_provider_imagetasks.tasks import ImageTask
 
 _WINDOW = re.compile(r"\s*(\d{1,9})\s*/\s*(\d{1,9}(?:\.\d{1,9})?)?\s*s\s*")
@@ -118,9 +118,12 @@ class Pace:
         """Return how long so many requests take at least, in seconds."""
         return max((requests / made.maxlen * seconds for seconds, made in self._windows if made.maxlen), default=0.0)
 
-    def turn(self, requests: int) -> Flow[None]:
-        """Wait until other processes leave room for so many requests; this one alone has nothing to wait for."""
-        yield from ()
+    def in_turn(self, requests: int, reading: Flow[Result]) -> Flow[Result]:
+        """Run a read of so many requests once other processes leave room; this one alone has nothing to wait for.
+
+        :param reading: not begun.
+        """
+        return (yield from reading)
 
     def refused(self, seconds: float) -> Flow[None]:
         """Have other processes pause for so many seconds as well."""

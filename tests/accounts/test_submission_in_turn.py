@@ -1,9 +1,10 @@
-"""A submission counts from when it leaves, and longer where it was on its way: others may go by nothing else."""
+"""A request counts from when it leaves, and later where it was long on its way: others can go by nothing else."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from sqlalchemy import select
 
 from airflow_provider_imagetasks.accounts.book import AccountBook
 from airflow_provider_imagetasks.accounts.grants import PlannedSubmission
+from airflow_provider_imagetasks.accounts.status_pace import SharedPace
 from airflow_provider_imagetasks.accounts.store import AccountStore
 from airflow_provider_imagetasks.accounts.submission_in_turn import within_account
 from airflow_provider_imagetasks.accounts.tables import turns
-from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.exceptions import ImageTaskError, ServiceUnavailableError
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
 from airflow_provider_imagetasks.services.wire import (
     Answer,
@@ -72,6 +74,13 @@ class Shop:
             )
             run_flow_at_once(flow, self._performs(on_its_way, thinks))
 
+    def ask(self, *, on_its_way: float = 0.0, fails: bool = False) -> None:
+        """Ask for image tasks in a process of its own; likewise."""
+        book = AccountBook(account(), AccountStore(self.url))
+        reading = SharedPace(rate(1, IN_TEN_SECONDS), book).in_turn(1, self._failure() if fails else self._submission())
+        with suppress(ServiceUnavailableError):
+            run_flow_at_once(reading, self._performs(on_its_way, 0))
+
     @property
     def gaps(self) -> list[float]:
         """Seconds between what the service counts."""
@@ -86,6 +95,10 @@ class Shop:
     def _submission(self) -> Flow[ImageTask]:
         yield from ask(Request(method="POST", path="/"))
         return TASK
+
+    def _failure(self) -> Flow[ImageTask]:
+        yield from self._submission()
+        raise ServiceUnavailableError("no luck")
 
     def _read(self, ids: Any) -> Flow[Any]:
         yield from pause(0)
@@ -122,6 +135,14 @@ def test_what_is_looked_at_before_it_leaves_does_not_bring_it_into_the_next_wind
 def test_one_that_was_long_on_its_way_counts_from_its_answer(shop: Shop) -> None:
     shop.submit(on_its_way=4)
     shop.submit()
+
+    assert IN_TEN_SECONDS <= shop.gaps[0] < IN_TEN_SECONDS + 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_status_request_that_was_long_on_its_way_counts_from_its_answer(shop: Shop, fails: bool) -> None:
+    shop.ask(on_its_way=4, fails=fails)
+    shop.ask()
 
     assert IN_TEN_SECONDS <= shop.gaps[0] < IN_TEN_SECONDS + 1
 

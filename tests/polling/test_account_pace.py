@@ -39,6 +39,9 @@ class ScriptedBook:
     def leaves(self, kind: str, rate: Rate | None, turn: Turn) -> float:
         return self.late.pop(0) if self.late else 0.0
 
+    def seconds_late(self, kind: str, rate: Rate | None, seconds: float) -> float:
+        return 0.0
+
     def pause(self, kind: str, seconds: float) -> None:
         self.told.append((kind, seconds))
 
@@ -66,8 +69,9 @@ def test_a_request_waits_for_its_turn_and_longer_where_others_were_late() -> Non
 def test_nobody_of_a_process_queues_up_behind_a_request_that_waits() -> None:
     shared = pace(ScriptedBook([Turn(seconds=30, id=1)]))
 
-    flow = shared.turn(1)
-    next(flow).function()  # type: ignore[union-attr]
+    flow = shared.in_turn(1, ScriptedService(1).read_batch(["a"]))
+    next(flow)
+    flow.send(NOW).function()  # type: ignore[union-attr]
     flow.send(NOW)
     flow.send(NOW)
 
