@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,16 @@ def _no_pauses(no_pauses: None) -> None:
 def batch(runner: TaskRunner, image_service: LocalImageService, output_folder: str) -> ImageBatch:
     """A batch of small pictures."""
     return ImageBatch(runner, image_service, output_folder)
+
+
+@pytest.fixture
+def limited(connection: dict[str, Any]) -> Any:
+    """Writes limits into the connection."""
+
+    def write(**extra: Any) -> None:
+        connection["extra"] = {**connection["extra"], **extra}
+
+    return write
 
 
 @pytest.fixture

@@ -39,16 +39,6 @@ def _store(account_store: str) -> None:
     """Each test has a store of its own."""
 
 
-@pytest.fixture
-def limited(connection: dict[str, Any]) -> Any:
-    """Writes limits into the connection."""
-
-    def write(**extra: Any) -> None:
-        connection["extra"] = {**connection["extra"], **extra}
-
-    return write
-
-
 def test_a_submission_that_would_exceed_the_budget_is_refused_before_it_leaves(dag: ImageDag, limited: Any) -> None:
     limited(budget_per_day="0.10 USD", prices=PRICES)
 
