@@ -16,7 +16,6 @@ from http.cookiejar import DefaultCookiePolicy
 from importlib import import_module
 from typing import TYPE_CHECKING, Self
 
-from airflow_provider_imagetasks import __version__
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import (
     Answer,
@@ -33,6 +32,7 @@ from airflow_provider_imagetasks.services.wire import (
     run_flow,
     run_flow_at_once,
 )
+from airflow_provider_imagetasks.transports.account_key import headers_of, hidden_forms, url_of, without_secrets
 from airflow_provider_imagetasks.transports.answers import (
     MOST_HEADER_LINES,
     TOO_MANY_HEADER_LINES,
@@ -50,29 +50,16 @@ from airflow_provider_imagetasks.transports.failures import (
     reason_of,
     refusal_of_proxy,
 )
-from airflow_provider_imagetasks.transports.redaction import hidden_forms, without_secrets
-from airflow_provider_imagetasks.transports.request_addresses import url_of
 from airflow_provider_imagetasks.transports.streamed_answer import StreamedAnswer, opened_answer
-from airflow_provider_imagetasks.transports.unpacking import ACCEPTED, LARGEST_PART, Unpacking
+from airflow_provider_imagetasks.transports.unpacking import LARGEST_PART, Unpacking
 
 if TYPE_CHECKING:
     import aiohttp
 
-USER_AGENT = f"airflow-provider-imagetasks/{__version__}"
 CONNECT_TIMEOUT = 10.0
 _CHUNK = 64 * 1024
 LONGEST_HEADER = 64 * 1024
 """Bytes that a line of an answer's head may have, as Python's own client, below requests, has it."""
-
-
-def headers_of(account: Account, request: Request | None = None) -> dict[str, str]:
-    """Return the headers by which a service knows who asks, and those of the request."""
-    said = f"{account.key_scheme} {account.key}" if account.key_scheme else account.key
-    key = {account.key_header: said} if account.key and said and (request is None or request.sends_key) else {}
-    # What is asked, and answered, is of this moment: a cache that repeats it would hand on another's picture.
-    usual = {"Accept": "application/json", "Accept-Encoding": ACCEPTED, "Cache-Control": "no-store"}
-    own = {**usual, **request.headers} if request else {}
-    return {"User-Agent": USER_AGENT, **own, **key}
 
 
 class Transport(AbstractContextManager["Transport"]):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_imagetasks.exceptions import ServiceUnavailableError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import Request
+from airflow_provider_imagetasks.transports.account_key import without_secrets
 from airflow_provider_imagetasks.transports.failures import reason_of, refusal_of_proxy
-from airflow_provider_imagetasks.transports.redaction import without_secrets
 from airflow_provider_imagetasks.transports.unpacking import NotUnpackedError, Unpacking
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_imagetasks.exceptions import ProtocolError
 from airflow_provider_imagetasks.services.wire import NoResponse, Request, Response
-from airflow_provider_imagetasks.transports.request_addresses import url_of
+from airflow_provider_imagetasks.transports.account_key import url_of
 from tests.driven_transports import KEY, TRANSPORTS, DrivenTransport, account
 from tests.scripted_server import CutAfterReading, Reply, ScriptedServer
 

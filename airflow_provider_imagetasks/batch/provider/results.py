@@ -27,9 +27,9 @@ from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.services.bounds import bounded
 from airflow_provider_imagetasks.services.provider_batches import ProviderBatch, ProviderBatches, ResultLine, row_in
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
+from airflow_provider_imagetasks.transports.account_key import without_secrets
 from airflow_provider_imagetasks.transports.answers import apart
 from airflow_provider_imagetasks.transports.http import AsyncTransport
-from airflow_provider_imagetasks.transports.redaction import without_secrets
 from airflow_provider_imagetasks.transports.streamed_answer import Line
 
 ROOM = 16 * 1024 * 1024

@@ -17,6 +17,7 @@ import httpx2
 
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.wire import excerpt, has_too_many_values, read_json
+from airflow_provider_imagetasks.transports.account_key import headers_of, without_secrets
 from airflow_provider_imagetasks.transports.answers import AnswerTooLargeError, ReceivedAnswer, apart
 from airflow_provider_imagetasks.transports.environment import Proxies, tls_context
 from airflow_provider_imagetasks.transports.failures import (
@@ -27,8 +28,7 @@ from airflow_provider_imagetasks.transports.failures import (
     to_proxy,
     words_of,
 )
-from airflow_provider_imagetasks.transports.http import CONNECT_TIMEOUT, headers_of
-from airflow_provider_imagetasks.transports.redaction import without_secrets
+from airflow_provider_imagetasks.transports.http import CONNECT_TIMEOUT
 
 FAILURE = "imagetasks"
 """Under this name the data of an error holds what this module knows of it."""

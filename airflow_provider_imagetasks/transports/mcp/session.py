@@ -29,10 +29,10 @@ from airflow_provider_imagetasks.services.wire import (
     ToolListing,
     excerpt,
 )
+from airflow_provider_imagetasks.transports.account_key import without_secrets
 from airflow_provider_imagetasks.transports.answers import LARGEST_ANSWER, apart
 from airflow_provider_imagetasks.transports.mcp.guarded_http import FAILURE, SHORT_TIMEOUT, make_client
 from airflow_provider_imagetasks.transports.mcp.server_process import ServerProcess
-from airflow_provider_imagetasks.transports.redaction import without_secrets
 
 _MOST_TOOL_PAGES = 20
 _GONE_SESSION_STATUSES = (400, 404)
