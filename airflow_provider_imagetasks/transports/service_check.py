@@ -30,8 +30,7 @@ from airflow_provider_imagetasks.transports.answering_server import (
     run_at_once,
     run_in_loop,
 )
-from airflow_provider_imagetasks.transports.service_answers import UNKNOWN_ID, ServiceAnswers
-from airflow_provider_imagetasks.transports.service_facts import wrong_facts
+from airflow_provider_imagetasks.transports.service_facts import UNKNOWN_ID, ServiceAnswers, wrong_facts
 
 __all__ = ["UNKNOWN_ID", "ServiceAnswers", "check_service"]
 
