@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -14,7 +15,6 @@ from airflow_provider_imagetasks.batch.provider.ends import refusal_of_row
 from airflow_provider_imagetasks.batch.provider.questions import BatchAnswered, ProviderQuestions, WaitingRow
 from airflow_provider_imagetasks.batch.provider.results import ProviderResults, Room
 from airflow_provider_imagetasks.batch.provider.searches import ProviderSearches
-from airflow_provider_imagetasks.batch.provider.sparing_log import SparingLog
 from airflow_provider_imagetasks.batch.provider.submissions import ProviderSubmissions, UnansweredCreation
 from airflow_provider_imagetasks.batch.row_deliveries import deliver
 from airflow_provider_imagetasks.batch.row_outcomes import RowOutcomes
@@ -28,6 +28,9 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError, RateLimitErro
 from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.services.provider_batches import ProviderBatch, ProviderBatches, place_of
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
+
+MOST = 20
+"""Rows of which the log is told the same."""
 
 
 class ProviderBatchRun(RunLoop):
@@ -247,3 +250,35 @@ class ProviderBatchRun(RunLoop):
     def _failed(self, waiting: WaitingRow, error: ImageTaskError) -> ImageTask:
         service = self._arguments.service.name
         return ImageTask(id=waiting.image_task_id, service=service, state=TaskState.FAILED, error=error)
+
+
+class SparingLog:
+    """Hands on the first lines of each kind.
+
+    :param log: that they are handed to.
+    """
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+        self._told = Counter[str]()
+
+    def info(self, text: str, *arguments: Any) -> None:
+        """Log what is no reason to worry."""
+        if self._is_new(text):
+            self._log.info(text, *arguments)
+
+    def warning(self, text: str, *arguments: Any) -> None:
+        """Log what may be one."""
+        if self._is_new(text):
+            self._log.warning(text, *arguments)
+
+    def error(self, text: str, *arguments: Any) -> None:
+        """Log what is one."""
+        if self._is_new(text):
+            self._log.error(text, *arguments)
+
+    def _is_new(self, text: str) -> bool:
+        self._told[text] += 1
+        if self._told[text] == MOST + 1:
+            self._log.info("The same of further rows is left out here; the manifest says it of each.")
+        return self._told[text] <= MOST
