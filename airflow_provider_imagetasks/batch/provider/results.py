@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
-from airflow_provider_imagetasks.batch.provider.ends import missing_row
 from airflow_provider_imagetasks.batch.provider.questions import WaitingRow
-from airflow_provider_imagetasks.batch.provider.result_lines import LARGEST_LINE, result_lines
+from airflow_provider_imagetasks.batch.provider.result_lines import LARGEST_LINE, missing_row, result_lines
 from airflow_provider_imagetasks.batch.row_deliveries import Undelivered
 from airflow_provider_imagetasks.batch.row_questions import Answered
 from airflow_provider_imagetasks.batch.start import OpenBatch

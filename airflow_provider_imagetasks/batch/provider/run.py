@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
-from airflow_provider_imagetasks.batch.provider.ends import refusal_of_row
 from airflow_provider_imagetasks.batch.provider.questions import BatchAnswered, ProviderQuestions, WaitingRow
+from airflow_provider_imagetasks.batch.provider.result_lines import refusal_of_row
 from airflow_provider_imagetasks.batch.provider.results import ProviderResults, Room
 from airflow_provider_imagetasks.batch.provider.searches import ProviderSearches
 from airflow_provider_imagetasks.batch.provider.submissions import ProviderSubmissions, UnansweredCreation

@@ -10,13 +10,25 @@ from typing import Any
 import pytest
 
 from airflow_provider_imagetasks.batch.provider import result_lines
-from airflow_provider_imagetasks.exceptions import ImageTaskError, ResultExpiredError, ServiceUnavailableError
+from airflow_provider_imagetasks.batch.provider.result_lines import missing_row, refusal_of_row
+from airflow_provider_imagetasks.exceptions import (
+    ImageTaskError,
+    ImageTaskFailedError,
+    InvalidRequestError,
+    RateLimitError,
+    ResultExpiredError,
+    ServiceUnavailableError,
+)
+from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.openai_batches import OpenAIBatches
+from airflow_provider_imagetasks.services.provider_batches import LineError, ProviderBatch
 from airflow_provider_imagetasks.services.wire import Request
 from airflow_provider_imagetasks.transports.streamed_answer import StreamedAnswer
 
 CONTENT = b"one\ntwo\nthree\nfour\n"
 LINES = CONTENT.split()
+SERVICE = get_service("openai")
+WRONG, FULL = InvalidRequestError("wrong"), RateLimitError("full", billed="no")
 
 
 class Answered:
@@ -114,3 +126,52 @@ async def test_what_asking_again_cannot_mend_is_raised_at_once(status: int, erro
     with pytest.raises(error):
         await read(way)
     assert way.asked == 1
+
+
+def batch(**changes: Any) -> ProviderBatch:
+    return ProviderBatch(**{"id": "batch_1", "status": "completed", "is_over": True, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "made", "expected"),
+    [
+        ({}, 3, (ImageTaskFailedError, "unknown")),
+        ({"completed": 3}, 3, (ImageTaskFailedError, "unknown")),
+        ({"is_partial": True, "completed": 3}, 3, (ServiceUnavailableError, "no")),
+        ({"is_partial": True, "completed": 0}, 0, (ServiceUnavailableError, "no")),
+        # Something was made that was not seen, or nobody says how much was.
+        ({"is_partial": True, "completed": 4}, 3, (ImageTaskFailedError, "unknown")),
+        ({"is_partial": True}, 3, (ImageTaskFailedError, "unknown")),
+    ],
+)
+def test_a_row_that_results_do_not_name(
+    changes: dict[str, Any], made: int, expected: tuple[type[ImageTaskError], str]
+) -> None:
+    error = missing_row(batch(**changes), made, SERVICE)
+
+    assert (type(error), error.billed, error.retryable) == (*expected, expected[1] == "no")
+
+
+@pytest.mark.parametrize(
+    ("errors", "line", "expected"),
+    [
+        ([(2, WRONG)], 2, WRONG),
+        ([(None, FULL)], 1, FULL),
+        ([(2, WRONG), (None, FULL)], 1, FULL),
+        ([(2, WRONG), (None, FULL)], 2, WRONG),
+        ([(2, WRONG), (3, WRONG)], 1, None),
+    ],
+)
+def test_a_row_whose_batch_was_not_taken(
+    errors: list[tuple[int | None, ImageTaskError]], line: int, expected: ImageTaskError | None
+) -> None:
+    told = tuple(LineError(line=number, error=error) for number, error in errors)
+
+    error = refusal_of_row(batch(status="failed", was_refused=True, errors=told), line, SERVICE)
+
+    assert error.billed == "no"
+    if expected is None:
+        assert (type(error), error.retryable) == (ServiceUnavailableError, True)
+        assert "2 other of its rows" in str(error)
+    else:
+        assert error is expected
