@@ -1,13 +1,15 @@
 """What operators accept as "an image task": an id, a dict that this package pushed, or any sequence of them. Pure.
 
-It is data: what names it may come from any upstream, so it does not decide whose key is used.
+It is data: what names it may come from any upstream, so it does not decide whose key is used
+but among the connections that the Dag itself names.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -240,3 +242,25 @@ def _unix_seconds(value: Any) -> float | None:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def conn_ids_of_dag(task: Any, context: Any) -> frozenset[str]:
+    """Return every ``conn_id`` of the tasks of a task's Dag, rendered as for the run of ``context``.
+
+    One that cannot be rendered here, or that a mapped task takes from an upstream, is not among them.
+    """
+    if not task.has_dag():
+        return frozenset()
+    found: set[str] = set()
+    for given in {value for other in task.dag.tasks for value in _named_by(other)}:
+        with suppress(Exception):
+            found.add(str(task.render_template(given, context)))
+    return frozenset(found)
+
+
+def _named_by(task: Any) -> Iterator[str]:
+    values = [getattr(task, "conn_id", None), getattr(task, "partial_kwargs", {}).get("conn_id")]
+    expanded = getattr(getattr(task, "expand_input", None), "value", None)
+    listed = expanded.get("conn_id") if isinstance(expanded, dict) else None
+    values += listed if isinstance(listed, list | tuple) else []
+    yield from (value for value in values if isinstance(value, str))

@@ -14,11 +14,16 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidReques
 from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME, check_filename
 from airflow_provider_imagetasks.files.object_storage import open_folder, require_known_scheme
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile
-from airflow_provider_imagetasks.hooks.dag_connections import conn_ids_of_dag
 from airflow_provider_imagetasks.hooks.errors import errors_for_airflow, errors_of_reading, errors_pushed
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.hooks.links import PicturesLink, ServiceConsoleLink
-from airflow_provider_imagetasks.hooks.references import ReferencesArgument, known_ids, read_references, rendered_text
+from airflow_provider_imagetasks.hooks.references import (
+    ReferencesArgument,
+    conn_ids_of_dag,
+    known_ids,
+    read_references,
+    rendered_text,
+)
 from airflow_provider_imagetasks.hooks.task_settings import execution_timeout_told
 from airflow_provider_imagetasks.observability.assets import Announcement, announce_pictures, picture_extra
 from airflow_provider_imagetasks.observability.lineage import Lineage, Made, ReportsLineage, gathered

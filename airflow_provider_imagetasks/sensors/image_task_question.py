@@ -7,10 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, RateLimitError
-from airflow_provider_imagetasks.hooks.dag_connections import conn_ids_of_dag
 from airflow_provider_imagetasks.hooks.errors import errors_of_reading
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
-from airflow_provider_imagetasks.hooks.references import ImageTaskReferences, read_references, rendered_text
+from airflow_provider_imagetasks.hooks.references import (
+    ImageTaskReferences,
+    conn_ids_of_dag,
+    read_references,
+    rendered_text,
+)
 from airflow_provider_imagetasks.polling.waiting import WaitLog, Watch
 from airflow_provider_imagetasks.submissions import callback_urls
 from airflow_provider_imagetasks.tasks import NOT_FOUND_GRACE, ImageTask
