@@ -27,8 +27,12 @@ from airflow_provider_imagetasks.hooks.references import (
 from airflow_provider_imagetasks.hooks.task_settings import execution_timeout_told
 from airflow_provider_imagetasks.observability.assets import Announcement, announce_pictures, picture_extra
 from airflow_provider_imagetasks.observability.lineage import Lineage, Made, ReportsLineage, gathered
-from airflow_provider_imagetasks.operators.shared_trace_ids import has_shared_trace_id
-from airflow_provider_imagetasks.operators.submission import OnUnknownOutcome, Submission, named_in_errors
+from airflow_provider_imagetasks.operators.submission import (
+    OnUnknownOutcome,
+    Submission,
+    has_shared_trace_id,
+    named_in_errors,
+)
 from airflow_provider_imagetasks.polling.waiting import combine, failure
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
 from airflow_provider_imagetasks.services.base import Service

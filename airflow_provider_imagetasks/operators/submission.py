@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from airflow_provider_imagetasks.accounts.book import note_found
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, UnknownOutcomeError
@@ -269,3 +269,29 @@ class Submission:
             error.retry_advice = f"{error.retry_advice} {CLEAR_ONCE_MORE}"
         self._settle(error)
         raise error
+
+
+def has_shared_trace_id(task: Any, context: Any) -> bool:
+    """Whether another task of the Dag, or another map index of the same, submits under the trace id of a task.
+
+    What a mapped task takes from an upstream is not known here, and counts as different.
+
+    :param task: of which the arguments are rendered for the run of ``context``.
+    """
+    if not task.trace_id or not task.has_dag():
+        return False
+    for other in task.dag.tasks:
+        kind, mapped = getattr(other, "operator_class", type(other)), getattr(other, "partial_kwargs", {})
+        if not (isinstance(kind, type) and issubclass(kind, type(task))):
+            continue
+        given = mapped.get("trace_id") if mapped else getattr(other, "trace_id", None)
+        if not isinstance(given, str):
+            continue
+        if other.task_id == task.task_id:
+            if mapped and "map_index" not in given:
+                return True
+            continue
+        with suppress(Exception):
+            if str(task.render_template(given, context)).strip() == str(task.trace_id).strip():
+                return True
+    return False
