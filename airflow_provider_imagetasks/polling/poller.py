@@ -13,7 +13,7 @@ from heapq import heapify, heappop, heappush
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import AuthenticationError, ImageTaskError
-from airflow_provider_imagetasks.polling.requests_under_way import Outcome, RequestsUnderWay
+from airflow_provider_imagetasks.polling.reads import Outcome, RequestsUnderWay
 from airflow_provider_imagetasks.polling.session import AccountSession, ReadAccount
 from airflow_provider_imagetasks.polling.status_requests import EARLIEST, Question, StatusRequests
 from airflow_provider_imagetasks.polling.waiting import Progress

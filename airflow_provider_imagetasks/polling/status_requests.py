@@ -3,7 +3,7 @@
 A triggerer's waits, a batch's rows and the reads of a worker all ask through it; they say only what, how often, and
 what is done with the answer. Pure: :class:`StatusRequests` is told the time.
 :func:`~airflow_provider_imagetasks.polling.reads.read_all` drives it as a flow,
-:class:`~airflow_provider_imagetasks.polling.requests_under_way.RequestsUnderWay` on an event loop.
+:class:`~airflow_provider_imagetasks.polling.reads.RequestsUnderWay` on an event loop.
 """
 
 from __future__ import annotations
