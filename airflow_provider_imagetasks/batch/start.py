@@ -15,9 +15,8 @@ from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger, replaced
 from airflow_provider_imagetasks.batch.checks import check_cost, check_rows, say
 from airflow_provider_imagetasks.batch.costs import Spending
-from airflow_provider_imagetasks.batch.folder import REQUESTS_NAME, BatchFolder, Owner
+from airflow_provider_imagetasks.batch.folder import REQUESTS_NAME, BatchFolder, Owner, claim_names
 from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, error_of
-from airflow_provider_imagetasks.batch.owned_names import claim_names
 from airflow_provider_imagetasks.batch.requests_file import Frozen, FrozenRequests, RequestsSource, freeze
 from airflow_provider_imagetasks.batch.row_decisions import Checkpoint, allowed_failures, next_checkpoint
 from airflow_provider_imagetasks.batch.segments import Intent, read_json_lines
