@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequestError, UnsafeResultError
 from airflow_provider_imagetasks.files.filenames import check_filename, file_name, holds, pattern_for_picture
-from airflow_provider_imagetasks.files.inline_pictures import content_of
 from airflow_provider_imagetasks.files.object_storage import fetch_those_there, is_missing, put_in_place, uri_of
 from airflow_provider_imagetasks.files.picture_structure import UnusablePictureError
-from airflow_provider_imagetasks.files.pictures import EXTENSIONS, Picture, inspect_picture
+from airflow_provider_imagetasks.files.pictures import EXTENSIONS, Picture, content_of, inspect_picture
 from airflow_provider_imagetasks.files.shared_folder import fetch_shared
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.services.account import Account

@@ -25,7 +25,7 @@ from airflow_provider_imagetasks.exceptions import (
     ResultExpiredError,
     UnsafeResultError,
 )
-from airflow_provider_imagetasks.files import addresses, fetching, inline_pictures
+from airflow_provider_imagetasks.files import addresses, fetching, pictures
 from airflow_provider_imagetasks.services.inline_ids import inline_id, task_from_inline_id
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
 from tests.files.hostile_addresses import SIGNED, UNSENDABLE, forbidden_addresses, mutated
@@ -537,7 +537,7 @@ def test_what_is_its_own_address_and_no_picture_is_not_stored(
 def test_what_is_its_own_address_is_bounded(
     download: Download, results: ResultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inline_pictures, "LARGEST_BYTES", len(PNG) - 1)
+    monkeypatch.setattr(pictures, "LARGEST_BYTES", len(PNG) - 1)
     results.results = [DATA_URLS["base64"]]
 
     assert isinstance(download.run().error, UnsafeResultError)
