@@ -15,7 +15,8 @@ from airflow_provider_imagetasks.exceptions import DownloadError, InvalidRequest
 from airflow_provider_imagetasks.files.filenames import pattern_for_row
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile, PictureStore, undelivered
 from airflow_provider_imagetasks.observability import metrics
-from airflow_provider_imagetasks.polling.reads import pace_of, read_moved
+from airflow_provider_imagetasks.polling.reads import read_moved
+from airflow_provider_imagetasks.polling.session import pace_of
 from airflow_provider_imagetasks.tasks import ImageTask
 
 

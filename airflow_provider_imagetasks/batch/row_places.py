@@ -16,7 +16,8 @@ from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.exceptions import ImageTaskError, ServiceUnavailableError
-from airflow_provider_imagetasks.polling.reads import pace_of, read_all
+from airflow_provider_imagetasks.polling.reads import read_all
+from airflow_provider_imagetasks.polling.session import pace_of
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import ImageTask
 

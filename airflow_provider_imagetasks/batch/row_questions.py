@@ -11,7 +11,8 @@ from typing import Any
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.row_submissions import RunFlow
 from airflow_provider_imagetasks.exceptions import ImageTaskError, ProtocolError
-from airflow_provider_imagetasks.polling.reads import Outcome, RequestsUnderWay, pace_of
+from airflow_provider_imagetasks.polling.reads import Outcome, RequestsUnderWay
+from airflow_provider_imagetasks.polling.session import pace_of
 from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests, concerns_account
 from airflow_provider_imagetasks.polling.waiting import WaitLog
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE

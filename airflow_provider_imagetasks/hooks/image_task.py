@@ -27,7 +27,8 @@ from airflow_provider_imagetasks.hooks.errors import errors_of_reading
 from airflow_provider_imagetasks.hooks.service_hook import ServiceHook
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.poller import StatusPoller, status_poller
-from airflow_provider_imagetasks.polling.reads import pace_of, read_all, read_moved
+from airflow_provider_imagetasks.polling.reads import read_all, read_moved
+from airflow_provider_imagetasks.polling.session import pace_of
 from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch, check_seconds, failure, wait
 from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID, Account
 from airflow_provider_imagetasks.services.base import Service

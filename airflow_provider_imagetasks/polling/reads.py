@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
-from airflow_provider_imagetasks.accounts.book import book_of
-from airflow_provider_imagetasks.accounts.status_pace import SharedPace
 from airflow_provider_imagetasks.exceptions import ImageTaskError, ProtocolError, RateLimitError
 from airflow_provider_imagetasks.observability import metrics
-from airflow_provider_imagetasks.polling import status_requests
 from airflow_provider_imagetasks.polling.status_requests import (
     DOUBTS,
     Asked,
@@ -27,7 +23,6 @@ from airflow_provider_imagetasks.polling.status_requests import (
     requests_for,
     seconds_to_pause,
 )
-from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.bounds import trace_of
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE, typed
@@ -37,7 +32,6 @@ from airflow_provider_imagetasks.tasks import ImageTask
 
 _DENIED_LONGER = 5.0
 """Seconds in which what the service denied is asked for again, also where asking was to end before."""
-_paces: dict[tuple[int, Account], SharedPace] = {}
 _log = logging.getLogger(__name__)
 
 
@@ -166,29 +160,6 @@ def read_moved(service: Service, pace: Pace, tasks: Sequence[ImageTask]) -> Flow
         # Whoever asks has an error of the results themselves to tell.
         return []
     return [found[task.id] for task in tasks if task.id in found and found[task.id].images not in ((), task.images)]
-
-
-def pace_of(account: Account, service: Service) -> Pace:
-    """Return the pace of status requests that everybody in this process shares who asks with an account."""
-    book = book_of(account)
-    if book is None:
-        return status_requests.pace_of(account, service)
-    place = (os.getpid(), account)
-    if place not in _paces or not _paces[place].is_of(book):
-        _paces[place] = SharedPace(account.query_rate or service.default_query_rate, book)
-    return _paces[place]
-
-
-def new_pace(account: Account, *, paused_until: float) -> Pace:
-    """Return a pace of its own for a session with an account.
-
-    :param account: with its ``query_rate``.
-    :param paused_until: make no request before this Unix time.
-    """
-    book = book_of(account)
-    if book is None:
-        return Pace(account.query_rate, paused_until=paused_until)
-    return SharedPace(account.query_rate, book, paused_until=paused_until)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from airflow_provider_imagetasks.polling.reads import new_pace
+from airflow_provider_imagetasks.accounts.book import book_of
+from airflow_provider_imagetasks.accounts.status_pace import SharedPace
+from airflow_provider_imagetasks.polling import status_requests
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
@@ -20,6 +23,7 @@ ACCOUNT_SECONDS = 300.0
 
 ReadAccount = Callable[[bool], Awaitable[Account]]
 """Reads the connection; True asks for it anew, past any memory of it."""
+_paces: dict[tuple[int, Account], SharedPace] = {}
 
 
 class AccountSession:
@@ -87,3 +91,26 @@ class AccountSession:
         # What was asked over a session that was closed meanwhile counts on.
         if account.query_rate != self.pace.rate:
             self.pace = new_pace(account, paused_until=self.pace.paused_until)
+
+
+def pace_of(account: Account, service: Service) -> Pace:
+    """Return the pace of status requests that everybody in this process shares who asks with an account."""
+    book = book_of(account)
+    if book is None:
+        return status_requests.pace_of(account, service)
+    place = (os.getpid(), account)
+    if place not in _paces or not _paces[place].is_of(book):
+        _paces[place] = SharedPace(account.query_rate or service.default_query_rate, book)
+    return _paces[place]
+
+
+def new_pace(account: Account, *, paused_until: float) -> Pace:
+    """Return a pace of its own for a session with an account.
+
+    :param account: with its ``query_rate``.
+    :param paused_until: make no request before this Unix time.
+    """
+    book = book_of(account)
+    if book is None:
+        return Pace(account.query_rate, paused_until=paused_until)
+    return SharedPace(account.query_rate, book, paused_until=paused_until)
