@@ -195,13 +195,19 @@ def error_of_answer(
 
 
 def timeout_error(
-    image_task_id: str | None, timeout: float, service: Service, unread: ImageTaskError | None = None
+    image_task_id: str | None,
+    timeout: float,
+    service: Service,
+    unread: ImageTaskError | None = None,
+    told: str | None = None,
 ) -> ImageTaskTimeoutError:
     """Return why a row fails that ran out of its ``timeout`` seconds.
 
     :param unread: why the service could not be asked for it, where it could not.
+    :param told: the service's own word for how it stands.
     """
-    what = f"It could not be read ({unread.message.rstrip('.')})" if unread else "It is not finished"
+    stands = f"It is not finished ({told})" if told else "It is not finished"
+    what = f"It could not be read ({unread.message.rstrip('.')})" if unread else stands
     return ImageTaskTimeoutError(
         f"{what} {timeout:.0f} s after its submission. It goes on at the service: it may still finish, and be billed",
         image_task_id=image_task_id,

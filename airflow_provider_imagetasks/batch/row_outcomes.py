@@ -99,7 +99,7 @@ class RowOutcomes:
         """End rows that ran out of time, however they stand at the service."""
         timeout = self._arguments.timeout
         for late in self._questions.overdue(timeout, at_once=at_once):
-            error = row_decisions.timeout_error(late.image_task_id, timeout, self._service, late.unread)
+            error = row_decisions.timeout_error(late.image_task_id, timeout, self._service, late.unread, late.told)
             is_unread = late.unread is not None or not late.was_asked
             self._end(late.row, error, image_task_id=late.image_task_id, unread=is_unread)
 

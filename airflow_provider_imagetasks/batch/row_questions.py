@@ -42,7 +42,7 @@ class RowQuestion(Question):
     :param longest: seconds between two questions for one that has been running for long, and after a failed one.
     """
 
-    __slots__ = ("row", "submitted_at", "unread", "was_asked")
+    __slots__ = ("row", "submitted_at", "told", "unread", "was_asked")
 
     def __init__(self, row: int, image_task_id: str, submitted_at: float, longest: float) -> None:
         super().__init__(image_task_id, interval=longest)
@@ -50,6 +50,8 @@ class RowQuestion(Question):
         self.submitted_at = submitted_at
         self.was_asked = False
         """Whether it was asked for since this start, whatever came of it."""
+        self.told: str | None = None
+        """The service's own word for how it stood the last time."""
         self.unread: ImageTaskError | None = None
         """Why it could not be read the last time; None where it could."""
 
@@ -168,6 +170,7 @@ class RowQuestions:
             question.was_asked = True
             denied = "the service says, without a record, that it does not know it or that it failed"
             question.unread = ProtocolError(denied) if task is None else None
+            question.told = task.raw_state if task is not None else None
             if task is not None and question.is_wanted:
                 yield Answered(question.row, task)
             if question.is_wanted:

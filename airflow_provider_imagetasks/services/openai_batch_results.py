@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, ImageTaskFailedError, ServiceUnavailableError
@@ -22,6 +22,7 @@ _ERROR_STATUSES = range(300, 600)
 _PICTURE = b'"b64_json"'
 _SHORTEST_PICTURE = 1024
 """Characters from which on the text of a picture is taken out before a line is parsed."""
+_BETWEEN = re.compile(r"\s*")
 
 
 def custom_id_in(beginning: bytes) -> str | None:
@@ -54,6 +55,23 @@ def read_line(line: bytes) -> ResultLine:
         # A picture that is there is paid for, whatever else is said of it.
         error=None if images else _reason(response, body, error),
     )
+
+
+def results_in(line: bytes, most: int) -> Sequence[bytes]:
+    """Return the JSON values that a line holds, and last what is none; the line alone where there are too many."""
+    # A character for each byte: the marks of JSON are the same, and places in the text are those in the line.
+    told, start, found = line.decode("latin-1"), 0, list[bytes]()
+    decoder = json.JSONDecoder(strict=False)
+    while (start := _BETWEEN.match(told, start).end()) < len(told):  # type: ignore[union-attr]
+        try:
+            end = decoder.raw_decode(told, start)[1]
+        except (ValueError, RecursionError):
+            end = len(told)
+        found.append(line[start:end])
+        if len(found) > most:
+            return (line,)
+        start = end
+    return found
 
 
 def _reason(response: Mapping[str, Any], body: Mapping[str, Any], error: Mapping[str, Any]) -> ImageTaskError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import (
@@ -22,7 +22,7 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.cancels import stop
 from airflow_provider_imagetasks.services.fields import mapping, moment, sequence, text, whole_number
-from airflow_provider_imagetasks.services.openai_batch_results import custom_id_in, read_line
+from airflow_provider_imagetasks.services.openai_batch_results import custom_id_in, read_line, results_in
 from airflow_provider_imagetasks.services.openai_errors import SERVICE, refusal, refusal_of
 from airflow_provider_imagetasks.services.openai_prices import BATCH_SHARE
 from airflow_provider_imagetasks.services.provider_batches import (
@@ -210,6 +210,10 @@ class OpenAIBatches(ProviderBatches):
     def read_line(self, line: bytes) -> ResultLine:
         """Return what a line of results says."""
         return read_line(line)
+
+    def results_in(self, line: bytes) -> Sequence[bytes]:
+        """Return the results that a line holds."""
+        return results_in(line, self.most_rows)
 
 
 def _url_of(image: str | ImageFile) -> str:

@@ -181,7 +181,7 @@ def test_what_the_service_says_of_a_row_ends_it_or_not(
 
 
 def test_a_row_that_runs_out_of_time_may_still_be_billed() -> None:
-    error = timeout_error("an-id", 60, get_service("acedatacloud"))
+    error = timeout_error("an-id", 60, get_service("acedatacloud"), told="validating")
 
     assert (error.billed, error.image_task_id) == ("unknown", "an-id")
-    assert "60 s" in error.message
+    assert "It is not finished (validating) 60 s" in error.message

@@ -30,7 +30,7 @@ def test_lines_of_something_else_and_second_lines_of_a_row_change_nothing(
         ("no-picture", ("UnsafeResultError", "yes")),
         ("no-base64", ("UnsafeResultError", "yes")),
         ("not-json", ("DownloadError", "yes")),
-        ("missing", ("ImageTaskFailedError", "unknown")),
+        ("missing", ("DownloadError", "unknown")),
     ],
 )
 def test_a_damaged_line_is_the_failure_of_its_row(
@@ -56,7 +56,7 @@ def test_a_file_that_ends_in_the_middle_of_a_line_loses_what_it_lost_and_nothing
     batch.start(*prompts, max_failed=5)
 
     assert batch.errors[5] == ("DownloadError", "yes")
-    assert {error[0] for error in batch.errors if error} <= {"DownloadError", "ImageTaskFailedError"}
+    assert {error[0] for error in batch.errors if error} == {"DownloadError"}
     assert batch.pictures == batch.statuses.split().count("succeeded")
     assert (batch.created, batch.batches) == (sorted(prompts), 1)
 
@@ -117,7 +117,7 @@ def test_a_line_of_sixty_megabytes_is_delivered_where_it_holds_a_picture(provide
 
 
 def test_a_batch_that_fails_in_validation_names_the_row_and_the_others_are_made_without_it(
-    provider_batch: ProviderBatch,
+    provider_batch: ProviderBatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     batch = provider_batch
     prompts = ["a boat", "a kite [batch=invalid]", "a tree"]
@@ -127,6 +127,7 @@ def test_a_batch_that_fails_in_validation_names_the_row_and_the_others_are_made_
     assert isinstance(outcome.error, InvalidRequestError)
     assert batch.errors == [None, ("InvalidRequestError", "no"), None]
     assert "the prompt asked to be invalid" in batch.rows[1]["error"]["message"]
+    assert "was not taken because of row 1: OpenAI" in " ".join(capsys.readouterr().out.split())
     assert (batch.created, batch.batches) == (["a boat", "a tree"], 2)
 
 

@@ -60,6 +60,10 @@ DELIVERED: dict[str, Callable[[Line], bytes]] = {
     "with an error in its body": lambda line: said(line, {"status_code": 200, "body": {**REFUSED, **PICTURE}}),
     "with the status of an error": lambda line: said(line, {"status_code": 500, "body": PICTURE}),
     "without a status": lambda line: said(line, {"body": PICTURE}),
+    "in one line with another result of something else": lambda line: (
+        said({**line, "custom_id": "else"}, {"body": PICTURE})[:-1] + text([made(line)])
+    ),
+    "in one line with what is none": lambda line: text([made(line)])[:-1] + b' {"custom_id": "x", "resp\n',
     "with odd accounts": lambda line: said(line, {"status_code": 200, "body": {**PICTURE, "usage": ["\0", 1e308]}}),
 }
 

@@ -235,6 +235,21 @@ class TestLines:
         with pytest.raises(ValueError):
             BATCHES.read_line(content)
 
+    @pytest.mark.parametrize(
+        ("content", "results"),
+        [
+            (line(), [line().strip()]),
+            (b' {"a": "}{"}\t{"b": 1} ', [b'{"a": "}{"}', b'{"b": 1}']),
+            ('{"a": "\u00e9"}{"b"'.encode(), ['{"a": "\u00e9"}'.encode(), b'{"b"']),
+            (b'{"a"{"b": 1}', [b'{"a"{"b": 1}']),
+            (b"[" * 100_000, [b"[" * 100_000]),
+            (b"{}" * 50_001, [b"{}" * 50_001]),
+        ],
+        ids=["one", "two", "and a cut one", "behind a cut one", "deep", "more than a file has"],
+    )
+    def test_results_that_share_a_line(self, content: bytes, results: list[bytes]) -> None:
+        assert list(BATCHES.results_in(content)) == results
+
     def test_whose_it_is_is_told_by_its_beginning(self) -> None:
         assert BATCHES.custom_id_in(line()[:60]) == "row-1"
         assert BATCHES.custom_id_in(b'{"custom') is None

@@ -120,7 +120,7 @@ class ProviderQuestions:
         for question in self._questions.overdue(timeout, at_once=at_once):
             for row, waiting in self.rows_of(self._ids[question.row]).items():
                 one = RowQuestion(row, waiting.image_task_id, waiting.submitted_at, 0.0)
-                one.was_asked, one.unread = question.was_asked, question.unread
+                one.was_asked, one.unread, one.told = question.was_asked, question.unread, question.told
                 late.append(one)
         return late
 

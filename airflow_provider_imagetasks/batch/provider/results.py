@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.services.bounds import bounded
 from airflow_provider_imagetasks.services.provider_batches import ProviderBatch, ProviderBatches, ResultLine, row_in
+from airflow_provider_imagetasks.services.wire import excerpt
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 from airflow_provider_imagetasks.transports.account_key import without_secrets
 from airflow_provider_imagetasks.transports.answers import apart
@@ -79,6 +80,9 @@ class _Read:
     :param damaged: what is wrong with lines, by row.
     :param failed: why rows have no picture; another line of the same row may still hold one.
     :param odd: lines that mean nothing, by what they are.
+    :param unreadable: how the first line begins that cannot be read.
+    :param next: lines that are to be read now.
+    :param joined: how many results shared a line.
     :param unread: why a file could not be read to its end.
     """
 
@@ -87,7 +91,14 @@ class _Read:
     damaged: dict[int, str] = field(default_factory=dict)
     failed: dict[int, ImageTaskError] = field(default_factory=dict)
     odd: Counter[str] = field(default_factory=Counter)
+    unreadable: str = ""
+    next: deque[Line] = field(default_factory=deque)
+    joined: int = 0
     unread: ImageTaskError | None = None
+
+    def has_all_of(self, batch: ProviderBatch) -> bool:
+        """Whether all pictures were seen that a provider batch says it has made."""
+        return batch.completed is not None and len(self.made) >= batch.completed
 
 
 class ProviderResults:
@@ -126,19 +137,24 @@ class ProviderResults:
             try:
                 async with aclosing(result_lines(self._api, self._batches, file_id, self._log)) as lines:
                     async for line in lines:
-                        result = await self._result(line, read)
-                        if result is not None:
-                            del read.left[result.outcome.row]
-                            yield result
+                        read.next.append(line)
+                        while read.next:
+                            result = await self._result(read.next.popleft(), read)
+                            if result is not None:
+                                del read.left[result.outcome.row]
+                                yield result
             except ImageTaskError as error:
                 if concerns_account(error):
                     raise
                 read.unread = read.unread or error
         told = "; ".join(f"{count:,} {what}" for what, count in read.odd.items())
         if told:
-            self._log.warning("The results of provider batch %s hold %s. They are passed over.", batch.id, told)
-        has_all = batch.completed is not None and len(read.made) >= batch.completed
-        if isinstance(read.unread, ResultExpiredError) and has_all:
+            what = "The results of provider batch %s hold %s%s. They are passed over."
+            self._log.warning(what, batch.id, told, read.unreadable)
+        if read.joined:
+            what = "%s results of provider batch %s shared lines, of which the ends are lost. Each was read by itself."
+            self._log.warning(what, f"{read.joined:,}", batch.id)
+        if isinstance(read.unread, ResultExpiredError) and read.has_all_of(batch):
             self._log.warning("%s. All pictures were read.", read.unread.message.rstrip("."))
             read.unread = None
         for row, waiting in read.left.items():
@@ -147,14 +163,16 @@ class ProviderResults:
     def _without_a_picture(self, row: int, waiting: WaitingRow, batch: ProviderBatch, read: _Read) -> RowResult:
         """Return what a row came to of which no picture was read."""
         undelivered: DownloadError | None = None
-        if row in read.damaged:
+        if row in read.damaged and not read.has_all_of(batch):
             undelivered = DownloadError(f"The line of its result is damaged ({read.damaged[row]})", billed="yes")
         elif row in read.failed:
             return RowResult(Answered(row, bounded(self._task(waiting, TaskState.FAILED, read.failed[row]))))
         elif read.unread is not None:
             undelivered = _unread(read.unread)
-        elif batch.completed and not batch.result_files:
-            why = f"Provider batch {batch.id} has made {batch.completed:,} pictures, and names no file with them"
+        elif batch.completed and len(read.made | read.damaged.keys()) < batch.completed:
+            read_of_it = f"its results hold {len(read.made):,}, and none of this row"
+            where = read_of_it if batch.result_files else "names no file with them"
+            why = f"Provider batch {batch.id} has made {batch.completed:,} pictures, and {where}"
             undelivered = DownloadError(why, billed="unknown")
         if undelivered is not None:
             return self._undelivered(row, waiting, undelivered)
@@ -176,15 +194,23 @@ class ProviderResults:
                 raise ValueError(f"it has more than {LARGEST_LINE:,} bytes")
             said = await apart(len(line.content), self._read, line.content)
         except Exception as error:  # noqa: BLE001 - whatever a line holds, the others are read
+            held = () if line.is_cut else await apart(len(line.content), self._batches.results_in, line.content)
+            if len(held) > 1:
+                read.joined += len(held)
+                read.next.extend(Line(each, line.ends_at) for each in held)
+                return None
             if row is not None and row in read.left:
                 read.damaged[row] = f"{type(error).__name__}: {error}"[:200]
             else:
                 read.odd["lines that cannot be read" if told is None else "lines of something else"] += 1
+                if told is None and not read.unreadable:
+                    beginning = without_secrets(line.content[:_BEGINNING], [self._arguments.account.key])
+                    read.unreadable = f" (the first: {excerpt(beginning.decode('utf-8', 'replace'), 160)!r})"
             return None
         # Its first bytes may name another row, or none: fields of an object have no order.
         row = self._row_of(said.custom_id)
         if row is None or row not in read.left:
-            self._pass_over(row, read)
+            self._pass_over(row, said, read)
             return None
         waiting = read.left[row]
         if said.error is not None:
@@ -202,13 +228,15 @@ class ProviderResults:
         row = row_in(told, self._batch.owner.mark) if told is not None else None
         return row if row is not None and row < len(self._batch.ledger.state.stages) else None
 
-    def _pass_over(self, row: int | None, read: _Read) -> None:
+    def _pass_over(self, row: int | None, said: ResultLine, read: _Read) -> None:
         """Note a line that means nothing for a row that waits for one."""
         if row is None:
             read.odd["lines of something else"] += 1
         elif row in read.made:
             read.odd["lines of rows that had one before"] += 1
-        elif self._batch.ledger.state.stages[row] == Stage.SUCCEEDED:
+        elif self._batch.ledger.state.stages[row] not in (Stage.SUCCEEDED, Stage.FAILED):
+            read.odd["lines of rows that are not in it"] += 1
+        elif said.error is None:
             read.made.add(row)
 
     def _read(self, content: bytes) -> ResultLine:

@@ -188,7 +188,10 @@ class ProviderBatchRun(RunLoop):
         self._spawn(self._deliver(batch, rows))
 
     async def _refuse(self, batch: ProviderBatch, rows: Mapping[int, WaitingRow]) -> None:
-        self._log.error("Provider batch %s was not taken: %s", batch.id, batch.errors[0].error.message)
+        told = batch.errors[0]
+        named = [row for row, each in rows.items() if place_of(each.image_task_id) == (batch.id, told.line)]
+        of_row = f" because of row {named[0]}" if named else ""
+        self._log.error("Provider batch %s was not taken%s: %s", batch.id, of_row, told.error.message)
         self._waits_for_end = any(isinstance(each.error, RateLimitError) for each in batch.errors)
         await self._submissions.give_back([self._state.open[row] for row in rows if row in self._state.open])
         for row, waiting in rows.items():
