@@ -10,7 +10,7 @@ VENV_CLUSTER ?= .venv-cluster
 VENV_UI ?= .venv-ui
 # MCP servers of other people, which must not share an environment with Airflow.
 TOOL_SERVERS ?= .venv-tool-servers
-# fal's, Replicate's and OpenAI's own clients, likewise.
+# fal's, Replicate's and OpenAI's own clients, and Replicate's prediction server, likewise.
 CLIENTS ?= .venv-clients
 # What looks at our own dependencies and workflows.
 VENV_AUDIT ?= .venv-audit
@@ -163,8 +163,8 @@ test-mcp-servers: $(VENV)/.installed $(TOOL_SERVERS)/.installed ## Run the real 
 	@TOOL_SERVERS=$(TOOL_SERVERS) GPT_IMAGE_SERVER="$(GPT_IMAGE_SERVER)" $(VENV)/bin/python -m pytest -m long tests/system/test_real_tool_servers.py $(ARGUMENTS)
 
 .PHONY: test-clients
-test-clients: $(VENV)/.installed $(CLIENTS)/.installed ## Let fal's, Replicate's and OpenAI's own clients ask the local image service; one minute
-	@CLIENTS=$(CLIENTS) $(VENV)/bin/python -m pytest -m long tests/local/test_their_own_clients.py $(ARGUMENTS)
+test-clients: $(VENV)/.installed $(CLIENTS)/.installed ## Let fal's, Replicate's and OpenAI's own clients ask the local image service, and ask Replicate's own server; one minute
+	@CLIENTS=$(CLIENTS) $(VENV)/bin/python -m pytest -m long tests/local/test_their_own_clients.py tests/local/test_cogs_own_server.py $(ARGUMENTS)
 
 .PHONY: test-callbacks
 test-callbacks: $(VENV)/.installed ## Call a real Airflow back for fifty waiting tasks at once, and with forged, early and late calls; five minutes
@@ -332,7 +332,7 @@ $(TOOL_SERVERS)/.installed:
 
 $(CLIENTS)/.installed:
 	@$(find_python); $$python -m venv $(CLIENTS)
-	@$(CLIENTS)/bin/python -m pip install --quiet fal-client==1.0.3 replicate==1.0.7 openai==3.57.0
+	@$(CLIENTS)/bin/python -m pip install --quiet fal-client==1.0.3 replicate==1.0.7 openai==3.57.0 cog==0.23.1
 	@touch "$@"
 
 $(VENV_AUDIT)/.installed:

@@ -17,6 +17,7 @@ from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.account_fields import ConnectionField
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.bounds import bounded
 from airflow_provider_imagetasks.services.callback_keys import RememberedKeys
 from airflow_provider_imagetasks.services.cancels import stop
 from airflow_provider_imagetasks.services.connection_contract import Callback
@@ -254,4 +255,4 @@ def _listed(records: Iterable[Mapping[str, Any]]) -> Iterator[ImageTask]:
     for record in records:
         own_id = text(record.get("id"))
         if own_id and text(record.get("status")):
-            yield task_of(record, own_id)
+            yield bounded(task_of(record, own_id))

@@ -34,8 +34,11 @@ from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskSta
 SERVICE = "replicate"
 _CODE = re.compile(r"\((E\d{3,5})\)")
 _SENSITIVE = "E005"
-_NSFW = re.compile(r"NSFW content (?:was )?detected|All generated images contained NSFW content", re.IGNORECASE)
-"""What models say that have no code for it."""
+_NSFW = re.compile(
+    r"(?:[\w .]{1,60}: ){0,6}(?:NSFW content (?:was )?detected|All generated images contained NSFW content)",
+    re.IGNORECASE,
+)
+"""What models say that have no code for it, also where Cog says before what failed."""
 _SECONDS = re.compile(r"(\d{1,5}(?:\.\d+)?) ?s(?:ec|econds?)?\b", re.IGNORECASE)
 
 

@@ -211,6 +211,14 @@ FAILURES: dict[str, tuple[dict[str, Any], type[ImageTaskError], str | None, str]
     "with a code": (prediction("failed", error="Prediction failed (E6716)"), ImageTaskFailedError, "E6716", "unknown"),
     "flagged": (prediction("failed", error="flagged as sensitive. (E005)"), ContentPolicyError, "E005", "unknown"),
     "nsfw": (prediction("failed", error="NSFW content detected. Try"), ContentPolicyError, "nsfw", "unknown"),
+    "nsfw in the words of Cog": (
+        prediction(
+            "failed", error="Prediction failed: Async prediction failed: ValueError: NSFW content detected. Try"
+        ),
+        ContentPolicyError,
+        "nsfw",
+        "unknown",
+    ),
     "nothing but nsfw": (
         prediction(
             "failed", error="All generated images contained NSFW content. Try running it again with a different"
@@ -285,6 +293,16 @@ def test_a_record_of_a_list_that_cannot_be_read_takes_no_other_with_it() -> None
     listed = response({"next": None, "results": [{"id": "a"}, prediction(id="b"), None]})
 
     assert [task.id for task in drive(SERVICE.list_tasks(), listed).result] == ["b"]
+
+
+def test_a_picture_within_a_record_is_found_in_a_list_as_well_as_alone() -> None:
+    records = [prediction(id=name, output=["data:image/png;base64,AAAA"]) for name in ("p0", "p1")]
+    listed = drive(SERVICE.read_batch(["p0", "p1"]), response({"next": None, "results": records})).result
+
+    found = [*listed.values(), read(response(records[0])).result]
+    assert [[(image.url, image.data) for image in task.images] for task in found] == [
+        [(None, "data:image/png;base64,AAAA")]
+    ] * 3
 
 
 def test_a_failure_that_is_no_text_is_told_by_its_words() -> None:
