@@ -10,9 +10,9 @@ import logging
 import os
 import secrets
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 from airflow_provider_imagetasks.accounts.budgets import Budgets, cost_of, exceeded, require_price
@@ -21,7 +21,7 @@ from airflow_provider_imagetasks.accounts.settings import NO_STORE, budget_zone,
 from airflow_provider_imagetasks.accounts.store import AccountStore, StoreError
 from airflow_provider_imagetasks.accounts.tables import LONGEST_NAME
 from airflow_provider_imagetasks.accounts.turn_rows import Kind
-from airflow_provider_imagetasks.accounts.turn_times import seconds_late
+from airflow_provider_imagetasks.accounts.turn_times import AnswerTimes
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, ServiceUnavailableError
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.services.account import Account
@@ -40,7 +40,6 @@ LOOK_SECONDS = 2.0
 UNREACHABLE = "account_store"
 """The error code of what was not submitted since the store could not count it."""
 _REMEMBERED = 2_000
-_ANSWERS = 16
 
 _log = logging.getLogger(__name__)
 Answered = TypeVar("Answered")
@@ -59,20 +58,26 @@ class AccountBook:
         self._store = store
         self._tried_again_at = 0.0
         self._is_away = False
-        self._answer_seconds: dict[Kind, deque[float]] = defaultdict(partial(deque, maxlen=_ANSWERS))
-        """Seconds that the latest answers took here."""
+        self.answer_times: dict[Kind, AnswerTimes] = {"submit": AnswerTimes(), "query": AnswerTimes()}
         self._ended: dict[str, EndedImageTask] = {}
         self._untold: deque[Callable[[str], None]] = deque(maxlen=_REMEMBERED)
         """What the store has to hear once it can be used again."""
 
     def wanted(
-        self, service: Service, request: ImageRequest, key: str | None, *, share: float = 1.0
+        self,
+        service: Service,
+        request: ImageRequest,
+        key: str | None,
+        *,
+        share: float = 1.0,
+        is_made_once: bool = True,
     ) -> PlannedSubmission:
         """Return what the store is asked for by a submission.
 
         :param request: completed.
         :param key: what it goes out with; None for one that no later try repeats.
         :param share: of the usual price that it costs.
+        :param is_made_once: whether who asks looks for what came of an earlier try before the key goes out again.
         :raises InvalidRequestError: there is a budget, and nobody knows what it costs.
         """
         model = request.model or ""
@@ -85,6 +90,7 @@ class AccountBook:
             # Airflow sets it for whatever a task runs.
             dag_id=cleaned(os.environ.get("AIRFLOW_CTX_DAG_ID", ""), most=LONGEST_NAME),
             pictures=service.image_count_of(request),
+            is_made_once=is_made_once or service.repeats_submit_by_key,
         )
 
     def take(self, ticket: str, wanted: Sequence[PlannedSubmission], *, at_once: bool = False) -> Grant | None:
@@ -146,28 +152,22 @@ class AccountBook:
 
         :param key: of the submission that it belongs to.
         :param is_first: whether nothing of that submission has left.
-        :raises ServiceUnavailableError: nothing has left, the store cannot be used, and there is a budget: what is not
-            known to have left would be given back.
+        :raises ServiceUnavailableError: nothing has left, and it must not: it came so late that its place and money
+            went to others; or the store cannot be used, and there is a budget, which what is not known to have left
+            would be given back to.
         """
         turn_id = turn.id
         if turn_id is None:
             return 0.0
         try:
-            return self._ask(lambda account_id: self._store.leaves(account_id, kind, rate, turn_id, key))
+            seconds = self._ask(lambda account_id: self._store.leaves(account_id, kind, rate, turn_id, key))
         except StoreError as error:
             if is_first and self.budgets:
                 raise self._cannot_count(error) from error
             return 0.0
-
-    def seconds_late(self, kind: Kind, rate: Rate | None, seconds: float) -> float:
-        """Return by how many seconds later than it left a request counts. Asks nobody.
-
-        :param seconds: from when it left until it was answered.
-        """
-        earlier = self._answer_seconds[kind]
-        usual = min(earlier, default=0.0)
-        earlier.append(seconds)
-        return seconds_late(rate.windows, seconds, usual=usual) if rate else 0.0
+        if seconds is None and is_first:
+            raise self._uncounted("This submission waited for so long after its turn that its place went to others")
+        return seconds or 0.0
 
     def counts_from_later(self, turn: Turn, seconds: float) -> None:
         """Count a request that left from so many seconds later on."""
@@ -194,7 +194,7 @@ class AccountBook:
         :param life: as for :meth:`taken`.
         """
         if task.state.is_final:
-            self.over([EndedImageTask(image_task_id=task.id)], keys=[key])
+            self.over([EndedImageTask.of(task)], keys={key: task.id})
         else:
             self.taken({key: task.id}, life=life)
 
@@ -206,13 +206,17 @@ class AccountBook:
         """Whether one of them was not told to be over before. Asks nobody."""
         return any(each.image_task_id not in self._ended for each in ended)
 
-    def over(self, ended: Sequence[EndedImageTask], *, keys: Sequence[str] = ()) -> None:
-        """Give back the places of image tasks that are over, and correct what they cost; each is told once."""
-        ended = [each for each in ended if each.image_task_id not in self._ended]
+    def over(self, ended: Sequence[EndedImageTask], *, keys: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Give back the places of image tasks that are over, and correct what they cost; each is told once.
+
+        :param keys: image tasks that were over as they were answered, by what their submissions went out with.
+        """
+        at_once = set(keys.values())
+        ended = [each for each in ended if each.image_task_id in at_once or each.image_task_id not in self._ended]
         self._ended |= {each.image_task_id: each for each in ended}
         while len(self._ended) > _REMEMBERED:
             del self._ended[next(iter(self._ended))]
-        if not (ended or keys):
+        if not ended:
             return
         self._tell(lambda account_id: self._store.over(account_id, ended, keys=keys), is_kept=True)
 
@@ -241,9 +245,14 @@ class AccountBook:
                 raise
 
     def _cannot_count(self, error: StoreError) -> ServiceUnavailableError:
-        return ServiceUnavailableError(
+        return self._uncounted(
             f"Connection {self.account.conn_id!r} has a budget, and what is spent cannot be looked up ([imagetasks] "
-            f"account_store: {error})",
+            f"account_store: {error})"
+        )
+
+    def _uncounted(self, why: str) -> ServiceUnavailableError:
+        return ServiceUnavailableError(
+            why,
             service=self.account.service,
             code=UNREACHABLE,
             billed="no",

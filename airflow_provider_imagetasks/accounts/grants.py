@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from airflow_provider_imagetasks.services.money import Money
+from airflow_provider_imagetasks.tasks import ImageTask, TaskState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +16,8 @@ class PlannedSubmission:
 
     :param key: what it goes out with: the same for every try of it.
     :param cost: of all its pictures; None where nobody knows.
+    :param is_made_once: whether its pictures are made once, however often it is asked for with its key: the service
+        sees to that, or who asks looks for them first.
     """
 
     key: str
@@ -22,6 +25,7 @@ class PlannedSubmission:
     model: str = ""
     dag_id: str = ""
     pictures: int = 1
+    is_made_once: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,3 +95,9 @@ class EndedImageTask:
     image_task_id: str
     is_free: bool = False
     pictures: int | None = None
+
+    @classmethod
+    def of(cls, task: ImageTask) -> EndedImageTask:
+        """Return the end of an image task, by its final record."""
+        is_free = task.state is TaskState.FAILED and task.error is not None and task.error.billed == "no"
+        return cls(image_task_id=task.id, is_free=is_free, pictures=len(task.images) or None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,7 @@ _TAKEN = Statement(
     update(places).where(_is_this).values(is_open=1, has_left=1, image_task_id=bindparam("named"), **_expires)
 )
 _CLOSED = Statement(update(places).where(_is_this).values(is_open=0, **_expires))
+_NAMED_APART = Statement(update(places).where(_is_this).values(id=bindparam("other_id")))
 _OVER = Statement(delete(places).where(_is_this))
 _FORGOTTEN = Statement(delete(places).where(places.c.is_open == 0, places.c.expires_at < bindparam("now")))
 _QUEUE = Statement(
@@ -98,9 +100,23 @@ def tidy(transaction: Transaction, now: float) -> None:
     transaction.change(_FORGOTTEN, now=now)
 
 
-def left(transaction: Transaction, submission_id: str, until: float, *, is_sure: bool) -> None:
-    """Keep the place of a submission until a moment in which it leaves, or, where that is sure, is answered."""
-    transaction.change(_LEFT if is_sure else _HELD_AGAIN, its_id=submission_id, until=until)
+def left(transaction: Transaction, submission_id: str, until: float, *, is_sure: bool) -> bool:
+    """Keep the place of a submission until a moment in which it leaves, or, where that is sure, is answered.
+
+    Returns whether it is counted: one that left far too late is not any more.
+    """
+    return transaction.change(_LEFT if is_sure else _HELD_AGAIN, its_id=submission_id, until=until) > 0
+
+
+def goes_out_again(submission: PlannedSubmission, counted: Row) -> bool:
+    """Whether it has left under its key before, and its pictures are made again."""
+    return bool(counted["has_left"]) and not submission.is_made_once
+
+
+def set_apart(transaction: Transaction, submissions: Sequence[Row]) -> None:
+    """Go on counting submissions by themselves, since others go out with their keys."""
+    apart = [{"its_id": row["id"], "other_id": secrets.token_hex(32)} for row in submissions]
+    transaction.change_each(_NAMED_APART, apart)
 
 
 def taken(transaction: Transaction, image_task_ids: Mapping[str, str], until: float) -> None:

@@ -11,7 +11,7 @@ from airflow_provider_imagetasks.accounts.submission_in_turn import asked
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.rates import Pace, Rate
 from airflow_provider_imagetasks.services.wire import Flow, Result, pause
-from airflow_provider_imagetasks.tasks import ImageTask, TaskState
+from airflow_provider_imagetasks.tasks import ImageTask
 
 
 class SharedPace(Pace):
@@ -55,7 +55,7 @@ class SharedPace(Pace):
 
     def answered(self, tasks: Iterable[ImageTask]) -> Flow[None]:
         """Give back the places of image tasks that are over."""
-        ended = [_end_of(task) for task in tasks if task.state.is_final and task.id]
+        ended = [EndedImageTask.of(task) for task in tasks if task.state.is_final and task.id]
         if self._book.has_news(ended):
             yield from asked(lambda: self._book.over(ended))
 
@@ -78,11 +78,6 @@ class SharedPace(Pace):
     def _answered(self, turns: Iterable[tuple[Turn, float]]) -> Flow[None]:
         now = yield from pause(0)
         for turn, left_at in turns:
-            late = self._book.seconds_late("query", self.rate, now - left_at)
+            late = self._book.answer_times["query"].seconds_late(self.rate, now - left_at)
             if late:
                 yield from asked(partial(self._book.counts_from_later, turn, late))
-
-
-def _end_of(task: ImageTask) -> EndedImageTask:
-    is_free = task.state is TaskState.FAILED and task.error is not None and task.error.billed == "no"
-    return EndedImageTask(image_task_id=task.id, is_free=is_free, pictures=len(task.images) or None)

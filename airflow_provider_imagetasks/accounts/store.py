@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.engine import Connection, Engine
@@ -31,6 +32,7 @@ _TIDIED_EVERY = 60.0
 _LOCKED = Statement(select(accounts.c.id).where(accounts.c.id == bindparam("its_account")).with_for_update())
 _moment = select(func.extract("epoch", func.clock_timestamp()))
 _MOMENT = Statement(_moment)
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class StoreError(Exception):
@@ -107,7 +109,8 @@ class AccountStore:
     ) -> Grant:
         """Take a place, a turn and the money for as many of the first submissions as there are now.
 
-        What was taken under the same key before, by a try that was killed, is taken over, and counted once.
+        What was taken under the same key before, by a try that was killed, is taken over, and counted once, unless its
+        pictures are made again.
 
         :param ticket: who asks; keeps its position among those who wait for a place while it asks again and again.
         :param most_active: places; None for any number.
@@ -119,6 +122,11 @@ class AccountStore:
             free, ahead, waited = place_rows.free_places(transaction, account_id, ticket, most_active, used, now)
             ids = [submission_id(account_id, each.key) for each in wanted]
             known = {row["id"]: row for row in place_rows.known(transaction, ids)}
+            again = [
+                known.pop(id_)
+                for id_, each in zip(ids, wanted, strict=True)
+                if id_ in known and place_rows.goes_out_again(each, known[id_])
+            ]
             if free <= 0 and not (ids[0] in known and known[ids[0]]["is_open"]):
                 running = place_rows.running_to_look_at(transaction, account_id, now, look_every)
                 place_rows.queue_up(transaction, account_id, ticket, now)
@@ -128,6 +136,7 @@ class AccountStore:
             count, excess, shares = affordable(transaction, account_id, first, counted, budgets, now)
             turns = take_turns(transaction, account_id, "submit", rate, count, now, at_once=at_once)
             planned = {id_: (each, turn) for each, id_, turn in zip(first, ids, turns, strict=False)}
+            place_rows.set_apart(transaction, [row for row in again if row["id"] in planned])
             place_rows.hold(transaction, account_id, planned, known, day=budgets.day_of(now), now=now)
             if waited:
                 place_rows.leave_queue(transaction, ticket)
@@ -159,8 +168,12 @@ class AccountStore:
         with self._account(account_id) as (transaction, now):
             return take_turns(transaction, account_id, kind, rate, 1, now, at_once=True)[0]
 
-    def leaves(self, account_id: str, kind: Kind, rate: Rate | None, turn_id: int, key: str | None = None) -> float:
+    def leaves(
+        self, account_id: str, kind: Kind, rate: Rate | None, turn_id: int, key: str | None = None
+    ) -> float | None:
         """Note that a request leaves now, and return 0; or return for how many seconds it must not.
+
+        None is returned where it must not leave at all, since it is counted no more.
 
         :param turn_id: of its turn.
         :param key: of the submission that it belongs to.
@@ -169,7 +182,8 @@ class AccountStore:
             seconds = departs(transaction, account_id, kind, rate, turn_id, now)
             if key is not None:
                 until = now + seconds + place_rows.ANSWER_SECONDS
-                place_rows.left(transaction, submission_id(account_id, key), until, is_sure=not seconds)
+                if not place_rows.left(transaction, submission_id(account_id, key), until, is_sure=not seconds):
+                    return None
             return seconds
 
     def counts_from_later(self, account_id: str, turn_id: int, seconds: float) -> None:
@@ -195,19 +209,21 @@ class AccountStore:
         """Give back place and money of submissions that were not billed."""
         ids = [submission_id(account_id, key) for key in keys]
         with self._account(account_id) as (transaction, _now):
-            place_rows.give_back(transaction, place_rows.known(transaction, ids))
+            # What another try came to under the same key is paid for.
+            free = [row for row in place_rows.known(transaction, ids) if row["image_task_id"] is None]
+            place_rows.give_back(transaction, free)
 
-    def over(self, account_id: str, ended: Sequence[EndedImageTask], *, keys: Sequence[str] = ()) -> None:
+    def over(self, account_id: str, ended: Sequence[EndedImageTask], *, keys: Mapping[str, str] = _NONE) -> None:
         """Give back the places of image tasks that are over, and correct what they cost.
 
-        :param keys: of submissions that ended at once.
+        :param keys: those that were over as they were answered, by what their submissions went out with.
         """
         ends = {each.image_task_id: each for each in ended}
-        ids = [submission_id(account_id, key) for key in keys]
+        at_once = {submission_id(account_id, key): image_task_id for key, image_task_id in keys.items()}
         with self._account(account_id) as (transaction, _now):
             free, billed, corrections = [], [], []
-            for row in place_rows.ended(transaction, account_id, list(ends), ids):
-                end = ends.get(row["image_task_id"] or "")
+            for row in place_rows.ended(transaction, account_id, list(ends), list(at_once)):
+                end = ends.get(row["image_task_id"] or at_once.get(row["id"], ""))
                 if end is not None and end.is_free:
                     free.append(row)
                     continue

@@ -145,7 +145,8 @@ def paced(
                 continue
             answer = yield step
             if isinstance(answer, Response | NoResponse):
-                late = book.seconds_late("submit", book.account.submit_rate, (yield from pause(0)) - left_at)
+                seconds = (yield from pause(0)) - left_at
+                late = book.answer_times["submit"].seconds_late(book.account.submit_rate, seconds)
                 if late:
                     yield from asked(partial(book.counts_from_later, turn, late))
             step = submission.send(answer)

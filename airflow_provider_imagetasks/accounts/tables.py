@@ -23,7 +23,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.pool import QueuePool
 
 VERSION = "1"
@@ -176,7 +176,17 @@ def file_of(url: str) -> tuple[int, int] | None:
 
 def _require_shared(url: str) -> None:
     """Refuse an address under which each process, or each folder, would find a store of its own."""
-    address = make_url(url)
+    try:
+        address = make_url(url)
+        is_unreadable = "@" in (address.host or "") or not url.isprintable()
+    except (ValueError, ArgumentError):
+        is_unreadable = True
+    if is_unreadable:
+        # What cannot be read may hold a password anywhere, so nothing of it is repeated.
+        raise UnsuitableStoreError(
+            "its address is no SQLAlchemy URL like postgresql+psycopg2://user:password@host/database; write special "
+            "characters of user and password as %XX (%40 for @)"
+        )
     kind, database = address.get_backend_name(), address.database or ""
     if kind not in ("sqlite", "postgresql"):
         raise UnsuitableStoreError(f"{kind} is no database that it can be in; use PostgreSQL, or a SQLite file")

@@ -106,7 +106,10 @@ def departs(
             if bound is not None:
                 seconds = max(seconds, bound + with_slack(window) - now)
         statement, moment = (_DEPARTED, now) if seconds <= 0 else (_PLANNED, now + seconds)
-        transaction.change(statement, its_id=turn_id, moment=moment)
+        if transaction.change(statement, its_id=turn_id, moment=moment) == 0:
+            # It is so late that its turn is forgotten.
+            row = {"id": turn_id, "account": account_id, "kind": kind, "at": moment, "has_left": int(seconds <= 0)}
+            transaction.change(_GIVEN, **row)
     return max(0.0, seconds)
 
 

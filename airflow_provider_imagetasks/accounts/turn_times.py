@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 
-from airflow_provider_imagetasks.services.rates import Window
+from airflow_provider_imagetasks.services.rates import Rate, Window
 
+_ANSWERS = 16
 LATEST = 5.0
 """Seconds by which a request counts later at most, or a window: some services answer when the picture is there."""
 
@@ -18,17 +20,27 @@ def with_slack(window: Window) -> float:
     return window.seconds * 1.02 + min(0.25, 0.15 * window.seconds)
 
 
-def seconds_late(windows: tuple[Window, ...], seconds: float, *, usual: float) -> float:
-    """Return how many seconds after it left a request counts from, so that it holds a window in which it came late.
+class AnswerTimes:
+    """How long the latest answers to one process took, and so how late a request may have come to the service.
 
     Nobody knows when it came, only that it had by its answer. What comes a little late the slack of each window covers.
-
-    :param seconds: from when it left until it was answered.
-    :param usual: what the quickest took of late; so long nothing is late.
     """
-    slack = min(with_slack(window) - window.seconds for window in windows)
-    latest = min(LATEST, *(window.seconds for window in windows))
-    return min(max(0.0, seconds - usual - slack), latest)
+
+    def __init__(self) -> None:
+        self._latest: deque[float] = deque(maxlen=_ANSWERS)
+
+    def seconds_late(self, rate: Rate | None, seconds: float) -> float:
+        """Return how many seconds after it left a request counts from, so that it holds a window in which it came late.
+
+        :param seconds: from when it left until it was answered; what the quickest took of late is not late.
+        """
+        usual = min(self._latest, default=0.0)
+        self._latest.append(seconds)
+        if rate is None:
+            return 0.0
+        slack = min(with_slack(window) - window.seconds for window in rate.windows)
+        latest = min(LATEST, *(window.seconds for window in rate.windows))
+        return min(max(0.0, seconds - usual - slack), latest)
 
 
 def ranks_for(window: Window, wanted: int) -> range:

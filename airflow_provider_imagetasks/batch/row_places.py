@@ -126,8 +126,8 @@ class RowPlaces:
         if book is None or not granted.turns:
             return
         keys = {intent.index: self._batch.key_of(intent) for intent in granted.intents}
-        over = [EndedImageTask(image_task_id=task.id) for task in tasks.values() if task.state.is_final]
-        ended = [keys[row] for row, task in tasks.items() if task.state.is_final]
+        over = [EndedImageTask.of(task) for task in tasks.values() if task.state.is_final]
+        ended = {keys[row]: task.id for row, task in tasks.items() if task.state.is_final}
         running = {keys[row]: task.id for row, task in tasks.items() if not task.state.is_final}
         unbilled = [keys[intent.index] for intent in free if intent.index in keys]
         await asyncio.to_thread(self._note, book, running, over, ended, unbilled)
@@ -151,7 +151,7 @@ class RowPlaces:
         book: AccountBook,
         running: dict[str, str],
         over: list[EndedImageTask],
-        ended: list[str],
+        ended: dict[str, str],
         unbilled: list[str],
     ) -> None:
         if running:

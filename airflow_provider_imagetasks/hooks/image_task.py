@@ -120,7 +120,7 @@ class ImageTaskHook(ServiceHook):
         if book is None:
             flow = limits.within_all(submission, read, **how)
         else:
-            wanted = book.wanted(service, request, key)
+            wanted = book.wanted(service, request, key, is_made_once=watched is not None)
             flow = within_account(book, wanted, submission, limits=limits, read=read, **how)
         task = self.run(flow)
         # Whatever happens to the caller next, the id of what is being paid for stands in the log.

@@ -97,6 +97,22 @@ def test_under_a_budget_nothing_leaves_that_the_store_cannot_note_as_left(store:
     assert store.book().leaves("submit", None, Turn(id=1), "1", is_first=True) == 0
 
 
+def test_a_submission_that_is_counted_no_more_does_not_leave_and_was_not_billed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = store.book(submit_rate=rate(1, 60))
+    granted(book, "1")
+    grant = book.take("ticket", [planned("2")])
+    assert grant is not None
+    book.refused(["2"])
+
+    with pytest.raises(ServiceUnavailableError) as raised:
+        book.leaves("submit", None, grant.turns[0], "2", is_first=True)
+
+    assert (raised.value.code, raised.value.billed) == ("account_store", "no")
+    assert "its place went to others" in str(raised.value)
+
+
 def test_the_log_says_once_that_the_store_is_away_and_once_that_it_is_back(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:

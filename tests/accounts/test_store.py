@@ -260,7 +260,10 @@ def test_what_only_costs_money_holds_no_place_and_is_given_back_by_its_key(url: 
         ("sqlite:////nowhere/at/all.sqlite", "unable to open"),
         ("postgresql+psycopg2://shop:secret@127.0.0.1:1/accounts", "refused"),
         ("no-such-database://x/y", ""),
-        ("not a url", ""),
+        ("not a url", "is no SQLAlchemy URL"),
+        ("postgresql+psycopg2://shop:pass@secret@127.0.0.1:1/accounts", "%40 for @"),
+        ("postgresql+psycopg2://shop@127.0.0.1:secret/accounts", "%40 for @"),
+        ("sqlite:////nowhere/\0/all.sqlite", "is no SQLAlchemy URL"),
     ],
 )
 def test_a_store_that_cannot_be_reached_says_so_without_its_password(address: str, said: str) -> None:
@@ -289,3 +292,45 @@ def test_a_file_that_is_no_database_is_a_store_that_cannot_be_used(tmp_path: Pat
 
     with pytest.raises(StoreError):
         User(f"sqlite:///{tmp_path}/accounts.sqlite")
+
+
+def test_what_waited_so_long_that_its_place_and_money_went_to_others_does_not_leave(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = User(url, name="late", budgets=Budgets(per_day=PRICE), rate=rate(1, 60), at_once=False)
+    monkeypatch.setattr(place_rows, "ANSWER_SECONDS", -1.0)
+    (turn,) = late.take("1").turns
+    other = User(url, name="other", budgets=Budgets(per_day=PRICE))
+
+    assert len(other.take("2").turns) == 1
+    assert late.store.leaves(late.account_id, "submit", late.limits["rate"], turn.id or 0, "1") is None
+
+
+def test_one_that_leaves_after_its_turn_is_forgotten_counts_all_the_same(url: str) -> None:
+    user = User(url, rate=rate(1, 5))
+    user.take("1")
+
+    assert user.store.leaves(user.account_id, "submit", rate(1, 0.01), 77, "1") == 0
+
+    with user.store.reading() as (connection, _):
+        assert list(connection.execute(select(turns.c.has_left).where(turns.c.id == 77)).scalars()) == [1]
+
+
+def test_a_refusal_gives_nothing_back_of_what_another_try_came_to_under_the_same_key(url: str) -> None:
+    user = User(url, budgets=Budgets(per_day=PRICE))
+    user.take("1")
+    user.store.taken(user.account_id, {"1": "task"}, life=60)
+
+    user.store.refused(user.account_id, ["1"])
+
+    assert user.take("2").excess is not None
+
+
+def test_what_is_over_as_it_is_answered_counts_what_came_of_it(url: str) -> None:
+    user = User(url, budgets=Budgets(per_day=Money(100_000, "USD")))
+    user.take("free", cost=Money(100_000, "USD"))
+    user.store.over(user.account_id, [EndedImageTask(image_task_id="f", is_free=True)], keys={"free": "f"})
+    user.take("more", cost=Money(50_000, "USD"))
+    user.store.over(user.account_id, [EndedImageTask(image_task_id="m", pictures=2)], keys={"more": "m"})
+
+    assert user.take("last", cost=Money(1, "USD")).excess is not None

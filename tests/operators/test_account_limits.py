@@ -263,3 +263,18 @@ def test_a_start_that_was_replaced_does_not_give_back_what_the_other_one_pays(
         with pytest.raises(HeldBackError):
             hook.submit_completed(hook.complete(request), key="the-same-key", watched=held(why))
         assert (spent() == 0) == is_given_back
+
+
+def test_a_key_that_goes_out_again_and_again_is_paid_for_as_often_where_the_service_knows_no_keys(
+    connection: dict[str, Any], limited: Any, monkeypatch: pytest.MonkeyPatch, account_store: str
+) -> None:
+    limited(budget_per_day="0.10 USD", prices=PRICES)
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "imagetasks", **connection}))
+    hook, request = ImageTaskHook("shop"), ImageRequest(prompt="a kite")
+
+    ids = [hook.submit(request, key="the-same-key").id for _ in range(2)]
+
+    with pytest.raises(QuotaExceededError):
+        hook.submit(request, key="the-same-key")
+    assert sorted(running(account_store)) == sorted(ids)
+    assert spent() == 80_000

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_imagetasks.accounts.grants import EndedImageTask, Turn
 from airflow_provider_imagetasks.accounts.status_pace import SharedPace
+from airflow_provider_imagetasks.accounts.turn_times import AnswerTimes
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.local import LocalImageService
 from airflow_provider_imagetasks.polling.reads import read_all
@@ -31,6 +32,7 @@ class ScriptedBook:
         self.turns = turns or []
         self.late = late or []
         self.told: list[Any] = []
+        self.answer_times = {"query": AnswerTimes()}
 
     def turn(self, kind: str, rate: Rate | None) -> Turn:
         assert (kind, rate) == ("query", TWO_A_SECOND)
@@ -38,9 +40,6 @@ class ScriptedBook:
 
     def leaves(self, kind: str, rate: Rate | None, turn: Turn) -> float:
         return self.late.pop(0) if self.late else 0.0
-
-    def seconds_late(self, kind: str, rate: Rate | None, seconds: float) -> float:
-        return 0.0
 
     def pause(self, kind: str, seconds: float) -> None:
         self.told.append((kind, seconds))
