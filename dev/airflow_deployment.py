@@ -156,13 +156,17 @@ class AirflowDeployment:
 
     def write_dag(self, dag_id: str, source: str, *, timeout: float = 60) -> None:
         """Write a Dag file into the scratch folder and wait until Airflow knows this version of the Dag."""
+        self.wait_for_dag(dag_id, parsed_after=self.put_dag(dag_id, source), timeout=timeout)
+
+    def put_dag(self, dag_id: str, source: str) -> datetime:
+        """Write a Dag file into the scratch folder, and return when: Airflow knows it once it was parsed after that."""
         path = self.dags_folder / f"{dag_id}.py"
         written_at = datetime.now(UTC)
         # In one step, so that no half-written file is parsed.
         draft = path.with_suffix(".draft")
         draft.write_text(source)
         draft.replace(path)
-        self.wait_for_dag(dag_id, parsed_after=written_at, timeout=timeout)
+        return written_at
 
     def wait_for_dag(self, dag_id: str, *, parsed_after: datetime | None = None, timeout: float = 60) -> None:
         """Wait until Airflow knows a Dag; when the file of its name cannot be imported, raise at once."""

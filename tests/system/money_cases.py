@@ -26,6 +26,9 @@ class Event:
     :param connection: what the id of its connection ends in.
     :param retries: of the task.
     :param waits: whether a deferred sensor follows, and is what it happens to.
+    :param ended_early: whether a person marks it failed while its answer is awaited.
+    :param way: how it is cleared, see ``money_clears``; by the API where nothing is said.
+    :param keeps_copy: whether it has a ``ledger_path`` beside Airflow's own store.
     """
 
     name: str
@@ -37,6 +40,9 @@ class Event:
     connection: str = ""
     retries: int = 2
     waits: bool = False
+    ended_early: bool = False
+    way: str = ""
+    keeps_copy: bool = False
 
 
 KILLED_AND_CUT = (
@@ -65,6 +71,7 @@ INTERRUPTED = (
         "marked_failed",
         "marked failed while the answer is awaited; Clear, Clear again",
         directives="[hang-after=1]",
+        ended_early=True,
         clears=2,
     ),
     Event("cleared_while_running", "Clear while the answer is awaited", directives="[hang-after=1]"),

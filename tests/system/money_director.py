@@ -6,17 +6,19 @@ import shutil
 import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from dev.airflow_deployment import AirflowDeployment
+from dev.child_process import ChildProcess
 from dev.local_image_service import LocalImageServiceProcess
 from dev.rest_api import FINISHED_RUN_STATES, RestApiError, TaskInstance
-from tests.system import killing
+from tests.system import killing, money_clears
 from tests.system.money_cases import Event, changed_prompt_of, dag_source, prompt_of
 from tests.system.money_observations import ERRORS, Life, Observation
-from tests.system.money_table import STATE_STORE
+from tests.system.money_table import LEDGER_PATH, NOTHING
 
 ENDED = frozenset({"success", "failed", "upstream_failed"})
 MOST_LIVES = 4
@@ -53,18 +55,25 @@ class Director:
         self._tasks: dict[tuple[str, str], TaskInstance] = {}
         self._ended: dict[tuple[str, str], str] = {}
         self._created: list[tuple[str, str]] = []
+        self._commands: dict[tuple[str, str], ChildProcess] = {}
 
     def begin(self, scenes: Iterable[Scene]) -> None:
-        """Write the Dags and start a run of each."""
+        """Write the Dags and start a run of each; those of before are not looked at any more."""
         shutil.copy(killing.__file__, self.deployment.dags_folder / "killing.py")
+        self._runs.clear()
         begun = list(scenes)
-        for scene in begun:
-            self.write(scene)
+        # All at once, since each takes Airflow a while to parse.
+        written = {scene.dag_id: self._put(scene) for scene in begun}
+        for dag_id, moment in written.items():
+            self.deployment.wait_for_dag(dag_id, parsed_after=moment, timeout=180)
         for scene in begun:
             self._runs[scene.dag_id] = self.api.trigger_dag(scene.dag_id)
 
-    def write(self, scene: Scene, *, changed: bool = False) -> None:
-        """Write the Dag of a scene, as it is at first or changed."""
+    def change(self, scene: Scene) -> None:
+        """Write the Dag of a scene as it is after it was changed."""
+        self.deployment.wait_for_dag(scene.dag_id, parsed_after=self._put(scene, changed=True))
+
+    def _put(self, scene: Scene, *, changed: bool = False) -> datetime:
         source = dag_source(
             scene.dag_id,
             scene.service,
@@ -73,7 +82,7 @@ class Director:
             ledger_path=scene.ledger_path,
             changed=changed,
         )
-        self.deployment.write_dag(scene.dag_id, source)
+        return self.deployment.put_dag(scene.dag_id, source)
 
     def perform(self, plays: Iterable[Play], *, timeout: float) -> None:
         """Look at everything again and again, and let each play go on, until all are over."""
@@ -96,7 +105,7 @@ class Director:
             if lives:
                 self.clear(scene, event.name)
                 yield
-            if not lives and event.name == "marked_failed":
+            if not lives and event.ended_early:
                 yield from self._accepted(scene, event)
                 self.mark_failed(scene, event.name)
             elif not lives and event.name == "cleared_while_running":
@@ -129,9 +138,15 @@ class Director:
         if before is not None and before.state in ENDED:
             self._ended[scene.dag_id, task_id] = before.raw["id"]
             # What has a store for the state of tasks also knows this argument.
-            if scene.store == STATE_STORE:
+            if scene.store not in (LEDGER_PATH, NOTHING):
                 further = {"prevent_running_task": True}
+        way = next((event.way for event in scene.events if event.name == task_id), "")
         try:
+            if way:
+                command = money_clears.clear(self.deployment, way, scene.dag_id, run_id, task_id)
+                if command is not None:
+                    self._commands[scene.dag_id, task_id] = command
+                return
             self.api.clear(scene.dag_id, run_id, [task_id], **further)
         except RestApiError as error:
             # A busy SQLite may fail a Clear that was done: its repetition must not end the start that came of it.
@@ -164,6 +179,10 @@ class Director:
 
     def _is_forgotten(self, scene: Scene, task_id: str) -> bool:
         """Say whether a Clear met the end of its run: the scheduler then leaves the task as it is, never started."""
+        command = self._commands.get((scene.dag_id, task_id))
+        if command is not None and command.is_running:
+            return False
+        assert command is None or not command.return_code, command.log_tail()
         state = self.state(scene, task_id)
         if state is not None and not (state in ENDED and self._is_as_before_the_clear(scene, task_id)):
             return False
@@ -199,6 +218,6 @@ class Director:
             assert pushed["id"] == handed_on
             return Life(created, "success", handed_on)
         log = self.log(scene, event.name)
-        marked = not before and event.name == "marked_failed"
+        marked = not before and event.ended_early
         error = "marked" if marked else next((name for name in ERRORS if name in log), log[-500:])
         return Life(created, str(task.state), None, error, log)

@@ -42,7 +42,7 @@ class Interventions:
         marks = [self.director.mark(scene, event.name) for event in scene.events]
         while not all(mark.exists() for mark in marks):
             yield
-        self.director.write(scene, changed=True)
+        self.director.change(scene)
         for mark in marks:
             killing.release(mark)
 

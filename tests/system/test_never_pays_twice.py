@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from dev.airflow_deployment import AirflowDeployment
 from dev.local_image_service import LocalImageServiceProcess
 from dev.postgresql_server import PostgresqlServer
-from tests.system import money_table
+from tests.system import missed_heartbeats, money_table
 from tests.system.deployments import QUEUE_SERVICES, RESPONSE_SERVICES, REST_SERVICES, TOOL_SERVICES
 from tests.system.money_cases import (
     CHANGED,
@@ -30,12 +31,15 @@ from tests.system.money_cases import (
     WATCHED,
     Event,
 )
+from tests.system.money_clears import CLEARS, together
 from tests.system.money_director import Director, Scene
 from tests.system.money_interventions import MISLEADING, Interventions, make_second_triggerer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 STORES = money_table.stores_of_this_airflow()
+CLEARED = {money_table.WAYS_TO_CLEAR: CLEARS} if money_table.EMPTIED_STORE in STORES else {}
+"""What is cleared in each of its ways, by the table: where it matters."""
 LONG_SERVICES = tuple(os.environ.get("MONEY_SERVICES", ",".join(REST_SERVICES)).split(","))
 """Which services the long form is for; with ``WRITE_DOCS=1`` the columns of the others stay as they are. All at once
 are too many for the waits to last as long as what disturbs them."""
@@ -63,6 +67,21 @@ def scenes(
             ledger_path=f"file://{folder}/ledger" if store == money_table.LEDGER_PATH else None,
         )
         for store in stores
+        for service in services
+    ]
+
+
+def clearing_scenes(services: Sequence[str], folder: Path) -> list[Scene]:
+    """Return the Dags whose tasks are cleared in each way."""
+    return [
+        Scene(
+            dag_id=f"clears_{name}_{service}",
+            store=money_table.WAYS_TO_CLEAR,
+            service=service,
+            events=events,
+            ledger_path=f"file://{folder}/ledger" if events[0].keeps_copy else None,
+        )
+        for name, events in together(CLEARS).items()
         for service in services
     ]
 
@@ -95,15 +114,21 @@ def long_deployment(
     connections = {
         f"AIRFLOW_CONN_IMAGETASKS_{service}{kind}".upper(): image_service.connection(service, **extra)
         for service in LONG_SERVICES
-        for kind, extra in (("", {}), (HASTY, {"request_timeout": 2}))
+        # Of the others an answer is awaited until somebody acts, however busy the machine is.
+        for kind, extra in (("", {"request_timeout": 300}), (HASTY, {"request_timeout": 2}))
     }
     # Soon enough that a worker which died together with its scheduler is missed within the test.
     missed_after = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60"}
     # Beside six tasks at once, those that stand frozen.
     parallelism = 6 + len(STORES) * len(LONG_SERVICES)
-    with AirflowDeployment(
+    deployment = AirflowDeployment(
         environment={**connections, **missed_after}, parallelism=parallelism, database_url=postgresql.url()
-    ) as deployment:
+    )
+    if CLEARED:
+        plugins = deployment.home / "plugins"
+        plugins.mkdir()
+        shutil.copy(missed_heartbeats.__file__, plugins)
+    with deployment:
         yield deployment
 
 
@@ -128,13 +153,18 @@ def interventions(
         plays += [interventions.wait(scene, event) for scene in (*waiting, *watched) for event in scene.events]
         plays += [interventions.thaw(scene, FROZEN) for scene in frozen]
         plays += [director.submission(scene, event) for scene in (*changed, *submitting) for event in scene.events]
-        director.perform(plays, timeout=540)
+        director.perform(plays, timeout=900)
+        # Afterwards, so that the waits last as long as what disturbs them.
+        clearing = clearing_scenes(LONG_SERVICES, folder) if CLEARED else []
+        director.begin(clearing)
+        plays = [director.submission(scene, event) for scene in clearing for event in scene.events]
+        director.perform(plays, timeout=900)
     finally:
         second_triggerer.stop(grace=3)
         interventions.thaw_all(frozen)
     if os.environ.get("WRITE_DOCS"):
-        for store in STORES:
-            money_table.write(store, director.observations)
+        for table in (*STORES, *CLEARED):
+            money_table.write(table, director.observations)
     return interventions
 
 
@@ -145,11 +175,11 @@ def long(interventions: Interventions) -> Director:
 
 CASES = [
     pytest.param(form, store, service, event, id=f"{form}-{store}-{service}-{event.name}", marks=marks)
-    for form, services, events, marks in (
-        ("short", SHORT_SERVICES, SHORT_EVENTS, ()),
-        ("long", LONG_SERVICES, EVENTS, (pytest.mark.long,)),
+    for form, services, tables, marks in (
+        ("short", SHORT_SERVICES, dict.fromkeys(STORES, SHORT_EVENTS), ()),
+        ("long", LONG_SERVICES, dict.fromkeys(STORES, EVENTS) | CLEARED, (pytest.mark.long,)),
     )
-    for store in STORES
+    for store, events in tables.items()
     for service in services
     for event in events
     if (service, event.name) not in NEVER_SEEN
@@ -164,6 +194,8 @@ def test_each_life_of_a_task_makes_one_picture_or_says_that_nobody_knows(
 
     is_blind = (service in CANNOT_TELL and event.killed is not None) or event.name in AT_ONCE
     pays_twice = store == money_table.NOTHING and is_blind
+    # A person asks for another picture there, while the first one is made.
+    pays_twice |= store == money_table.EMPTIED_STORE and event.name == "cleared_while_running"
     assert observation.faults(pays_twice=pays_twice) == [], observation
 
 
