@@ -7,14 +7,22 @@ Follows fal's pages "Inference API", "Cancel a request", "Webhooks" and "Data Re
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
-from airflow_provider_imagetasks.exceptions import AuthenticationError, InvalidRequestError, ProtocolError
+from airflow_provider_imagetasks.exceptions import (
+    AuthenticationError,
+    InvalidRequestError,
+    ProtocolError,
+    ServiceUnavailableError,
+)
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
@@ -28,8 +36,7 @@ from airflow_provider_imagetasks.services.fal_answers import (
     read_status,
     refusal,
 )
-from airflow_provider_imagetasks.services.fal_callbacks import is_signed
-from airflow_provider_imagetasks.services.fields import mapping, number, text
+from airflow_provider_imagetasks.services.fields import mapping, number, sequence, text
 from airflow_provider_imagetasks.services.jobs_api import fields_of
 from airflow_provider_imagetasks.services.model_names import name_within, require_pictures
 from airflow_provider_imagetasks.services.rates import Rate, Window
@@ -51,6 +58,9 @@ _REMOVED = ("ok", "removed", "cancelled", "canceled")
 """Words for a request that was stopped before a runner had it; "cancellation requested" is not one."""
 _LIST_ENDPOINTS = ("edit", "edit-image", "image-edit", "multi")
 """Endpoints, the last part of a model, that take a list of pictures; most others take one."""
+KEYS_HOST = "https://rest.alpha.fal.ai"
+KEYS_PATH = "/.well-known/jwks.json"
+_HEADERS = ("request-id", "user-id", "timestamp", "signature")
 
 
 class Fal(Service):
@@ -213,3 +223,68 @@ def _place_of(image_task_id: str) -> tuple[str, Asked]:
     found = _ID.fullmatch(image_task_id)
     model = f"{found[1].replace('.', '/')}/{found[2]}" if found else ""
     return f"/{model}/requests/{found[3]}" if found else "", Asked(id=image_task_id, model=model)
+
+
+def is_signed(callback: Callback, keys: RememberedKeys, base_url: str, own_base_url: str) -> Flow[bool]:
+    """Tell whether a callback was signed a moment ago by one of the published keys.
+
+    What is signed is the id, the user, the time and the SHA-256 of the body, each on a line of its own.
+
+    :param base_url: the account's; where it is not fal's own, the keys are asked for below it.
+    :param own_base_url: fal's, which has the keys on another host.
+    :raises ServiceUnavailableError: the keys cannot be had.
+    """
+    request_id, user_id, timestamp, said = (callback.header(f"x-fal-webhook-{name}") for name in _HEADERS)
+    signature = _from_hex(said)
+    if not callback.is_of(timestamp) or not request_id or not callback.body or not signature:
+        yield from ()
+        return False
+    lines = (request_id, user_id, timestamp, hashlib.sha256(callback.body).hexdigest())
+    fits = partial(_fits, signature=signature, message="\n".join(lines).encode("utf-8", "replace"))
+    host = KEYS_HOST if base_url == own_base_url else None
+    # Whoever publishes a key needs none to hand it out.
+    request = Request(method="GET", path=KEYS_PATH, host=host, sends_key=False)
+    return (
+        yield from keys.one_fits(
+            base_url, callback.at, lambda: exchange.read(request, _published, service=SERVICE), fits
+        )
+    )
+
+
+def _published(answer: Response) -> Sequence[bytes]:
+    if answer.status != 200:
+        what = f"The keys of fal's callbacks cannot be had (HTTP {answer.status})"
+        raise ServiceUnavailableError(what, service=SERVICE)
+    found = (_from_jwk(mapping(key)) for key in sequence(mapping(answer.json()).get("keys")))
+    return [key for key in found if key is not None]
+
+
+def _from_hex(said: str) -> bytes | None:
+    try:
+        return bytes.fromhex(said) if said.isascii() else None
+    except ValueError:
+        return None
+
+
+def _from_jwk(key: Mapping[str, Any]) -> bytes | None:
+    """Return the 32 bytes of a public key; https://www.rfc-editor.org/rfc/rfc8037."""
+    said = key.get("x")
+    if not isinstance(said, str) or key.get("crv", "Ed25519") != "Ed25519":
+        return None
+    try:
+        found = base64.urlsafe_b64decode(said + "=" * (-len(said) % 4))
+    except ValueError:
+        return None
+    return found if len(found) == 32 else None
+
+
+def _fits(key: bytes, *, signature: bytes, message: bytes) -> bool:
+    # Airflow brings it along; only who is called back needs it.
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
