@@ -26,7 +26,7 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.callback_keys import RememberedKeys
+from airflow_provider_imagetasks.services.callback_signatures import RememberedKeys
 from airflow_provider_imagetasks.services.cancels import stop
 from airflow_provider_imagetasks.services.connection_contract import Callback
 from airflow_provider_imagetasks.services.fal_answers import (

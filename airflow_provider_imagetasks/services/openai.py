@@ -16,6 +16,7 @@ from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.account_fields import ConnectionField
 from airflow_provider_imagetasks.services.base import Service
+from airflow_provider_imagetasks.services.callback_signatures import fits, is_complete, key_in
 from airflow_provider_imagetasks.services.cancels import stop
 from airflow_provider_imagetasks.services.connection_contract import Callback
 from airflow_provider_imagetasks.services.fields import mapping, text
@@ -26,7 +27,6 @@ from airflow_provider_imagetasks.services.openai_prices import picture_price
 from airflow_provider_imagetasks.services.provider_batches import ProviderBatches
 from airflow_provider_imagetasks.services.rates import Rate, Tier, Window
 from airflow_provider_imagetasks.services.refusals import object_in
-from airflow_provider_imagetasks.services.standard_webhooks import fits, is_complete, key_in
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
 from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, ImageTask, prompt_excerpt
 

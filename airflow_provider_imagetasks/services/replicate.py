@@ -18,7 +18,7 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.account_fields import ConnectionField
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.bounds import bounded
-from airflow_provider_imagetasks.services.callback_keys import RememberedKeys
+from airflow_provider_imagetasks.services.callback_signatures import RememberedKeys, fits, is_complete, key_in
 from airflow_provider_imagetasks.services.cancels import stop
 from airflow_provider_imagetasks.services.connection_contract import Callback
 from airflow_provider_imagetasks.services.fields import mapping, sequence, text, whole_number
@@ -32,7 +32,6 @@ from airflow_provider_imagetasks.services.replicate_answers import (
     refusal,
     task_of,
 )
-from airflow_provider_imagetasks.services.standard_webhooks import fits, is_complete, key_in
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, plain_name
 
