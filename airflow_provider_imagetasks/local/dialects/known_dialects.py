@@ -8,8 +8,7 @@ from airflow_provider_imagetasks.local.dialects.dialect import Dialect
 from airflow_provider_imagetasks.local.dialects.fal_dialect import FalDialect
 from airflow_provider_imagetasks.local.dialects.gpt_image_mcp_dialect import GptImageMcpServer
 from airflow_provider_imagetasks.local.dialects.jobs_api_dialect import AiGptImageDialect
-from airflow_provider_imagetasks.local.dialects.kie_dialect import KieDialect
-from airflow_provider_imagetasks.local.dialects.kie_families_dialect import KIE_FAMILIES
+from airflow_provider_imagetasks.local.dialects.kie_dialect import KIE_FAMILIES, KieDialect
 from airflow_provider_imagetasks.local.dialects.openai_batches import OpenAIBatchesDialect
 from airflow_provider_imagetasks.local.dialects.openai_responses import OpenAIDialect
 from airflow_provider_imagetasks.local.dialects.replicate_dialect import ReplicateDialect
