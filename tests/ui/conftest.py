@@ -70,7 +70,9 @@ class MetadataDatabase:
         if not self._rows(DagRun.__table__, dag_id=row["dag_id"], run_id=row["run_id"]):
             known = [each.id for each in self._rows(DagRun.__table__)]
             self.add_run(max(known) + 1 if run_key in known else run_key, row["run_id"], dag_id=row["dag_id"])
-        pushed["task_instance_id"] = self._instance(**row)
+        # Who tells of a failure has failed, as everywhere where no task instance is on record.
+        tells = pushed["key"] in ("image_task_failures", "image_task_error")
+        pushed["task_instance_id"] = self._instance(**row, first_state="failed" if tells else None)
         self.session.execute(insert(stored_xcoms.XComModelV2.__table__), pushed)
 
     def write_value(self, task_id: str, stored: str) -> None:
@@ -120,8 +122,18 @@ class MetadataDatabase:
         else:
             self.session.execute(insert(RenderedTaskInstanceFields), row | rendered)
 
-    def _instance(self, *, map_index: int = -1, region: tuple[uuid.UUID, int] | None = None, **columns: Any) -> Any:
-        """Return the id of a task instance's current attempt on Airflow 3.4, which is added where there is none."""
+    def _instance(
+        self,
+        *,
+        map_index: int = -1,
+        region: tuple[uuid.UUID, int] | None = None,
+        first_state: str | None = None,
+        **columns: Any,
+    ) -> Any:
+        """Return the id of a task instance's current attempt on Airflow 3.4, which is added where there is none.
+
+        :param first_state: of one that is added, unless ``state`` is given.
+        """
         table = TaskInstance.__table__
         region_id, region_index = region or (uuid.UUID(int=0), map_index)
         place = {name: columns.pop(name) for name in ("task_id", "dag_id", "run_id")}
@@ -130,7 +142,8 @@ class MetadataDatabase:
             if columns:
                 self.session.execute(update(table).where(table.c.id == instance_id).values(**columns))
             return instance_id
-        row = {"id": uuid.uuid4(), "pool": "default_pool", "dag_version_id": uuid.uuid4(), **place, **columns}
+        row = {"id": uuid.uuid4(), "pool": "default_pool", "dag_version_id": uuid.uuid4(), "state": first_state}
+        row |= place | columns
         self.session.execute(insert(table), row)
         return row["id"]
 
