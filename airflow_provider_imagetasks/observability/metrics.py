@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
@@ -57,20 +57,22 @@ METRICS = (
 )
 """All there are."""
 
+_METHODS = {"counter": "incr", "timer": "timing", "gauge": "gauge"}
+"""Of Airflow's metrics, by the kind of a metric."""
 _USAGE = {CREDITS: "credits", TOKENS: "total_tokens"}
 
 
 def submitted(service: str) -> None:
     """Count an image task that the service took. Call it once its id is on record: a retry then does not come here."""
-    _count(SUBMITTED, 1, service=service)
+    _send(SUBMITTED, 1, service=service)
 
 
 def not_submitted(service: str, error: ImageTaskError) -> None:
     """Count a submission that was refused, or of which nobody knows what became."""
     if isinstance(error, UnknownOutcomeError):
-        _count(UNKNOWN_OUTCOME, 1, service=service)
+        _send(UNKNOWN_OUTCOME, 1, service=service)
     else:
-        _count(REFUSED, 1, service=service, error=public_class_name(type(error)))
+        _send(REFUSED, 1, service=service, error=public_class_name(type(error)))
 
 
 def ended(task: ImageTask, error: ImageTaskError | None) -> None:
@@ -80,20 +82,20 @@ def ended(task: ImageTask, error: ImageTaskError | None) -> None:
         return
     if task.state is not TaskState.SUCCEEDED:
         return
-    _count(SUCCEEDED, 1, service=task.service)
+    _send(SUCCEEDED, 1, service=task.service)
     if task.duration is not None:
-        _time(RUN_TIME, task.duration, service=task.service)
+        _send(RUN_TIME, task.duration, service=task.service)
         if task.created_at is not None and task.finished_at is not None:
-            _time(QUEUE_TIME, task.finished_at - task.created_at - task.duration, service=task.service)
+            _send(QUEUE_TIME, task.finished_at - task.created_at - task.duration, service=task.service)
     for metric, field in _USAGE.items():
         amount = (task.usage or {}).get(field)
         if isinstance(amount, int | float) and not isinstance(amount, bool) and 0 < amount < float("inf"):
-            _count(metric, amount, service=task.service)
+            _send(metric, amount, service=task.service)
 
 
 def waited_for_place(service: str, seconds: float) -> None:
     """Note how long a submission waited until its account had a place and a turn for it."""
-    _time(PLACE_TIME, seconds, service=service)
+    _send(PLACE_TIME, seconds, service=service)
 
 
 def paused(service: str, requests: str) -> None:
@@ -101,7 +103,7 @@ def paused(service: str, requests: str) -> None:
 
     :param requests: of which kind: ``submit`` or ``query``.
     """
-    _count(PAUSED, 1, service=service, requests=requests)
+    _send(PAUSED, 1, service=service, requests=requests)
 
 
 def account(service: str, conn_id: str, *, places: int, used: Mapping[str, float]) -> None:
@@ -110,45 +112,41 @@ def account(service: str, conn_id: str, *, places: int, used: Mapping[str, float
     :param places: image tasks that hold a place.
     :param used: shares of the budgets that are spent, by name.
     """
-    _set(PLACES, places, service=service, connection=conn_id)
+    _send(PLACES, places, service=service, connection=conn_id)
     for budget, share in used.items():
-        _set(BUDGET_USED, share, service=service, connection=conn_id, budget=budget)
+        _send(BUDGET_USED, share, service=service, connection=conn_id, budget=budget)
 
 
 def polled(service: str, requests: int = 1) -> None:
     """Count status requests."""
     if requests:
-        _count(POLLS, requests, service=service)
+        _send(POLLS, requests, service=service)
 
 
 def failed(service: str, error: ImageTaskError) -> None:
     """Count an image task whose wait ended without pictures."""
-    _count(FAILED, 1, service=service, error=public_class_name(type(error)))
+    _send(FAILED, 1, service=service, error=public_class_name(type(error)))
 
 
 def stored(service: str, size: int) -> None:
     """Count a picture of so many bytes that was fetched and put in place."""
-    _count(PICTURES, 1, service=service)
-    _count(BYTES, size, service=service)
+    _send(PICTURES, 1, service=service)
+    _send(BYTES, size, service=service)
 
 
 def cost(service: str, amount: float) -> None:
     """Add to what pictures cost, in the currency of the table of prices."""
     if amount:
-        _count(COST, amount, service=service)
+        _send(COST, amount, service=service)
 
 
-def _count(metric: Metric, amount: float, **tags: str) -> None:
-    _safely(lambda: _airflow_stats().incr(metric.name, amount, tags=tags))
-
-
-def _set(metric: Metric, value: float, **tags: str) -> None:
-    _safely(lambda: _airflow_stats().gauge(metric.name, value, tags=tags))
-
-
-def _time(metric: Metric, seconds: float, **tags: str) -> None:
-    # Clocks of a service need not agree with each other.
-    _safely(lambda: _airflow_stats().timing(metric.name, timedelta(seconds=max(0.0, seconds)), tags=tags))
+def _send(metric: Metric, value: float, **tags: str) -> None:
+    try:
+        # Clocks of a service need not agree with each other.
+        sent = timedelta(seconds=max(0.0, value)) if metric.kind == "timer" else value
+        getattr(_airflow_stats(), _METHODS[metric.kind])(metric.name, sent, tags=tags)
+    except Exception as error:  # noqa: BLE001 - a picture that is paid for must not fail for a number
+        _log.debug("A metric could not be sent", exc_info=error)
 
 
 def _airflow_stats() -> Any:
@@ -158,11 +156,6 @@ def _airflow_stats() -> Any:
     """
     if "airflow.jobs.triggerer_job_runner" in sys.modules and find_spec("airflow.observability") is not None:
         return import_module("airflow.observability.stats").Stats
-    return import_module("airflow.providers.common.compat.sdk").Stats
+    from airflow.providers.common.compat.sdk import Stats
 
-
-def _safely(send: Callable[[], object]) -> None:
-    try:
-        send()
-    except Exception as error:  # noqa: BLE001 - a picture that is paid for must not fail for a number
-        _log.debug("A metric could not be sent", exc_info=error)
+    return Stats
