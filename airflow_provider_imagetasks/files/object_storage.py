@@ -94,31 +94,33 @@ def _unusable(name: str, path: str, scheme: str) -> InvalidRequestError:
     return InvalidRequestError(f"{name} is {shown_path(path)!r}, {problem}")
 
 
-def uri_of(path: ObjectStoragePath) -> str:
-    """Return the path as a URI; local ones with ``file://``."""
-    return f"file://{path.path}" if (path.protocol or "") in _LOCAL_SCHEMES else str(path)
+def uri_of(path: ObjectStoragePath, name: str = "") -> str:
+    """Return the path, or that of a file in it, as a URI; local ones with ``file://``."""
+    uri = f"file://{path.path}" if (path.protocol or "") in _LOCAL_SCHEMES else str(path)
+    return f"{uri.rstrip('/')}/{name}" if name else uri
 
 
-def put_in_place(source: bytes | Path, target: ObjectStoragePath, *, replaces: bool = True) -> None:
+def put_in_place(source: bytes | Path, target: ObjectStoragePath, name: str = "", *, replaces: bool = True) -> None:
     """Write content, or a copy of a local file, to ``target``, which appears complete or not at all.
 
+    :param name: of the file, where ``target`` is its folder: to make a path object costs as much as to write a picture.
     :param replaces: whether it replaces what is there; False only as far as the filesystem can see to that in one step.
     :raises FileExistsError: it does not.
     :raises DownloadError: it could not be written; nothing incomplete stays under the final name.
     """
-    filesystem = target.fs
+    filesystem, path = target.fs, f"{target.path.rstrip('/')}/{name}" if name else target.path
     try:
         if (target.protocol or "") in _APPEAR_WHEN_COMPLETE:
-            if replaces or not _created(filesystem, source, target.path):
-                _write(filesystem, source, target.path)
+            if replaces or not _created(filesystem, source, path):
+                _write(filesystem, source, path)
             return
-        folder, _, name = target.path.rpartition("/")
+        folder, _, name = path.rpartition("/")
         partial = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
         filesystem.makedirs(folder, exist_ok=True)
         try:
             _write(filesystem, source, partial)
-            if replaces or not _linked(filesystem, partial, target.path):
-                _move(filesystem, partial, target.path)
+            if replaces or not _linked(filesystem, partial, path):
+                _move(filesystem, partial, path)
         except BaseException:
             with contextlib.suppress(Exception):
                 filesystem.rm_file(partial)
@@ -126,7 +128,7 @@ def put_in_place(source: bytes | Path, target: ObjectStoragePath, *, replaces: b
     except Exception as error:
         if isinstance(error, FileExistsError) and not replaces:
             raise
-        raise DownloadError(f"The picture could not be written to {uri_of(target)}: {error}") from error
+        raise DownloadError(f"The picture could not be written to {uri_of(target, name)}: {error}") from error
 
 
 def _created(filesystem: AbstractFileSystem, source: bytes | Path, path: str) -> bool:
@@ -191,12 +193,12 @@ def fetch_those_there(folder: ObjectStoragePath, names: Iterable[str], target: P
     :raises DownloadError: one that is there cannot be read.
     """
     # A path object for each name would cost more than to ask a local disk for it.
-    filesystem, path, uri = folder.fs, folder.path.rstrip("/"), uri_of(folder).rstrip("/")
+    filesystem, path = folder.fs, folder.path.rstrip("/")
     for name in names:
         try:
             is_there = filesystem.isfile(f"{path}/{name}") and _fetch(filesystem, f"{path}/{name}", target)
         except Exception as error:
-            raise DownloadError(f"{uri}/{name} could not be read: {error}") from error
+            raise DownloadError(f"{uri_of(folder, name)} could not be read: {error}") from error
         if is_there:
             yield name
 

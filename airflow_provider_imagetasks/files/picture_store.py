@@ -145,9 +145,9 @@ class _Wanted:
         except InvalidRequestError:
             return None
 
-    def file(self, path: ObjectStoragePath, picture: Picture, *, fetched: bool) -> DownloadedFile:
+    def file(self, uri: str, picture: Picture, *, fetched: bool) -> DownloadedFile:
         return DownloadedFile(
-            uri=uri_of(path), image_task_id=self.task.id, index=self.image.index, picture=picture, fetched=fetched
+            uri=uri, image_task_id=self.task.id, index=self.image.index, picture=picture, fetched=fetched
         )
 
 
@@ -211,7 +211,9 @@ class PictureStore:
         """
         # Names that hold the id tell image tasks apart, so that an existing file is the same picture.
         look = may_be_there and holds(filename, "image_task_id") and not (self._overwrite or self._is_new)
-        stored = await asyncio.gather(*(self._one(one) for one in _wanted(task, filename, look)))
+        wanted = _wanted(task, filename, look)
+        # Nearly all have one, which needs no asyncio task of its own.
+        stored = [await self._one(wanted[0])] if len(wanted) == 1 else await asyncio.gather(*map(self._one, wanted))
         if len(task.images) <= MOST_IMAGES:
             return stored
         error = UnsafeResultError(
@@ -261,7 +263,7 @@ class PictureStore:
             except UnusablePictureError:
                 continue
             if name == wanted.name(picture.extension):
-                return wanted.file(self._folder / name, picture, fetched=False)
+                return wanted.file(uri_of(self._folder, name), picture, fetched=False)
         return None
 
     def _store(self, wanted: _Wanted, content: bytes | Path) -> DownloadedFile:
@@ -271,10 +273,10 @@ class PictureStore:
         except UnusablePictureError as error:
             error_class = DownloadError if error.damaged else UnsafeResultError
             raise error_class(f"Picture {wanted.image.index} is not what may be stored: {error}") from error
-        path = self._folder / wanted.name(picture.extension)
-        put_in_place(content, path)
+        name = wanted.name(picture.extension)
+        put_in_place(content, self._folder, name)
         metrics.stored(wanted.task.service, picture.bytes)
-        return wanted.file(path, picture, fetched=True)
+        return wanted.file(uri_of(self._folder, name), picture, fetched=True)
 
 
 def undelivered(error: Exception, task: ImageTask, what: str) -> DownloadError:

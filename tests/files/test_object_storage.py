@@ -33,17 +33,28 @@ def test_the_folder_is_made_and_nothing_else_stays_in_it(source: Path, tmp_path:
     assert storage.uri_of(folder / "picture.png") == f"file://{tmp_path}/a/b/picture.png"
 
 
+@pytest.mark.parametrize("name", ["a.png", "a:b#c%20.png", "~{a}?.png"])
+@pytest.mark.parametrize("path", ["file:///a/b/", "/a/b", "s3://conn@bucket/a/", "s3://bucket/", "gs://bucket/a?b"])
+def test_a_file_has_the_same_uri_by_its_path_and_by_its_folder_and_name(path: str, name: str) -> None:
+    folder = ObjectStoragePath(path)
+
+    assert storage.uri_of(folder, name) == storage.uri_of(folder / name)
+
+
 @pytest.mark.parametrize("replaces", [True, False])
+@pytest.mark.parametrize("is_named", [False, True])
 @pytest.mark.parametrize(
     "path", ["kites [1]/a.png", "kites/a[b].png", "kites/*?.png", "kites/a:b#c%20.png", "k**/{a}~"]
 )
-def test_a_path_may_hold_what_is_a_pattern_elsewhere(source: Path, path: str, replaces: bool) -> None:
+def test_a_path_may_hold_what_is_a_pattern_elsewhere(source: Path, path: str, is_named: bool, replaces: bool) -> None:
     attach(protocol="memory", fs=MemoryFileSystem())
     folder = storage.open_folder(f"memory://{uuid4()}")
     others = dict.fromkeys(("kites/a.png", "kites/ab.png", "kites/ax.png"), b"another")
     folder.fs.pipe({f"{folder.path}/{name}": content for name, content in others.items()})
 
-    storage.put_in_place(source, folder / path, replaces=replaces)
+    above, _, name = path.rpartition("/")
+    where = (folder / above, name) if is_named else (folder / path,)
+    storage.put_in_place(source, *where, replaces=replaces)
 
     root = len(folder.fs._strip_protocol(folder.path)) + 1
     files = {each[root:]: folder.fs.cat_file(each) for each in folder.fs.find(folder.path)}

@@ -31,9 +31,9 @@ def written(monkeypatch: Patch) -> Counter[str]:
     """How often each picture was put in its place."""
     counts, put_in_place = Counter[str](), picture_store.put_in_place
 
-    def put(content: Any, path: Any, **how: Any) -> None:
-        put_in_place(content, path, **how)
-        counts[path.name] += 1
+    def put(content: Any, folder: Any, name: str) -> None:
+        put_in_place(content, folder, name)
+        counts[name] += 1
 
     monkeypatch.setattr(picture_store, "put_in_place", put)
     return counts
