@@ -92,7 +92,7 @@ class ImageRequest:
                 "takes no text). Did its template render nothing?"
             )
         for name, value in vars(self).items():
-            if value is not None:
+            if value:
                 require_sendable(name, value)
         for name, value in (("model", self.model), ("callback_url", self.callback_url), ("trace_id", self.trace_id)):
             if value is not None and (not isinstance(value, str) or not value.strip()):
@@ -144,7 +144,7 @@ class ImageRequest:
         :raises InvalidRequestError: as when one is made.
         """
         known, values = vars(self), {"model": model, **values}
-        return self if all(known[name] == value for name, value in values.items()) else replace(self, **values)
+        return self if values.items() <= known.items() else replace(self, **values)
 
     @property
     def is_edit(self) -> bool:
@@ -312,8 +312,9 @@ def require_sendable(name: str, value: Any, *, levels: int = DEEPEST) -> None:
         raise InvalidRequestError(
             f"{name} is nested more than {DEEPEST} levels deep, more than JSON can be trusted with"
         )
-    for entry in (*value, *value.values()) if isinstance(value, Mapping) else value:
-        require_sendable(name, entry, levels=levels - 1)
+    for entry in (*value, *value.values()) if isinstance(value, dict | Mapping) else value:
+        if not (isinstance(entry, str) and entry.isprintable()):
+            require_sendable(name, entry, levels=levels - 1)
 
 
 def moment_of_submission(told: float | None, intent_at: float) -> float:

@@ -149,7 +149,8 @@ def freeze(source: RequestsSource, target: Path, arguments: BatchArguments) -> F
         for place, value in source.values(target.parent, frozen):
             try:
                 row = _checked(value, arguments, below)
-                pattern = _pattern(row, frozen.total, arguments, names)
+                asked = _with_model(row.request, arguments)
+                pattern = _pattern(row, asked, frozen.total, arguments, names)
             except InvalidRequestError as error:
                 frozen.invalid += 1
                 if len(frozen.problems) < NAMED_PROBLEMS:
@@ -162,9 +163,9 @@ def freeze(source: RequestsSource, target: Path, arguments: BatchArguments) -> F
                 line["filename"] = pattern
                 frozen.repeated += digest in seen
                 seen.add(digest)
-                cost = _cost(row.request, arguments)
+                cost = arguments.cost_of(asked)
                 if cost is None:
-                    frozen.unpriced.add(arguments.service.model_for(row.request, arguments.account))
+                    frozen.unpriced.add(asked.model or "")
                 frozen.cost = None if cost is None or frozen.cost is None else frozen.cost + cost
             file.write(json_line(line))
             frozen.total += 1
@@ -182,22 +183,23 @@ def _checked(value: Any, arguments: BatchArguments, files_below: str | None) -> 
         raise value
     row = read_row(value, model=arguments.model, options=arguments.options, files_below=files_below)
     request = row.request
-    arguments.service.check_options(request)
     if arguments.provider_batches is not None:
         arguments.provider_batches.group_of(request)
     if all(str(image).startswith(("http://", "https://")) for image in request.images) and request.mask is None:
         completed = arguments.service.complete(request, arguments.account)
         request = completed.with_model(completed.model, callback_url=None)
+    else:
+        arguments.service.check_options(request)
     return Row(request=request, id=row.id)
 
 
-def _pattern(row: Row, index: int, arguments: BatchArguments, names: set[str] | None) -> str:
+def _pattern(row: Row, asked: ImageRequest, index: int, arguments: BatchArguments, names: set[str] | None) -> str:
     """Return the pattern of the names of a row's pictures, which are all of a sane length, and no other row's.
 
+    :param asked: its request, the model filled in.
     :param names: those of earlier rows; None where names always differ.
     """
-    model = arguments.service.model_for(row.request, arguments.account)
-    count = arguments.service.image_count_of(row.request.with_model(model))
+    count = arguments.service.image_count_of(asked)
     if count > 1 and not holds(arguments.filename, "index"):
         raise InvalidRequestError(f"it asks for {count} pictures, and filename has no {{index}}")
     if names is not None and row.id is None:
@@ -214,9 +216,8 @@ def _pattern(row: Row, index: int, arguments: BatchArguments, names: set[str] | 
     return pattern
 
 
-def _cost(request: ImageRequest, arguments: BatchArguments, pictures: int | None = None) -> float | None:
-    asked = request.with_model(arguments.service.model_for(request, arguments.account))
-    return arguments.cost_of(asked, pictures)
+def _with_model(request: ImageRequest, arguments: BatchArguments) -> ImageRequest:
+    return request.with_model(arguments.service.model_for(request, arguments.account))
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[str, Any]]:
@@ -311,7 +312,9 @@ class FrozenRequests:
         """
         line = self.line(index)
         try:
-            return 0.0 if line.get("error") else _cost(frozen_request(line), arguments, pictures)
+            if line.get("error"):
+                return 0.0
+            return arguments.cost_of(_with_model(frozen_request(line), arguments), pictures)
         except InvalidRequestError:
             # An earlier version froze, and perhaps submitted, what is refused by now.
             return None

@@ -33,7 +33,7 @@ class Granted:
     """What the account grants to a group of rows.
 
     :param intents: those that have a place.
-    :param turns: of those, by row.
+    :param turns: of those, by row; ``keys`` likewise, what they go out with.
     :param withheld: those that have none now.
     :param began_at: Unix seconds when they began to wait.
     :param refused: one that may not be submitted at all, and why; None where there is none.
@@ -41,6 +41,7 @@ class Granted:
 
     intents: Sequence[Intent] = ()
     turns: dict[int, Turn] = field(default_factory=dict)
+    keys: dict[int, str] = field(default_factory=dict)
     withheld: Sequence[Intent] = ()
     began_at: float = 0.0
     refused: tuple[Intent, ImageTaskError] | None = None
@@ -104,16 +105,18 @@ class RowPlaces:
         elif count < len(wanted):
             refused = None
         held = [replace(intent, at=now) for intent in intents[:count]]
-        turns = {intent.index: turn for intent, turn in zip(held, grant.turns, strict=True)}
+        rows = [intent.index for intent in held]
+        turns = dict(zip(rows, grant.turns, strict=True))
+        keys = dict(zip(rows, (planned.key for planned in wanted), strict=False))
         if not count and refused is None:
             self._next_at = now + PAUSE
-        return Granted(held, turns, _rest(intents, count, refused), began_at, refused)
+        return Granted(held, turns, keys, _rest(intents, count, refused), began_at, refused)
 
     def paced(self, intent: Intent, submission: Flow[ImageTask], granted: Granted) -> Flow[ImageTask] | None:
         """Return a submission that keeps its turn among those of all processes; None where nobody gave it one."""
         if self._book is None or intent.index not in granted.turns:
             return None
-        turn, key = granted.turns[intent.index], self._batch.key_of(intent)
+        turn, key = granted.turns[intent.index], granted.keys[intent.index]
         return paced(self._book, key, submission, turn, began_at=granted.began_at)
 
     async def note(self, granted: Granted, tasks: dict[int, ImageTask], free: Sequence[Intent]) -> None:
@@ -125,7 +128,7 @@ class RowPlaces:
         book = self._book
         if book is None or not granted.turns:
             return
-        keys = {intent.index: self._batch.key_of(intent) for intent in granted.intents}
+        keys = granted.keys
         over = [EndedImageTask.of(task) for task in tasks.values() if task.state.is_final]
         ended = {keys[row]: task.id for row, task in tasks.items() if task.state.is_final}
         running = {keys[row]: task.id for row, task in tasks.items() if not task.state.is_final}

@@ -19,6 +19,7 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.submissions.submission_record import read_stored
 from airflow_provider_imagetasks.tasks import moment_of_submission
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _OTHER_LINE_ENDS = {ord(each): f"\\u{ord(each):04x}" for each in "\x85\u2028\u2029"}
 
 SCHEMA = 1
@@ -118,7 +119,7 @@ def read_intents(content: bytes) -> tuple[Mapping[str, Any], list[Intent]]:
 
 def json_line(value: Mapping[str, Any]) -> bytes:
     """Return a value as one line of JSON, whatever a reader takes for the end of a line."""
-    line = json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_OTHER_LINE_ENDS)
+    line = _JSON.encode(value).translate(_OTHER_LINE_ENDS)
     return line.encode("utf-8", "backslashreplace") + b"\n"
 
 

@@ -18,6 +18,8 @@ ROW_PLACEHOLDERS = ("row", "id")
 """Placeholders of names in a batch besides: the row's position in the batch, and the id that the row gives itself."""
 _NUMBERS = frozenset({"index", "row"})
 _NUMBER_FORMAT = re.compile(r"[0-9]{0,3}d?")
+_PARTS = re.compile(r"[/\\]|::")
+"""What parts a path: behind two colons filesystems take another one to begin."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _LONGEST_ID = 100
 _DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])(\.|\Z)", re.IGNORECASE)
@@ -126,8 +128,7 @@ def file_name(pattern: str, *, image_task_id: str, index: int, extension: str) -
 
 def is_safe_name(name: str) -> bool:
     """Whether a name is a single, visible file name, on any store."""
-    # Behind two colons filesystems take another path to begin.
-    is_plain = name.isprintable() and not any(word in name for word in ("/", "\\", "::")) and not _DEVICES.match(name)
+    is_plain = name.isprintable() and not _PARTS.search(name) and not _DEVICES.match(name)
     return is_plain and 0 < len(name.encode()) <= LONGEST_NAME and name == name.strip(".")
 
 

@@ -103,8 +103,11 @@ class Service(ConnectionContract):
 
     def model_for(self, request: ImageRequest, account: Account) -> str:
         """Return the model that a request is sent with: its own, or the connection's, or the service's."""
-        default_model = self.default_edit_model if request.is_edit else self.default_model
-        return request.model or account.default_model or default_model
+        return (
+            request.model
+            or account.default_model
+            or (self.default_edit_model if request.is_edit else self.default_model)
+        )
 
     def results_life(self, request: ImageRequest) -> float | None:
         """Return the seconds for which the pictures of a request can be fetched; None where nobody says."""
@@ -119,9 +122,8 @@ class Service(ConnectionContract):
 
         :param asked: its options, or what a record repeats of it.
         """
-        counts = (whole_number(value) for _, value in options_named(self.image_count_options, asked))
-        asked_for = math.prod(count for count in counts if count is not None and 0 < count <= MOST_IMAGES)
-        return self.images_per_request * asked_for
+        counts = [whole_number(value) for _, value in options_named(self.image_count_options, asked)]
+        return self.images_per_request * math.prod(count for count in counts if count and 0 < count <= MOST_IMAGES)
 
     def image_count_of(self, request: ImageRequest) -> int:
         """Return how many pictures a request asks for, which a price and ``max_cost`` go by.

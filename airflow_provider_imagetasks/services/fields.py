@@ -172,7 +172,7 @@ def options_named(names: Collection[str], options: Mapping[str, Any], *, levels:
         if plain_name(name) in wanted:
             if value is not None:
                 yield str(name), value
-        elif levels > 1 and isinstance(value, dict | Mapping):
+        elif levels > 1 and not isinstance(value, str) and isinstance(value, dict | Mapping):
             yield from ((f"{name}.{inner}", found) for inner, found in options_named(names, value, levels=levels - 1))
 
 

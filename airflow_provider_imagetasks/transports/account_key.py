@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_imagetasks import __version__
@@ -54,6 +55,7 @@ def url_of(account: Account, request: Request) -> str:
     return f"{parts.scheme}://{parts.netloc}{request.path}"
 
 
+@lru_cache(maxsize=8)
 def hidden_forms(key: str | None) -> tuple[str, ...]:
     """Return the key as it may be repeated: plain, in a URL, in base64, and each of them as PHP writes it in JSON."""
     if not key or len(key) < SHORTEST_HIDDEN_KEY:

@@ -104,7 +104,8 @@ class AsyncTransport(AbstractAsyncContextManager["AsyncTransport"]):
 
     async def _performed(self, step: Step) -> Answer | float:
         if isinstance(step, Sleep):
-            await asyncio.sleep(max(0.0, step.seconds))
+            if step.seconds > 0:
+                await asyncio.sleep(step.seconds)
         elif isinstance(step, Blocking):
             await asyncio.to_thread(step.function)
         else:
