@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
+from sqlalchemy.engine import Connection
 
+from airflow_provider_imagetasks.accounts.budgets import Budgets
+from airflow_provider_imagetasks.accounts.settings import budget_zone
 from airflow_provider_imagetasks.accounts.store import AccountStore
 from airflow_provider_imagetasks.accounts.tables import accounts, connections, places, spending, turns, waiting
 from airflow_provider_imagetasks.services.fields import cleaned
-from airflow_provider_imagetasks.services.money import in_words
+from airflow_provider_imagetasks.services.money import in_words, read_budget
 
 DAYS = 7
 _MOST_LINES = 1_000
@@ -24,6 +28,9 @@ class AccountReport:
 
     :param limits: what its connections said last.
     :param running: image tasks that hold a place; likewise ``waiting``, for who waits for one.
+    :param running_by_dag: those of each Dag, the most first.
+    :param waiting_for: seconds for which the first of them has waited.
+    :param budgets: ``{name, spent, budget, currency, until}`` of those that its connections named last.
     :param submitted: turns of the last minute; likewise ``asked``.
     :param paused: seconds for which the service wants no submissions; likewise ``asked_paused``, no questions.
     :param spending: ``{day, dag_id, model, currency, amount, submissions}``, the latest days first.
@@ -35,7 +42,10 @@ class AccountReport:
     connections: list[str]
     limits: dict[str, str]
     running: int
+    running_by_dag: dict[str, int]
     waiting: int
+    waiting_for: float
+    budgets: list[dict[str, Any]]
     submitted: int
     asked: int
     paused: float
@@ -63,15 +73,25 @@ def reports(store: AccountStore, *, days: int = DAYS) -> list[AccountReport]:
             is_shown = is_spent & spending.c.day.in_(its_days.scalar_subquery())
             spent = select(spending).where(is_shown).order_by(spending.c.day.desc(), spending.c.amount.desc())
             lines = [dict(line) for line in connection.execute(spent.limit(_MOST_LINES)).mappings()]
+            limits = json.loads(row["limits"] or "{}")
+            # Those whose time is over are given back by who asks for a place next.
+            is_held = (places.c.account == row["id"]) & (places.c.is_open == 1) & (places.c.expires_at >= now)
+            held = select(places.c.dag_id, func.count()).where(is_held).group_by(places.c.dag_id)
+            by_dag = {str(dag_id): int(held_by) for dag_id, held_by in connection.execute(held)}
+            waits = (waiting.c.account == row["id"]) & (waiting.c.alive_until > now)
+            first = connection.execute(select(func.min(waiting.c.since)).where(waits)).scalar()
             recent = (turns.c.account == row["id"], turns.c.at > now - 60, turns.c.at <= now)
             made.append(
                 AccountReport(
                     service=row["service"],
                     host=row["host"],
                     connections=sorted(connection.execute(named).scalars()),
-                    limits=json.loads(row["limits"] or "{}"),
-                    running=count(places.c.id, places.c.account == row["id"], places.c.is_open == 1),
-                    waiting=count(waiting.c.ticket, waiting.c.account == row["id"], waiting.c.alive_until > now),
+                    limits=limits,
+                    running=sum(by_dag.values()),
+                    running_by_dag=dict(sorted(by_dag.items(), key=lambda each: -each[1])),
+                    waiting=count(waiting.c.ticket, waits),
+                    waiting_for=max(0.0, now - first) if first is not None else 0.0,
+                    budgets=_budgets(connection, row["id"], limits, now),
                     submitted=count(turns.c.id, *recent, turns.c.kind == "submit"),
                     asked=count(turns.c.id, *recent, turns.c.kind == "query"),
                     paused=max(0.0, row["submit_paused_until"] - now),
@@ -83,17 +103,47 @@ def reports(store: AccountStore, *, days: int = DAYS) -> list[AccountReport]:
         return made
 
 
+def _budgets(connection: Connection, account_id: str, limits: dict[str, str], now: float) -> list[dict[str, Any]]:
+    zone = budget_zone()
+    per_day, per_month = (read_budget(name, limits.get(name)) for name in ("budget_per_day", "budget_per_month"))
+    made = []
+    for name, begins, budget, ends in Budgets(per_day=per_day, per_month=per_month, zone=zone).spans(now):
+        spent = select(func.sum(spending.c.amount)).where(
+            spending.c.account == account_id,
+            spending.c.day.startswith(begins),
+            spending.c.currency == budget.currency,
+        )
+        made.append(
+            {
+                "name": name,
+                "spent": int(connection.execute(spent).scalar() or 0),
+                "budget": budget.millionths,
+                "currency": budget.currency,
+                "until": ends.isoformat(),
+            }
+        )
+    return made
+
+
 def in_lines(report: AccountReport) -> Iterator[str]:
     """Yield a report as people read it."""
     yield f"{report.service} at {report.host} (connections: {', '.join(report.connections) or 'none'})"
     limits = ", ".join(f"{name} {value}" for name, value in report.limits.items())
     yield f"  limits: {limits or 'none'}"
     most = report.limits.get("max_active_tasks")
-    yield f"  running: {report.running}{f' of {most}' if most else ''}; waiting for a place: {report.waiting}"
+    dags = ", ".join(f"{cleaned(dag_id) or 'no Dag'} {held}" for dag_id, held in report.running_by_dag.items())
+    running = f"{report.running}{f' of {most}' if most else ''}{f' ({dags})' if dags else ''}"
+    first = f", the first for {report.waiting_for:.0f} s" if report.waiting else ""
+    yield f"  running: {running}; waiting for a place: {report.waiting}{first}"
     yield f"  in the last minute: {report.submitted} submissions with a rate, {report.asked} status requests"
     for what, seconds in (("submissions", report.paused), ("status requests", report.asked_paused)):
         if seconds:
             yield f"  the service asked for no {what} for another {seconds:.0f} s"
+    for each in report.budgets:
+        spent, budget = in_words(each["spent"]), in_words(each["budget"])
+        until = datetime.fromisoformat(each["until"]).strftime("%Y-%m-%d %H:%M %Z")
+        used = f"{each['spent'] / each['budget']:.0%}"
+        yield f"  {each['name']}: {spent} of {budget} {each['currency']} ({used}), until {until}"
     for line in report.spending:
         amount = f"{in_words(line['amount'])} {line['currency']}" if line["currency"] else "price not known"
         who = f"{cleaned(line['dag_id']) or 'no Dag'}, {cleaned(line['model']) or 'no model'}"

@@ -19,6 +19,8 @@ _NO_ROW = 0
 
 KEPT_WINDOWS = 2
 """Windows for which turns are kept."""
+KEPT_SECONDS = 60.0
+"""Seconds for which they are kept at least, to be shown."""
 
 _is_ours = (turns.c.account == bindparam("its_account")) & (turns.c.kind == bindparam("its_kind"))
 _latest = (
@@ -83,7 +85,7 @@ def take_turns(
         for moment in moments
     ]
     transaction.change_each(_GIVEN, rows)
-    oldest = now - KEPT_WINDOWS * max(window.seconds for window in rate.windows) - 1
+    oldest = now - max(KEPT_SECONDS, KEPT_WINDOWS * max(window.seconds for window in rate.windows)) - 1
     transaction.change(_PAST, **ours, oldest=oldest)
     return [
         Turn(seconds=max(0.0, moment - now), id=int(row["id"]), has_left=bool(row["has_left"]))

@@ -221,7 +221,8 @@ def test_what_was_spent_can_be_looked_up_without_airflow(
     assert main([]) == 0
     said = capsys.readouterr().out
     assert "budget_per_day 1.00 USD" in said
-    assert "running: 1 of 3" in said
+    assert "running: 1 of 3 (a_dag 1); waiting for a place: 0\n" in said
+    assert "budget_per_day: 0.04 of 1.00 USD (4%), until " in said
     assert "0.04 USD" in said
     assert "a_dag, gpt-image-2" in said
     assert main(["--json"]) == 0
