@@ -174,6 +174,7 @@ NO_COUNTS: dict[str, Any] = {
     "none": None,
     "fewer than none": {"completed": -1},
     "more than there can be": {"completed": 10**12},
+    "fewer than its results hold": {"completed": 1},
     "no numbers": {"completed": "x"},
     "no object": [2],
 }

@@ -101,7 +101,8 @@ def missing_row(batch: ProviderBatch, made: int, service: Service) -> ImageTaskE
     :param made: rows of the provider batch whose pictures were seen.
     """
     facts: dict[str, Any] = {"service": service.name, "code": "no_result"}
-    if batch.is_partial and batch.completed is not None and made >= batch.completed:
+    # Fewer than were seen is no count.
+    if batch.is_partial and made == batch.completed:
         return ServiceUnavailableError(
             f"It was not made before provider batch {batch.id} ended ({batch.status})",
             billed="no",

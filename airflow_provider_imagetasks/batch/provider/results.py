@@ -97,8 +97,8 @@ class _Read:
     unread: ImageTaskError | None = None
 
     def has_all_of(self, batch: ProviderBatch) -> bool:
-        """Whether all pictures were seen that a provider batch says it has made."""
-        return batch.completed is not None and len(self.made) >= batch.completed
+        """Whether all pictures were seen that a provider batch says it has made; fewer than were seen is no count."""
+        return len(self.made) == batch.completed
 
 
 class ProviderResults:
