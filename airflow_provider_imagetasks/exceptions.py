@@ -233,12 +233,12 @@ class ProtocolError(ImageTaskError):
 class UnknownOutcomeError(ImageTaskError):
     """A submission may have reached the service and no usable answer came: it may exist and be billed.
 
-    It is never sent again blindly. Clear submits anew, once somebody has looked at the service.
+    It is never sent again blindly. Clear submits again, once somebody has looked at the service.
 
     :param reason: what came instead of an answer, where that is known.
     """
 
-    default_advice = "Clear submits anew, and pays again if the first one was accepted."
+    default_advice = "Clear submits again, and pays again if the first submission was accepted."
 
     def __init__(self, message: str, *, reason: str | None = None, **facts: object) -> None:
         super().__init__(message, **facts)  # type: ignore[arg-type]

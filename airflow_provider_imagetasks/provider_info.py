@@ -67,42 +67,43 @@ def _external_services() -> list[str]:
 def _options() -> dict[str, dict[str, Any]]:
     return {
         "ledger_path": _option(
-            "Folder for the records of submissions, on any object storage that all workers share. Needed only before "
-            "Airflow 3.3, which keeps them itself: with it, a submission that was cut off is found again by a retry, "
-            "and not paid for twice.",
+            "Folder for the records of submissions, on any object storage that all workers share. Set it before "
+            "Airflow 3.3: without it, an interrupted submission may be paid for twice. On Airflow 3.4 it holds a copy "
+            "of the records that survives every Clear.",
             example="s3://conn_id@bucket/imagetasks-ledger",
         ),
         "account_store": _option(
             "Database in which all processes keep an account's rates, running image tasks and spending, as an "
             "SQLAlchemy URL. Empty: a SQLite file in AIRFLOW_HOME, for Airflow on one machine. Several machines need "
-            "one that all reach, such as a PostgreSQL database of its own. 'none': each process counts for itself.",
+            "a PostgreSQL database that all of them can reach. 'none': each process counts separately.",
             example="postgresql+psycopg2://user:password@host/imagetasks",
             sensitive=True,
             version_added="0.2.0",
         ),
         "callback_base_url": _option(
-            "Where services reach this Airflow from outside, to be called back when an image task is done. With "
-            "callback_secret it turns callbacks on; they only make polling faster.",
+            "Address under which services can call this Airflow when an image task is done. Together with "
+            "callback_secret it turns on callbacks, which only shorten the wait.",
             example="https://airflow.example.com",
         ),
         "callback_secret": _option(
-            "What callback URLs are signed with; the same on workers and api-servers.", sensitive=True
+            "Secret that callback URLs are signed with; the same on workers, triggerers and api-servers.",
+            sensitive=True,
         ),
         "gallery_roots": _option(
             "Folders whose pictures the Airflow UI shows to users who may read the XComs of the Dag, as URIs separated "
-            "by commas, each where wanted for the Dags of some names only. The api-server reads them, with the "
-            "connection that the root names. Empty: pictures are listed, and not shown.",
+            "by commas; each can be limited to Dags with certain names. The api-server reads them with the "
+            "connection that the root names. Empty: pictures are listed but not shown.",
             example="s3://conn_id@bucket/pictures, catalogue_*=file:///data/catalogue",
         ),
         "gallery_dag_tags": _option(
-            "Tags of the Dags on which the Airflow UI shows the tab Pictures and the newest pictures, separated by "
-            "commas. Empty: on all Dags, as before Airflow 3.4 in any case. The page of all pictures shows all Dags'.",
+            "Tags of the Dags on which the Airflow UI shows the Pictures tab and the newest pictures, separated by "
+            "commas. Empty, and before Airflow 3.4: all Dags. The page of all pictures always shows all Dags.",
             example="imagetasks",
             version_added="0.2.0",
         ),
         "allow_stdio_commands": _option(
-            "Whether a connection may say, in its extra field 'command', which MCP server is started on a worker. "
-            "Whoever may edit connections can then run any command there.",
+            "Whether a connection may name a command (extra field 'command') that starts an MCP server on a worker. "
+            "Anyone who may edit connections can then run any command there.",
             type="boolean",
             default="False",
         ),

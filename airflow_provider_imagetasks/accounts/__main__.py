@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         found = reports(AccountStore(url, only_reads=True), days=options.days)
     except StoreError as error:
-        print(f"The store of accounts cannot be read: {error}", file=sys.stderr)
+        print(f"The account store cannot be read: {error}", file=sys.stderr)
         return 1
     if options.json:
         print(json.dumps([dataclasses.asdict(report) for report in found], indent=2))

@@ -246,7 +246,7 @@ class AccountBook:
 
     def _cannot_count(self, error: StoreError) -> ServiceUnavailableError:
         return self._uncounted(
-            f"Connection {self.account.conn_id!r} has a budget, and what is spent cannot be looked up ([imagetasks] "
+            f"Connection {self.account.conn_id!r} has a budget, but its spending cannot be looked up ([imagetasks] "
             f"account_store: {error})"
         )
 
@@ -256,7 +256,7 @@ class AccountBook:
             service=self.account.service,
             code=UNREACHABLE,
             billed="no",
-            retry_advice="Nothing was submitted; a retry looks again.",
+            retry_advice="Nothing was submitted. A retry looks again.",
         )
 
     def _ask(self, question: Callable[[str], Answered]) -> Answered:
@@ -275,12 +275,12 @@ class AccountBook:
                     if self.budgets
                     else "Until it is back each process keeps to the limits of its own submissions alone."
                 )
-                _log.error("The store of accounts ([imagetasks] account_store) cannot be used: %s. %s", error, means)
+                _log.error("The account store ([imagetasks] account_store) cannot be used: %s. %s", error, means)
             raise
         if self._is_away:
             self._is_away = False
             _log.warning(
-                "The store of accounts is back: the limits of connection %s hold over all processes again.",
+                "The account store is back: the limits of connection %s apply across all processes again.",
                 self.account.conn_id,
             )
         return answer
@@ -333,7 +333,7 @@ def submitting_book_of(account: Account) -> AccountBook | None:
     book = book_of(account)
     if book is None and (account.budget_per_day or account.budget_per_month):
         raise InvalidRequestError(
-            f"Connection {account.conn_id!r} has a budget, and [imagetasks] account_store is {NO_STORE!r}, so that "
-            "nobody knows what is spent; leave it empty, or name a database"
+            f"Connection {account.conn_id!r} has a budget, but [imagetasks] account_store is {NO_STORE!r}, so its "
+            "spending is not counted; leave account_store empty, or name a database"
         )
     return book

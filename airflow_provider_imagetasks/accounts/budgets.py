@@ -91,11 +91,11 @@ def require_price(cost: Money | None, budgets: Budgets, *, conn_id: str, model: 
     """
     if budgets and cost is None:
         raise InvalidRequestError(
-            f"Connection {conn_id!r} has a budget in {budgets.currency}, and nobody knows what a picture of "
-            f"{model or 'this model'} costs in it; write it into the extra field 'prices', per picture, like "
+            f"Connection {conn_id!r} has a budget in {budgets.currency}, but the price of a picture of "
+            f"{model or 'this model'} is not known in it; enter it in the extra field 'prices', per picture, like "
             f'{{"{model or "model"}": "0.04 {budgets.currency}"}}',
             code=CODE,
-            retry_advice="Clear the task once the price is there.",
+            retry_advice="Enter the price, then Clear the task.",
         )
 
 
@@ -105,19 +105,19 @@ def exceeded(over: Excess, *, conn_id: str, service: str | None = None) -> Image
     until = f"{over.ends:%Y-%m-%d %H:%M %Z}"
     if over.others:
         return QuotaExceededError(
-            f"{whose}, and {' and '.join(map(str, over.others))} of the same account are spent beside it, which cannot "
-            f"be added to it. They are counted until {until}",
+            f"{whose}, but the same account has also spent {' and '.join(map(str, over.others))}, which cannot "
+            f"be added to it. That spending counts until {until}",
             service=service,
             code=CODE,
-            retry_advice="Clear the task after that, or write budgets and prices of all connections with this key in "
+            retry_advice="Clear the task after that, or set the budgets and prices of all connections with this key in "
             "one currency; nothing was sent to the service.",
         )
     spent = sum(over.spent_by_dag.values())
     largest = sorted(over.spent_by_dag.items(), key=lambda each: -each[1])[:_NAMED]
     dags = ", ".join(f"{dag_id or 'no Dag'} {in_words(amount)}" for dag_id, amount in largest)
     return QuotaExceededError(
-        f"{whose}: {in_words(spent)} of it is spent{f' ({dags})' if dags else ''}, and this submission would cost "
-        f"{in_words(over.cost)}. It is counted until {until}",
+        f"{whose}: {in_words(spent)} of it has been spent{f' ({dags})' if dags else ''}, and this submission would "
+        f"cost {in_words(over.cost)}. The budget applies until {until}",
         service=service,
         code=CODE,
         retry_advice="Clear the task after that, or raise the budget and Clear it; nothing was sent to the service.",

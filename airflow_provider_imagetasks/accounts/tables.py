@@ -189,11 +189,11 @@ def _require_shared(url: str) -> None:
         )
     kind, database = address.get_backend_name(), address.database or ""
     if kind not in ("sqlite", "postgresql"):
-        raise UnsuitableStoreError(f"{kind} is no database that it can be in; use PostgreSQL, or a SQLite file")
+        raise UnsuitableStoreError(f"{kind} is not supported; use PostgreSQL, or a SQLite file")
     if kind == "sqlite" and not Path(database).is_absolute():
         raise UnsuitableStoreError(
-            "its SQLite database is in memory or has a path that depends on the folder of each process, so that each "
-            "would have one of its own; write sqlite:////the/whole/path.sqlite, with four slashes"
+            "its SQLite database is in memory or has a relative path, so that each process "
+            "would have a separate one; write sqlite:////the/whole/path.sqlite, with four slashes"
         )
 
 
@@ -229,4 +229,6 @@ def _require_tables(engine: Engine, *, makes_them: bool) -> None:
             if attempt == 3:
                 raise
     if version != VERSION:
-        raise UnsuitableStoreError(f"its tables are of version {str(version)[:20]}, and this package knows {VERSION}")
+        raise UnsuitableStoreError(
+            f"its tables have version {str(version)[:20]}, but this package needs version {VERSION}"
+        )

@@ -110,8 +110,8 @@ class BatchLedger:
         foreign = self._foreign & self.state.open.keys()
         if foreign:
             raise InvalidRequestError(
-                f"{len(foreign)} rows of this batch were submitted with another connection or Host, and are not over. "
-                f"Undo the change of connection {self._account.conn_id!r}, then Clear",
+                f"{len(foreign)} rows of this batch were submitted with another connection or Host, and are not "
+                f"finished. Undo the change of connection {self._account.conn_id!r}, then Clear",
                 billed="unknown",
             )
         self.recent.sort()
@@ -343,8 +343,8 @@ class BatchLedger:
 def replaced(folder: BatchFolder) -> ImageTaskError:
     """Return what a start raises that another one has taken over from."""
     return ImageTaskError(
-        f"Another start of this task works on the batch (as {folder.uri}/{CHECKPOINT_NAME} says), so this one stops. "
-        "Airflow took this one for dead, or the task was cleared while it ran",
+        f"Another process of this task works on the batch (see {folder.uri}/{CHECKPOINT_NAME}), so this one stops. "
+        "Airflow considered this one dead, or the task was cleared while it was running",
         code="replaced",
-        retry_advice="The other start goes on from what is on record.",
+        retry_advice="The other process continues from the record.",
     )

@@ -20,7 +20,7 @@ def check_rows(frozen: Frozen | Owner, arguments: BatchArguments, problems: Sequ
         named = "; ".join(problems)
         more = f"; and {frozen.invalid - len(problems)} more" if frozen.invalid > len(problems) else ""
         raise InvalidRequestError(
-            f"{frozen.invalid} of {frozen.total} rows cannot be asked for, and max_failed allows {allowed}. Nothing "
+            f"{frozen.invalid} of {frozen.total} rows are invalid, and max_failed allows {allowed}. Nothing "
             f"was submitted. {named}{more}"
         )
 
@@ -32,13 +32,13 @@ def check_cost(frozen: Frozen, arguments: BatchArguments, log: Any) -> None:
     if frozen.cost is None:
         models = ", ".join(sorted(frozen.unpriced))
         raise InvalidRequestError(
-            f"max_cost is set, and nobody published what a picture of {models} costs at "
-            f"{arguments.service.title}; say it with prices={{{sorted(frozen.unpriced)[0]!r}: ...}}, per picture"
+            f"max_cost is set, but there is no published price for a picture of {models} at "
+            f"{arguments.service.title}; set the price per picture with prices={{{sorted(frozen.unpriced)[0]!r}: ...}}"
         )
     if not is_within(frozen.cost, arguments.max_cost):
         log.warning(
-            "The batch would cost some %s, more than max_cost (%s): rows are submitted in their order until it is "
-            "spent, and the rest fail unsubmitted.",
+            "The batch would cost about %s, more than max_cost (%s): rows are submitted in order until that is "
+            "spent, and the rest fail without being submitted.",
             in_words(frozen.cost),
             in_words(arguments.max_cost),
         )
@@ -49,8 +49,6 @@ def say(frozen: Frozen, log: Any) -> None:
     cost = f", some {in_words(frozen.cost)} by the prices known" if frozen.cost else ""
     log.info("%s requests%s.", f"{frozen.total:,}", cost)
     if frozen.repeated:
-        log.warning(
-            "%s rows ask for the same as an earlier row. Each is submitted and paid for, as asked.", frozen.repeated
-        )
+        log.warning("%s rows are the same as an earlier row. Each of them is submitted and paid for.", frozen.repeated)
     for problem in frozen.problems:
         log.warning("%s", problem[0].upper() + problem[1:])

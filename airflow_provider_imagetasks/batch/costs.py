@@ -149,19 +149,20 @@ class Spending:
         cost = self._cost_of_row(intent.index, None)
         if cost is None:
             return InvalidRequestError(
-                f"max_cost is set, and nobody knows what row {intent.index} costs; say it with prices={{model: ...}}, "
-                "per picture",
+                f"max_cost is set, but the price of row {intent.index} is not known; set it with "
+                "prices={model: ...}, per picture",
                 code=CODE,
-                retry_advice="Clear with prices for all models submits the rows that were not.",
+                retry_advice="Set prices for all models, then Clear: this submits the remaining rows.",
             )
         if is_within(self.amount + cost, self.max_cost):
             return None
         return QuotaExceededError(
-            f"max_cost is {in_words(self.max_cost)}. By the prices known {in_words(self.amount)} of it is spent, and "
-            f"row {intent.index} would cost {in_words(cost)} more; raise max_cost and Clear to submit the rest",
+            f"max_cost is {in_words(self.max_cost)}. By the known prices, {in_words(self.amount)} of it has been "
+            f"spent, and row {intent.index} would cost {in_words(cost)} more; raise max_cost and Clear to submit the "
+            "rest",
             code=CODE,
             retryable=False,
-            retry_advice="Clear with a higher max_cost submits the rows that were not, and keeps all pictures.",
+            retry_advice="Set a higher max_cost, then Clear: this submits the remaining rows, and keeps all pictures.",
         )
 
     def affordable(self, intents: Sequence[Intent]) -> tuple[list[Intent], ImageTaskError | None]:

@@ -32,9 +32,9 @@ def dry_run(
         begun = _begun(arguments, slot, state_store, Path(scratch)) if slot.try_number > 1 else None
         if begun is not None:
             log.warning(
-                "An earlier try began this batch: of its %s rows %s are delivered, %s failed and %s are open. What was "
-                "submitted may be paid for, and goes on at the service; a dry run neither waits for it nor stores it. "
-                "Without dry_run the next start goes on from %s, by what was frozen there.",
+                "An earlier try started this batch: of its %s rows, %s are delivered, %s failed and %s are open. What "
+                "was submitted may be paid for and goes on at the service; a dry run neither waits for it nor stores "
+                "it. Without dry_run, the next start continues from %s, with the requests that were frozen there.",
                 *(begun[name] for name in ("total", "succeeded", "failed", "running", "folder")),
             )
         frozen = freeze(source, Path(scratch) / REQUESTS_NAME, arguments)
@@ -43,8 +43,8 @@ def dry_run(
     cost = f"some {in_words(frozen.cost)}" if frozen.cost is not None else "no price known"
     unpriced = f" (no price for {', '.join(sorted(frozen.unpriced))})" if frozen.unpriced else ""
     log.info(
-        "Dry run: %s rows for %s, %s of them cannot be asked for, %s ask for the same as an earlier one; cost: %s%s. "
-        "Nothing was submitted by it.",
+        "Dry run: %s rows for %s, %s of them invalid, %s the same as an earlier one; cost: %s%s. "
+        "Nothing was submitted.",
         f"{frozen.total:,}",
         arguments.service.title,
         frozen.invalid,

@@ -160,7 +160,7 @@ class BatchFolder:
             code="batch_folder",
             billed="no" if what != "written" else "unknown",
             retryable=True,
-            retry_advice="Without it nobody can tell what was paid for already; a retry looks again. If it is "
+            retry_advice="Without it nobody can tell what was already paid for. A retry looks again. If it is "
             "gone for good, only a new Dag run begins anew.",
         )
 
@@ -228,10 +228,10 @@ def claim_names(folder: BatchFolder, slot: SubmissionSlot, filename: str, reques
         else:
             notes.write(own.name, before)
         raise InvalidRequestError(
-            f"filename {filename!r} gives this batch pictures of the names that the batch of {other} gives, in the "
-            "same folder: one would overwrite the other's. Nothing was submitted. Put {image_task_id} into filename, "
-            "or give each batch an output_path of its own. If the other's pictures do not matter any more, remove "
-            f"{notes.uri}/{name}, then Clear"
+            f"filename {filename!r} gives the pictures of this batch the same names as those of the batch of {other}, "
+            "in the same folder: one would overwrite the other's. Nothing was submitted. Put {image_task_id} into "
+            "filename, or give each batch its own output_path. If the other batch's pictures are no longer needed, "
+            f"remove {notes.uri}/{name}, then Clear"
         )
 
 

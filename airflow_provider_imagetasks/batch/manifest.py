@@ -200,9 +200,7 @@ def error_of(totals: Totals, total: int, allowed: int, *, manifest: str) -> Imag
     error_class = _error_class(names[0]) if len(names) == 1 else ImageTaskFailedError
     classes = ", ".join(f"{count} x {name}" for name, count in totals.classes.items())
     billed: Billed = totals.billed.pop() if len(totals.billed) == 1 else "unknown"  # type: ignore[assignment]
-    retry = (
-        f"takes up {totals.mendable} of them, at no risk of paying twice" if totals.mendable else "would not mend them"
-    )
+    retry = f"repeats {totals.mendable} of them, at no risk of paying twice" if totals.mendable else "would not help"
     clear = "submits them again"
     if totals.sought:
         are_all = totals.sought == totals.failed
@@ -211,7 +209,7 @@ def error_of(totals: Totals, total: int, allowed: int, *, manifest: str) -> Imag
         )
         clear += " before it pays for anything" if are_all else ", and submits the others again"
     advice = f"A retry {retry}; Clear {clear}."
-    kept = f" Those that succeeded ({totals.succeeded}) are in place, and stay." if totals.succeeded else ""
+    kept = f" The {totals.succeeded} that succeeded are in place and will be kept." if totals.succeeded else ""
     return error_class(
         f"{totals.failed} of {total} rows failed ({classes}), more than max_failed allows ({allowed}).{kept} "
         f"{'; '.join(totals.examples)}. All rows: {manifest}",

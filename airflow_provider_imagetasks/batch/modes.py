@@ -32,7 +32,7 @@ def check_mode_arguments(mode: Any, *, max_active_tasks: Any, submit_rate: Any, 
     for name, value in (("max_active_tasks", max_active_tasks), ("submit_rate", submit_rate)):
         if value is not None:
             raise ValueError(
-                f"{name} is given with mode='provider_batch', whose rows go out together and which the provider paces: "
+                f"{name} cannot be used with mode='provider_batch', because the provider paces its batches itself: "
                 "leave it out"
             )
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
@@ -54,8 +54,8 @@ def check_mode(mode: Mode, service: Service, limits: BatchLimits) -> float | Non
     batches = service.provider_batches
     if batches is None:
         raise InvalidRequestError(
-            f"mode is 'provider_batch', and {service.title} has no batches of its own: leave mode out, or use a "
-            "connection to a service that has them"
+            f"mode is 'provider_batch', but {service.title} does not offer batches: leave mode out, or use a "
+            "connection to a service that does"
         )
     return limits.provider_interval or batches.poll_interval
 

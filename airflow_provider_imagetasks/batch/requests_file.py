@@ -117,7 +117,7 @@ def rows_of(value: Any) -> RequestsSource:
     if isinstance(value, bytes | bytearray) or not isinstance(value, Iterable):
         why = "did their template render nothing" if value is None else f"they are {type(value).__name__}"
         raise InvalidRequestError(
-            f"The batch's rows cannot be read ({why}); give a prompt, or a sequence of prompts or of requests"
+            f"The rows of the batch cannot be read ({why}); give a prompt, or a sequence of prompts or requests"
         )
     return RequestsSource(value, None)
 
@@ -209,8 +209,8 @@ def _pattern(row: Row, asked: ImageRequest, index: int, arguments: BatchArgument
     if names is not None:
         if name in names:
             raise InvalidRequestError(
-                f"the id {row.id!r} gives its pictures the names of an earlier row's (some stores ignore case), and "
-                "filename tells pictures apart by it alone; add {row}"
+                f"the id {row.id!r} gives its pictures the same names as those of an earlier row (some stores ignore "
+                "case), and filename distinguishes pictures by id alone; add {row}"
             )
         names.add(name)
     return pattern
@@ -228,7 +228,7 @@ def _lines(file: BinaryIO) -> Iterator[tuple[str, Any]]:
         if len(line) >= LONGEST_LINE and not line.endswith(b"\n"):
             while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
                 pass
-            yield place, InvalidRequestError(f"it is longer than {LONGEST_LINE:,} bytes")
+            yield place, InvalidRequestError(f"it has more than {LONGEST_LINE:,} bytes")
             continue
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
@@ -252,9 +252,9 @@ def _parsed(line: bytes) -> Any:
 def damaged(what: str) -> ImageTaskError:
     """Return what a start raises that finds something of a batch damaged: it submits nothing."""
     return ImageTaskError(
-        f"{what}. Without it nobody can tell what was paid for already, and nothing is submitted",
+        f"{what}. Without it nobody can tell what was already paid for, so nothing is submitted",
         code="batch_folder",
-        retry_advice="Put back what was written, then Clear. If it is gone for good, only a new Dag run begins anew.",
+        retry_advice="Restore it, then Clear. If it is gone for good, start a new Dag run.",
     )
 
 

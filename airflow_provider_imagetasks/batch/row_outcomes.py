@@ -126,14 +126,14 @@ class RowOutcomes:
                     self._ledger.spending.not_billed(intent.index)
                 self._state.withheld(intent)
             case Unanswered(intent, error) if self._unanswered is not None:
-                looks = " Whether it was taken is looked up there." if self._service.finds_by_trace_id else ""
+                looks = " Looking up there whether it was accepted." if self._service.finds_by_trace_id else ""
                 reason = getattr(error, "reason", None) or error.message.rstrip(".")
                 self._log.warning("Row %s: %s.%s", intent.index, reason, looks)
                 api = self._batch.requests.api(intent.index, self._arguments)
                 first_at = self._state.first_at(intent.index)
                 self._unanswered.add(intent, self._batch.key_of(intent), time.time(), error, api=api, first_at=first_at)
             case Found(intent, task):
-                self._log.info("Row %s: the service has it as image task %s.", intent.index, task.id)
+                self._log.info("Row %s: found at the service as image task %s.", intent.index, task.id)
                 metrics.submitted(self._service.name)
                 return self._follow(intent, task)
             case NeverTaken(intent, error):
@@ -215,7 +215,7 @@ class RowOutcomes:
         if error.billed == "no":
             self._ledger.spending.not_billed(intent.index)
         if self._may_repeat(intent.index):
-            is_free = "was not taken" if error.billed == "no" else "has a key, by which the service charges it once"
+            is_free = "was not accepted" if error.billed == "no" else "has a key, by which the service charges it once"
             self._log.info("Row %s %s: it is submitted again.", intent.index, is_free)
             self._state.renewed(intent.index, repeated=error, unsettled=intent if error.billed != "no" else None)
         else:

@@ -183,7 +183,7 @@ class UnansweredSubmissions:
     def _never_taken(self, search: _Search) -> ServiceUnavailableError:
         reason = getattr(search.error, "reason", None)
         return ServiceUnavailableError(
-            f"It was not taken: {self._service.title} shows others of this batch, and not this one"
+            f"It was never accepted: {self._service.title} lists other rows of this batch, but not this one"
             + (f". To its last submission, {reason}" if reason else ""),
             service=self._service.name,
             billed="no",

@@ -211,7 +211,7 @@ class RowSubmissions:
             except Exception:
                 # Paid for, and on no record: a person has to find them.
                 ids = ", ".join(f"{one.image_task_id[:80]} (row {one.index})" for one in known if one.image_task_id)
-                _log.error("Image tasks that were submitted, and could not be written down: %s.", ids or "none")
+                _log.error("Image tasks that were submitted but could not be recorded: %s.", ids or "none")
                 raise
             finally:
                 await self._note_places(granted, ends)

@@ -90,7 +90,7 @@ class OpenBatch:
             raise error
         if totals.failed:
             classes = ", ".join(f"{count} x {name}" for name, count in totals.classes.items())
-            log.warning("%s rows failed, which max_failed allows: %s.", totals.failed, classes)
+            log.warning("%s rows failed, within max_failed: %s.", totals.failed, classes)
         counts = {"total": total, "succeeded": totals.succeeded, "failed": totals.failed}
         return {"manifest": manifest, **counts, **totals.spent()}
 
@@ -141,8 +141,8 @@ def open_batch(
             # What Airflow threw away may have been of a batch elsewhere: no row may go out under a key of that one.
             first_generation = slot.try_number - 1
             log.warning(
-                "This task was cleared, and nothing is kept of earlier tries, neither by Airflow nor in %s: the batch "
-                "begins anew. If it was begun in another folder, its rows are paid for again.",
+                "This task was cleared, and there is no record of earlier tries, neither in Airflow nor in %s: the "
+                "batch starts over. If it was started in another folder, its rows are paid for again.",
                 folder.uri,
             )
         frozen = freeze(source, scratch / REQUESTS_NAME, arguments)
@@ -163,18 +163,18 @@ def open_batch(
         _require_owner(owner, slot, mark=owner.mark if is_forgotten else kept.get("mark"), uri=folder.uri)
         if owner.mode != arguments.mode:
             raise InvalidRequestError(
-                f"This batch was begun with mode={owner.mode!r}, and what it submitted can only be followed so. "
-                f"Nothing was submitted now: undo the change to {arguments.mode!r} and Clear, or start a new Dag run",
+                f"This batch was started with mode={owner.mode!r}, and can only be continued in that mode. "
+                f"Nothing was submitted. Undo the change to {arguments.mode!r} and Clear, or start a new Dag run",
                 billed="unknown",
             )
         if state_store is not None and is_forgotten:
-            log.warning("Airflow kept nothing of this batch, as after a Clear; going on from %s.", folder.uri)
+            log.warning("Airflow has no record of this batch, as after a Clear; continuing from %s.", folder.uri)
             keep(state_store, {"output_path": folder.output_path, "folder": folder.uri, "mark": owner.mark})
         if state_store is None and slot.try_number == 1 and not resumes:
             raise InvalidRequestError(
-                f"The folder {folder.uri} was there before the first try of this task, so it belongs to an earlier Dag "
-                "run of the same run id, which was deleted. Nothing was submitted. For new pictures remove the folder "
-                "or give another output_path; cleared as it is, the task takes up the batch of that run"
+                f"The folder {folder.uri} existed before the first try of this task, so it belongs to an earlier Dag "
+                "run with the same run id, which was deleted. Nothing was submitted. For new pictures, remove the "
+                "folder or set another output_path. If you Clear it unchanged, the task continues the batch of that run"
             )
         if not resumes:
             check_rows(owner, arguments)
@@ -190,7 +190,7 @@ def open_batch(
         opened.callback(requests.close)
         if len(requests) != owner.total:
             raise ImageTaskError(
-                f"{folder.uri}/{REQUESTS_NAME} has {len(requests)} rows, and {owner.total} were frozen",
+                f"{folder.uri}/{REQUESTS_NAME} has {len(requests)} rows, but {owner.total} were frozen",
                 code="batch_folder",
             )
         checkpoint = _begin(folder, slot, resumes, kept, first_generation)
@@ -228,9 +228,9 @@ def _require_owner(owner: Owner, slot: SubmissionSlot, *, mark: str | None, uri:
         "deleted, or of another deployment that writes to the same place"
     )
     raise InvalidRequestError(
-        f"The folder {uri} belongs to another batch: one {whose}. Nothing was submitted, and a Clear "
-        "alone changes nothing. For new pictures, which are paid for, give this batch an output_path of its own, or "
-        "remove the folder if the pictures that it says are paid for do not matter any more"
+        f"The folder {uri} belongs to another batch, one {whose}. Nothing was submitted, and a Clear "
+        "alone does not help. For new pictures, which are paid for, give this batch its own output_path, or "
+        "remove the folder if the pictures that it records as paid for are no longer needed"
     )
 
 
@@ -244,11 +244,12 @@ def _require_first_start(folder: BatchFolder, *, began: bool) -> None:
         )
     if began:
         raise ImageTaskError(
-            f"This batch was begun, and nothing of it is in {folder.uri}. Is that the folder in which it was begun, on "
-            "a disk that this worker shares? Nothing is submitted anew, and what runs at the service goes on",
+            f"This batch was started before, but nothing of it is in {folder.uri}. Is that the folder where it was "
+            "started, on a disk that this worker shares? Nothing is submitted again, and what runs at the service goes "
+            "on",
             code="batch_folder",
             retryable=True,
-            retry_advice="A retry or Clear looks for it again. If it is gone for good, only a new Dag run begins anew.",
+            retry_advice="A retry or Clear looks for it again. If it is gone for good, start a new Dag run.",
         )
 
 
@@ -320,11 +321,11 @@ def _counted(kept: Mapping[str, Any], generation: int, name: str) -> int:
 
 def _incomplete(folder: BatchFolder, what: str) -> ImageTaskError:
     return ImageTaskError(
-        f"{what}, and {folder.uri} lacks what was written of them. Bring it back: without it nothing is submitted, and "
+        f"{what}, but {folder.uri} has no record of them. Restore it: without it nothing is submitted, and "
         "what runs at the service goes on",
         code="batch_folder",
         retryable=True,
-        retry_advice="A retry looks again. If it is gone for good, only a new Dag run begins anew.",
+        retry_advice="A retry looks again. If it is gone for good, start a new Dag run.",
     )
 
 
@@ -338,6 +339,6 @@ def _say_if_changed(owner: Owner, source: RequestsSource, scratch: Path, log: An
         return
     if changed:
         log.warning(
-            "requests_path holds something else than at the first start of this batch. What was frozen then is used, "
-            "also after a Clear; for the changed file, start a new Dag run."
+            "requests_path has changed since the first start of this batch. The requests that were frozen then are "
+            "used, even after a Clear. To use the changed file, start a new Dag run."
         )

@@ -79,15 +79,13 @@ def parse(reference: str, base: URL | None = None) -> URL:
         scheme = (scheme or (base.scheme if base is not None else "https")).lower()
         if scheme not in ("http", "https") or not authority:
             where = f"at a {scheme}: address" if found and found[1] else "at no address"
-            raise UnsafeResultError(f"The result is {where}, not at a web address")
+            raise UnsafeResultError(f"The result is {where}, not a web address")
         # As part of the path the query stays as it is, down to a question mark with nothing behind it.
         address = URL(f"{scheme}://{authority}").with_path(target, encoded=True)
         _require_host(address.raw_host or "")
     except ValueError:
         # Not why: that may show a user and a password.
-        raise UnsafeResultError(
-            "The result's address cannot be read: it has no host name or port that is one"
-        ) from None
+        raise UnsafeResultError("The result's URL cannot be read: its host name or port is not valid") from None
     return address
 
 
@@ -110,7 +108,7 @@ def _require_host(host: str) -> None:
     # Some libraries read 127.1 and 2130706433 as addresses.
     is_number = _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2])
     if is_number or not is_host_name(host):
-        raise UnsafeResultError(f"The result's address cannot be read: {host[:80]!r} is no host name, and no address")
+        raise UnsafeResultError(f"The result's URL cannot be read: {host[:80]!r} is neither a host name nor an address")
 
 
 def _is_address(host: str) -> bool:
@@ -160,8 +158,8 @@ class ResultAddresses:
             and self._proxies.of_host(address.scheme, host, port)
         ):
             raise UnsafeResultError(
-                f"The result is on {host} and goes through a proxy, which hides the address it leads to. List the "
-                "hosts that results come from in the connection's download_hosts"
+                f"The result is on {host} and is fetched through a proxy, so its address cannot be checked. List the "
+                "hosts of results in the connection's download_hosts"
             )
         problem = self.problem(host, port, host) if _is_address(host) else None
         if problem:

@@ -164,13 +164,13 @@ async def _receive(response: aiohttp.ClientResponse, scratch: Path, shown_url: s
                     await asyncio.to_thread(_write, scratch, held, written)
                     held, written = [], size
     except zlib.error as error:
-        raise DownloadError(f"{shown_url} is packed, and cannot be unpacked: {error}") from None
+        raise DownloadError(f"{shown_url} is compressed, but cannot be unpacked: {error}") from None
     if (expected is not None and received != expected) or not body.is_whole:
         of = f" of {expected:,}" if expected is not None else ""
         raise DownloadError(f"{shown_url} was cut off after {received:,}{of} bytes")
     if body.is_packed_otherwise and beginning and not beginning.startswith(_PICTURES):
         raise UnsafeResultError(
-            f"{shown_url} says that it is packed ({body.told}), in a way that nobody asked for or unpacks"
+            f"{shown_url} has a content encoding that was not requested and cannot be unpacked ({body.told})"
         )
     if not written:
         return b"".join(held)
@@ -239,7 +239,7 @@ class _Body:
                 self._has_ended = chunk[0] != _GZIP
                 self._members += 1
                 if self._members > _MOST_SHORT_MEMBERS and self._members * _SHORT_MEMBER > self._received:
-                    raise zlib.error("it has more short members than anybody packs")
+                    raise zlib.error("it has too many short members")
                 self._unpacking = zlib.decompressobj(zlib.MAX_WBITS | 32)
                 continue
             part = self._unpacking.decompress(chunk, HELD_BYTES)

@@ -53,18 +53,18 @@ def check_filename(pattern: str, more: tuple[str, ...] = ()) -> None:
     if cut:
         raise InvalidRequestError(
             f"filename is {pattern!r}; only {{index}} and {{row}} may have a format, and only a width, as in "
-            "{index:03}: what others leave of a name may be the name of another picture"
+            "{index:03}, because other formats could give two pictures the same name"
         )
     for (_, before, _, _), (literal, after, _, _) in pairwise(fields):
         if _NUMBERS & {before, after} and "ext" not in (before, after) and not literal.strip("0123456789"):
             raise InvalidRequestError(
-                f"filename is {pattern!r}; write something other than digits between {{{before}}} and {{{after}}}: "
-                "without it different pictures may have one name"
+                f"filename is {pattern!r}; put something other than digits between {{{before}}} and {{{after}}}, "
+                "or different pictures may get the same name"
             )
     if not is_safe_name(name):
         raise InvalidRequestError(
             f"filename is {pattern!r}; it must be one name of at most {LONGEST_NAME} characters, without slashes, two "
-            "colons, control characters, a dot at either end or the name of a device. Folders belong into output_path"
+            "colons, control characters, a dot at either end or the name of a device. Put folders into output_path"
         )
 
 

@@ -105,8 +105,8 @@ def _opened(name: str, reference: str, real_paths_only: bool) -> tuple[IO[bytes]
 
 def _require_fitting_mask(mask: ImageFile, shape: Picture, first: Picture | None) -> None:
     if shape.extension != "png" or not shape.has_alpha:
-        raise InvalidRequestError(f"mask is {mask.media_type}; it must be a PNG with transparency where to edit")
+        raise InvalidRequestError(f"mask is {mask.media_type}; it must be a PNG that is transparent where to edit")
     if first is not None and (shape.width, shape.height) != (first.width, first.height):
         raise InvalidRequestError(
-            f"mask has {shape.width} x {shape.height} pixels, but the first of images {first.width} x {first.height}"
+            f"mask has {shape.width} x {shape.height} pixels, but the first image has {first.width} x {first.height}"
         )

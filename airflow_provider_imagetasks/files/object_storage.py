@@ -40,8 +40,8 @@ def open_folder(output_path: str, *, name: str = "output_path") -> ObjectStorage
         )
     if scheme and "::" in given:
         raise InvalidRequestError(
-            f"{name} is {shown_path(given)!r}; it must not hold '::', behind which another path begins: another place "
-            "of that name would be used"
+            f"{name} is {shown_path(given)!r}; it must not contain '::', because another path begins after it and "
+            "another place would be used"
         )
     try:
         folder = ObjectStoragePath(given)
@@ -52,8 +52,8 @@ def open_folder(output_path: str, *, name: str = "output_path") -> ObjectStorage
     except Exception as error:  # noqa: BLE001 - each provider has errors of its own
         # As where its connection cannot be looked up.
         raise InvalidRequestError(
-            f"{name} is {shown_path(given)!r}, whose filesystem cannot be had ({type(error).__name__}). Is there a "
-            f"connection of the id that stands before the '@', or the provider's default one, and is its key valid",
+            f"{name} is {shown_path(given)!r}, whose filesystem cannot be opened ({type(error).__name__}). Is there a "
+            f"connection with the id before the '@', or the provider's default connection, and is its key valid",
             retryable=True,
             retry_advice="A retry looks again.",
         ) from None

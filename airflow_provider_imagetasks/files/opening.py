@@ -73,7 +73,7 @@ def _opened(place: str, folder: int | None, flags: int) -> int:
     except OSError as error:
         # Of a link in a folder's place systems say that it is no folder.
         if error.errno == errno.ELOOP or (error.errno == errno.ENOTDIR and _is_link(place, folder)):
-            raise LinkFoundError("there is a link on this path, which was not there before") from None
+            raise LinkFoundError("there is now a link on this path that was not there before") from None
         raise
 
 

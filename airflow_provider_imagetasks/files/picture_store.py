@@ -217,8 +217,8 @@ class PictureStore:
         if len(task.images) <= MOST_IMAGES:
             return stored
         error = UnsafeResultError(
-            f"The image task has {len(task.images)} pictures; the first {MOST_IMAGES} are stored, the most that is "
-            "kept of one",
+            f"The image task has {len(task.images)} pictures; only the first {MOST_IMAGES} are stored, which is the "
+            "most for one image task",
             image_task_id=task.id,
             service=task.service,
         )
@@ -272,7 +272,7 @@ class PictureStore:
                 picture = inspect_picture(content, decode=False)
         except UnusablePictureError as error:
             error_class = DownloadError if error.damaged else UnsafeResultError
-            raise error_class(f"Picture {wanted.image.index} is not what may be stored: {error}") from error
+            raise error_class(f"Picture {wanted.image.index} cannot be stored: {error}") from error
         name = wanted.name(picture.extension)
         put_in_place(content, self._folder, name)
         metrics.stored(wanted.task.service, picture.bytes)

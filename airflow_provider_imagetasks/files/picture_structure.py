@@ -139,7 +139,7 @@ def damaged(kind: str, why: str) -> UnusablePictureError:
 
 
 def _too_many_parts(kind: str) -> UnusablePictureError:
-    return UnusablePictureError(f"it is a {kind} picture of more parts than any encoder writes")
+    return UnusablePictureError(f"it is a {kind} picture with more parts than any encoder writes")
 
 
 def _png_chunks(content: Content) -> Iterator[tuple[bytes, int, int]]:
@@ -171,9 +171,9 @@ def _png(content: Content) -> Structure:
     lacks = [each for each in (b"IDAT", *((b"PLTE",) if colour == 3 else ())) if each not in names]
     if lacks or not (width and height):
         lacking = f"a chunk {lacks[0].decode()}" if lacks else "a size"
-        raise UnusablePictureError(f"it is a PNG picture without {lacking}, though nothing of it was lost on the way")
+        raise UnusablePictureError(f"it is a PNG picture without {lacking}, although it was received completely")
     if depth not in _PNG_DEPTHS.get(colour, ()) or methods[:2] != [0, 0] or methods[2] > 1:
-        raise UnusablePictureError(f"it is a PNG picture of a form that nobody knows (depth {depth}, colour {colour})")
+        raise UnusablePictureError(f"it is a PNG picture of an unknown form (depth {depth}, colour {colour})")
     frames = max(1, names.get(b"fcTL", 1))
     has_alpha = colour in (4, 6) or b"tRNS" in names
     return Structure(kind="PNG", size=(width, height), frames=frames, has_alpha=has_alpha)
@@ -207,7 +207,7 @@ def _jpeg(content: Content) -> Structure:
         raise UnusablePictureError(f"it is a JPEG picture with {exifs} Exif segments, more than any encoder writes")
     if unread:
         raise UnusablePictureError(
-            f"it is a JPEG picture of a form that Pillow does not read ({unread}), though nothing of it was lost"
+            f"it is a JPEG picture of a form that Pillow cannot read ({unread}), although it was received completely"
         )
     return Structure(kind="JPEG", size=size, scans=scans, components=components)
 

@@ -228,8 +228,8 @@ def _require_little(structure: Structure) -> None:
         width, height = structure.size
         if structure.scans > MOST_SCANS or structure.scans * width * height > MOST_SCANNED_PIXELS:
             raise UnusablePictureError(
-                f"it is a JPEG of {width} x {height} pixels in {structure.scans} scans, which would keep whoever opens "
-                "it busy for long; encoders write some ten"
+                f"it is a JPEG of {width} x {height} pixels in {structure.scans} scans, which would take very long to "
+                "open; encoders write about ten"
             )
 
 
@@ -246,9 +246,7 @@ def _contained(kind: str) -> Iterator[None]:
     except UnusablePictureError:
         raise
     except ImportError as error:
-        raise UnusablePictureError(
-            f"it is a {kind} picture, and the Pillow installed here does not read those"
-        ) from error
+        raise UnusablePictureError(f"it is a {kind} picture, which the installed Pillow cannot read") from error
     except Exception as error:
         raise damaged(kind, f"{type(error).__name__}: {error}"[:200]) from error
 
@@ -272,7 +270,7 @@ def content_of(image: GeneratedImage) -> bytes:
     :raises UnsafeResultError: it has no content either, or none that can be read, or one that is too large.
     """
     if image.data is None:
-        raise UnsafeResultError(f"Picture {image.index} has neither an address nor a content")
+        raise UnsafeResultError(f"Picture {image.index} has neither a URL nor content")
     try:
         content = _bytes_in(image)
     except ValueError as error:

@@ -24,25 +24,26 @@ def fetch_shared(path: str, target: Path, account: Account) -> None:
     """
     if account.output_dir is None:
         raise DownloadError(
-            f"The picture is the file {path} at the server, and connection {account.conn_id!r} does not say where its "
-            "folder is found here: set the extra fields 'output_dir' and, where it has another name here, 'path_map'",
+            f"The picture is the file {path} on the server, but connection {account.conn_id!r} does not say where its "
+            "folder is on this machine: set the extra fields 'output_dir' and, if the folder has another name here, "
+            "'path_map'",
             retryable=False,
-            retry_advice="Set them, then Clear the task; nothing is paid again.",
+            retry_advice="Set them, then Clear the task; nothing is paid for again.",
         )
     folder = PurePosixPath(account.output_dir)
     named = _named(path, folder)
     if named is None:
         raise UnsafeResultError(
-            f"The server names the result {path}, which lies outside its output_dir {account.output_dir}; such files "
-            "are not read. Set output_dir to the folder that the server was told to write to, if that is another"
+            f"The server names the result {path}, which is outside of its output_dir {account.output_dir}; such files "
+            "are not read. If the server writes to another folder, set output_dir to that folder"
         )
     here = Path(_mapped(str(folder), account))
     found = here / named.relative_to(folder)
     if not here.is_dir():
         raise DownloadError(
-            f"The server's output_dir {account.output_dir} is not reachable here: there is no folder {here}. The "
-            f"picture is the file {named} on the server's disk. Mount that folder on every worker, and name its place "
-            "in the extra field 'path_map' where it differs"
+            f"The server's output_dir {account.output_dir} is not available here: there is no folder {here}. The "
+            f"picture is the file {named} on the server's disk. Mount that folder on every worker, and if its path "
+            "differs, set it in the extra field 'path_map'"
         )
     root, real = Path(os.path.realpath(here)), Path(os.path.realpath(found))
     if not real.is_relative_to(root):
@@ -52,16 +53,16 @@ def fetch_shared(path: str, target: Path, account: Account) -> None:
             _copy(file, target, f"The result {found}")
     except (FileNotFoundError, NotADirectoryError):
         raise DownloadError(
-            f"The server says that it wrote {named}, and there is no such file in {here} here. Was it removed, or is "
+            f"The server says that it wrote {named}, but there is no such file in {here} here. Was it removed, or is "
             "another folder mounted there?"
         ) from None
     except LinkFoundError:
         raise UnsafeResultError(
-            f"The path of the result {found} leads in a circle, or was made a link while it was read; such files are "
+            f"The path of the result {found} is a circular link, or became a link while it was read; such files are "
             "not read"
         ) from None
     except NoFileError:
-        raise UnsafeResultError(f"The result {found} is no file") from None
+        raise UnsafeResultError(f"The result {found} is not a file") from None
 
 
 def _copy(file: IO[bytes], target: Path, what: str) -> None:

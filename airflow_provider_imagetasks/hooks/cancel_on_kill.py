@@ -81,7 +81,7 @@ async def cancel_where_killed(instance: Any, conn_id: str, image_task_ids: Seque
 
     async def look_and_cancel() -> None:
         if not was_killed(await asyncio.to_thread(states_of, instance)):
-            log.info("What was submitted goes on at the service: nobody ended this task.")
+            log.info("The image tasks go on at the service: this task was not stopped for good.")
             return
         account = await aread_connection(conn_id)
         await _cancel(account, get_service(account.service), image_task_ids, log)
@@ -108,7 +108,7 @@ async def _cancel(account: Account, service: Service, image_task_ids: Sequence[s
                 note = f"It was not cancelled: {error.message}"
         notes[note] += 1
         if len(wanted) <= _NAMED:
-            log.warning("This task was ended, so image task %s is cancelled. %s", image_task_id[:80], note)
+            log.warning("This task was stopped for good, so image task %s is cancelled. %s", image_task_id[:80], note)
 
     async with _runs_of_flows(account) as run:
         try:
@@ -116,7 +116,9 @@ async def _cancel(account: Account, service: Service, image_task_ids: Sequence[s
         finally:
             if len(wanted) > _NAMED:
                 told = "; ".join(f"{count:,}: {note.rstrip('.')}" for note, count in notes.most_common(5))
-                log.warning("This task was ended, so %s image tasks are cancelled. %s.", f"{len(wanted):,}", told)
+                log.warning(
+                    "This task was stopped for good, so %s image tasks are cancelled. %s.", f"{len(wanted):,}", told
+                )
 
 
 @asynccontextmanager
@@ -145,7 +147,7 @@ async def _bounded(work: Coroutine[Any, Any, None], seconds: float, log: Any) ->
     except TimeoutError:
         log.warning("Not everything was cancelled within %.0f s: the rest goes on, and may be billed.", seconds)
     except Exception as error:  # noqa: BLE001 - whatever happens, the task is over
-        log.warning("Nothing was cancelled, so what was submitted goes on, and may be billed:\n%s", trace_of(error))
+        log.warning("Nothing was cancelled, so the image tasks go on and may be billed:\n%s", trace_of(error))
 
 
 class CancelsOnKill:
@@ -191,7 +193,9 @@ class CancelsOnKill:
 
         async def cancel() -> None:
             if not was_killed(await asyncio.to_thread(states_of, instance)):
-                self.log.info("This process was told to end, and nobody ended the task: what was submitted goes on.")
+                self.log.info(
+                    "This process was told to stop, but its task was not stopped for good: the image tasks go on."
+                )
                 return
             self._begin = None
             stop()

@@ -56,7 +56,7 @@ def read_connection(conn_id: str) -> Account:
     except AirflowNotFoundException as error:
         # Airflow says "not found" also where its API or a secrets backend could not be asked, so a retry is worth it.
         raise InvalidRequestError(
-            f"Airflow has no connection {conn_id!r}, or could not look it up. Create it in the Airflow UI (type 'Image "
+            f"Airflow has no connection {conn_id!r}, or cannot look it up. Create it in the Airflow UI (type 'Image "
             f"tasks'), or set the environment variable AIRFLOW_CONN_{conn_id.upper()} where tasks and triggers run",
             retryable=True,
             retry_advice="A retry looks again.",

@@ -340,7 +340,9 @@ class ImageTaskHook(ServiceHook):
 def _asked_for(image_task_id: str | None, trace_id: str | None) -> list[str]:
     """Return what to ask for, by id; ``""`` stands for the trace id."""
     if image_task_id and trace_id:
-        raise ValueError("give image_task_id or trace_id, not both: where both reach the service, trace_id wins")
+        raise ValueError(
+            "give image_task_id or trace_id, not both: if the service gets both, trace_id takes precedence"
+        )
     if not image_task_id and not trace_id:
         raise ValueError("give image_task_id or trace_id")
     return [image_task_id or ""]

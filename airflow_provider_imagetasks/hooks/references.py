@@ -99,8 +99,8 @@ class ImageTaskReferences:
         repeated = [image_task_id for image_task_id, count in Counter(self.ids).items() if count > 1]
         if repeated:
             log.warning(
-                "image_task_id names image task %s more than once%s. If that is what different submissions were "
-                "answered, as a cache on the way may do it, a picture may be paid for that nobody waits for: look at "
+                "image_task_id names image task %s more than once%s. If different submissions got this answer, as "
+                "a cache on the way may cause, a picture may be paid for that no task waits for: look at "
                 "the service.",
                 repeated[0][:80],
                 f", and {len(repeated) - 1} others" if len(repeated) > 1 else "",
@@ -123,8 +123,8 @@ class ImageTaskReferences:
         name = named.pop() if named else DEFAULT_CONN_ID
         if name != DEFAULT_CONN_ID and name not in of_dag():
             raise InvalidRequestError(
-                f"image_task_id holds a dict that names the connection {name!r}, and no task of this Dag does. Data "
-                f"must not choose whose key is used: if this task is to read with it, set conn_id={name!r} here"
+                f"image_task_id holds a dict that names the connection {name!r}, but no task of this Dag does. Data "
+                f"must not decide whose key is used: if this task should use it, set conn_id={name!r} here"
             )
         return name
 
@@ -137,7 +137,7 @@ class ImageTaskReferences:
             if item.service and item.service != service:
                 raise InvalidRequestError(
                     f"The image task was submitted at {item.service}, but connection {conn_id!r} is for {service}; set "
-                    "conn_id to the connection that it was submitted with",
+                    "conn_id to the connection that was used for it",
                     image_task_id=item.id,
                 )
 
@@ -178,9 +178,9 @@ def rendered_text(name: str, value: Any) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise InvalidRequestError(
-        f"{name} is of the type {type(value).__name__}, and must be text. With render_template_as_native_obj=True a "
-        "Dag makes numbers, lists and dicts of texts that look like them: let it hold more than that, or take the "
-        "output of the task that it comes from in place of a template"
+        f"{name} is of the type {type(value).__name__}, but must be text. With render_template_as_native_obj=True, a "
+        "Dag turns texts that look like numbers, lists and dicts into those: add other text to it, or use the "
+        "output of the upstream task instead of a template"
     )
 
 
@@ -210,8 +210,8 @@ def _name(value: Mapping[str, Any], name: str) -> str | None:
     told = value.get(name)
     if told is not None and (not isinstance(told, str) or not told.strip()):
         raise InvalidRequestError(
-            f"image_task_id holds a dict whose {name} is {_shown(told)}, where a name is expected: this package did "
-            "not push it so; give the output of a submit task or sensor"
+            f"image_task_id holds a dict whose {name} is {_shown(told)} instead of a name: this package did "
+            "not push it; give the output of a submit task or sensor"
         )
     return text(told, most=_LONGEST_NAME)
 
@@ -226,7 +226,7 @@ def _checked_id(value: str) -> str:
         )
     if stripped[0] in "[{" or any(character.isspace() for character in stripped) or is_too_long(stripped):
         raise InvalidRequestError(
-            f"image_task_id is the text {_shown(stripped)}, which is no id; pass `submit.output` instead of a "
+            f"image_task_id is the text {_shown(stripped)}, which is not an id; pass `submit.output` instead of a "
             "template, or set render_template_as_native_obj=True on the Dag"
         )
     return stripped

@@ -117,7 +117,7 @@ class ServiceHook(BaseHook):
         if self.account.server_command is not None:
             raise InvalidRequestError(
                 f"Connection {self.conn_id!r} starts its own MCP server (extra field 'command'), whose jobs end with "
-                "the task that started it, so that nobody could wait for this one. Use ImageBatchOperator with "
+                "the task that started it, so no other task could wait for this one. Use ImageBatchOperator with "
                 "deferrable=False, which submits, waits and collects in one session; or run the server on its own, "
                 "behind a bridge to streamable HTTP, and set Host"
             )

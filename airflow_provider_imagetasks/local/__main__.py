@@ -34,25 +34,25 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=DEFAULT_PORT, help="port to serve on, 0 for any free one (default: %(default)s)")
     add("--latency", metavar="SECONDS", help="how long an image task takes: 2, or 1-4 (default: 2)")
     add("--fail-rate", type=float, metavar="SHARE", help="share of failing image tasks")
-    add("--refuse-rate", type=float, metavar="SHARE", help="share of submissions refused for content")
+    add("--refuse-rate", type=float, metavar="SHARE", help="share of submissions refused because of their content")
     add("--rate-limit-rate", type=float, metavar="SHARE", help="share of submissions answered with 429")
-    add("--seed", type=int, help="changes which submissions the shares hit (default: 0)")
+    add("--seed", type=int, help="changes which submissions the shares affect (default: 0)")
     add("--create-limit", metavar="N/Ss", help="429 for more submissions than this, such as 20/10s")
     add("--query-limit", metavar="N/Ss", help="429 for more status queries than this, such as 2/1s")
     add("--max-active", type=int, metavar="N", help="429 while N image tasks of a key are running")
-    add("--api-key", dest="api_keys", action="append", metavar="KEY", help="let only this key in (may be repeated)")
-    add("--ignore-trace-id", action="store_true", help="do not honour trace ids of submissions")
+    add("--api-key", dest="api_keys", action="append", metavar="KEY", help="accept only this key (may be repeated)")
+    add("--ignore-trace-id", action="store_true", help="ignore the trace ids of submissions")
     add("--keep-tasks", type=int, default=100_000, metavar="N", help="image tasks remembered (default: %(default)s)")
     delay = (
-        "how long a service whose records come late has none of a new image task; its first status query finds none "
-        "either, unless this is 0 (default: %(default)s)"
+        "how long kie has no record of a new image task; unless this is 0, its first status query finds none either "
+        "(default: %(default)s)"
     )
     add("--record-delay", type=float, default=0.5, metavar="SECONDS", help=delay)
-    add("--batch-latency", type=float, metavar="SECONDS", help="how long a provider's own batch takes (default: 10)")
-    rate = "how many seconds pass for such batches in one, such as 3600 (default: 1)"
+    add("--batch-latency", type=float, metavar="SECONDS", help="how long a provider batch takes (default: 10)")
+    rate = "how fast the clock of provider batches runs: with 3600, a day lasts 24 seconds (default: 1)"
     add("--clock-rate", type=float, metavar="RATE", help=rate)
-    add("--webhook-secret", metavar="SECRET", help="sign callbacks with this, where the service signs them")
-    add("--webhook-url", metavar="URL", help="call this, as a service does that is told so once for all image tasks")
+    add("--webhook-secret", metavar="SECRET", help="sign callbacks with this, if the service signs them")
+    add("--webhook-url", metavar="URL", help="call this when an image task or batch of OpenAI is over")
     folder = "where an MCP server that writes files writes its pictures (default: %(default)s)"
     add("--output-dir", type=Path, default=DEFAULT_OUTPUT_DIR, metavar="FOLDER", help=folder)
     return parser

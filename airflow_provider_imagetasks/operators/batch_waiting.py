@@ -37,8 +37,8 @@ def say_at_begin(batch: OpenBatch, arguments: BatchArguments, log: Any) -> None:
     executor = conf.get("core", "executor", fallback="")
     if batch.folder.is_local and "LocalExecutor" not in executor and "SequentialExecutor" not in executor:
         log.warning(
-            "The batch is kept in %s, on this machine's disk, and the executor is %s. If another machine takes the "
-            "task over, it finds nothing of what was submitted and paid for: output_path must be a disk that all "
+            "The batch is kept in %s, on this machine's disk, but the executor is %s. If another machine continues the "
+            "task, it has no record of what was submitted and paid for: output_path must be a disk that all "
             "workers share, or object storage.",
             batch.folder.uri,
             executor,

@@ -219,7 +219,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
-            self.log.warning("No triggerer reported back in time: looking at the service from here.")
+            self.log.warning("No triggerer reported back in time; asking the service from this worker.")
             return self.execute_complete(context, event={"status": "deadline"})
 
     def rows_source(self, context: Context) -> RequestsSource:
@@ -315,7 +315,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
         ends_at: float | None,
     ) -> None:
         self.log.info(
-            "%s %s are running; the triggerer waits for them, and no worker is held. %s",
+            "%s %s are running; the triggerer waits for them, without a worker. %s",
             len(ids),
             "image tasks" if arguments.provider_batches is None else "provider batches",
             self.what_ending_does(arguments.service),

@@ -193,9 +193,9 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
             interval = max(interval, callback_urls.POLL_INTERVAL)
         if life is not None and 2 * interval >= life:
             self.log.warning(
-                "Its pictures live for %.0f s, and a wait with this connection asks only every %.0f s whether they are "
-                "there: they may be gone, and billed, before a download can start. Set a shorter poll_interval, or let "
-                "a batch of one make it, which stores pictures as they come.",
+                "The service keeps its pictures for %.0f s, but a wait with this connection only asks every %.0f s "
+                "whether they are ready: they may be billed and gone before a download can start. Set a shorter "
+                "poll_interval, or use a batch, which stores pictures as soon as they are ready.",
                 life,
                 interval,
             )
@@ -222,7 +222,7 @@ def _what_follows(service: Service, request: ImageRequest) -> str:
     if life is None:
         return told
     span = f"{life / 3600:g} hours" if life >= 2 * 3600 else f"{life / 60:g} minutes"
-    return f"{told} Download its pictures within {span} after they are made, since they may be gone then."
+    return f"{told} Download its pictures within {span} after they are made; after that they may be gone."
 
 
 class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):

@@ -39,7 +39,7 @@ def named_in_errors(task: ImageTask) -> Iterator[None]:
         if error.code != "replaced":
             error.image_task_id, error.billed = task.id, "unknown"
             error.message = (
-                f"Image task {task.id[:80]} was submitted, and goes on; but it is not handed on. "
+                f"Image task {task.id[:80]} was submitted and goes on, but its id was not passed on. "
                 f"{error.message.rstrip('.')}"
             )
         raise
@@ -91,8 +91,8 @@ class Submission:
 
     def _changed(self, image_task_id: str | None) -> InvalidRequestError:
         return InvalidRequestError(
-            "The request changed since it was submitted; the image task of the old one goes on. To have that one, undo "
-            "the change and Clear",
+            "The request has changed since it was submitted; the image task of the old request goes on. To use that "
+            "one, undo the change and Clear",
             image_task_id=image_task_id,
             service=self._service.name,
             billed="unknown",
@@ -123,9 +123,9 @@ class Submission:
         except ImageTaskError as error:
             known = f"which it could not be asked for: {error.message}"
         self._log.warning(
-            "This task was cleared, and Airflow threw away what was on record of earlier tries, so a new picture is "
-            "submitted and paid for. What those submitted to %s may be paid for too: %s. To go on from the record "
-            "instead, clear with 'keep task state', or set [imagetasks] ledger_path.",
+            "This task was cleared, and Airflow discarded the records of earlier tries, so a new picture is "
+            "submitted and paid for. What those tries submitted to %s may be paid for, too: %s. To continue from the "
+            "record instead, clear with 'keep task state', or set [imagetasks] ledger_path.",
             self._service.title,
             known,
         )
@@ -141,9 +141,9 @@ class Submission:
             task = self._hook.submit_completed(self._request, key=self._ledger.key, watched=watched)
             if task.id in self._ledger.record.earlier_ids:
                 raise UnknownOutcomeError(
-                    f"The answer names image task {task.id[:80]}, which is that of an earlier submission of this "
-                    "task: something on the way repeats answers, and whether this one was taken cannot be seen. "
-                    f"{self._service.how_to_look}",
+                    f"The answer names image task {task.id[:80]}, which belongs to an earlier submission of this "
+                    "task: something on the way repeats answers, so nobody can tell whether this submission was "
+                    f"accepted. {self._service.how_to_look}",
                     service=self._service.name,
                 )
         except HeldBackError as held:
@@ -188,7 +188,7 @@ class Submission:
     def _look_up(self) -> ImageTask | None:
         """Return the image task of a submission that was not answered just now, if the service has it."""
         self._log.warning(
-            "The submission may have been taken, and no usable answer came; asking %s for trace id %s.",
+            "The submission may have been accepted, but no usable answer came; asking %s for trace id %s.",
             self._service.title,
             self._ledger.record.trace_id,
         )
@@ -198,7 +198,9 @@ class Submission:
             self._log.warning("%s could not be asked: %s", self._service.title, error.message)
             return None
         if task is None:
-            self._log.warning("%s does not know it. That does not prove that it was never taken.", self._service.title)
+            self._log.warning(
+                "%s does not know it. That does not prove that it was never accepted.", self._service.title
+            )
         return task
 
     def _find(self, *, sent_by: float) -> ImageTask | None:
@@ -207,17 +209,19 @@ class Submission:
             return None
         record, key = self._ledger.record, self._ledger.key
         if self._shares_trace_id and record.trace_id != key:
-            self._log.warning("Other tasks of this Dag have the same trace_id: what is found by it may be theirs.")
+            self._log.warning(
+                "Other tasks of this Dag have the same trace_id: an image task found by it may be theirs."
+            )
             return None
         task = self._hook.run(find_submission(self._service, self._request, record, key=key, sent_by=sent_by))
         if task is not None:
-            self._log.info("%s has it: image task %s is handed on.", self._service.title, task.id[:80])
+            self._log.info("%s has it: using image task %s.", self._service.title, task.id[:80])
             note_found(self._hook.account, task, key=key)
         return task
 
     def _submitted_before(self, record: SubmissionRecord) -> ImageTask:
         self._log.info(
-            "Image task %s was submitted by an earlier try, at %s; it is handed on, and nothing is submitted.",
+            "Image task %s was submitted by an earlier try, at %s. Using it; nothing is submitted.",
             str(record.image_task_id)[:80],
             utc_moment(record.submitted_at or record.intent_at),
         )
@@ -237,14 +241,14 @@ class Submission:
         """Find out what became of an intent without an answer, and go on from there."""
         record, title = decision.record, self._service.title
         moment = utc_moment(record.intent_at)
-        self._log.warning("A submission was begun at %s and nobody knows what became of it; asking %s.", moment, title)
+        self._log.warning("A submission was started at %s, and its outcome is unknown; asking %s.", moment, title)
         why = f"and {title} cannot tell"
         if self._ledger.has_other_account:
             why = OTHER_ACCOUNT.format(conn_id=repr(self._hook.conn_id))
         if self._service.repeats_submit_by_key:
             # The same key with another request would bring back the picture of the old one.
             if not decision.is_same:
-                why = "and the request was changed since"
+                why = "and the request has changed since then"
             elif not self._ledger.has_other_account and is_recognised(record.intent_at, time.time()):
                 self._log.info("%s charges once for the same key: submitting under it again.", title)
                 self._ledger.note_leaves_again()

@@ -42,7 +42,7 @@ class _Wait:
         try:
             return self._context.run(function, *arguments)
         except Exception as error:  # noqa: BLE001 - a log that fails must neither hurt others nor leave this one hanging
-            _log.error("A wait for image tasks ends, since it cannot be told what was read", exc_info=error)
+            _log.error("A wait for image tasks fails, because the answers could not be passed to it", exc_info=error)
             self.finish("error")
             return None
 

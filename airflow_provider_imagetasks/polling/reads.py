@@ -55,7 +55,7 @@ def read_once(service: Service, pace: Pace, questions: Sequence[Question]) -> Fl
         if image_task_id and task.id and task.id != image_task_id:
             # As a cache may do it: whoever believed it would hand on another's picture, and lose its own.
             raise ProtocolError(
-                f"The answer is the record of {task.id}, which was not asked for",
+                f"The answer is the record of another image task, {task.id}",
                 image_task_id=image_task_id,
                 service=service.name,
                 billed="unknown",
@@ -112,7 +112,7 @@ def read_all(
         if moment > now:
             if pace.paused_until - now > patience:
                 raise RateLimitError(
-                    f"{service.title} asked for no requests for another {pace.paused_until - now:.0f} s",
+                    f"{service.title} asked for a pause, which lasts another {pace.paused_until - now:.0f} s",
                     service=service.name,
                     billed="unknown",
                     retry_after=pace.paused_until - now,

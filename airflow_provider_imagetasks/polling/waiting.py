@@ -115,21 +115,21 @@ class WaitLog:
 
     def failed(self, error: ImageTaskError) -> None:
         """Say that a status request failed; the wait goes on. Once a minute for the same reason."""
-        wish = "it wants to be left alone: " if isinstance(error, RateLimitError) else ""
+        wish = "the service asks for a pause: " if isinstance(error, RateLimitError) else ""
         self.problem = f"no status request was answered ({wish}{error.message.rstrip('.')})"
         now = time.monotonic()
         if error.message == self._failure and now - self._failure_said_at < _SAID_AGAIN:
             return
         self._failure, self._failure_said_at = error.message, now
-        self._log.warning("A status request failed, the wait goes on: %s", error.message)
+        self._log.warning("A status request failed; the wait goes on: %s", error.message)
 
     def stretched(self, rate: str, wanted: float, seconds: float) -> None:
         """Say once that waits of the account are asked for less often than was wanted."""
         if not self._stretched:
             self._stretched = True
             self._log.warning(
-                "query_rate (%s) is too low for all waits of the account: this one is asked for every %.0f s or so "
-                "instead of every %.0f s. Name the account's tier, or a higher rate, if the service allows one",
+                "query_rate (%s) is too low for all waits of the account: this one is checked about every %.0f s "
+                "instead of every %.0f s. Set the account's tier, or a higher rate, if the service allows it",
                 rate,
                 seconds,
                 wanted,
@@ -220,8 +220,8 @@ def failure(task: ImageTask, *, service: Service, conn_id: str) -> ImageTaskErro
     identity: dict[str, Any] = {"image_task_id": task.id or None, "trace_id": task.trace_id, "service": service.name}
     if task.state is TaskState.NOT_FOUND:
         return ImageTaskNotFoundError(
-            f"{service.title} does not know it. Is {conn_id!r} the connection that it was submitted with, or is its "
-            "record older than the service keeps them?",
+            f"{service.title} does not know it. Is {conn_id!r} the connection that was used to submit it? Or is its "
+            "record older than the service keeps records?",
             **identity,
         )
     return ImageTaskTimeoutError(

@@ -217,10 +217,10 @@ class ImageTaskSensor(CancelsOnKill, ReportsLineage, BaseSensorOperator):
         remaining = max(0.0, deadline - time.time())
         poll_interval = max(watch.poll_interval, callback_urls.POLL_INTERVAL if question.is_called_back else 0.0)
         self.log.info(
-            "Not finished yet: the triggerer asks every %.0f s for up to %.0f s%s, and no worker is held.",
+            "Not finished yet: the triggerer asks every %.0f s for up to %.0f s%s, without a worker.",
             poll_interval,
             remaining,
-            ", unless the service calls before" if question.is_called_back else "",
+            ", unless the service calls back earlier" if question.is_called_back else "",
         )
         self.log.info("%s", self.what_ending_does(question.hook.service))
         self.defer(

@@ -194,11 +194,11 @@ def _key(conn_id: str, key: str | None, required: bool) -> str | None:
     if not stripped:
         if not required:
             return None
-        raise AuthenticationError(f"Connection {conn_id!r} has no API key; put it into the field Password (API key)")
+        raise AuthenticationError(f"Connection {conn_id!r} has no API key; enter it in the field Password (API key)")
     if not (stripped.isascii() and stripped.isprintable()) or " " in stripped:
         raise AuthenticationError(
             f"The API key of connection {conn_id!r} (field Password) has characters that cannot be sent "
-            "in a header; copy it again, without line breaks, quotes and blanks"
+            "in a header; copy it again, without line breaks, quotes and spaces"
         )
     return stripped
 
@@ -211,9 +211,10 @@ def _server_command(
         return None
     if not allow_commands:
         raise InvalidRequestError(
-            f"Connection {conn_id!r} says in its extra field 'command' what to start on this machine, and that is not "
-            "allowed here: whoever may edit connections could then run anything. Where that is what you want, set "
-            "[imagetasks] allow_stdio_commands = True on the workers; better run the server on its own and set Host"
+            f"Connection {conn_id!r} names a program to start on this machine (extra field 'command'), which is not "
+            "allowed here, because anyone who may edit connections could then run any program. To allow it, set "
+            "[imagetasks] allow_stdio_commands = True on the workers; it is better to run the server separately and "
+            "set Host"
         )
     return ServerCommand(command=command, args=fields.texts("args"), env=fields.pairs("env"))
 

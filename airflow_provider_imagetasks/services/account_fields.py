@@ -89,8 +89,8 @@ class ConnectionFields:
         value = self.text(key)
         if value is not None and (value in secrets or _LIKE_A_KEY.fullmatch(value)):
             raise InvalidRequestError(
-                f"{self.name(key)} has the form of a key, and is not shown; it must be the name of a model. A key "
-                "belongs into the field Password. If it is one, it was stored in clear: renew it at the service"
+                f"{self.name(key)} looks like a key, so it is not shown; it must be the name of a model. A key "
+                "belongs in the field Password. If it is a key, it was stored in clear text: renew it at the service"
             )
         return value
 
@@ -175,8 +175,8 @@ class ConnectionFields:
         if not is_name:
             raise InvalidRequestError(
                 # Not what it lists, which may be a key in the wrong field.
-                f"{self.name(key)} lists something (number {position}) which no host can match; list host names "
-                "alone, like cdn.example.com, which holds for its subdomains too: no scheme, port, path, wildcard or "
+                f"{self.name(key)} has an entry (number {position}) that no host can match; list bare host names "
+                "like cdn.example.com, which includes its subdomains, without scheme, port, path, wildcard or "
                 "leading dot"
             )
         return name

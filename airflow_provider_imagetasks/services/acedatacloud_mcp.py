@@ -97,7 +97,7 @@ class AceDataCloudMcp(TasksApiService):
         body = _unwrapped(answer)
         if not isinstance(body, Mapping):
             raise ProtocolError(
-                f"{answer.tool} at {answer.server} answered in words of its own: {excerpt(answer.text) or 'nothing'}",
+                f"{answer.tool} at {answer.server} gave an unexpected answer: {excerpt(answer.text) or 'nothing'}",
                 service=self.name,
             )
         if is_only_an_error(body):
@@ -118,8 +118,7 @@ class AceDataCloudMcp(TasksApiService):
             status, code = whole_number(body["status_code"]), text(body.get("code"))
             if status == 403 and code == "http_403":
                 return QuotaExceededError(
-                    f"{where}: {said}. The server keeps to itself whether the balance is used up or the account "
-                    "is disabled",
+                    f"{where}: {said}. The server does not say whether the balance is empty or the account is disabled",
                     service=self.name,
                     code=code,
                     retry_advice=f"Look at the account at {self.console_url}, then Clear the task.",
@@ -141,9 +140,9 @@ class AceDataCloudMcp(TasksApiService):
         if _OF_BALANCE.search(message):
             return QuotaExceededError(what, **facts)
         return AuthenticationError(
-            f"{what}{_OWN_SERVER if 'not configured' in message else ''}. This version of the server says the same of "
-            "a refused key, an empty balance and a prompt that the content policy forbids; its package mcp-openai-pro "
-            "and service acedatacloud tell them apart",
+            f"{what}{_OWN_SERVER if 'not configured' in message else ''}. This version of the server gives the same "
+            "answer for a refused key, an empty balance and a prompt against the content policy; the package "
+            "mcp-openai-pro and the service acedatacloud distinguish them",
             retry_advice="Correct what it names (key, balance or prompt), then Clear the task.",
             **facts,
         )

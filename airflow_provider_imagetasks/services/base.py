@@ -84,20 +84,22 @@ class Service(ConnectionContract):
         self.check_options(request)
         callback_url = request.callback_url or account.callback_url
         if request.callback_url and not self.takes_callback_url:
-            raise InvalidRequestError(f"{self.title} has no callbacks: remove callback_url")
+            raise InvalidRequestError(f"{self.title} does not support callbacks: remove callback_url")
         if request.trace_id and not self.finds_by_trace_id:
-            raise InvalidRequestError(f"{self.title} has no trace ids: remove trace_id")
+            raise InvalidRequestError(f"{self.title} does not support trace ids: remove trace_id")
         if request.trace_id and text(request.trace_id) != request.trace_id.strip():
             # As it is read from records, by which a submission whose answer was lost is found again.
             raise InvalidRequestError(
-                f"trace_id has control or direction characters, or more than {LONGEST_TEXT:,} characters: a submission "
-                "whose answer is lost could not be found by it"
+                f"trace_id has control characters, or more than {LONGEST_TEXT:,} characters: a submission "
+                "whose answer was lost could not be found by it"
             )
         if request.is_edit:
             self._check_edit(request)
         model = self.model_for(request, account)
         if request.prompt is None and self.needs_prompt(model):
-            raise InvalidRequestError(f"prompt is missing: {self.title} takes pictures for {model} only with a prompt")
+            raise InvalidRequestError(
+                f"prompt is missing: {self.title} accepts pictures for {model} only with a prompt"
+            )
         callback_url = (callback_url or self.fallback_callback_url) if self.takes_callback_url else None
         return request.with_model(model or None, callback_url=callback_url)
 
@@ -141,8 +143,8 @@ class Service(ConnectionContract):
         for name, value in options_named(self.format_options, request.options):
             if isinstance(value, str) and value.strip().lower().removeprefix("image/") not in STORED_FORMATS:
                 raise InvalidRequestError(
-                    f"options holds {name}={value[:40]!r}, which this package cannot store and so would be paid for in "
-                    f"vain; pictures may be {', '.join(STORED_FORMATS[:5])}"
+                    f"options holds {name}={value[:40]!r}, which this package cannot store, so the picture would be "
+                    f"paid for in vain; pictures may be {', '.join(STORED_FORMATS[:5])}"
                 )
 
     def check_image_count(self, request: ImageRequest) -> None:
@@ -166,7 +168,7 @@ class Service(ConnectionContract):
 
     def _check_edit(self, request: ImageRequest) -> None:
         if not self.makes_edits:
-            raise InvalidRequestError(f"{self.title} makes no edits: remove images and mask")
+            raise InvalidRequestError(f"{self.title} does not support edits: remove images and mask")
         if len(request.images) > self.most_edit_images:
             raise InvalidRequestError(
                 f"images holds {len(request.images)} pictures; {self.title} takes at most {self.most_edit_images}"
@@ -175,14 +177,14 @@ class Service(ConnectionContract):
         if not self.takes_files:
             if any(files):
                 raise InvalidRequestError(
-                    f"images holds a file, and {self.title} takes only URLs: put the picture where it can fetch it"
+                    f"images holds a file, but {self.title} only accepts URLs: put the picture where it can fetch it"
                 )
             if request.mask is not None:
-                raise InvalidRequestError(f"{self.title} has no masks: remove mask")
+                raise InvalidRequestError(f"{self.title} does not support masks: remove mask")
         if any(files) and not all(files):
             raise InvalidRequestError("images mixes URLs and files; give only URLs, or only files")
         if request.mask is not None and not (isinstance(request.mask, ImageFile) and all(files)):
-            raise InvalidRequestError("mask must be a file, and so must images: a mask is only taken as an upload")
+            raise InvalidRequestError("mask must be a file, and so must images: a mask can only be uploaded")
 
     @staticmethod
     def require_pictures_once(request: ImageRequest, images_field: str) -> None:

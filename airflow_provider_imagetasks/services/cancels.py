@@ -34,7 +34,7 @@ def stop(
     facts: dict[str, Any] = {"image_task_id": image_task_id, "service": service, "billed": "unknown"}
     if request is None:
         yield from ()
-        raise InvalidRequestError(f"{image_task_id[:80]!r} is no image task of {title}'s", **facts)
+        raise InvalidRequestError(f"{image_task_id[:80]!r} is not an image task of {title}", **facts)
 
     def word_in(answer: Response) -> str:
         if 200 <= answer.status < 300 and not answer.content.strip():
@@ -42,7 +42,7 @@ def stop(
         said = object_in(answer, service=service)
         word = (text(said.get("status")) or "").lower()
         if word in over:
-            raise InvalidRequestError(f"It is over already ({word}); what it made can still be fetched", **facts)
+            raise InvalidRequestError(f"It is already over ({word}); its pictures can still be fetched", **facts)
         if answer.status == 404:
             raise InvalidRequestError(f"{title} does not know it", **facts)
         if answer.status >= 400:

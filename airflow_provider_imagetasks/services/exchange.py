@@ -144,7 +144,9 @@ def submit(
             what = f"The answer is {age:.0f} s old: a cache on the way repeats that to an earlier submission"
             raise ProtocolError(what, service=service)
         if is_too_long(found.id):
-            raise ProtocolError(f"The answer names an image task by {len(found.id)} characters", service=service)
+            raise ProtocolError(
+                f"The image task id in the answer is too long ({len(found.id)} characters)", service=service
+            )
         task: ImageTask = bounded(found)
         if not task.id or task.state is TaskState.NOT_FOUND:
             said = response.excerpt() or "an empty body"

@@ -127,7 +127,7 @@ def _failed(
     facts: dict[str, Any] = {"service": SERVICE, "image_task_id": asked.id, "code": kind}
     error: ImageTaskError
     if kind == CONTENT_POLICY:
-        what = f"fal refused it by its content policy: {reason}. What was worked on before may be billed"
+        what = f"fal refused it because of its content policy: {reason}. What was worked on before may be billed"
         error = ContentPolicyError(what, billed="unknown", **facts)
     elif kind == CANCELLED:
         error = ImageTaskFailedError(f"It was cancelled: {reason}", **facts)

@@ -196,8 +196,8 @@ class GptImageMcp(Service):
             raise self._error(answer)
         if result.paths is None:
             failure = ImageTaskFailedError(
-                "The server says that the job is completed, and names no files: it made the pictures and lost track of "
-                "them. They may lie in its output folder",
+                "The server says that the job is completed, but names no files: it made the pictures and lost track of "
+                "them. They may be in its output folder",
                 service=self.name,
                 image_task_id=image_task_id,
                 code="no_images",
@@ -257,11 +257,11 @@ class GptImageMcp(Service):
         of_content = _OF_CONTENT.search(message)
         if of_content and status in (400, 403):
             facts["code"] = of_content[1] or facts["code"]
-            return ContentPolicyError(f"OpenAI refused it by its content policy: {said}", **facts)
+            return ContentPolicyError(f"OpenAI refused it because of its content policy: {said}", **facts)
         named = named_refusal(message, status)
         if named and named[0] is QuotaExceededError:
             return QuotaExceededError(
-                f"OpenAI refused it, since the account of the server's key has nothing left: {said}", **facts
+                f"OpenAI refused it because the account of the server's key has no balance: {said}", **facts
             )
         if status in (401, 403):
             return AuthenticationError(
@@ -280,7 +280,7 @@ class GptImageMcp(Service):
         where = f"{answer.tool} at {answer.server}"
         if error is None:
             return ProtocolError(
-                f"{where} answered in words of its own: {excerpt(answer.text) or 'nothing'}", service=self.name
+                f"{where} gave an unexpected answer: {excerpt(answer.text) or 'nothing'}", service=self.name
             )
         what = f"{where} refused: {excerpt(error.message) or 'no reason given'}"
         if error.code is None:

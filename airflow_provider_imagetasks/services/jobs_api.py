@@ -239,7 +239,7 @@ class JobsApiService(Service):
         reason, code = text(record.get("failMsg")) or "no reason given", text(record.get("failCode"))
         facts: dict[str, Any] = {"service": self.name, "image_task_id": image_task_id, "code": code}
         if code and code.lower() in CONTENT_POLICY_CODES:
-            return ContentPolicyError(f"The service refused it by its content policy: {reason}", **facts)
+            return ContentPolicyError(f"The service refused it because of its content policy: {reason}", **facts)
         what = f"The service reports that the image task failed or was cancelled: {reason}"
         return ImageTaskFailedError(what, **facts)
 

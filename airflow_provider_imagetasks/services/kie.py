@@ -122,7 +122,7 @@ class Family(KieApi):
         reason, code = text(record.get("errorMessage")) or "no reason given", text(record.get("errorCode"))
         facts: dict[str, Any] = {"service": self.name, "image_task_id": image_task_id, "code": code}
         if code and code.lower() in CONTENT_POLICY_CODES:
-            return ContentPolicyError(f"The service refused it by its content policy: {reason}", **facts)
+            return ContentPolicyError(f"The service refused it because of its content policy: {reason}", **facts)
         return ImageTaskFailedError(f"The service reports that the image task failed: {reason}", **facts)
 
 

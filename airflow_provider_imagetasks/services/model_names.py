@@ -31,8 +31,8 @@ def require_pictures(name: str, said: Any) -> None:
     told = str(said)
     if _OTHER_MEDIA.search(told) or _MOSTLY_FILMS.search(told):
         raise InvalidRequestError(
-            f"{name} is {told[:100]!r}, which makes no pictures: what it makes would be paid for and then "
-            f"not be stored. Choose a {name} for pictures"
+            f"{name} is {told[:100]!r}, which does not make pictures: the result would be paid for but could "
+            f"not be stored. Choose a {name} that makes pictures"
         )
 
 

@@ -79,8 +79,8 @@ def read_price_list(name: str, value: Any) -> PriceList:
         found.append((str(model), millionths, currency))
     if len({currency for _, _, currency in found}) > 1:
         raise InvalidRequestError(
-            f"{name} holds prices in several currencies; name one currency in all of them or in none, since what is "
-            "spent is added up"
+            f"{name} holds prices in several currencies; use one currency in all of them or in none, because spending "
+            "is added up"
         )
     return tuple(found)
 

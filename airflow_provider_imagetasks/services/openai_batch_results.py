@@ -96,7 +96,7 @@ def _error_in(holder: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _not_made(error: Mapping[str, Any]) -> ImageTaskError:
-    code, advice = text(error.get("code")) or "", "A retry has it made again."
+    code, advice = text(error.get("code")) or "", "A retry submits it again."
     if code in _NOT_MADE:
         what = _NOT_MADE[code]
         return ServiceUnavailableError(what, service=SERVICE, code=code, billed="no", retry_advice=advice)

@@ -191,7 +191,7 @@ class OpenAIBatches(ProviderBatches):
         answer = Response(status=status, headers={}, content=content, at=0.0)
         if status in (404, 410):
             return ResultExpiredError(
-                f"OpenAI has the file of the results no more (HTTP {status}: {answer.excerpt() or 'an empty body'}); "
+                f"OpenAI no longer has the result file (HTTP {status}: {answer.excerpt() or 'an empty body'}); "
                 "it keeps them for 30 days. What was made of it was billed",
                 service=SERVICE,
                 billed="yes",

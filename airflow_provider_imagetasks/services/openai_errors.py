@@ -84,7 +84,7 @@ def failure(error: Mapping[str, Any], *, image_task_id: str | None) -> ImageTask
     error_class, code, message = _meaning(error, 0)
     facts: dict[str, Any] = {"service": SERVICE, "image_task_id": image_task_id, "code": code}
     if error_class is ContentPolicyError:
-        what = f"OpenAI refused it by its content policy: {message}"
+        what = f"OpenAI refused it because of its content policy: {message}"
         return ContentPolicyError(what, billed="unknown", **facts)
     billed = "no" if error_class in (RateLimitError, QuotaExceededError) else "unknown"
     return ImageTaskFailedError(f"OpenAI reports that it failed: {message}", **{**facts, "billed": billed})

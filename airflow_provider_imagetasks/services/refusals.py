@@ -127,7 +127,7 @@ def unexplained(response: Response, *, service: str) -> ImageTaskError:
         target = excerpt(response.headers["location"].partition("?")[0]) or "nowhere"
         return ProtocolError(
             f"HTTP {response.status} from {service} points to {target}. Redirects are not followed, "
-            "since the key must not go elsewhere; set the connection's Host to the right base URL",
+            "because the key must not be sent elsewhere; set the connection's Host to the right base URL",
             service=service,
             # "See Other" may answer a request that was carried out.
             billed="unknown" if response.status == 303 else "no",
@@ -138,4 +138,4 @@ def unexplained(response: Response, *, service: str) -> ImageTaskError:
         is_of_account = error_class in (AuthenticationError, QuotaExceededError)
         billed: Billed = "unknown" if response.status == 303 else "no"
         return error_class(seen if is_of_account else unlike, service=service, billed=billed, retryable=False)
-    return ProtocolError(f"The answer is not the JSON object it should be. {seen}", service=service)
+    return ProtocolError(f"The answer is not the expected JSON object. {seen}", service=service)

@@ -125,7 +125,7 @@ def _failure(record: Mapping[str, Any], word: str, image_task_id: str) -> ImageT
         return error
     code = _code_in(message)
     if _is_sensitive(message):
-        what = f"The model refused it by its content policy: {message}. The time that it ran may be billed"
+        what = f"The model refused it because of its content policy: {message}. The time that it ran may be billed"
         return ContentPolicyError(what, code=code or "nsfw", billed="unknown", **facts)
     return ImageTaskFailedError(f"Replicate reports that it failed: {message}", code=code, **facts)
 

@@ -180,8 +180,8 @@ class TasksApiService(Service):
                 break
             if limit is None and len(found) >= MOST_LISTED:
                 raise InvalidRequestError(
-                    f"{self.title} lists more than {MOST_LISTED:,} image tasks; ask for fewer by filters (are they "
-                    "honoured?), or say with limit how many you want, and with offset from where on",
+                    f"{self.title} lists more than {MOST_LISTED:,} image tasks; use filters to get fewer (does the "
+                    "service apply them?), or set limit and offset",
                     service=self.name,
                     billed="unknown",
                 )

@@ -65,7 +65,7 @@ def failure(
     error_class, message, facts = _explained(body, service)
     facts |= {"image_task_id": image_task_id, "trace_id": facts["trace_id"] or trace_id}
     if error_class is ContentPolicyError:
-        return ContentPolicyError(f"The service refused it by its content policy: {message}", **facts)
+        return ContentPolicyError(f"The service refused it because of its content policy: {message}", **facts)
     return ImageTaskFailedError(f"The service reports that the image task failed: {message}", billed="no", **facts)
 
 

@@ -123,7 +123,7 @@ class SubmissionLedger:
             billed="unknown" if has_left else "no",
             code="replaced",
             retryable=True,
-            retry_advice="The other start goes on from what is on record.",
+            retry_advice="The other process continues from the record.",
         )
 
     def intend(self, decision: Submit) -> None:
@@ -223,13 +223,13 @@ def say_what_is_on_record(error: ImageTaskError, store: LedgerStore, slot: Submi
     except ImageTaskError:
         error.billed = "unknown"
         return
-    earlier = "What earlier tries of this task submitted is on no record, since [imagetasks] ledger_path is not set"
+    earlier = "There is no record of what earlier tries submitted, because [imagetasks] ledger_path is not set"
     if store.keeps_records:
         is_left_over = record is not None and record.try_number > slot.try_number
         earlier = _unsettled(record) if record is not None and not is_left_over else ""
     if earlier:
         error.billed = "unknown"
-        error.message = f"{error.message.rstrip('.')}. {earlier}: that may be billed"
+        error.message = f"{error.message.rstrip('.')}. {earlier}. That may be billed"
 
 
 def _unsettled(record: SubmissionRecord) -> str:
@@ -237,6 +237,6 @@ def _unsettled(record: SubmissionRecord) -> str:
     if record.finished:
         return ""
     if record.image_task_id:
-        return f"An earlier try submitted image task {record.image_task_id[:80]}, and it goes on"
+        return f"An earlier try submitted image task {record.image_task_id[:80]}, which goes on"
     moment = record.unsettled_at if record.refused else record.intent_at
-    return f"Nobody knows whether the submission at {utc_moment(moment)} was taken" if moment is not None else ""
+    return f"Nobody knows whether the submission at {utc_moment(moment)} was accepted" if moment is not None else ""

@@ -18,8 +18,7 @@ LOOK_PAUSES = (1.0, 4.0, 10.0)
 KEY_MEMORY = 3600.0
 """Seconds for which a service is trusted to recognise a submission's key; how long it really does is not documented."""
 OTHER_ACCOUNT = (
-    "and the API key of connection {conn_id} was replaced since, so that what its account does not know may be another "
-    "one's"
+    "and the API key of connection {conn_id} was replaced since then, so the submission may belong to another account"
 )
 """Why nobody can tell what became of a submission, as the end of a sentence."""
 

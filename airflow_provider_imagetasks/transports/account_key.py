@@ -46,7 +46,7 @@ def url_of(account: Account, request: Request) -> str:
     may_go = (is_known or not request.sends_key) and parts.scheme == "https" and parts.netloc.lower() == name
     if not may_go and (parts.scheme, parts.netloc) != (own.scheme, own.netloc):
         raise ProtocolError(
-            f"{account.service} points to {excerpt(name, 200) or 'no host'}, none of the hosts that its key may go to",
+            f"{account.service} points to {excerpt(name, 200) or 'no host'}, to which its key must not be sent",
             service=account.service,
             billed="no",
             retryable=False,

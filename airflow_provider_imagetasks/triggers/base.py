@@ -122,7 +122,10 @@ class ImageTaskTriggerBase(BaseTrigger):
 
 
 def _why_cancelled(cancelled: asyncio.CancelledError) -> str:
-    ended, reassigned = "a callback woke the task, or it was ended or cleared", "another triggerer took the wait over"
+    ended, reassigned = (
+        "a callback woke the task, or the task was ended or cleared",
+        "another triggerer took the wait over",
+    )
     # Loaded wherever triggers run, and too much to be loaded for this.
     runner = sys.modules.get("airflow.jobs.triggerer_job_runner")
     known = {

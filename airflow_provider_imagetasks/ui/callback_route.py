@@ -91,7 +91,7 @@ def callback_route(
             account = known_account(place.conn_id)
             service = get_service(account.service)
         except Exception as error:
-            _log.warning("A callback is left to polling: connection %s cannot be read", place.conn_id)
+            _log.warning("A callback is ignored, and polling goes on: connection %s cannot be read", place.conn_id)
             raise HTTPException(503, "Not now") from error
         try:
             signed_id = _signed_for(service, callback, account)

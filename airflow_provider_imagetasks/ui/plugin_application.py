@@ -189,7 +189,7 @@ def _gallery_roots() -> tuple[Location, ...]:
     try:
         return read_roots(conf.get("imagetasks", "gallery_roots", fallback=""))
     except ValueError as error:
-        _log.error("The gallery shows no pictures: %s", without_signatures(str(error)))
+        _log.error("The gallery cannot show any pictures: %s", without_signatures(str(error)))
         return ()
 
 

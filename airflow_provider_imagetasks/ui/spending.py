@@ -64,7 +64,7 @@ class AccountSpending:
                 return spending_lines(self._store, first.isoformat(), last.isoformat())
             except StoreError as error:
                 self._not_before = time.monotonic() + TRIED_AGAIN_AFTER
-                _log.info("The totals are shown without what the store of accounts has: %s.", error)
+                _log.info("The totals are shown without the spending in the account store: %s.", error)
                 return None
 
 

@@ -124,7 +124,7 @@ def test_the_log_says_once_that_the_store_is_away_and_once_that_it_is_back(
     assert granted(book, "2") == 1
 
     assert caplog.text.count("cannot be used") == 1
-    assert caplog.text.count("store of accounts is back") == 1
+    assert caplog.text.count("account store is back") == 1
 
 
 def later(seconds: float) -> SimpleNamespace:

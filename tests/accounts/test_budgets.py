@@ -48,9 +48,8 @@ def test_the_error_says_what_is_spent_by_whom_and_until_when() -> None:
     over = Excess(name=span[0], budget=Money(1_000_000, "EUR"), ends=span[3], spent_by_dag=spent, cost=80_000)
     error = exceeded(over, conn_id="shop")
 
-    assert "budget_per_day of connection 'shop' is 1.00 EUR: 0.95 of it is spent (covers 0.90, no Dag 0.05)" in str(
-        error
-    )
+    told = "budget_per_day of connection 'shop' is 1.00 EUR: 0.95 of it has been spent (covers 0.90, no Dag 0.05)"
+    assert told in str(error)
     assert "would cost 0.08" in str(error)
     assert "until 2026-03-02 00:00 CET" in str(error)
     assert (error.code, error.billed, error.retryable) == ("budget", "no", False)

@@ -223,7 +223,7 @@ def test_what_is_spent_in_another_currency_is_said_and_nothing_is_spent_beside_i
     assert excess is not None
     assert list(excess.others) == [Money(40_000, "USD")]
     error = exceeded(excess, conn_id="shop")
-    assert "is 1.00 EUR, and 0.04 USD of the same account are spent beside it" in str(error)
+    assert "is 1.00 EUR, but the same account has also spent 0.04 USD" in str(error)
     assert (error.code, error.billed, error.retryable) == ("budget", "no", False)
 
 

@@ -175,13 +175,13 @@ def test_rows_that_run_at_another_account_are_not_looked_for_at_this_one(batches
 
 def test_a_start_that_was_replaced_may_not_submit_and_writes_over_nothing(batches: Batches) -> None:
     old, new = batches.start(), batches.start()
-    with pytest.raises(ImageTaskError, match="Another start"):
+    with pytest.raises(ImageTaskError, match="Another process"):
         intended(old, 0)
     new.note(outcome(0))
     new.flush()
     old.note(outcome(1))
 
-    with pytest.raises(ImageTaskError, match="Another start"):
+    with pytest.raises(ImageTaskError, match="Another process"):
         old.flush()
     assert Stage(batches.start().state.stages[0]) is Stage.SUCCEEDED
 

@@ -43,7 +43,7 @@ def test_submissions_are_made_in_their_order_for_exactly_the_money_that_there_is
     assert some.affordable(held) == (held, None)
     assert isinstance(problem, QuotaExceededError)
     assert (problem.code, problem.billed, problem.retryable) == ("max_cost", "no", False)
-    said = "max_cost is 0.30. By the prices known 0.30 of it is spent, and row 3 would cost 5.00 more"
+    said = "max_cost is 0.30. By the known prices, 0.30 of it has been spent, and row 3 would cost 5.00 more"
     assert said in problem.message
 
 

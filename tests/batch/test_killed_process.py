@@ -70,7 +70,7 @@ def test_a_start_that_was_frozen_submits_nothing_of_what_another_took_over(
     result = json.loads(output.read_text().splitlines()[-1])
     assert (result["total"], result["succeeded"]) == (12, 12), output.read_text()[-2000:]
     assert sorted(entry["prompt"] for entry in image_service.stats()["created"]) == sorted(prompts)
-    assert "Another start of this task works on the batch" in old_output.read_text()
+    assert "Another process of this task works on the batch" in old_output.read_text()
     require_intact(manifest_rows(result["manifest"]))
 
 

@@ -82,14 +82,14 @@ def test_a_retry_is_worth_it_where_it_mends_a_row_for_nothing(error: ImageTaskEr
 @pytest.mark.parametrize(
     ("errors", "unread", "said"),
     [
-        ([DownloadError("cut")], False, ["takes up 1 of them", "looks for what was submitted before it pays"]),
+        ([DownloadError("cut")], False, ["repeats 1 of them", "looks for what was submitted before it pays"]),
         (
             [ContentPolicyError("no")],
             False,
-            ["would not mend them", "Clear looks for what was submitted before it pays"],
+            ["would not help", "Clear looks for what was submitted before it pays"],
         ),
-        ([AuthenticationError("who?")], False, ["would not mend them", "Clear submits them again"]),
-        ([ContentPolicyError("no")], True, ["takes up 1 of them", "looks for what was submitted before it pays"]),
+        ([AuthenticationError("who?")], False, ["would not help", "Clear submits them again"]),
+        ([ContentPolicyError("no")], True, ["repeats 1 of them", "looks for what was submitted before it pays"]),
         ([AuthenticationError("who?"), DownloadError("cut")], False, ["of 1 of them, and submits the others again"]),
     ],
 )

@@ -36,5 +36,5 @@ def test_an_error_of_a_storage_that_nobody_knows_is_an_unbilled_refusal_that_a_r
 
 
 def test_what_a_service_cannot_do_is_refused_as_such() -> None:
-    with pytest.raises(InvalidRequestError, match="makes no edits"):
+    with pytest.raises(InvalidRequestError, match="does not support edits"):
         sendable_request(EDIT, Easel(), ACCOUNT)

@@ -27,7 +27,7 @@ def test_a_batch_that_airflow_knows_of_and_whose_folder_is_gone_submits_nothing(
     opened(tmp_path, given, ["a kite"], state_store=store).close()
     shutil.rmtree(tmp_path / "pictures")
 
-    with pytest.raises(ImageTaskError, match="was begun") as refused:
+    with pytest.raises(ImageTaskError, match="was started") as refused:
         opened(tmp_path, given, ["a kite"], state_store=store)
     assert (refused.value.code, refused.value.retryable) == ("batch_folder", True)
 
@@ -36,7 +36,7 @@ def test_what_earlier_versions_kept_of_a_batch_that_began_counts_too(tmp_path: P
     store = AirflowsState()
     keep(store, {"mark": "m", "counts": {"total": 1}})
 
-    with pytest.raises(ImageTaskError, match="was begun"):
+    with pytest.raises(ImageTaskError, match="was started"):
         opened(tmp_path, given, ["a kite"], state_store=store)
 
 

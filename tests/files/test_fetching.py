@@ -279,7 +279,9 @@ def test_how_a_picture_is_packed_is_said_where_nobody_unpacks_it(
     outcome = download.run()
 
     assert isinstance(outcome.error, UnsafeResultError)
-    assert f"says that it is packed ({coding.replace('sk-a-secret', 'unknown')})" in str(outcome.error)
+    assert f"was not requested and cannot be unpacked ({coding.replace('sk-a-secret', 'unknown')})" in str(
+        outcome.error
+    )
     assert outcome.state == "failed"
 
 
@@ -344,7 +346,7 @@ def test_a_body_of_short_members_without_number_holds_no_event_loop(
 
     outcome = download.run()
 
-    assert "more short members than anybody packs" in str(outcome.error)
+    assert "too many short members" in str(outcome.error)
     assert seconds < 0.3
 
 

@@ -124,9 +124,9 @@ def test_a_mask_is_a_png_with_transparency_that_fits_the_first_file(save: Callab
     opaque, other = save("opaque.png"), save("m.webp", "RGBA", lossless=True)
 
     assert with_files_read(request(small, large, mask=mask)).mask is not None
-    assert "8 x 6 pixels, but the first of images 80 x 60" in refusal(request(large, small, mask=mask))
+    assert "8 x 6 pixels, but the first image has 80 x 60" in refusal(request(large, small, mask=mask))
     for wrong in (opaque, other):
-        assert "must be a PNG with transparency" in refusal(request(small, mask=wrong))
+        assert "must be a PNG that is transparent" in refusal(request(small, mask=wrong))
 
 
 @pytest.mark.parametrize(("argument", "limit"), [("images", "LARGEST_BYTES"), ("mask", "LARGEST_MASK_BYTES")])

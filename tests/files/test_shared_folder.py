@@ -102,7 +102,7 @@ def test_a_link_that_is_put_there_after_the_check_is_not_followed(
 
     monkeypatch.setattr(os.path, "realpath", realpath)
 
-    with pytest.raises(UnsafeResultError, match="was made a link"):
+    with pytest.raises(UnsafeResultError, match="became a link"):
         fetch_shared(str(path), target, account(str(folder)))
     assert not target.exists()
 
@@ -123,12 +123,12 @@ def test_a_file_that_is_too_large_is_not_copied_whole(
 def test_a_path_that_leads_in_a_circle_is_refused(folder: Path, target: Path) -> None:
     (folder / "circle.png").symlink_to(folder / "circle.png")
 
-    with pytest.raises(UnsafeResultError, match="in a circle"):
+    with pytest.raises(UnsafeResultError, match="is a circular link"):
         fetch_shared(f"{folder}/circle.png", target, account(str(folder)))
 
 
 def test_what_cannot_be_read_says_why_and_whether_a_retry_helps(folder: Path, target: Path) -> None:
-    not_mounted = "not reachable here: there is no folder /no/such/mount.*Mount that folder on every worker"
+    not_mounted = "not available here: there is no folder /no/such/mount.*Mount that folder on every worker"
     elsewhere = account(THEIRS, path_map=(("/srv", "/no/such/mount"),))
     for path, of, said, retryable in (
         (f"{folder}/c.png", account(str(folder)), "no such file", True),

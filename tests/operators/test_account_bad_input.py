@@ -93,7 +93,7 @@ SAID = {
     "locked": "database is locked",
     "full": "database or disk is full",
     "away": "unable to open database file",
-    "another_version": "its tables are of version 7, and this package knows 1",
+    "another_version": "its tables have version 7, but this package needs version 1",
 }
 
 
@@ -190,7 +190,7 @@ def test_a_key_that_is_rotated_in_the_middle_spends_a_budget_no_second_time(dag:
     shop("another-key", budget_per_day="0.08 USD", max_active_tasks=5)
 
     for key in ("another-key", "a-key", "a-third-key"):
-        with pytest.raises(QuotaExceededError, match=r"0\.08 of it is spent"):
+        with pytest.raises(QuotaExceededError, match=r"0\.08 of it has been spent"):
             shop(key, budget_per_day="0.08 USD", max_active_tasks=5)
     assert len(dag.created) == 2
 
@@ -201,7 +201,7 @@ def test_a_budget_that_is_lowered_below_what_was_spent_refuses_all_and_one_that_
     shop(budget_per_day="1 USD")
     shop(budget_per_day="1 USD")
 
-    with pytest.raises(QuotaExceededError, match=r"is 0\.05 USD: 0\.08 of it is spent"):
+    with pytest.raises(QuotaExceededError, match=r"is 0\.05 USD: 0\.08 of it has been spent"):
         shop(budget_per_day="0.05 USD")
     shop(budget_per_day="0.12 USD")
     assert len(dag.created) == 3
@@ -212,7 +212,7 @@ def test_two_currencies_of_one_account_are_not_added_up_and_neither_is_spent_bes
 ) -> None:
     shop(budget_per_day="1 USD")
 
-    with pytest.raises(QuotaExceededError, match=r"0\.04 USD of the same account are spent beside it"):
+    with pytest.raises(QuotaExceededError, match=r"the same account has also spent 0\.04 USD"):
         shop(budget_per_day="1 EUR", prices={"gpt-image-2": "0.04 EUR"})
     with pytest.raises(ImageTaskError, match="EUR"):
         shop(budget_per_day="1 EUR", prices=PRICES)

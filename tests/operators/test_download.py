@@ -213,7 +213,7 @@ def test_pictures_beyond_a_most_are_an_error_and_the_others_are_in_place(
 
     assert outcome.state == "failed"
     assert isinstance(outcome.error, UnsafeResultError)
-    assert "4 pictures; the first 2 are stored" in str(outcome.error)
+    assert "4 pictures; only the first 2 are stored" in str(outcome.error)
     assert len(dag.stored) == 2
 
 

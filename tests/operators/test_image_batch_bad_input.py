@@ -194,7 +194,7 @@ def test_a_changed_file_is_noticed_and_what_was_frozen_is_used(
     capsys.readouterr()
     batch.start(requests_path=path, try_number=2)
 
-    assert "something else than at the first start" in capsys.readouterr().out
+    assert "requests_path has changed since the first start" in capsys.readouterr().out
     assert batch.created == ["a kite"]
 
 
@@ -202,7 +202,7 @@ def test_the_same_request_twice_is_paid_twice_and_said(batch: ImageBatch, capsys
     assert batch.start("a kite", "a boat", "a kite").state == "success"
 
     assert batch.counts["created"] == 3
-    assert "1 rows ask for the same" in capsys.readouterr().out
+    assert "1 rows are the same as an earlier row" in capsys.readouterr().out
     assert len({row["image_task_id"] for row in batch.rows}) == 3
 
 
@@ -228,7 +228,7 @@ def test_a_folder_of_another_deployment(batch: ImageBatch) -> None:
 def test_a_service_without_batches_of_its_own_is_refused_before_anything_is_billed(batch: ImageBatch) -> None:
     outcome = batch.start("a kite", mode="provider_batch")
 
-    assert "no batches of its own" in str(outcome.error)
+    assert "does not offer batches" in str(outcome.error)
     assert batch.created == []
 
 

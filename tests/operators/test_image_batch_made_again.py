@@ -55,7 +55,7 @@ def test_the_folder_of_the_deleted_run_is_not_taken_up_by_a_later_try_either(
 
     assert first.error is not None
     assert isinstance(second.error, InvalidRequestError)
-    assert "a Clear alone changes nothing" in str(second.error)
+    assert "a Clear alone does not help" in str(second.error)
     assert made_again.created == ["a red kite"]
 
 

@@ -30,12 +30,12 @@ def test_a_batch_stops_before_it_exceeds_its_cost_and_says_what_it_spent(
     outcome = batch.start(*FIVE, max_cost=1.2)
 
     assert batch.created == FIVE[:2]
-    assert "cost some 2.50, more than max_cost (1.20): rows are submitted in their order" in capsys.readouterr().out
+    assert "cost about 2.50, more than max_cost (1.20): rows are submitted in order" in capsys.readouterr().out
     assert outcome.state == "failed"
     assert isinstance(outcome.error, QuotaExceededError)
     assert outcome.error.billed == "no"
     assert "3 of 5 rows failed" in str(outcome.error)
-    said = "max_cost is 1.20. By the prices known 1.00 of it is spent, and row 2 would cost 0.50 more"
+    said = "max_cost is 1.20. By the known prices, 1.00 of it has been spent, and row 2 would cost 0.50 more"
     assert said in str(outcome.error)
     assert [row["cost"] for row in batch.rows] == [0.5, 0.5, None, None, None]
     errors = [tuple(row["error"][name] for name in ("class", "code", "billed")) for row in batch.rows[2:]]
@@ -78,7 +78,7 @@ def test_more_pictures_than_a_row_asked_for_are_spent_too(batch: ImageBatch) -> 
     prompts = ["a kite [n-more=2]", "b"]
     batch.start(*prompts, max_cost=1.5, max_active_tasks=1)
     assert batch.created == prompts[:1]
-    assert "By the prices known 1.50 of it is spent" in batch.rows[1]["error"]["message"]
+    assert "By the known prices, 1.50 of it has been spent" in batch.rows[1]["error"]["message"]
 
     # A later start knows it from the ledger.
     batch.start(*prompts, max_cost=1.5, try_number=2, max_tries=3)

@@ -244,7 +244,7 @@ class TestWhatIsLeft:
         resumed = batch.start("a kite [never]", resume=deferred, deferrable=True)
 
         assert resumed.error is not None
-        assert "lacks what was written of them" in str(resumed.error)
+        assert "has no record of them" in str(resumed.error)
         assert batch.created == ["a kite [never]"]
 
     @pytest.mark.parametrize("again", [{}, CLEAR], ids=["retry", "Clear"])
@@ -288,7 +288,7 @@ class TestWhatIsLeft:
         failed = batch.start(*rows, deferrable=True, **again)
 
         assert failed.error is not None
-        assert "lacks what was written of them" in str(failed.error)
+        assert "has no record of them" in str(failed.error)
         assert batch.pushed("image_task_error")["code"] == "batch_folder"
         assert batch.created == rows
 

@@ -89,7 +89,7 @@ class TestIds:
 
         assert "20250101" in str(unknown.error)
         assert isinstance(refused.error, InvalidRequestError)
-        assert "take the output of the task that it comes from" in str(refused.error)
+        assert "use the output of the upstream task" in str(refused.error)
 
     def test_nothing_is_said_to_be_nothing(self, dag: ImageDag, operator: Any) -> None:
         outcome = run(dag, operator, image_task_id="{{ None }}", **self.arguments(dag, operator))

@@ -283,7 +283,7 @@ class TestBudget:
 
         assert outcome.state == "failed"
         assert provider_batch.batches == 0
-        assert "nobody knows what a picture of gpt-image-2 costs" in provider_batch.rows[0]["error"]["message"]
+        assert "the price of a picture of gpt-image-2 is not known" in provider_batch.rows[0]["error"]["message"]
 
     def test_what_cannot_be_counted_is_not_submitted(
         self, provider_batch: ProviderBatch, monkeypatch: pytest.MonkeyPatch
@@ -313,6 +313,6 @@ class TestBadArguments:
 
         outcome = batch.start("a kite", mode="tasks", try_number=2)
 
-        assert "was begun with mode='provider_batch'" in str(outcome.error)
+        assert "was started with mode='provider_batch'" in str(outcome.error)
         assert batch.image_service.stats()["dialects"]["openai"]["submissions"] == 0
         undo()

@@ -127,7 +127,7 @@ def test_a_batch_that_fails_in_validation_names_the_row_and_the_others_are_made_
     assert isinstance(outcome.error, InvalidRequestError)
     assert batch.errors == [None, ("InvalidRequestError", "no"), None]
     assert "the prompt asked to be invalid" in batch.rows[1]["error"]["message"]
-    assert "was not taken because of row 1: OpenAI" in " ".join(capsys.readouterr().out.split())
+    assert "was refused because of row 1: OpenAI" in " ".join(capsys.readouterr().out.split())
     assert (batch.created, batch.batches) == (["a boat", "a tree"], 2)
 
 

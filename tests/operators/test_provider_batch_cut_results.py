@@ -114,7 +114,9 @@ def test_results_that_share_a_line_are_delivered_each_to_its_row(
 
     assert outcome.state == "success", outcome.error
     assert (service.prompts, provider_batch.pictures) == (PROMPTS, 3)
-    assert "of which the ends are lost. Each was read by itself." in " ".join(capsys.readouterr().out.split())
+    assert "were on shared lines, without line breaks. Each was read separately." in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_of_results_that_share_a_line_the_one_that_is_cut_fails_alone(

@@ -171,7 +171,7 @@ def test_a_start_that_was_replaced_before_its_creation_creates_nothing(
         patch.setattr(OpenAIBatches, "upload", replaced_meanwhile)
         outcome = batch.start("a kite")
 
-    assert "Another start" in str(outcome.error)
+    assert "Another process" in str(outcome.error)
     assert batch.batches == 0
 
 

@@ -389,6 +389,6 @@ def test_what_fails_before_it_submits_does_not_call_an_earlier_submission_unbill
     assert isinstance(lost.error, InvalidRequestError)
     assert "It may have been billed" in str(lost.error)
     if store == "no store":
-        assert "is on no record" in str(lost.error)
+        assert "There is no record of what earlier tries submitted" in str(lost.error)
     else:
         assert (created["id"] if is_answered else "Nobody knows whether the submission at") in str(lost.error)

@@ -61,7 +61,7 @@ def test_a_definite_refusal_fails_without_retries_and_is_not_billed(
 
 @pytest.mark.parametrize("service_name", ["kie"], indirect=True)
 @pytest.mark.parametrize(
-    ("policy", "state", "said"), [("fail", "failed", "Clear submits anew"), ("resubmit", "up_for_retry", "pays twice")]
+    ("policy", "state", "said"), [("fail", "failed", "Clear submits again"), ("resubmit", "up_for_retry", "pays twice")]
 )
 def test_an_unknown_outcome_is_not_sent_again_unless_retries_may(
     dag: ImageDag, policy: str, state: str, said: str
@@ -189,4 +189,4 @@ def test_a_wait_that_may_outlive_the_pictures_is_warned_of(
     connection["extra"] |= {"poll_interval": poll_interval}
     dag.submitted(options=header if lifecycle else {})
 
-    assert ("they may be gone, and billed, before a download can start" in capsys.readouterr().out) is said
+    assert ("they may be billed and gone before a download can start" in capsys.readouterr().out) is said

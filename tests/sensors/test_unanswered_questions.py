@@ -49,7 +49,7 @@ def over(dag: ImageDag) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"), [(DOWN, "the database is down"), (PAGE, "not the JSON object")], ids=["500", "page"]
+    ("answer", "said"), [(DOWN, "the database is down"), (PAGE, "not the expected JSON object")], ids=["500", "page"]
 )
 @pytest.mark.parametrize("several", [False, True])
 def test_a_sensor_says_why_its_last_question_was_not_answered(

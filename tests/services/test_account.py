@@ -98,7 +98,7 @@ WRONG_FIELDS: dict[tuple[str, str], list[Any]] = {
     ("submit_rate", "text"): [5],
     ("query_rate", "aigptimage:free"): ["aigptimage:gold"],
     ("download_hosts", "a list of host names"): [5, ["cdn.example", None]],
-    ("download_hosts", "which no host can match"): [
+    ("download_hosts", "that no host can match"): [
         *("https://cdn.example", "cdn.example:443", "cdn.example/pictures", "*.cdn.example", ".cdn.example", "*"),
         *("cdn..example", "a cdn.example", "me@cdn.example", "[::1]:443", "10.0.0.0/8", f"{'a' * 64}.example"),
         *(["good.example", "*.cdn.example"], '["https://cdn.example"]', "cdn.example;other.example", "cdn.example?x"),

@@ -133,7 +133,7 @@ def test_a_submission_is_never_repeated_blindly(unclear: Any) -> None:
     assert (error.billed, error.retryable, error.trace_id) == ("unknown", False, "derived")
     assert "2026-09-21 14:13:20 UTC" in error.message
     assert "https://platform.acedata.cloud" in error.message
-    assert "Clear submits anew" in str(error)
+    assert "Clear submits again" in str(error)
 
 
 STAYS_UNCLEAR: dict[str, tuple[str, str | None, list[Any]]] = {

@@ -109,8 +109,8 @@ def test_n_becomes_sample_count_and_the_files_have_a_name_of_their_own() -> None
         ("takes no picture", {"options": {"tool_name": "generate_image"}, "images": [PICTURE]}),
         ("output_format", {"options": {"output_format": "bmp"}}),
         ("a URL", {"images": ["https://x.example/a.png"]}),
-        ("no callbacks", {"callback_url": "https://me.example"}),
-        ("no trace ids", {"trace_id": "mine"}),
+        ("does not support callbacks", {"callback_url": "https://me.example"}),
+        ("does not support trace ids", {"trace_id": "mine"}),
         ("output_dir", {"of": account()}),
     ],
 )

@@ -32,7 +32,7 @@ PICTURES = (
 
 @pytest.mark.parametrize("model", NO_PICTURES)
 def test_a_model_that_makes_no_pictures_is_refused(model: str) -> None:
-    with pytest.raises(InvalidRequestError, match="makes no pictures") as caught:
+    with pytest.raises(InvalidRequestError, match="does not make pictures") as caught:
         require_pictures("model", model)
 
     assert caught.value.billed == "no"
@@ -48,7 +48,7 @@ def test_a_model_that_makes_pictures_is_not(model: str) -> None:
     [("fal", "fal-ai/veo3"), ("replicate", "google/veo-3"), ("kie", "veo3_fast"), ("aigptimage", "seedance-2.0")],
 )
 def test_each_service_with_models_of_other_media_refuses_them(service: str, model: str) -> None:
-    with pytest.raises(InvalidRequestError, match="makes no pictures"):
+    with pytest.raises(InvalidRequestError, match="does not make pictures"):
         completed(service, model=model)
 
 

@@ -149,7 +149,7 @@ class TestAnswers:
     def test_a_batch_is_cancelled_until_it_is_over(self) -> None:
         assert "told to stop" in drive(BATCHES.cancel("batch_1"), response(record(status="cancelling"))).result
         driven = drive(OpenAIService().cancel("batch_1"), response(record(status="completed")))
-        assert "over already" in str(driven.error)
+        assert "already over" in str(driven.error)
 
     def test_a_file_that_is_gone_was_paid_for(self) -> None:
         error = BATCHES.content_refused(404, b'{"error": {"message": "No such File object"}}')

@@ -249,7 +249,7 @@ def test_a_list_has_an_end_where_the_service_ignores_what_is_asked_for() -> None
 
     assert len(by_ids.result) == 2
     assert type(by_trace_ids.error) is InvalidRequestError
-    assert "say with limit" in by_trace_ids.error.message
+    assert "set limit and offset" in by_trace_ids.error.message
     assert len(by_trace_ids.requests) == 200
     assert drive(SERVICE.list_tasks(limit=0)).result == []
     assert len(drive(SERVICE.list_tasks(limit=10), items(*running(*names(50)))).result) == 10

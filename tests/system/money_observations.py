@@ -60,7 +60,7 @@ class Observation:
 
 
 UNSTORABLE = "neither be sent nor stored"
-NO_RECORD = "is on no record"
+NO_RECORD = "There is no record of what earlier tries submitted"
 
 
 def _words(life: Life, before: tuple[Life, ...]) -> str:
@@ -84,12 +84,12 @@ def _faults(life: Life, before: tuple[Life, ...], pays_twice: bool) -> list[str]
         is_one = (life.handed_on or "").endswith(latest)
         return [] if is_one else [f"handed on {life.handed_on}, not one of {latest}"]
     if life.error == "UnknownOutcomeError":
-        told = ("Look at the ", "around that time", "Clear submits anew", "It may have been billed")
+        told = ("Look at the ", "around that time", "Clear submits again", "It may have been billed")
     elif UNSTORABLE in life.log:
         told = (UNSTORABLE, "Correct it, then Clear the task")
         told += ("It was not billed",) if NO_RECORD not in life.log else ("It may have been billed",)
     elif life.error == "InvalidRequestError":
-        told = ("The request changed since it was submitted", "Clear submits the new request")
+        told = ("The request has changed since it was submitted", "Clear submits the new request")
     elif WORDS.get(life.error or "") == "fails: refused":
         # Where nothing is kept, it is said of this try alone.
         told = ("It was not billed",) if NO_RECORD not in life.log else ("It may have been billed",)

@@ -143,7 +143,7 @@ def test_fifty_callbacks_at_once_wake_fifty_tasks(
     assert list(api.pages("/eventLogs", "event_logs", event="state mismatch")) == []
     assert "finished with state" not in airflow.component("scheduler").log_tail(100_000)
     log = api.task_log("called_back", run_id, done[-1])
-    assert "unless the service calls before" in log
+    assert "unless the service calls back earlier" in log
     assert "user action" not in log
     for name in ("api-server", "triggerer", "scheduler"):
         assert SECRET not in airflow.component(name).log_tail(100_000)

@@ -57,7 +57,7 @@ WAITING = {
     )
 }
 """In which state each task waits, and what its log then says: until somebody waits, nobody can cancel."""
-ENDED = "This task was ended, so"
+ENDED = "This task was stopped for good, so"
 PICTURES = len(WAITING) // 2 * (1 + ROWS)
 
 

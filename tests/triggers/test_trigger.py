@@ -138,7 +138,7 @@ async def test_a_cancelled_wait_is_not_called_a_users_action(
     ("message", "told"),
     [
         (["reassigned"], "another triggerer took the wait over."),
-        (["user action"], "a callback woke the task, or it was ended or cleared."),
+        (["user action"], "a callback woke the task, or the task was ended or cleared."),
         ([], "this triggerer shuts down."),
     ],
     ids=["reassigned", "ended", "shut down"],

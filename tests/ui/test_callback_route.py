@@ -286,7 +286,7 @@ def test_where_the_connection_cannot_be_looked_up_the_service_may_call_again(
 
     assert client_of(airflow, failing).post(url(), content=BODY).status_code == 503
     assert airflow.woken == []
-    assert "left to polling" in caplog.text
+    assert "polling goes on" in caplog.text
 
 
 def test_no_token_is_logged(client: TestClient, airflow: Airflow, caplog: pytest.LogCaptureFixture) -> None:

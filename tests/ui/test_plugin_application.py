@@ -58,7 +58,7 @@ def test_roots_that_cannot_be_read_show_nothing(
 
     create_application()
 
-    assert "The gallery shows no pictures: [imagetasks] gallery_roots holds 'pictures'" in caplog.text
+    assert "The gallery cannot show any pictures: [imagetasks] gallery_roots holds 'pictures'" in caplog.text
 
 
 @pytest.mark.parametrize(("secret", "status"), [("1234", 404), ("a secret of sufficient length", 405)])

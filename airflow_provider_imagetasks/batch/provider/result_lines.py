@@ -54,7 +54,7 @@ async def result_lines(
                 takes_ranges = takes_ranges and not answer.is_packed
                 if answer.status == 206 and (answer.begins_at != read_to or answer.is_packed):
                     takes_ranges = False
-                    raise ProtocolError("The file is answered from another byte on than was asked for")
+                    raise ProtocolError("The file was sent from a different byte than requested")
                 async with aclosing(answer.lines(LARGEST_LINE)) as lines:
                     async for line in lines:
                         if line.ends_at > read_to:
@@ -66,7 +66,7 @@ async def result_lines(
             if failures >= ATTEMPTS or not error.retryable:
                 raise
             pause = _pause(error, failures)
-            log.warning("%s. It is read on in %.0f s.", error.message.rstrip("."), pause)
+            log.warning("%s. Reading continues in %.0f s.", error.message.rstrip("."), pause)
         await asyncio.sleep(pause)
 
 
@@ -85,11 +85,11 @@ def refusal_of_row(batch: ProviderBatch, line: int, service: Service) -> ImageTa
         return told
     others = len(batch.reasons)
     return ServiceUnavailableError(
-        f"Provider batch {batch.id} was not taken, because of {others:,} other of its rows, and this one with them",
+        f"Provider batch {batch.id} was refused because of {others:,} of its other rows, and this row with it",
         service=service.name,
         code="provider_batch",
         billed="no",
-        retry_advice="A retry submits it again, without those.",
+        retry_advice="A retry submits this row again, without those.",
     )
 
 
@@ -104,14 +104,15 @@ def missing_row(batch: ProviderBatch, made: int, service: Service) -> ImageTaskE
     # Fewer than were seen is no count.
     if batch.is_partial and made == batch.completed:
         return ServiceUnavailableError(
-            f"It was not made before provider batch {batch.id} ended ({batch.status})",
+            f"The picture was not made before provider batch {batch.id} ended ({batch.status})",
             billed="no",
-            retry_advice="A retry has it made again.",
+            retry_advice="A retry submits it again.",
             **facts,
         )
     return ImageTaskFailedError(
-        f"Provider batch {batch.id} is {batch.status}, and its results hold neither a picture nor an error for it",
+        f"Provider batch {batch.id} is {batch.status}, but its results contain neither a picture nor an error for this "
+        "row",
         billed="unknown",
-        retry_advice="Clear looks at the results once more, and has it made again where they still say nothing.",
+        retry_advice="Clear looks at the results again, and submits the row again if they still contain nothing.",
         **facts,
     )

@@ -149,10 +149,12 @@ class ProviderResults:
                 read.unread = read.unread or error
         told = "; ".join(f"{count:,} {what}" for what, count in read.odd.items())
         if told:
-            what = "The results of provider batch %s hold %s%s. They are passed over."
+            what = "The results of provider batch %s contain %s%s. They are skipped."
             self._log.warning(what, batch.id, told, read.unreadable)
         if read.joined:
-            what = "%s results of provider batch %s shared lines, of which the ends are lost. Each was read by itself."
+            what = (
+                "%s results of provider batch %s were on shared lines, without line breaks. Each was read separately."
+            )
             self._log.warning(what, f"{read.joined:,}", batch.id)
         if isinstance(read.unread, ResultExpiredError) and read.has_all_of(batch):
             self._log.warning("%s. All pictures were read.", read.unread.message.rstrip("."))
@@ -164,7 +166,7 @@ class ProviderResults:
         """Return what a row came to of which no picture was read."""
         undelivered: DownloadError | None = None
         if row in read.damaged and not read.has_all_of(batch):
-            undelivered = DownloadError(f"The line of its result is damaged ({read.damaged[row]})", billed="yes")
+            undelivered = DownloadError(f"The result line of this row is damaged ({read.damaged[row]})", billed="yes")
         elif row in read.failed:
             return RowResult(Answered(row, bounded(self._task(waiting, TaskState.FAILED, read.failed[row]))))
         elif read.unread is not None:

@@ -151,7 +151,7 @@ class ProviderBatchRun(RunLoop):
             async for outcome in outcomes:
                 if isinstance(outcome, UnansweredCreation):
                     reason = outcome.error.message.rstrip(".")
-                    self._log.warning("%s. Whether the provider batch was created is looked up there.", reason)
+                    self._log.warning("%s. Looking up whether the provider batch was created.", reason)
                     self._searches.add(outcome.segment, outcome.intents, time.time(), outcome.error)
                 else:
                     self._rows.act(outcome)
@@ -191,7 +191,7 @@ class ProviderBatchRun(RunLoop):
         told = batch.errors[0]
         named = [row for row, each in rows.items() if place_of(each.image_task_id) == (batch.id, told.line)]
         of_row = f" because of row {named[0]}" if named else ""
-        self._log.error("Provider batch %s was not taken%s: %s", batch.id, of_row, told.error.message)
+        self._log.error("Provider batch %s was refused%s: %s", batch.id, of_row, told.error.message)
         self._waits_for_end = any(isinstance(each.error, RateLimitError) for each in batch.errors)
         await self._submissions.give_back([self._state.open[row] for row in rows if row in self._state.open])
         for row, waiting in rows.items():
@@ -283,5 +283,5 @@ class SparingLog:
     def _is_new(self, text: str) -> bool:
         self._told[text] += 1
         if self._told[text] == MOST + 1:
-            self._log.info("The same of further rows is left out here; the manifest says it of each.")
+            self._log.info("Further rows with the same message are not listed here; the manifest has all of them.")
         return self._told[text] <= MOST

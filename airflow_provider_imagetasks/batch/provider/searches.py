@@ -126,7 +126,8 @@ class ProviderSearches:
         await asyncio.to_thread(ledger.settle, search.segment, refused)
         reason = f". To its creation, {search.error.message.rstrip('.')}" if search.error is not None else ""
         error = ServiceUnavailableError(
-            f"The provider batch of this row was not created: {self._service.title} lists none with its key{reason}",
+            f"The provider batch of this row was not created: {self._service.title} lists no batch with its "
+            f"key{reason}",
             service=self._service.name,
             billed="no",
             retry_advice="A retry submits it again.",

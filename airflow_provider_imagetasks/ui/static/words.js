@@ -63,7 +63,7 @@ export const countedError = (name, number) => `${number} ${COUNTED_ERRORS[name] 
 // What a Clear does, and what it costs.
 export const CLEARS = {
   picture: ["Clear for a new picture", "A new picture is asked for and paid for."],
-  maybe: ["Clear to submit anew", "It is paid for again if the first one was accepted."],
+  maybe: ["Clear to submit again", "It is paid for again if the first submission was accepted."],
   rows: ["Clear to repeat the failed rows", "Each failed row is submitted again and paid for; what was delivered is kept."],
   nothing: ["Clear to try again", "Nothing is submitted, so nothing is paid for: what the service has is read again."],
 };

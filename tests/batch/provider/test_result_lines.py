@@ -172,6 +172,6 @@ def test_a_row_whose_batch_was_not_taken(
     assert error.billed == "no"
     if expected is None:
         assert (type(error), error.retryable) == (ServiceUnavailableError, True)
-        assert "2 other of its rows" in str(error)
+        assert "2 of its other rows" in str(error)
     else:
         assert error is expected
