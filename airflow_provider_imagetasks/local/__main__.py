@@ -44,15 +44,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--ignore-trace-id", action="store_true", help="ignore the trace ids of submissions")
     add("--keep-tasks", type=int, default=100_000, metavar="N", help="image tasks remembered (default: %(default)s)")
     delay = (
-        "how long kie has no record of a new image task; unless this is 0, its first status query finds none either "
-        "(default: %(default)s)"
+        "how long a service with late records has none of a new image task; unless this is 0, its first status query "
+        "finds none either (default: %(default)s)"
     )
     add("--record-delay", type=float, default=0.5, metavar="SECONDS", help=delay)
     add("--batch-latency", type=float, metavar="SECONDS", help="how long a provider batch takes (default: 10)")
     rate = "how fast the clock of provider batches runs: with 3600, a day lasts 24 seconds (default: 1)"
     add("--clock-rate", type=float, metavar="RATE", help=rate)
     add("--webhook-secret", metavar="SECRET", help="sign callbacks with this, if the service signs them")
-    add("--webhook-url", metavar="URL", help="call this when an image task or batch of OpenAI is over")
+    add(
+        "--webhook-url",
+        metavar="URL",
+        help="call this when an image task or batch is over, as services with one webhook do",
+    )
     folder = "where an MCP server that writes files writes its pictures (default: %(default)s)"
     add("--output-dir", type=Path, default=DEFAULT_OUTPUT_DIR, metavar="FOLDER", help=folder)
     return parser
