@@ -109,7 +109,7 @@ test-chaos-airflow-3.1: .venv-3.1/.installed ## Do the same on the newest Airflo
 	@.venv-3.1/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
 
 .PHONY: test-chaos-airflow-3.4
-test-chaos-airflow-3.4: .venv-3.4/.installed ## Do the same on the newest pre-release of Airflow 3.4; five minutes
+test-chaos-airflow-3.4: .venv-3.4/.installed ## Do the same on the newest pre-release of Airflow 3.4, and clear tasks in each way; ten minutes
 	@.venv-3.4/bin/python -m pytest -m long tests/system/test_never_pays_twice.py $(ARGUMENTS)
 
 .PHONY: test-cancel test-cancel-airflow-3.4

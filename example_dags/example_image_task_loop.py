@@ -63,9 +63,10 @@ def no_brighter(*, loop: Any) -> Any:
 
     now, before = loop.result["brightness"], loop.previous["brightness"] if loop.index else None
     is_last = loop.index + 1 == loop.max_iterations
+    compared = ", the first picture" if before is None else f" after {before}"
     return LoopDecision(
         stop=is_last or (before is not None and now <= before),
-        reason=f"brightness {now}, before {before}{', and no further picture is made' if is_last else ''}",
+        reason=f"brightness {now}{compared}{', and no further picture is made' if is_last else ''}",
     )
 
 
@@ -76,9 +77,16 @@ def choose(*, ti: Any) -> dict[str, Any]:
     return brightest
 
 
-def is_kept(*, loop: Any) -> bool:
+def is_kept(*, loop: Any) -> Any:
     """Stop where the person keeps the picture, or where it is the last that may be made."""
-    return loop.result["chosen_options"] == ["Keep it"] or loop.index + 1 == loop.max_iterations
+    from airflow.sdk import LoopDecision
+
+    (answer,) = loop.result["chosen_options"]
+    is_last = loop.index + 1 == loop.max_iterations
+    return LoopDecision(
+        stop=is_last or answer == "Keep it",
+        reason=f"the answer is {answer!r}{', and no further picture is made' if is_last else ''}",
+    )
 
 
 if HAS_LOOPS:

@@ -52,13 +52,12 @@ LOOKS_FIRST = "A retry goes by what is on record of the submission, and asks the
 FETCHES_THE_REST = "A retry fetches what is missing, at no cost."
 READY = "The picture is ready at %s already, and billed."
 GOES_ON = (
-    "It goes on at the service whatever happens here: failing or clearing later tasks does not stop it, and it may be "
-    "billed."
+    "The image task goes on at the service: failing or clearing later tasks does not stop it, and it may be billed."
 )
 CAN_BE_STOPPED = (
-    "It goes on at the service, and may be billed, until it is over or is stopped: by ImageTaskHook.cancel, or by "
-    "marking a sensor failed that waits for it, or its run (cancel_on_kill; where it is deferred, since Airflow 3.3). "
-    "Clearing later tasks does not stop it."
+    "The image task goes on at the service, and may be billed, until it is over or is stopped: by ImageTaskHook.cancel "
+    "or by marking a sensor failed that waits for it, or its run (cancel_on_kill; where it is deferred, since Airflow "
+    "3.3). Clearing later tasks does not stop it."
 )
 
 

@@ -160,7 +160,7 @@ def test_the_log_says_that_it_goes_on_and_for_how_long_its_pictures_can_be_had(
     dag.submitted()
 
     told = capsys.readouterr().out
-    assert "It goes on at the service whatever happens here" in told
+    assert "The image task goes on at the service: failing or clearing later tasks does not stop it" in told
     assert "cannot stop it either." in told
     assert ("Download its pictures within 24 hours after they are made" in told) is said
 
