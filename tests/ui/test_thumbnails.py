@@ -138,6 +138,7 @@ async def test_thumbnails_that_take_long_keep_nobody_waiting(
             await request
 
     assert sum(thread.name.startswith("imagetasks-thumbnails") for thread in threading.enumerate()) <= AT_ONCE
+    monkeypatch.setattr(module, "LONGEST_WAIT", 30)
     assert await thumbnails.serve(location, "kept") == kept
     go_on.set()
     await asyncio.gather(*waiting, return_exceptions=True)
