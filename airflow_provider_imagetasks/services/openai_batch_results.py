@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError, ImageTaskFailedError, ServiceUnavailableError
 from airflow_provider_imagetasks.services.fields import mapping, moment, sequence, structure, text, whole_number
 from airflow_provider_imagetasks.services.openai_errors import NO_REASON, SERVICE, refusal
 from airflow_provider_imagetasks.services.provider_batches import ResultLine
+from airflow_provider_imagetasks.services.wire import has_too_many_values, read_json
 from airflow_provider_imagetasks.tasks import GeneratedImage
 
 _CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*"([A-Za-z0-9_-]{1,64})"')
@@ -37,7 +39,7 @@ def read_line(line: bytes) -> ResultLine:
     :raises ValueError: it is none.
     """
     rest, pictures = _without_pictures(line)
-    said = json.loads(rest)
+    said = read_json(rest)
     if not isinstance(said, Mapping) or not isinstance(said.get("custom_id"), str):
         raise ValueError("it has no custom_id")
     response, error = mapping(said.get("response")), _error_in(said)
@@ -57,19 +59,19 @@ def read_line(line: bytes) -> ResultLine:
     )
 
 
-def results_in(line: bytes, most: int) -> Sequence[bytes]:
-    """Return the JSON values that a line holds, and last what is none; the line alone where there are too many."""
+def results_in(line: bytes) -> Sequence[bytes]:
+    """Return the objects that a line holds, and last what is none; the line alone where it holds too much."""
+    if has_too_many_values(line):
+        return (line,)
     # A character for each byte: the marks of JSON are the same, and places in the text are those in the line.
     told, start, found = line.decode("latin-1"), 0, list[bytes]()
     decoder = json.JSONDecoder(strict=False)
     while (start := _BETWEEN.match(told, start).end()) < len(told):  # type: ignore[union-attr]
-        try:
-            end = decoder.raw_decode(told, start)[1]
-        except (ValueError, RecursionError):
-            end = len(told)
+        end = len(told)
+        if told[start] == "{":
+            with suppress(ValueError, RecursionError):
+                end = decoder.raw_decode(told, start)[1]
         found.append(line[start:end])
-        if len(found) > most:
-            return (line,)
         start = end
     return found
 

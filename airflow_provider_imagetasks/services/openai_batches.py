@@ -213,7 +213,7 @@ class OpenAIBatches(ProviderBatches):
 
     def results_in(self, line: bytes) -> Sequence[bytes]:
         """Return the results that a line holds."""
-        return results_in(line, self.most_rows)
+        return results_in(line)
 
 
 def _url_of(image: str | ImageFile) -> str:

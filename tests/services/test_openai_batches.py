@@ -230,7 +230,19 @@ class TestLines:
         assert error is not None
         assert (type(error), error.billed) == (error_class, billed)
 
-    @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"custom_id": 7}', line()[:-700]])
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"{",
+            b"[]",
+            b'{"custom_id": 7}',
+            line()[:-700],
+            b'{"custom_id": "row-1", "response": [' + b"[]," * 50_000 + b"[]]}",
+            b'{"custom_id": "row-1", "response": ' + b"[" * 40_000,
+        ],
+        ids=["nothing", "a cut one", "a list", "an odd name", "half", "more values than any answer", "too deep"],
+    )
     def test_what_is_none(self, content: bytes) -> None:
         with pytest.raises(ValueError):
             BATCHES.read_line(content)
@@ -243,9 +255,10 @@ class TestLines:
             ('{"a": "\u00e9"}{"b"'.encode(), ['{"a": "\u00e9"}'.encode(), b'{"b"']),
             (b'{"a"{"b": 1}', [b'{"a"{"b": 1}']),
             (b"[" * 100_000, [b"[" * 100_000]),
+            (b'{"b": 1} 2 3', [b'{"b": 1}', b"2 3"]),
             (b"{}" * 50_001, [b"{}" * 50_001]),
         ],
-        ids=["one", "two", "and a cut one", "behind a cut one", "deep", "more than a file has"],
+        ids=["one", "two", "and a cut one", "behind a cut one", "deep", "before numbers", "too many"],
     )
     def test_results_that_share_a_line(self, content: bytes, results: list[bytes]) -> None:
         assert list(BATCHES.results_in(content)) == results
