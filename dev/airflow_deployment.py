@@ -106,8 +106,10 @@ class AirflowDeployment:
     ) -> None:
         self.stop()
 
-    def start(self, *, timeout: float = 120) -> None:
-        """Create the database, start every component and wait until all are healthy."""
+    def start(self, *, timeout: float = 240) -> None:
+        """Create the database, start every component and wait until all are healthy: half a minute, or on a busy
+        machine several.
+        """
         atexit.register(self.stop)
         deadline = time.monotonic() + timeout
         try:
