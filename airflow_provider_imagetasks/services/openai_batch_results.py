@@ -24,6 +24,8 @@ _ERROR_STATUSES = range(300, 600)
 _PICTURE = b'"b64_json"'
 _SHORTEST_PICTURE = 1024
 """Characters from which on the text of a picture is taken out before a line is parsed."""
+_MOST_NAMES = 1_000
+"""How often a picture's name is looked for in a line."""
 _BETWEEN = re.compile(r"\s*")
 
 
@@ -115,7 +117,10 @@ def _without_pictures(line: bytes) -> tuple[bytes, list[str]]:
     pictures: list[str] = []
     parts: list[bytes] = []
     position = 0
-    while (found := line.find(_PICTURE, position)) >= 0:
+    for _ in range(_MOST_NAMES):
+        found = line.find(_PICTURE, position)
+        if found < 0:
+            break
         name_ends = found + len(_PICTURE)
         opening = line.find(b'"', name_ends)
         closing = line.find(b'"', opening + 1) if opening >= 0 else -1

@@ -187,7 +187,16 @@ def read_json(content: bytes | str) -> Any:
 
 def has_too_many_values(content: bytes) -> bool:
     """Whether JSON has more values than any answer; a text, such as a prompt, may have as many commas as it likes."""
-    return _marks(content) > MOST_VALUES and _marks(_TEXTS.sub(b"", content)) > MOST_VALUES
+    if _marks(content) <= MOST_VALUES:
+        return False
+    marks, start = 0, 0
+    for texts, found in enumerate(_TEXTS.finditer(content)):
+        marks += _marks(content[start : found.start()])
+        start = found.end()
+        # Each text of JSON follows a mark: where there are more, it is none.
+        if max(marks, texts) > MOST_VALUES:
+            return True
+    return marks + _marks(content[start:]) > MOST_VALUES
 
 
 def _marks(content: bytes) -> int:

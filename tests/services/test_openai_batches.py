@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -246,6 +247,21 @@ class TestLines:
     def test_what_is_none(self, content: bytes) -> None:
         with pytest.raises(ValueError):
             BATCHES.read_line(content)
+
+    @pytest.mark.parametrize(
+        "content",
+        [b'{"b64_json":"' * 300_000, b'{"a":' * 800_000, b"[]," * 1_000_000, b'"a",' * 1_000_000],
+        ids=["pictures", "names", "lists", "texts"],
+    )
+    def test_what_is_none_takes_little_room(self, content: bytes) -> None:
+        tracemalloc.start()
+        with pytest.raises(ValueError):
+            BATCHES.read_line(content)
+        BATCHES.results_in(content)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+
+        assert peak < 4 * len(content)
 
     @pytest.mark.parametrize(
         ("content", "results"),
