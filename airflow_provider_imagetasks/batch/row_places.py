@@ -25,6 +25,9 @@ PATIENCE = 20.0
 """Seconds after which a group that got no place is withheld, so that the batch can look at what else there is."""
 PAUSE = 5.0
 """Seconds for which it then asks for none."""
+AHEAD_SECONDS = 4.0
+"""Seconds of turns that a group takes together, and before the last of them at which the next one does: others who
+submit with the account wait for theirs behind those."""
 _GIVEN_BACK_AT_ONCE = 500
 
 
@@ -72,7 +75,8 @@ class RowPlaces:
         self._run = run
         self._is_stopped = is_stopped
         self._ticket = secrets.token_hex(16)
-        self._next_at = 0.0
+        self._next_at = self._next_turns_at = 0.0
+        self._asks = asyncio.Lock()
 
     @property
     def may_ask(self) -> bool:
@@ -87,6 +91,16 @@ class RowPlaces:
         book = self._book
         if book is None:
             return Granted(intents)
+        async with self._asks:
+            while not self._is_stopped():
+                seconds = self._next_turns_at - time.time()
+                if seconds <= 0:
+                    break
+                await asyncio.sleep(min(seconds, 0.5))
+            is_due = self.may_ask and not self._is_stopped()
+            return await self._take(book, intents) if is_due else Granted(withheld=intents)
+
+    async def _take(self, book: AccountBook, intents: Sequence[Intent]) -> Granted:
         wanted: list[PlannedSubmission] = []
         refused, began_at = None, time.time()
         for intent in intents:
@@ -108,7 +122,9 @@ class RowPlaces:
         rows = [intent.index for intent in held]
         turns = dict(zip(rows, grant.turns, strict=True))
         keys = dict(zip(rows, (planned.key for planned in wanted), strict=False))
-        if not count and refused is None:
+        if count:
+            self._next_turns_at = now + grant.turns[-1].seconds - AHEAD_SECONDS
+        elif refused is None:
             self._next_at = now + PAUSE
         return Granted(held, turns, keys, _rest(intents, count, refused), began_at, refused)
 

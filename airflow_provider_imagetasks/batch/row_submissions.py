@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from airflow_provider_imagetasks.accounts.book import UNREACHABLE, submitting_book_of
+from airflow_provider_imagetasks.batch import row_places
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.row_places import Granted, RowPlaces
 from airflow_provider_imagetasks.batch.rows import sendable_request
@@ -33,8 +34,6 @@ _log = logging.getLogger(__name__)
 AT_ONCE = 8
 """Submissions that are under way at the same time; a service takes a second or so for each."""
 LARGEST_GROUP = 50
-SHARED_GROUP_SECONDS = 4.0
-"""Likewise where others submit with the account, who wait for their turns behind a group."""
 GROUP_SECONDS = 20.0
 """A group is no larger than what the rate lets out in this time, so that what a kill leaves unclear stays recent."""
 LONGEST_INTENT = 300.0
@@ -114,7 +113,7 @@ class RowSubmissions:
         """Rows whose submission has not come to an end."""
         can_tell = service.finds_by_trace_id or service.repeats_submit_by_key
         windows = account.submit_rate.windows if account.submit_rate else ()
-        seconds = GROUP_SECONDS if book is None else SHARED_GROUP_SECONDS
+        seconds = GROUP_SECONDS if book is None else row_places.AHEAD_SECONDS
         in_time = (int(seconds * window.count / window.seconds) for window in windows)
         self._group_size = max(1, min((LARGEST_GROUP, *in_time))) if can_tell else 1
 

@@ -12,10 +12,12 @@ from sqlalchemy import select
 
 from airflow_provider_imagetasks.accounts import book
 from airflow_provider_imagetasks.accounts.__main__ import main
+from airflow_provider_imagetasks.accounts.grants import Grant
 from airflow_provider_imagetasks.accounts.report import reports
 from airflow_provider_imagetasks.accounts.settings import store_url
 from airflow_provider_imagetasks.accounts.store import AccountStore
 from airflow_provider_imagetasks.accounts.tables import places, turns
+from airflow_provider_imagetasks.batch import row_places
 from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger
 from airflow_provider_imagetasks.exceptions import (
     ImageTaskError,
@@ -208,6 +210,25 @@ def test_a_row_counts_from_when_it_leaves_however_long_it_takes_to_write_it_down
     with AccountStore(account_store, only_reads=True).reading() as (connection, _):
         (left_at,) = connection.execute(select(turns.c.at).where(turns.c.kind == "submit")).scalars()
     assert created["created_at"] - left_at < taken
+
+
+def test_a_batch_asks_for_no_turns_far_ahead_that_others_would_wait_behind(
+    batch: ImageBatch, limited: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_places, "AHEAD_SECONDS", 0.5)
+    limited(submit_rate="2/1s")
+    take, ahead = AccountStore.take, []
+
+    def noted(store: AccountStore, *arguments: Any, **how: Any) -> Grant:
+        grant = take(store, *arguments, **how)
+        ahead.extend(turn.seconds for turn in grant.turns)
+        return grant
+
+    monkeypatch.setattr(AccountStore, "take", noted)
+    batch.start(*[f"kite {number} [latency=0]" for number in range(8)])
+
+    assert len(batch.created) == 8
+    assert max(ahead) < 2
 
 
 def test_what_was_spent_can_be_looked_up_without_airflow(
