@@ -1,4 +1,5 @@
-"""The batches of the double of OpenAI's Batch API: what of them is made by now, by a clock that can be set."""
+"""The batches of the double of OpenAI's Batch API: what of them is made by now, by a clock that can be set, and
+the events that the URL is called with which it was told once."""
 
 from __future__ import annotations
 
@@ -9,12 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_imagetasks.local.dialects.webhook_signatures import signed_event
+from airflow_provider_imagetasks.local.service_state import ServiceState
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 
 WINDOW = 86_400.0
 """Seconds that a batch has."""
 Settle = Callable[[TaskRecord], dict[str, Any] | None]
 """Makes a row, and returns its error; None where it has its pictures."""
+_SHORTEST = 0.05
+"""Seconds between two looks at a batch that is about to end."""
 
 
 @dataclass(kw_only=True)
@@ -134,3 +139,42 @@ class BatchRecord:
             self.output_file_id = f"file-{uuid.uuid4().hex}"
         if any(row.error for row in self.rows):
             self.error_file_id = f"file-{uuid.uuid4().hex}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _AwaitedBatch:
+    """A batch as the sender of callbacks waits for it.
+
+    :param advance: makes what is due by now.
+    """
+
+    batch: BatchRecord
+    state: ServiceState
+    advance: Callable[[], None]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended by now."""
+        self.advance()
+        return self.batch.ended_as is not None
+
+    @property
+    def remaining(self) -> float:
+        """Seconds of a usual clock until it ends."""
+        return max(_SHORTEST, (self.batch.ends_at - self.state.now()) / self.state.options.clock_rate)
+
+
+def promise_event(batch: BatchRecord, state: ServiceState, advance: Callable[[], None]) -> None:
+    """Promise the call that tells of the end of a batch, if there is a URL to call.
+
+    :param advance: makes what is due by now.
+    """
+    if state.options.webhook_url:
+        awaited = _AwaitedBatch(batch=batch, state=state, advance=advance)
+        state.callbacks.promise(awaited, state.options.webhook_url, lambda: _event(batch, state))
+
+
+async def _event(batch: BatchRecord, state: ServiceState) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the event and the headers that sign it."""
+    at = batch.ended_at or batch.created_at
+    return signed_event(f"batch.{batch.ended_as}", batch.id, at=at, options=state.options)
