@@ -37,8 +37,8 @@ from airflow_provider_imagetasks.services.fal_answers import (
     refusal,
 )
 from airflow_provider_imagetasks.services.fields import mapping, number, sequence, text
+from airflow_provider_imagetasks.services.hosted_models import name_within, require_pictures
 from airflow_provider_imagetasks.services.jobs_api import fields_of
-from airflow_provider_imagetasks.services.model_names import name_within, require_pictures
 from airflow_provider_imagetasks.services.rates import Rate, Window
 from airflow_provider_imagetasks.services.refusals import object_in
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response

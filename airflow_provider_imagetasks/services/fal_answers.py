@@ -22,7 +22,7 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.fields import LONGEST_PROMPT, mapping, number, sequence, text
-from airflow_provider_imagetasks.services.model_outputs import addresses_named, picture_addresses
+from airflow_provider_imagetasks.services.hosted_models import addresses_named, picture_addresses
 from airflow_provider_imagetasks.services.refusals import object_in, refusal_by_status
 from airflow_provider_imagetasks.services.wire import Response
 from airflow_provider_imagetasks.tasks import MOST_IMAGES, GeneratedImage, ImageTask, TaskState

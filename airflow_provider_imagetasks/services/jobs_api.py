@@ -35,8 +35,7 @@ from airflow_provider_imagetasks.services.fields import (
     text,
     whole_number,
 )
-from airflow_provider_imagetasks.services.model_names import require_pictures
-from airflow_provider_imagetasks.services.model_outputs import addresses_named, picture_addresses
+from airflow_provider_imagetasks.services.hosted_models import addresses_named, picture_addresses, require_pictures
 from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, named_refusal, unexplained
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response, read_json
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState

@@ -31,8 +31,8 @@ from airflow_provider_imagetasks.services.fields import (
     text,
     whole_number,
 )
+from airflow_provider_imagetasks.services.hosted_models import addresses_named
 from airflow_provider_imagetasks.services.jobs_api import RESULT_FIELDS, JobsApiService, fields_of, object_of
-from airflow_provider_imagetasks.services.model_outputs import addresses_named
 from airflow_provider_imagetasks.services.rates import Rate, Tier, Window
 from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES
 from airflow_provider_imagetasks.services.several_apis import SeveralApis

@@ -22,8 +22,8 @@ from airflow_provider_imagetasks.services.callback_signatures import RememberedK
 from airflow_provider_imagetasks.services.cancels import stop
 from airflow_provider_imagetasks.services.connection_contract import Callback
 from airflow_provider_imagetasks.services.fields import mapping, sequence, text, whole_number
+from airflow_provider_imagetasks.services.hosted_models import name_within, require_pictures
 from airflow_provider_imagetasks.services.jobs_api import fields_of
-from airflow_provider_imagetasks.services.model_names import name_within, require_pictures
 from airflow_provider_imagetasks.services.rates import Rate, Tier, Window
 from airflow_provider_imagetasks.services.refusals import object_in
 from airflow_provider_imagetasks.services.replicate_answers import (

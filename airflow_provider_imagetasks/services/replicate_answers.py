@@ -26,7 +26,7 @@ from airflow_provider_imagetasks.services.fields import (
     text,
     whole_number,
 )
-from airflow_provider_imagetasks.services.model_outputs import picture_addresses
+from airflow_provider_imagetasks.services.hosted_models import picture_addresses
 from airflow_provider_imagetasks.services.refusals import object_in, refusal_by_status
 from airflow_provider_imagetasks.services.wire import Response
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState

@@ -32,8 +32,8 @@ from airflow_provider_imagetasks.services.fields import (
     sequence,
     text,
 )
+from airflow_provider_imagetasks.services.hosted_models import addresses_named
 from airflow_provider_imagetasks.services.inline_ids import inline_id
-from airflow_provider_imagetasks.services.model_outputs import addresses_named
 from airflow_provider_imagetasks.services.refusals import unexplained
 from airflow_provider_imagetasks.services.tasks_api_errors import failure, is_only_an_error, refusal
 from airflow_provider_imagetasks.services.wire import Call, Flow, Part, Request, Response

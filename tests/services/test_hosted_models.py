@@ -1,12 +1,20 @@
-"""What is pasted for the name of a model, and models that make no pictures: they would be paid for in vain."""
+"""Names of models, as they are pasted or of such that make no pictures, and the pictures in what models return."""
 
 from __future__ import annotations
+
+import json
+from typing import Any
 
 import pytest
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
-from airflow_provider_imagetasks.services.model_names import name_within, require_pictures
-from tests.services.wire_examples import completed
+from airflow_provider_imagetasks.services.hosted_models import (
+    addresses_named,
+    name_within,
+    picture_addresses,
+    require_pictures,
+)
+from tests.services.wire_examples import A, B, completed
 
 NO_PICTURES = (
     *("fal-ai/kling-video/v2/master/text-to-video", "fal-ai/veo3", "fal-ai/wan-t2v", "fal-ai/ltx-video"),
@@ -28,6 +36,26 @@ PICTURES = (
     *("minimax/image-01", "ideogram-ai/ideogram-v3-turbo", "openai/gpt-image-2", "fal-ai/clarity-upscaler"),
     *("kling/o1-image", "z-image", "wan/2-7-image", "grok-imagine/text-to-image"),
 )
+INLINE = "data:image/png;base64,aGk="
+OUTPUTS: dict[str, tuple[Any, list[str]]] = {
+    "an address": (A, [A]),
+    "with blanks around it": (f" {A}\n", [A]),
+    "without a scheme": ("//pictures.example/a.png", ["//pictures.example/a.png"]),
+    "the picture itself": (INLINE, [INLINE]),
+    "several": ([A, B], [A, B]),
+    "objects": ([{"url": A}, {"url": B}], [A, B]),
+    "deep within": ({"a": {"b": [{"url": A}]}}, [A]),
+    "as JSON": (json.dumps({"images": [A]}), [A]),
+    "as JSON within JSON": ({"images": json.dumps([{"url": A}])}, [A]),
+    "of a kind that nobody told": ({"url": A, "content_type": "application/octet-stream"}, [A]),
+    "of no kind": ({"url": A, "content_type": None}, [A]),
+    "a film": ({"url": A, "content_type": "video/mp4"}, []),
+    "a poem": ("a poem", []),
+    "half of JSON": ('{"images": [', []),
+    "nested without end": ("[" * 100_000, []),
+    "nothing": (None, []),
+    "numbers": ([1, 2.5, True], []),
+}
 
 
 @pytest.mark.parametrize("model", NO_PICTURES)
@@ -98,3 +126,29 @@ def test_a_pasted_address_is_refused_with_the_name_that_is_meant(service: str, p
         completed(service, model=pasted)
 
     assert caught.value.billed == "no"
+
+
+@pytest.mark.parametrize(("output", "urls"), OUTPUTS.values(), ids=OUTPUTS)
+def test_the_pictures_of_an_output_are_its_addresses(output: Any, urls: list[str]) -> None:
+    assert picture_addresses(output, takes_texts=True) == urls
+
+
+def test_only_objects_count_where_texts_may_be_anything() -> None:
+    assert picture_addresses({"prompt": A, "raw": json.dumps([A]), "image": {"url": B}}, takes_texts=False) == [B]
+
+
+def test_the_first_field_that_has_a_picture_counts() -> None:
+    names = ("images", "image")
+
+    assert addresses_named(names, {"image": A, "images": [], "thumbnail": B}) == [A]
+    assert addresses_named(names, {"image": "a poem"}) == []
+    assert addresses_named(names, {"thumbnail": B}) == []
+
+
+def test_a_field_for_addresses_keeps_one_that_leads_nowhere() -> None:
+    assert addresses_named(("url",), {"url": "file:///etc/passwd"}, are_fields=True) == ["file:///etc/passwd"]
+    assert addresses_named(("url",), {"url": ["", " ", None, 5]}, are_fields=True) == []
+
+
+def test_there_is_an_end_to_pictures() -> None:
+    assert len(picture_addresses([A] * 1_000, takes_texts=True)) == 64
