@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_imagetasks.batch import modes
 from tests.provider_batch import ProviderBatch
-from tests.scripted_batches import Line, ScriptedBatches, made, text
+from tests.scripted_batches import Line, ScriptedBatches, made, result, text
 from tests.scripted_server import CutAfterReading, ReceivedRequest, Reply, Step
 
 pytestmark = pytest.mark.parametrize("service_name", ["openai"], indirect=True)
@@ -133,19 +133,23 @@ def test_of_results_that_share_a_line_the_one_that_is_cut_fails_alone(
     assert provider_batch.errors == [None, ("DownloadError", "yes"), None]
 
 
-def test_a_damaged_line_of_an_error_is_no_picture_that_was_paid_for(
+def test_a_damaged_line_of_an_error_is_no_picture_that_was_paid_for_and_is_read_once_more(
     provider_batch: ProviderBatch, service: ScriptedBatches
 ) -> None:
-    service.results = lambda lines: text([made(line) for line in lines[:2] or lines])
-    service.errors = lambda lines: text([made(line) for line in lines[2:]])[:-40] or None
-    service.record = lambda lines: {"request_counts": {"total": 3, "completed": 2, "failed": 1}} if lines[2:] else {}
+    def error(lines: list[Line]) -> bytes:
+        refused = {"status_code": 400, "body": {"error": {"code": "moderation_blocked", "message": "no"}}}
+        return text([result(line["custom_id"], refused) for line in lines[2:]])
+
+    service.results = lambda lines: text([made(line) for line in lines[:2]])
+    service.errors = lambda lines: error(lines)[:-40]
+    service.record = lambda _lines: {"request_counts": {"total": 3, "completed": 2, "failed": 1}}
 
     provider_batch.start(*PROMPTS)
-    assert provider_batch.errors == [None, None, ("ImageTaskFailedError", "unknown")]
+    assert provider_batch.errors == [None, None, ("DownloadError", "unknown")]
+    service.errors = error
     provider_batch.start(*PROMPTS, try_number=2)
+    assert provider_batch.errors == [None, None, ("ContentPolicyError", "no")]
     assert service.prompts == PROMPTS
-    # A Clear has it made.
-    assert provider_batch.start(*PROMPTS, try_number=3, max_tries=4).state == "success"
 
 
 def test_a_batch_that_never_begins_runs_out_of_time_in_the_words_of_the_service_and_is_waited_for_again(

@@ -17,6 +17,7 @@ from airflow_provider_imagetasks.batch.row_questions import Answered
 from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.batch.state import Stage
 from airflow_provider_imagetasks.exceptions import (
+    Billed,
     DownloadError,
     ImageTaskError,
     ResultExpiredError,
@@ -165,8 +166,10 @@ class ProviderResults:
     def _without_a_picture(self, row: int, waiting: WaitingRow, batch: ProviderBatch, read: _Read) -> RowResult:
         """Return what a row came to of which no picture was read."""
         undelivered: DownloadError | None = None
-        if row in read.damaged and not read.has_all_of(batch):
-            undelivered = DownloadError(f"The result line of this row is damaged ({read.damaged[row]})", billed="yes")
+        if row in read.damaged:
+            # Where all pictures were seen, it was an error.
+            billed: Billed = "unknown" if read.has_all_of(batch) else "yes"
+            undelivered = DownloadError(f"The result line of this row is damaged ({read.damaged[row]})", billed=billed)
         elif row in read.failed:
             return RowResult(Answered(row, bounded(self._task(waiting, TaskState.FAILED, read.failed[row]))))
         elif read.unread is not None:
