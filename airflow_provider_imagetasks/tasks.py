@@ -99,7 +99,7 @@ class ImageRequest:
                 raise InvalidRequestError(f"{name} is {_told(value)}; leave it out or give it as text")
         if self.callback_url is not None and not is_web_address(self.callback_url):
             raise InvalidRequestError(
-                "callback_url is no URL that a service could post to; it is not shown, since it may hold a secret. "
+                "callback_url is not a URL that a service could post to; it is not shown, since it may hold a secret. "
                 "Give one like https://example.com/hook"
             )
         if not isinstance(self.options, dict | Mapping):

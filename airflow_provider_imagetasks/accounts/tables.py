@@ -184,7 +184,7 @@ def _require_shared(url: str) -> None:
     if is_unreadable:
         # What cannot be read may hold a password anywhere, so nothing of it is repeated.
         raise UnsuitableStoreError(
-            "its address is no SQLAlchemy URL like postgresql+psycopg2://user:password@host/database; write special "
+            "it is not an SQLAlchemy URL such as postgresql+psycopg2://user:password@host/database; write special "
             "characters of user and password as %XX (%40 for @)"
         )
     kind, database = address.get_backend_name(), address.database or ""

@@ -161,7 +161,7 @@ class BatchFolder:
             billed="no" if what != "written" else "unknown",
             retryable=True,
             retry_advice="Without it nobody can tell what was already paid for. A retry looks again. If it is "
-            "gone for good, only a new Dag run begins anew.",
+            "gone for good, start a new Dag run.",
         )
 
 

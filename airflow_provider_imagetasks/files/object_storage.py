@@ -40,7 +40,7 @@ def open_folder(output_path: str, *, name: str = "output_path") -> ObjectStorage
         )
     if scheme and "::" in given:
         raise InvalidRequestError(
-            f"{name} is {shown_path(given)!r}; it must not contain '::', because another path begins after it and "
+            f"{name} is {shown_path(given)!r}; it must not contain '::', because that starts another path, so "
             "another place would be used"
         )
     try:

@@ -82,7 +82,7 @@ def execution_timeout_error(task: Any) -> ImageTaskTimeoutError:
     """Return the error of a task whose ``execution_timeout`` is over; Airflow retries it."""
     return ImageTaskTimeoutError(
         f"The task's execution_timeout ({task.execution_timeout.total_seconds():g} s) is over, including the time "
-        "in which it is deferred, too. What was submitted goes on at the service: it may still finish, and be billed",
+        "for which it was deferred. What was submitted goes on at the service: it may still finish, and be billed",
         retryable=True,
-        retry_advice="A retry goes on with what was submitted, and submits none of it anew.",
+        retry_advice="A retry continues with what was submitted, and submits none of it again.",
     )

@@ -47,7 +47,7 @@ def key_in(secret: str, *, service: str) -> bytes:
     except ValueError:
         key = b""
     if not key:
-        raise AuthenticationError("The webhook secret is no key like whsec_ and base64", service=service)
+        raise AuthenticationError("The webhook secret must be whsec_ followed by base64", service=service)
     return key
 
 

@@ -84,8 +84,8 @@ class OpenAIService(Service):
         count = self.image_count_of(request)
         if count > 1:
             raise InvalidRequestError(
-                f"options asks for {count} pictures, and a response of OpenAI's makes one. Give each picture a row of "
-                "an ImageBatchOperator, or a mapped task of its own (.expand)"
+                f"options asks for {count} pictures, but a response of OpenAI makes one. For each picture, use one row "
+                "of an ImageBatchOperator, or one mapped task (.expand)"
             )
 
     def price_of(self, request: ImageRequest) -> float | None:

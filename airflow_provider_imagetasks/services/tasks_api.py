@@ -135,7 +135,7 @@ class TasksApiService(Service):
         if task.trace_id not in (None, text(trace_id)):
             # As a cache may do it: whoever believed it would hand on another's picture, and lose its own.
             raise ProtocolError(
-                f"The answer is the record of trace id {task.trace_id}, which was not asked for",
+                f"The answer is the record of another trace id, {task.trace_id}",
                 service=self.name,
                 billed="unknown",
             )

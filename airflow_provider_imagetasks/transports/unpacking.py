@@ -29,7 +29,7 @@ class Unpacking:
     def __init__(self, coding: str) -> None:
         names = [name for name in map(str.strip, coding.lower().split(",")) if name not in ("", "identity")]
         if len(names) > _MOST_CODINGS or not _ZLIB.issuperset(names):
-            raise NotUnpackedError("the answer is packed in a way that nobody asked for")
+            raise NotUnpackedError("the answer has a content encoding that was not requested")
         self._layers = [_Layer() for _ in names]
 
     @property
@@ -50,7 +50,7 @@ class Unpacking:
         :raises NotUnpackedError: something is missing.
         """
         if not all(layer.is_whole for layer in self._layers):
-            raise NotUnpackedError("the answer is packed, and its end is missing")
+            raise NotUnpackedError("the answer is compressed, but its end is missing")
 
 
 def _through(layers: list[_Layer], piece: bytes) -> Iterator[bytes]:
@@ -93,7 +93,7 @@ class _Layer:
                 if part:
                     yield part
         except zlib.error:
-            raise NotUnpackedError("the answer is packed, and cannot be unpacked") from None
+            raise NotUnpackedError("the answer is compressed, but cannot be unpacked") from None
 
 
 def _unpacker(beginning: bytes) -> zlib._Decompress:

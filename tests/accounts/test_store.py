@@ -260,10 +260,10 @@ def test_what_only_costs_money_holds_no_place_and_is_given_back_by_its_key(url: 
         ("sqlite:////nowhere/at/all.sqlite", "unable to open"),
         ("postgresql+psycopg2://shop:secret@127.0.0.1:1/accounts", "refused"),
         ("no-such-database://x/y", ""),
-        ("not a url", "is no SQLAlchemy URL"),
+        ("not a url", "is not an SQLAlchemy URL"),
         ("postgresql+psycopg2://shop:pass@secret@127.0.0.1:1/accounts", "%40 for @"),
         ("postgresql+psycopg2://shop@127.0.0.1:secret/accounts", "%40 for @"),
-        ("sqlite:////nowhere/\0/all.sqlite", "is no SQLAlchemy URL"),
+        ("sqlite:////nowhere/\0/all.sqlite", "is not an SQLAlchemy URL"),
     ],
 )
 def test_a_store_that_cannot_be_reached_says_so_without_its_password(address: str, said: str) -> None:

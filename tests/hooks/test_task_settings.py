@@ -212,7 +212,7 @@ class TestExecutionTimeout:
         assert over.state == "up_for_retry"
         assert isinstance(over.error, ImageTaskTimeoutError)
         assert "execution_timeout (1.5 s) is over" in str(over.error)
-        assert "submits none of it anew" in str(over.error)
+        assert "submits none of it again" in str(over.error)
         assert dag.runner.xcoms["batch", "image_task_error"]["class"] == "ImageTaskTimeoutError"
         assert batch.start(*prompts, poll_interval=1, deferrable=False).state == "success"
         assert batch.created == sorted(prompts)

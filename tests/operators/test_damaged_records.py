@@ -98,9 +98,7 @@ def broken(batch: ImageBatch) -> Callable[..., None]:
         (file,) = batch.folder.glob(pattern)
         damage(file, line, field, value)
         for how in ({"try_number": 2}, {"try_number": 3, "max_tries": 4}):
-            check(
-                batch.start("a kite [fail]", row_attempts=1, **how).error, file.name, "only a new Dag run begins anew"
-            )
+            check(batch.start("a kite [fail]", row_attempts=1, **how).error, file.name, "start a new Dag run")
         assert len(batch.created) == 1
 
     return broken
@@ -134,5 +132,5 @@ def test_a_frozen_request_that_is_damaged_pays_for_nothing(batch: ImageBatch) ->
 
     assert isinstance(failed.error, ImageTaskError)
     assert "requests.jsonl, line 1" in str(failed.error)
-    assert "only a new Dag run begins anew" in str(failed.error)
+    assert "start a new Dag run" in str(failed.error)
     assert len(batch.created) == 1

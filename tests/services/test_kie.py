@@ -230,7 +230,7 @@ def test_a_record_without_a_flag_is_no_answer() -> None:
 
 REFUSED: dict[str, tuple[str | None, dict[str, Any], str]] = {
     **{
-        model: (model, {}, "no pictures")
+        model: (model, {}, "does not make pictures")
         for model in (
             *("kling-3.0/video", "wan/2-7-text-to-video", "wan/2-7-r2v", "wan/2-7-videoedit", "sora-2-text-to-video"),
             *("bytedance/seedance-2", "hailuo/02-text-to-video-pro", "grok-imagine/image-to-video", "veo3_fast"),

@@ -161,10 +161,10 @@ PACKINGS: dict[str, tuple[str, bytes, str | None]] = {
     "identity": ("identity", CONTENT, None),
     "two members": ("gzip", gzip.compress(CONTENT[:100]) + gzip.compress(CONTENT[100:]), None),
     "zeros behind it": ("gzip", PACKED + bytes(100), None),
-    "brotli": ("br", CONTENT, "the answer is packed in a way that nobody asked for"),
-    "many": ("gzip, gzip, gzip, gzip", CONTENT, "the answer is packed in a way that nobody asked for"),
-    "not packed": ("gzip", CONTENT, "the answer is packed, and cannot be unpacked"),
-    "cut": ("gzip", PACKED[:-20], "the answer is packed, and its end is missing"),
+    "brotli": ("br", CONTENT, "the answer has a content encoding that was not requested"),
+    "many": ("gzip, gzip, gzip, gzip", CONTENT, "the answer has a content encoding that was not requested"),
+    "not packed": ("gzip", CONTENT, "the answer is compressed, but cannot be unpacked"),
+    "cut": ("gzip", PACKED[:-20], "the answer is compressed, but its end is missing"),
 }
 
 
