@@ -88,7 +88,7 @@ REFUSED_BY_THE_TASKS_API = [
     ({"images": ["{photo}", ONE]}, "mixes"),
     ({"images": [ONE] * 17}, "16"),
     ({"images": [ONE], "mask": "{mask}"}, "mask"),
-    ({"images": ["{photo}"], "mask": "{photo}"}, "transparency"),
+    ({"images": ["{photo}"], "mask": "{photo}"}, "transparent"),
     ({"mask": "{mask}"}, "without images"),
 ]
 REFUSED_BY_THE_JOBS_API = [

@@ -176,8 +176,8 @@ def test_the_parts_of_a_picture_are_stored_beside_it(dag: ImageDag) -> None:
 @pytest.mark.parametrize(
     ("service_name", "model", "said"),
     [
-        ("kie", "kling-3.0/video", "no pictures"),
-        ("aigptimage", "seedance-2.0", "no pictures"),
+        ("kie", "kling-3.0/video", "does not make pictures"),
+        ("aigptimage", "seedance-2.0", "does not make pictures"),
         ("kie", None, "only with a prompt"),
         ("acedatacloud", "flux/", "only with a prompt"),
         ("xhuoapi", None, "only with a prompt"),

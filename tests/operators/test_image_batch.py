@@ -202,7 +202,7 @@ class TestDeferral:
 
         resumed = batch.start("a kite", resume=deferred, output_path=f"{batch.output_folder}/tomorrow")
 
-        assert "was begun" in str(resumed.error)
+        assert "was started" in str(resumed.error)
         assert batch.pushed("image_task_error")["code"] == "batch_folder"
         assert batch.created == ["a kite [never]"]
 
@@ -255,7 +255,7 @@ def test_a_dry_run_of_a_batch_that_was_begun_says_what_is_paid_for(
     begun = batch.pushed()["begun"]
     assert begun == {"folder": folder, "total": 2, "succeeded": 1, "failed": 1, "running": 0}
     said = " ".join(capsys.readouterr().out.split())
-    assert "of its 2 rows 1 are delivered, 1 failed and 0 are open" in said
+    assert "of its 2 rows, 1 are delivered, 1 failed and 0 are open" in said
     assert "may be paid for" in said
     assert sorted(path.name for path in Path(urlsplit(folder).path).iterdir()) == before
     assert batch.start(*prompts, prices={"gpt-image-2": 0.04}).state == "success"

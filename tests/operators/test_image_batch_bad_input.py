@@ -236,8 +236,8 @@ def test_a_service_without_batches_of_its_own_is_refused_before_anything_is_bill
     ("arguments", "told"),
     [
         ({"mode": "fast"}, "mode is 'fast'"),
-        ({"max_active_tasks": 5}, "max_active_tasks is given"),
-        ({"submit_rate": "1/s"}, "submit_rate is given"),
+        ({"max_active_tasks": 5}, "max_active_tasks cannot be used"),
+        ({"submit_rate": "1/s"}, "submit_rate cannot be used"),
         ({"timeout": 3600}, "24 hours"),
     ],
 )

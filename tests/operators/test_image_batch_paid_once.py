@@ -304,7 +304,7 @@ class TestAnswersAboutOthers:
         route.mistaken_for = other
 
         failed = batch.start("a kite", timeout=3, poll_interval=1)
-        assert f"the record of {other}" in str(failed.error)
+        assert f"the record of another image task, {other}" in str(failed.error)
         assert batch.rows[0]["error"]["billed"] == "unknown"
 
         route.mistaken_for = None

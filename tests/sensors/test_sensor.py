@@ -273,7 +273,7 @@ def test_a_service_that_wants_to_be_left_alone_for_longer_than_the_timeout_is_a_
     assert isinstance(outcome.error, ImageTaskTimeoutError)
     assert isinstance(outcome.error, AirflowSensorTimeout)
     assert [failed["id"] for failed in dag.runner.xcoms["wait", "image_task_failures"]] == ids
-    assert "left alone" in outcome.error.message
+    assert "asks for a pause" in outcome.error.message
 
 
 @by_acedatacloud

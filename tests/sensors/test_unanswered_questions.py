@@ -62,7 +62,7 @@ def test_a_sensor_says_why_its_last_question_was_not_answered(
     assert isinstance(outcome.error, ImageTaskTimeoutError)
     assert "no status request was answered (" in outcome.error.message
     assert said in outcome.error.message
-    assert "left alone" not in outcome.error.message
+    assert "asks for a pause" not in outcome.error.message
 
 
 @pytest.mark.usefixtures("pokes_twice")
