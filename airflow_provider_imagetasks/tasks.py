@@ -92,7 +92,7 @@ class ImageRequest:
                 "takes no text). Did its template render nothing?"
             )
         for name, value in vars(self).items():
-            if value:
+            if value and not (isinstance(value, str) and value.isprintable()):
                 require_sendable(name, value)
         for name, value in (("model", self.model), ("callback_url", self.callback_url), ("trace_id", self.trace_id)):
             if value is not None and (not isinstance(value, str) or not value.strip()):

@@ -17,7 +17,7 @@ from airflow_provider_imagetasks.files.picture_store import PictureStore
 from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.transports import open_async_transport
 
-_LONGEST_SLEEP, _TOGETHER = 0.5, 0.01
+_LONGEST_SLEEP, _TOGETHER = 0.5, 0.02
 _TIME_TO_END = 15.0
 """Seconds that a start with an end keeps for what is under way; a quarter where there is less."""
 _TIME_TO_WRITE = 5.0

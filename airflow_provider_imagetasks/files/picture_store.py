@@ -226,7 +226,7 @@ class PictureStore:
 
     async def _one(self, wanted: _Wanted) -> DownloadedFile | DownloadError:
         task, image = wanted.task, wanted.image
-        local = Path(self._scratch.name) / str(next(self._numbers))
+        local = Path(self._scratch.name, str(next(self._numbers)))
         async with self._slots:
             content: bytes | Path = local
             try:

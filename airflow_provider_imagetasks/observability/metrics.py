@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -154,8 +155,11 @@ def _airflow_stats() -> Any:
 
     Since 3.2 Airflow has two: those of its tasks, and those of its own components, to which the triggerer belongs.
     """
-    if "airflow.jobs.triggerer_job_runner" in sys.modules and find_spec("airflow.observability") is not None:
-        return import_module("airflow.observability.stats").Stats
-    from airflow.providers.common.compat.sdk import Stats
+    return _stats_of("airflow.jobs.triggerer_job_runner" in sys.modules)
 
-    return Stats
+
+@cache
+def _stats_of(is_component: bool) -> Any:
+    if is_component and find_spec("airflow.observability") is not None:
+        return import_module("airflow.observability.stats").Stats
+    return import_module("airflow.providers.common.compat.sdk").Stats
