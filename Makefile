@@ -128,6 +128,14 @@ test-airflow-3.1 test-airflow-3.2 test-airflow-3.4: test-airflow-%: .venv-%/.ins
 	@.venv-$*/bin/python -m dev.installed_versions --airflow $* $(call constraints_for,$*)
 	@$(call run_tests,.venv-$*/bin/python)
 
+.PHONY: test-unit-airflow-3.1 test-unit-airflow-3.4 test-system-airflow-3.1 test-system-airflow-3.4
+test-unit-airflow-3.1 test-unit-airflow-3.4: test-unit-airflow-%: .venv-%/.installed ## Run those that start no Airflow
+	@.venv-$*/bin/python -m dev.installed_versions --airflow $* $(call constraints_for,$*)
+	@$(call run_unit_tests,.venv-$*/bin/python)
+
+test-system-airflow-3.1 test-system-airflow-3.4: test-system-airflow-%: .venv-%/.installed ## Run those that start a real Airflow
+	@$(call run_system_tests,.venv-$*/bin/python)
+
 .PHONY: test-matrix
 test-matrix: $(MATRIX:%=.venv-%/.installed) ## Run the unit tests and the example Dags on each Airflow and each Python; eight minutes
 	@$(find_python); $$python -m dev.version_matrix $(MATRIX)
@@ -282,9 +290,14 @@ endef
 constraints_for = $(firstword $(wildcard constraints-airflow-$(1).txt) constraints.txt)
 
 # $(1) the interpreter. What starts no Airflow mostly waits, so several files of it run at a time.
+define run_unit_tests
+$(1) -m pytest -m "not system and not long and not slow" -n 6 --dist loadfile $(ARGUMENTS)
+endef
+define run_system_tests
+$(1) -m pytest -m "system and not long and not slow" $(ARGUMENTS)
+endef
 define run_tests
-$(1) -m pytest -m "not system and not long and not slow" -n 4 --dist loadfile $(ARGUMENTS) \
-	&& $(1) -m pytest -m "system and not long and not slow" $(ARGUMENTS)
+$(run_unit_tests) && $(run_system_tests)
 endef
 
 # A comma in a call would end its argument.
