@@ -17,7 +17,7 @@ Latest = Mapping[Window, Mapping[int, float]]
 
 def with_slack(window: Window) -> float:
     """Return the seconds that a window is taken for: requests of several processes do not arrive as evenly."""
-    return window.seconds * 1.02 + min(0.25, 0.15 * window.seconds)
+    return window.seconds * 1.01 + min(0.2, 0.15 * window.seconds)
 
 
 class AnswerTimes:

@@ -44,5 +44,5 @@ def test_what_is_free_is_given_at_once_and_no_more_is_lost_than_the_slack() -> N
     turns = taken([(0.0, 20), (0.0, 20), (100.0, 20)], Window(20, 10))
 
     assert turns[:20] == [0.0] * 20
-    assert turns[20:40] == [pytest.approx(10.45)] * 20
+    assert turns[20:40] == [pytest.approx(10.3)] * 20
     assert turns[40:] == [100.0] * 20
