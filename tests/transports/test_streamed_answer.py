@@ -107,6 +107,6 @@ def test_what_cannot_be_unpacked_is_an_error_and_nothing_is_asked_for_packed(cod
 
     reply = Reply(body, headers={"Content-Encoding": coding})
     with ScriptedServer(otherwise=lambda _request: reply) as server:
-        with pytest.raises(ServiceUnavailableError, match="packed"):
+        with pytest.raises(ServiceUnavailableError, match=r"compressed|content encoding"):
             asyncio.run(read(server.url))
         assert server.requests[0].headers["Accept-Encoding"] == "identity"
