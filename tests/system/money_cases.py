@@ -119,7 +119,7 @@ WATCHED = (
     Event(
         "status_broken",
         "status route answers a proxy's 404 page until the sensor has failed; then Clear of the sensor",
-        directives="[latency=5] [poll-html=6,status=404]",
+        directives="[latency=5] [poll-html=12,status=404]",
         waits=True,
     ),
     Event(

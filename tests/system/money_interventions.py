@@ -92,7 +92,8 @@ class Interventions:
     def _mended(self, scene: Scene, sensor: str) -> Play:
         """Clear a sensor whose status route is broken until that is over."""
         director = self.director
-        assert director.state(scene, sensor) == "failed"
+        ended = director.state(scene, sensor)
+        assert ended == "failed", f"{scene.dag_id} {sensor}: {ended}\n{director.log(scene, sensor)}"
         while director.state(scene, sensor) == "failed":
             log = director.log(scene, sensor)
             assert "It may have been billed." in log, log
