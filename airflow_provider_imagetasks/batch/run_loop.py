@@ -17,7 +17,7 @@ from airflow_provider_imagetasks.files.picture_store import PictureStore
 from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.transports import open_async_transport
 
-_LONGEST_SLEEP, _TOGETHER = 0.5, 0.02
+_LONGEST_SLEEP = 0.5
 _TIME_TO_END = 15.0
 """Seconds that a start with an end keeps for what is under way; a quarter where there is less."""
 _TIME_TO_WRITE = 5.0
@@ -171,8 +171,6 @@ class RunLoop(ABC):
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._news.wait()
-                # News that come together are acted on in one round.
-                await asyncio.sleep(_TOGETHER)
         self._news.clear()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
