@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_imagetasks.batch.manifest import ROW_KEYS, Totals, error_of, manifest_row, outcome_row
+from airflow_provider_imagetasks.batch.manifest import (
+    LONGEST_EXAMPLE,
+    ROW_KEYS,
+    Totals,
+    error_of,
+    manifest_row,
+    outcome_row,
+)
 from airflow_provider_imagetasks.exceptions import (
     AuthenticationError,
     ContentPolicyError,
@@ -111,3 +118,13 @@ def test_the_task_fails_by_the_class_of_its_rows_where_that_is_one() -> None:
     assert type(mixed) is ImageTaskFailedError
     assert mixed.billed == "unknown"
     assert "2 of 2 rows failed" in mixed.message
+
+
+def test_an_example_that_is_too_long_is_not_cut_within_an_address() -> None:
+    address = "https://platform.example/account/charges"
+    for beginning in range(LONGEST_EXAMPLE - len(address) - 20, LONGEST_EXAMPLE + 5):
+        message = f"{'x' * beginning} Look at {address} before you Clear, and then at what the others say"
+
+        error = error_of(failed(ImageTaskFailedError(message)), 1, 0, manifest="file:///m.jsonl")
+
+        assert address in str(error) or "https:" not in str(error)
