@@ -171,24 +171,22 @@ def test_a_batch_submits_waits_and_collects_in_one_session(runner: TaskRunner, t
 def test_a_server_that_dies_ends_the_start_of_its_batch_and_no_row_is_called_unbilled(
     runner: TaskRunner, tmp_path: Path
 ) -> None:
-    prompts, started = [f"kite {number} [never]" for number in range(3)], threading.Event()
+    prompts, over = [f"kite {number} [never]" for number in range(3)], threading.Event()
 
-    def kill_once_all_are_submitted() -> None:
-        while not started.is_set():
-            jobs = tmp_path / "server" / "data" / "jobs.jsonl"
-            if jobs.exists() and len(jobs.read_text().splitlines()) == len(prompts):
+    def kill_once_the_batch_has_all_ids() -> None:
+        while not over.wait(0.05):
+            if _texts(tmp_path / "kept").count('"image_task_id"') == len(prompts):
                 for server in servers():
                     server.kill()
                 return
-            time.sleep(0.05)
 
-    killing = threading.Thread(target=kill_once_all_are_submitted)
+    killing = threading.Thread(target=kill_once_the_batch_has_all_ids)
     killing.start()
     where: dict[str, Any] = {"output_path": f"file://{tmp_path}/kept", "options": {"size": "64x64"}, "poll_interval": 1}
     outcome = runner.run(
         lambda: ImageBatchOperator(task_id="a", prompts=prompts, deferrable=False, retries=1, **where), max_tries=1
     )
-    started.set()
+    over.set()
     killing.join()
 
     assert (outcome.state, type(outcome.error)) == ("up_for_retry", ServiceUnavailableError), outcome
@@ -196,6 +194,15 @@ def test_a_server_that_dies_ends_the_start_of_its_batch_and_no_row_is_called_unb
     assert "It was not billed" not in str(outcome.error)
     manifests = [line for file in (tmp_path / "kept").rglob("*.jsonl") for line in file.read_text().splitlines()]
     assert not [line for line in manifests if json.loads(line).get("status") == "failed"]
+
+
+def _texts(folder: Path) -> str:
+    """All that the files of a folder hold; those that are put in place meanwhile may be missing."""
+    texts = []
+    for file in folder.rglob("*.jsonl"):
+        with suppress(FileNotFoundError):
+            texts.append(file.read_text())
+    return "".join(texts)
 
 
 SAYS_ITS_KEY = "import os, sys; sys.exit('no luck today, ' + os.environ['OPENAI_API_KEY'])"
