@@ -17,6 +17,7 @@ Corners = tuple[tuple[float, float], ...]
 Shapes = tuple[tuple[float | str, Corners], ...]
 
 _WHITE, _DUSK, _CREAM, _GOLD, _GREEN = (255, 255, 255), (10, 12, 30), (230, 216, 200), (255, 214, 90), (46, 104, 74)
+_COUNT_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NIGHT_WORDS = frozenset({"night", "moon", "moonlight", "midnight", "star", "stars", "dark"})
 
 
@@ -115,15 +116,27 @@ _HOUSE: Shapes = (
     (0, ((-0.08, -2), (1.08, -2), (0.5, -2.5))),
     *(("window", _box(x, y, x + 0.14, y + 0.26)) for y in (-1.75, -1.3, -0.85, -0.4) for x in (0.12, 0.34, 0.56)),
 )
-_AT_SEA = "boat ship sailboat sail sea ocean lake water harbour harbor"
-_IN_TOWN = "town city house street village cottage castle shop cafe"
+_STRIPES = ((-0.2, 0.143, 0.132), (-0.6, 0.122, 0.111))
+_LIGHTHOUSE: Shapes = (
+    ("stone", ((-0.5, 0.14), (-0.3, -0.06), (0.3, -0.06), (0.5, 0.14))),
+    ("white", ((-0.15, -0.04), (0.15, -0.04), (0.1, -1), (-0.1, -1))),
+    *((0, ((-low, y), (low, y), (high, y - 0.2), (-high, y - 0.2))) for y, low, high in _STRIPES),
+    ("lamp", _box(-0.07, -1.16, 0.07, -1)),
+    (-0.2, ((-0.1, -1.16), (0.1, -1.16), (0, -1.28))),
+    *(("beam", ((0, -1.08), (side * 4, -1.5), (side * 4, -0.66))) for side in (-1, 1)),
+)
+_AT_SEA = "boat ship sailboat sail sea ocean lake water puddle harbour harbor"
+_IN_TOWN = "town city house hut street village cottage castle shop cafe"
 _MOTIFS = (
     _Motif(_KITE, (1, 1, 2, 3), (0.26, 0.42), (0.12, 0.19), 0.5, _GOLD, "kite dragon diamond wind"),
     _Motif(_BALLOON, (1, 2, 3), (0.24, 0.42), (0.07, 0.13), 0.0, _CREAM, "balloon circle ball apple fruit"),
     _Motif(_BOAT, (1, 2), (0.69, 0.73), (0.12, 0.2), 0, _CREAM, _AT_SEA),
     _Motif(_BIRD, range(7, 12), (0.2, 0.46), (0.04, 0.08), 0.2, _DUSK, "bird gull swallow crane flock eagle owl robin"),
-    _Motif(_FIR, range(9, 15), (0.76, 0.84), (0.14, 0.3), 0.0, _GREEN, "tree forest wood fir pine garden fox bear"),
+    _Motif(
+        _FIR, range(9, 15), (0.76, 0.84), (0.14, 0.3), 0.0, _GREEN, "tree forest wood fir pine orchard garden fox bear"
+    ),
     _Motif(_HOUSE, (8, 9, 10), (0.8, 0.86), (0.07, 0.11), 0, _DUSK, _IN_TOWN),
+    _Motif(_LIGHTHOUSE, (1,), (0.7, 0.76), (0.34, 0.4), 0, _CREAM, "lighthouse beacon"),
 )
 
 
@@ -209,7 +222,9 @@ def _draw_motif(
             draw.line(wave, (*_blended(sea, _WHITE, 0.5), 110), max(1, round(height * 0.002)))
     wall = _blended(palette.near, _CREAM, 0.45)
     fills = {"wood": (112, 78, 52), "wall": wall, "shade": _blended(wall, _DUSK, 0.15), "window": (255, 222, 140)}
-    count = round(chance.choice(motif.counts) * max(1, min(2, width / height)))
+    fills |= {"stone": _blended(palette.near, _DUSK, 0.35), "white": (244, 242, 236), "lamp": (255, 226, 150)}
+    usual = round(chance.choice(motif.counts) * max(1, min(2, width / height)))
+    count = next((_COUNT_WORDS.index(word) + 1 for word in words if word in _COUNT_WORDS), usual)
     special = chance.randrange(count)
     for number in range(count):
         x = width * (number + 0.5 + chance.uniform(-0.25, 0.25)) / count
@@ -221,6 +236,8 @@ def _draw_motif(
             places = [(x + a * across - b * along, y + a * along + b * across) for a, b in corners]
             if tone == "string":
                 draw.line(places, (*_blended(palette.near, _DUSK, 0.3), 150), max(1, round(shorter * 0.003)))
+            elif tone == "beam":
+                draw.polygon(places, (*fills["lamp"], 60))
             elif isinstance(tone, str):
                 unlit = tone == "window" and chance.random() < 0.45
                 draw.polygon(places, _blended(fills[tone], _DUSK, 0.6 if unlit else 0))

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from airflow_provider_imagetasks.local.drawing import PictureOrder, paint
+from airflow_provider_imagetasks.local.landscapes import draw_landscape
 
 
 def picture(text, *, index=0, size=(256, 256), media_format="png"):
@@ -21,6 +22,16 @@ def test_text_and_index_decide_the_picture():
 def test_a_colour_word_is_to_be_seen():
     pixels = Image.open(io.BytesIO(picture("a red kite"))).convert("RGB").get_flattened_data()
     assert sum(1 for red, green, blue in pixels if red > 180 and green < 90 and blue < 90) > 100
+
+
+@pytest.mark.parametrize("thing", ["balloon", "lighthouse", "boat", "kite"])
+def test_a_number_in_words_is_heeded(thing):
+    covered = []
+    for number in ("one", "ten"):
+        empty = Image.new("RGB", (256, 256))
+        drawn = draw_landscape(f"{number} white {thing}s", 0, empty.size, onto=empty).get_flattened_data()
+        covered.append(sum(1 for pixel in drawn if any(pixel)))
+    assert covered[1] > covered[0] * 2
 
 
 @pytest.mark.parametrize("media_format", ["png", "jpeg", "webp"])
