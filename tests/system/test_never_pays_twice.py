@@ -48,7 +48,7 @@ LONG_ONLY = ("killed_after_xcom", "no_answer", "error_500", "rate_limited")
 SHORT_EVENTS = tuple(event for event in KILLED_AND_CUT if event.name not in LONG_ONLY)
 AT_ONCE = ("cleared_while_running", FROZEN.name)
 """What has two starts of a task at once, of which each submits where there is no record."""
-SAYS_ON_KILL = re.compile(r"\(cancel_on_kill\)|invoking on_kill")
+SAYS_ON_KILL = re.compile(r"\(cancel_on_kill\)|(invoking|without) on_kill")
 """What our advice names, and what Airflow writes of each wait whose trigger can cancel, also of one that moves."""
 CANNOT_TELL = ("kie", *QUEUE_SERVICES, *RESPONSE_SERVICES, *TOOL_SERVICES)
 """Services that neither find a submission again nor recognise a repetition."""
