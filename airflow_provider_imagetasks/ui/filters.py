@@ -23,7 +23,7 @@ class Filter:
     :param since: time of the submission; likewise ``until``.
     :param order: of the page of all Dags ``newest`` or ``oldest`` first; of the rows of a batch ``row`` (as in the
         file) or ``end`` (as they came to their end); of all of them ``failed`` (failures first), ``duration`` (the
-        slowest first) or ``cost`` (the dearest first).
+        slowest first) or ``cost`` (the costliest first).
     """
 
     state: str | None = None

@@ -80,7 +80,7 @@ def test_the_address_of_a_picture_far_down_opens_it(page: Page) -> None:
 
 def test_the_address_of_a_picture_that_is_not_there_says_so_and_closes(page: Page) -> None:
     page.goto(f"{run_tab('portraits')}?pictures_open=nothing%230")
-    page.get_by_text("The picture that the address names is not among those that are shown here.").wait_for()
+    page.get_by_text("The picture that the URL names is not among those shown here.").wait_for()
     page.keyboard.press("Escape")
     page.wait_for_url(lambda url: "pictures_open" not in url)
 
@@ -90,8 +90,8 @@ def test_the_address_of_a_picture_that_is_not_there_says_so_and_closes(page: Pag
 @pytest.mark.parametrize(
     ("states", "words"),
     [
-        (("failed", "running"), "has not failed any more, it is running"),
-        (("success",), "has not failed any more, it is success"),
+        (("failed", "running"), "is no longer failed, it is running"),
+        (("success",), "is no longer failed, it is success"),
     ],
     ids=["cleared between two clicks", "cleared long ago"],
 )
@@ -110,7 +110,7 @@ def test_a_clear_tells_what_somebody_else_did_meanwhile(page: Page, states: tupl
     page.get_by_role("button", name="Clear…").click()
     if len(states) > 1:
         page.get_by_role("button", name="Clear", exact=True).click()
-        page.get_by_text("This has changed meanwhile.").wait_for()
+        page.get_by_text("This has changed in the meantime.").wait_for()
 
     page.get_by_text(words).wait_for()
     assert cleared == []

@@ -91,7 +91,7 @@ def test_from_a_failed_card_its_task_is_cleared_in_two_clicks(
     page.goto(run_tab("broken_downloads"))
     page.get_by_role("button", name="Clear…").click()
     page.get_by_text("This clears 3 task instances").wait_for()
-    page.get_by_text("A new picture is asked for and paid for.").wait_for()
+    page.get_by_text("A new picture is requested and paid for.").wait_for()
     shoot(page, "clear")
 
     page.get_by_role("button", name="Clear", exact=True).click()

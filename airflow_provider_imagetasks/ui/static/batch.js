@@ -8,8 +8,8 @@ import { Progress } from "./progress.js";
 import { BATCH_STATES, OUT_OF_REACH, cost, count, countedError } from "./words.js";
 
 const NOT_READ = {
-  outside: "The rows of this batch lie outside the folders that the gallery may show ([imagetasks] gallery_roots).",
-  another: "The folder that this task instance names belongs to another batch, so its rows are not shown here.",
+  outside: "The rows of this batch are stored outside the folders that the gallery may show ([imagetasks] gallery_roots).",
+  another: "The folder of this task instance belongs to another batch, so its rows are not shown.",
   missing: OUT_OF_REACH.missing,
   unreadable: "The storage that holds the rows of this batch does not answer.",
 };

@@ -61,9 +61,9 @@ function Words({ item }) {
 }
 
 export const STATE_WORDS = {
-  ready: "Ready at the service. This run has not stored it so far.",
-  not_stored: "Ready at the service, and not stored by this run. Its URL expires.",
-  unfinished: "The run is over, and nothing tells what became of it.",
+  ready: "Ready at the service. This run has not stored it yet.",
+  not_stored: "Ready at the service, but not stored by this run. Its URL will expire.",
+  unfinished: "The run is over, and nothing says what became of it.",
 };
 
 const Picked = ({ item, onPick, isPicked }) =>
@@ -88,7 +88,7 @@ export const Card = memo(function Card({ item, place, onOpen, onPick, isPicked }
     h(
       "div",
       { className: "it-caption" },
-      h("p", { className: "it-prompt", title: item.prompt }, item.prompt ?? h("em", null, "no prompt known")),
+      h("p", { className: "it-prompt", title: item.prompt }, item.prompt ?? h("em", null, "prompt unknown")),
       h("p", { className: "it-quiet it-facts", title: facts }, facts || "\u00a0"),
       h(
         "div",

@@ -19,14 +19,14 @@ async function clearTasks(item, clear, isTrial) {
       reset_dag_runs: true,
     }),
   });
-  if (!response.ok) throw new Error(REFUSALS[response.status] ?? `Airflow refused it (HTTP ${response.status}).`);
+  if (!response.ok) throw new Error(REFUSALS[response.status] ?? `Airflow refused to clear it (HTTP ${response.status}).`);
   return (await response.json()).task_instances;
 }
 
 const REFUSALS = {
   401: "Your session has ended. Reload the page to log in again.",
   403: "You may not clear tasks of this Dag.",
-  404: "This task, or its run, is not there any more.",
+  404: "This task or its run no longer exists.",
 };
 
 // Of a task instance that was never looked at, Airflow says no state; one that waits to be run has none.
@@ -39,7 +39,7 @@ const HAS_FAILED = ["failed", "upstream_failed", "up_for_retry"];
 function meanwhile(taken, at) {
   const failed = taken.find((task) => nameOf(task) === nameOf(at));
   const state = failed && stateOf(failed);
-  return state && !HAS_FAILED.includes(state) ? `Look first: ${nameOf(at)} has not failed any more, it is ${state}.` : null;
+  return state && !HAS_FAILED.includes(state) ? `Check first: ${nameOf(at)} is no longer failed, it is ${state}.` : null;
 }
 
 function Confirmation({ item, clear, taken, at, onChanged, onDone, onLeave }) {
@@ -53,7 +53,7 @@ function Confirmation({ item, clear, taken, at, onChanged, onDone, onLeave }) {
       const now = await clearTasks(item, clear, true);
       if (looksOf(now) !== looksOf(taken)) {
         onChanged(now);
-        setTold("This has changed meanwhile. Clear it as it is now?");
+        setTold("This has changed in the meantime. Clear it as it is now?");
         isSent.current = false;
         return;
       }
@@ -88,7 +88,7 @@ function Confirmation({ item, clear, taken, at, onChanged, onDone, onLeave }) {
 export function Failure({ item, asked, onCleared }) {
   const [step, setStep] = useState(null);
   const begin = async (clear) => {
-    setStep({ clear, words: "Asking Airflow what that takes in…" });
+    setStep({ clear, words: "Asking Airflow what this would clear…" });
     try {
       setStep({ clear, taken: await clearTasks(item, clear, true) });
     } catch (error) {

@@ -12,7 +12,7 @@ export function Copy({ label, text }) {
       // Browsers refuse the clipboard to pages without https.
       isDone = copyBySelection(content);
     }
-    setTold(isDone ? "Copied" : "Cannot be copied here");
+    setTold(isDone ? "Copied" : "Could not be copied");
     setTimeout(() => setTold(label), 2000);
   };
   return h(Button, { onClick: copy, "aria-live": "polite" }, told);
@@ -38,7 +38,7 @@ export function operatorCall(item, request) {
   const given = { task_id, ...others, ...request.python, conn_id };
   // Of a prompt that is only known from its submission, the beginning is.
   const isExcerpt = !request.python?.prompt && item.prompt?.endsWith("…");
-  const cut = [...(request.cut ?? []), ...(isExcerpt ? ["prompt"] : [])].map((name) => `    # ${name}: only a part of it is known here\n`);
+  const cut = [...(request.cut ?? []), ...(isExcerpt ? ["prompt"] : [])].map((name) => `    # ${name}: only part of it is known\n`);
   const lines = Object.entries(given)
     .filter(([, text]) => text)
     .map(([name, text]) => `    ${name}=${text},\n`);

@@ -51,10 +51,10 @@ function age(since) {
 
 const ORDERS = {
   page: [["", "Newest first"], ["oldest", "Oldest first"]],
-  batch: [["", "In the order of the file"], ["end", "As they ended"]],
+  batch: [["", "In the order of the file"], ["end", "In order of completion"]],
   run: [["", "In the order of the tasks"]],
 };
-const BY_RESULT = [["failed", "Failures first"], ["duration", "Slowest first"], ["cost", "Dearest first"]];
+const BY_RESULT = [["failed", "Failures first"], ["duration", "Slowest first"], ["cost", "Costliest first"]];
 
 const same = (names) => names.map((name) => [name, name]);
 

@@ -28,7 +28,7 @@ export function Sentinel({ more, pageCount, words }) {
 }
 
 export const lookedAtWords = (list) =>
-  list.lookedAt != null && list.total ? `${amount(Math.min(list.lookedAt, list.total))} of ${amount(list.total)} looked through` : null;
+  list.lookedAt != null && list.total ? `${amount(Math.min(list.lookedAt, list.total))} of ${amount(list.total)} searched` : null;
 
 // Cards enter the page a few a frame, so that none of them takes long however many come near at a time.
 const entering = new Set();
@@ -123,7 +123,7 @@ function Searching({ list, isOver, onClose }) {
   return h(
     Dialog,
     { className: "it-search-for", label: "Large view", onClose },
-    h("p", { role: "status" }, isOver ? "The picture that the address names is not among those that are shown here." : `Looking for the picture that the address names… ${lookedAtWords(list) ?? ""}`),
+    h("p", { role: "status" }, isOver ? "The picture that the URL names is not among those shown here." : `Looking for the picture that the URL names… ${lookedAtWords(list) ?? ""}`),
     h(Button, { onClick: closeDialog }, "Close"),
   );
 }

@@ -12,9 +12,9 @@ export const Loading = () =>
   );
 
 const EMPTY = {
-  dag: ["No pictures yet", "Pictures appear here as soon as this Dag submits an image task, for 30 days."],
-  nav: ["No pictures yet", "Pictures appear here as soon as a Dag submits an image task, for 30 days."],
-  run: ["No pictures in this run", "None of its tasks has submitted an image task so far."],
+  dag: ["No pictures yet", "Pictures appear here as soon as this Dag submits an image task, and stay for 30 days."],
+  nav: ["No pictures yet", "Pictures appear here as soon as a Dag submits an image task, and stay for 30 days."],
+  run: ["No pictures in this run", "None of its tasks has submitted an image task yet."],
   task: ["No pictures here", "This task instance has not submitted, waited for or stored a picture."],
 };
 
@@ -38,13 +38,13 @@ export function Empty({ kind, isFiltered, taskState }) {
 
 const REASONS = {
   401: ["Your session has ended", "Reload the page to log in again."],
-  403: ["No permission", "You may not read the XComs of this Dag. Somebody who administers Airflow can allow it."],
-  422: ["There is no such view", "The address asks for something that does not exist. Choose anew above."],
-  404: ["Not found", "This run or task instance does not exist any more."],
+  403: ["No permission", "You may not read the XComs of this Dag. An Airflow administrator can allow it."],
+  422: ["There is no such view", "The URL asks for something that does not exist. Change the filters above."],
+  404: ["Not found", "This run or task instance no longer exists."],
 };
 
 // What to do about it, where what was read before is still shown.
-export const outdatedWords = (error) => (REASONS[error?.status] ?? [])[1] ?? "It is tried again.";
+export const outdatedWords = (error) => (REASONS[error?.status] ?? [])[1] ?? "The page keeps trying.";
 
 export function Trouble({ error, onRetry }) {
   const [title, words] = REASONS[error?.status] ?? ["The pictures cannot be read", "Airflow did not answer as expected."];

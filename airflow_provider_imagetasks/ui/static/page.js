@@ -63,7 +63,7 @@ function summary(items, list) {
     .filter(([number]) => number)
     .map(([, words]) => words);
   if (pictures || !parts.length) parts.unshift(count(pictures, "picture"));
-  const ordered = list.isOrdered && list.lookedAt < list.total ? `in this order the first ${amount(list.lookedAt)} of ${amount(list.total)}` : null;
+  const ordered = list.isOrdered && list.lookedAt < list.total ? `sorted among the first ${amount(list.lookedAt)} of ${amount(list.total)}` : null;
   const shown = items.length < list.total ? `${amount(items.length)} of ${amount(list.total)} shown` : null;
   return [list.hasMore ? `${parts.join(" · ")} so far` : parts.join(" · "), ordered ?? shown].filter(Boolean).join(" · ");
 }
@@ -125,9 +125,9 @@ export function Gallery(props) {
       h("p", { className: "it-quiet", role: "status" }, first && (items.length || list.hasMore) ? summary(items, list) : "\u00a0"),
       h(Filters, { kind, hasBatches: batches.length > 0, filter, change, seen, dags: first?.dags ?? [] }),
     ),
-    first && list.error ? h(Notice, { tone: "trouble" }, "The last update failed; what is shown may be old. ", outdatedWords(list.error)) : null,
+    first && list.error ? h(Notice, { tone: "trouble" }, "The last update failed, so this may be out of date. ", outdatedWords(list.error)) : null,
     hidden
-      ? h(Notice, { tone: "hint" }, "Pictures are stored, but not shown: set ", h("code", null, "[imagetasks] gallery_roots"), " on the api-server to the folders that they are stored in.")
+      ? h(Notice, { tone: "hint" }, "Pictures are stored, but not shown: set ", h("code", null, "[imagetasks] gallery_roots"), " on the api-server to the folders they are stored in.")
       : null,
     isPage && first ? h(Totals, { query }) : null,
     body,

@@ -32,7 +32,7 @@ export function Progress({ item }) {
   const done = succeeded + failed;
   const rate = useRate(done, item.state === "waiting");
   const parts = countWords(item);
-  if (rate && done < total) parts.push(`${(rate * 60).toFixed(rate < 1 / 6 ? 1 : 0)} a minute`, `some ${duration(Math.round((total - done) / rate))} left`);
+  if (rate && done < total) parts.push(`${(rate * 60).toFixed(rate < 1 / 6 ? 1 : 0)} a minute`, `about ${duration(Math.round((total - done) / rate))} left`);
   return h(
     "div",
     { className: "it-progress" },

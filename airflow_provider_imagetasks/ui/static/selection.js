@@ -53,12 +53,12 @@ export function SelectionBar({ selection, shown }) {
     others.length ? h(Button, { onClick: () => selection.pick(others) }, `Select all ${selection.items.length + others.length} shown`) : null,
     h(
       Button,
-      { disabled: selection.items.length < 2 || selection.items.length > MOST_COMPARED, title: `Two to ${MOST_COMPARED}`, onClick: () => setComparing(true) },
+      { disabled: selection.items.length < 2 || selection.items.length > MOST_COMPARED, title: `Two to ${MOST_COMPARED} image tasks`, onClick: () => setComparing(true) },
       "Side by side",
     ),
     h(Button, { disabled: links.length > MOST_IN_ZIP, title: `At most ${MOST_IN_ZIP} pictures`, onClick: () => (setRefused(false), carryAway(links)) }, "Download as zip"),
     h(Button, { onClick: selection.clear }, "Select none"),
-    isRefused ? h("p", { role: "alert" }, "There is no zip file: Airflow refused it. Reload the page, and select anew.") : null,
+    isRefused ? h("p", { role: "alert" }, "There is no zip file: Airflow refused it. Reload the page and select the pictures again.") : null,
     h("iframe", { name: FRAME, title: "Zip file", hidden: true, onLoad: (event) => isRefusal(event.currentTarget) && setRefused(true) }),
     isComparing ? h(Compare, { items: selection.items, onClose: () => setComparing(false) }) : null,
   );

@@ -24,7 +24,7 @@ const words = ({ pictures, failed, spent }) =>
 // What had no known price is told by its number alone.
 function spendingWords({ submissions, spent }) {
   const { "": _, ...known } = spent;
-  return [Object.keys(known).length ? spentWords(known) : null, count(submissions, "submission"), "" in spent ? "some at a price not known" : null].filter(Boolean).join(" · ");
+  return [Object.keys(known).length ? spentWords(known) : null, count(submissions, "submission"), "" in spent ? "some at an unknown price" : null].filter(Boolean).join(" · ");
 }
 
 function Lines({ title, rows }) {
@@ -36,14 +36,14 @@ function Lines({ title, rows }) {
   );
 }
 
-// What the store of accounts counted, single pictures and batches that still run too.
+// What the account store counted, single pictures and batches that still run too.
 function Booked({ booked }) {
   return h(
     "section",
     { className: "it-booked", "aria-label": "Spent" },
-    h("p", null, h("strong", null, `Spent: ${spendingWords(booked.all)}`), booked.is_complete ? "" : ", of the latest days"),
+    h("p", null, h("strong", null, `Spent: ${spendingWords(booked.all)}`), booked.is_complete ? "" : ", in the latest days"),
     h("div", { className: "it-groups" }, BOOKED_GROUPS.map(([name, title]) => h(Lines, { key: name, title, rows: booked[name] }))),
-    h("p", { className: "it-quiet" }, `As the accounts' budgets count it, by the prices known, in days of ${booked.zone}.`),
+    h("p", { className: "it-quiet" }, `Counted as budgets count it, at the known prices; days are in ${booked.zone}.`),
   );
 }
 
@@ -96,7 +96,7 @@ export function Totals({ query }) {
     body = [
       h("p", { key: "all" }, h("strong", null, words(found.all)), found.is_complete ? "" : `, of the latest ${amount(found.looked_at)} image tasks and batches`),
       h("div", { key: "groups", className: "it-groups" }, GROUPS.map(([name, title]) => h(Bars, { key: name, title, rows: found[name] }))),
-      found.all.spent ? h("p", { key: "prices", className: "it-quiet" }, "Costs are those of batches that are over, by the prices that they know.") : null,
+      found.all.spent ? h("p", { key: "prices", className: "it-quiet" }, "Costs are those of finished batches, at the prices they know.") : null,
       found.booked?.all.submissions ? h(Booked, { key: "booked", booked: found.booked }) : null,
     ];
   }

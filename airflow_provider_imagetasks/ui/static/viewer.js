@@ -11,7 +11,7 @@ import { OUT_OF_REACH, amount } from "./words.js";
 function Stage({ item, picture, title }) {
   const [failed, setFailed] = useState(null);
   const [isActual, setActual] = useState(false);
-  if (!picture) return h("div", { className: "it-place" }, h("p", null, STATE_WORDS[item.state] ?? (item.error ? "There is no picture." : "The service is at work on it.")));
+  if (!picture) return h("div", { className: "it-place" }, h("p", null, STATE_WORDS[item.state] ?? (item.error ? "There is no picture." : "The service is working on it.")));
   if (!picture.link || failed === picture.link) {
     return h("div", { className: "it-place" }, h("p", null, OUT_OF_REACH[picture.link ? "missing" : picture.reach]));
   }

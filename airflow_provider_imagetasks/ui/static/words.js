@@ -18,14 +18,14 @@ export const BATCH_STATES = { waiting: "Under way", stored: "Done", failed: "Fai
 export const ERRORS = named({
   AuthenticationError: "The service does not accept the key",
   QuotaExceededError: "The account has no balance left",
-  InvalidRequestError: "The request was wrong",
+  InvalidRequestError: "The request was invalid",
   ContentPolicyError: "Refused by the content policy",
   RateLimitError: "Too many requests",
-  ServiceUnavailableError: "The service was not available",
-  ProtocolError: "The service's answer made no sense",
-  UnknownOutcomeError: "Nobody knows whether it was taken",
+  ServiceUnavailableError: "The service was unavailable",
+  ProtocolError: "The service's answer could not be understood",
+  UnknownOutcomeError: "Nobody knows whether it was accepted",
   ImageTaskFailedError: "The service failed to make it",
-  ImageTaskNotFoundError: "The service does not know it",
+  ImageTaskNotFoundError: "The service does not know the image task",
   ImageTaskTimeoutError: "Not finished in time",
   DownloadError: "The picture could not be fetched",
   ResultExpiredError: "The picture was not fetched in time",
@@ -35,14 +35,14 @@ export const ERRORS = named({
 
 // The same within "8 ...".
 const COUNTED_ERRORS = named({
-  AuthenticationError: "by a key that is not accepted",
-  QuotaExceededError: "without balance",
-  InvalidRequestError: "with a wrong request",
+  AuthenticationError: "with a key that is not accepted",
+  QuotaExceededError: "with no balance left",
+  InvalidRequestError: "with an invalid request",
   ContentPolicyError: "refused by content policy",
-  RateLimitError: "by too many requests",
-  ServiceUnavailableError: "while the service was not available",
-  ProtocolError: "by an answer that made no sense",
-  UnknownOutcomeError: "of unknown outcome",
+  RateLimitError: "after too many requests",
+  ServiceUnavailableError: "while the service was unavailable",
+  ProtocolError: "with an answer that could not be understood",
+  UnknownOutcomeError: "with unknown outcome",
   ImageTaskFailedError: "failed at the service",
   ImageTaskNotFoundError: "not known to the service",
   ImageTaskTimeoutError: "not finished in time",
@@ -62,10 +62,10 @@ export const countedError = (name, number) => `${number} ${COUNTED_ERRORS[name] 
 
 // What a Clear does, and what it costs.
 export const CLEARS = {
-  picture: ["Clear for a new picture", "A new picture is asked for and paid for."],
-  maybe: ["Clear to submit again", "It is paid for again if the first submission was accepted."],
-  rows: ["Clear to repeat the failed rows", "Each failed row is submitted again and paid for; what was delivered is kept."],
-  nothing: ["Clear to try again", "Nothing is submitted, so nothing is paid for: what the service has is read again."],
+  picture: ["Clear for a new picture", "A new picture is requested and paid for."],
+  maybe: ["Clear to submit again", "You pay again if the first submission was accepted."],
+  rows: ["Clear to repeat the failed rows", "Each failed row is submitted again and paid for; delivered pictures are kept."],
+  nothing: ["Clear to try again", "It costs nothing: nothing is submitted, what the service has is read again."],
 };
 
 export function duration(seconds) {
@@ -121,6 +121,6 @@ export function cost(value, currency) {
 
 export const OUT_OF_REACH = {
   outside: "Stored outside the folders that the gallery may show.",
-  no_roots: "Stored. The gallery shows it once [imagetasks] gallery_roots names its folder for this Dag.",
-  missing: "The file is no longer there, or cannot be read.",
+  no_roots: "Stored, but not shown: [imagetasks] gallery_roots does not name its folder for this Dag.",
+  missing: "The file is no longer there or cannot be read.",
 };
