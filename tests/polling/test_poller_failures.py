@@ -47,7 +47,7 @@ async def test_a_deadline_strikes_in_time_although_requests_hang(server: Scripte
 
     assert set(await ends_of(poller_of(server.url, service="kie"), *watches(40, seconds=0.4))) == {"deadline"}
 
-    assert 0.35 < time.monotonic() - started < 2
+    assert 0.35 < time.monotonic() - started < 8
     # No more of them hang at the same time than the poller makes at all.
     assert len(server.requests) <= MOST_AT_ONCE
 

@@ -110,7 +110,7 @@ def test_an_answer_that_trickles_ends_when_the_request_may_take_no_longer(
     assert isinstance(answer, NoResponse)
     assert (answer.reason, answer.may_have_left) == ("the answer took too long", True)
     # In workers the time counts anew once the answer begins, so that a long upload does not use it up.
-    assert 0.15 <= took < 2
+    assert 0.15 <= took < 8
     assert len(server.requests) == 1
 
 
@@ -124,7 +124,7 @@ def test_a_proxy_whose_answer_to_the_tunnel_trickles_has_not_let_the_request_out
         answer = failure(drive_with("requests"), f"https://{SERVICE}", request_timeout=0.2)
 
     assert (answer.may_have_left, answer.reason) == (False, "it took too long to connect")
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 8
 
 
 def test_a_connection_is_used_again_after_an_answer_in_time_and_not_after_one_that_was_cut() -> None:

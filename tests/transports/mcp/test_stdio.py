@@ -245,7 +245,7 @@ async def test_a_server_that_dies_in_the_session_is_not_started_again(tmp_path: 
             ) as raised:
                 await transport.run(flow)
             assert (raised.value.billed, raised.value.concerns_account) == (billed, True)
-        assert time.monotonic() - started < 1, "it was asked again"
+        assert time.monotonic() - started < 5, "it was asked again"
     assert servers() == []
 
 
