@@ -1,4 +1,5 @@
-"""What answers over requests lack by themselves: a time limit for the whole of one, and no end at an interim one."""
+"""What answers over requests lack by themselves: a time limit for the whole of one, and no end at an interim one; nor
+is a redirect prepared that nobody follows."""
 
 from __future__ import annotations
 
@@ -25,6 +26,18 @@ _NO_HEADERS = (
     errors.MissingHeaderBodySeparatorDefect,
 )
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class UnledSession(requests.Session):
+    """A session to which a redirect is an answer like any other.
+
+    Requests itself prepares the request that would follow it, also where none does: it reads the whole body before,
+    unpacked and without a bound, and breaks at an address that it cannot read.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return nowhere."""
+        return None
 
 
 class AnswerDeadline:

@@ -58,7 +58,11 @@ def may_have_left(error: BaseException) -> bool:
         *_errors_of("requests.exceptions", "ConnectTimeout", "InvalidURL", "InvalidHeader"),
         *_errors_of("aiohttp", "ClientConnectorError", "ClientHttpProxyError", "ConnectionTimeoutError", "InvalidURL"),
     )
-    return not any(isinstance(cause, never_made) or _while_connecting(cause) for cause in _causes(error))
+    causes = _causes(error)
+    if any(map(_is_of_lengths, causes)):
+        # Of which requests makes the class that it has for a header of ours that cannot be sent.
+        return True
+    return not any(isinstance(cause, never_made) or _while_connecting(cause) for cause in causes)
 
 
 def _while_connecting(error: BaseException) -> bool:
@@ -113,7 +117,12 @@ def _said_of_head(error: BaseException) -> str | None:
     ):
         return TOO_MANY_HEADER_LINES
     is_no_status = isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected)
-    return NO_HEAD if is_head or is_no_status else None
+    return NO_HEAD if is_head or is_no_status or _is_of_lengths(error) else None
+
+
+def _is_of_lengths(error: BaseException) -> bool:
+    """Whether an answer came that names several lengths."""
+    return isinstance(error, _errors_of("urllib3.exceptions", "InvalidHeader"))
 
 
 def refusal_of_proxy(proxy: str | None, status: int) -> str | None:

@@ -15,6 +15,7 @@ from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
 from airflow_provider_imagetasks.services.wire import NoResponse, Request, Response, ask
 from airflow_provider_imagetasks.tasks import ImageRequest
 from airflow_provider_imagetasks.transports import answers
+from airflow_provider_imagetasks.transports.failures import NO_HEAD
 from airflow_provider_imagetasks.transports.http import RequestsTransport
 from tests.driven_transports import KEY, SUBMISSION, DrivenTransport, account
 from tests.scripted_server import CutAfterReading, CutBeforeReading, Hang, Reply, ScriptedServer, Step, Trickle
@@ -41,6 +42,20 @@ def test_a_request_that_was_cut_or_is_not_answered_may_have_left_behind_a_proxy_
     assert all(answer.may_have_left for answer in answers)
     assert all((answer.reason == "the answer took too long") is (step == Hang()) for answer in answers)
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("lengths", ["7, 3", "7\r\nContent-Length: 3", "17, 17, 5"])
+def test_a_submission_whose_answer_has_two_lengths_may_have_left_and_is_not_made_again(
+    driven: DrivenTransport, lengths: str
+) -> None:
+    answer = f'HTTP/1.1 200 OK\r\nContent-Length: {lengths}\r\n\r\n{{"task_id": "a"}}'
+    with ScriptedServer(otherwise=lambda _request: CutAfterReading(answer.encode())) as server:
+        told = failure(driven, server.url)
+        submitted = driven.outcome(AceDataCloud().submit(REQUEST), account(server.url))
+
+    assert (told.may_have_left, told.reason) == (True, NO_HEAD)
+    assert isinstance(submitted, UnknownOutcomeError)
+    assert len(server.requests) == 1 + 1
 
 
 def test_a_request_that_the_proxy_did_not_take_has_not_left(

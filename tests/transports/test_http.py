@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from operator import itemgetter
@@ -23,9 +24,9 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
 from airflow_provider_imagetasks.services.aigptimage import AiGptImage
-from airflow_provider_imagetasks.services.wire import Flow, Request, ToolCall, ask
+from airflow_provider_imagetasks.services.wire import Flow, NoResponse, Request, Response, ToolCall, ask
 from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, TaskState
-from airflow_provider_imagetasks.transports import open_async_transport, open_transport
+from airflow_provider_imagetasks.transports import answers, open_async_transport, open_transport
 from tests.driven_transports import KEY, STARTED_AT, SUBMISSION, TRANSPORTS, DrivenTransport, account, comparable
 from tests.scripted_server import CutAfterReading, CutBeforeReading, ReceivedRequest, Reply, ScriptedServer, Step
 
@@ -207,6 +208,37 @@ def test_a_redirect_is_not_followed_and_the_key_stays(driven: DrivenTransport, s
     assert [type(error) for error in errors] == [ProtocolError, ProtocolError, at_submit]
     assert all(elsewhere.url in error.message for error in errors)
     assert (len(server.requests), elsewhere.requests) == (3, [])
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["http://[", "/caf\u00e9", "//", "http://\u00e9\udcff.example/", "http://x:99999/", "javascript:0", "\x01"],
+)
+def test_wherever_a_redirect_leads_it_is_an_answer_with_all_that_it_says(
+    driven: DrivenTransport, location: str
+) -> None:
+    headers = {"Location": location.encode("latin-1", "replace").decode("latin-1")}
+    moved, taken = (Reply(body, status=302, headers=headers) for body in ({"moved": True}, ACCEPTED.body))
+    with ScriptedServer(moved, taken) as server:
+        answer = driven.ask(Request(method="GET", path="/"), account(server.url))
+        submitted = driven.outcome(FLOWS["submit"](), account(server.url))
+
+    assert isinstance(answer, Response)
+    assert (answer.status, answer.json()) == (302, {"moved": True})
+    assert submitted.id == "task-1"
+
+
+def test_what_a_redirect_holds_is_unpacked_within_bounds(
+    driven: DrivenTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "LARGEST_ANSWER", 1024 * 1024)
+    bomb = gzip.compress(bytes(8 * 1024 * 1024))
+    headers = {"Location": "/", "Content-Encoding": "gzip"}
+    with ScriptedServer(Reply(bomb, status=302, headers=headers)) as server:
+        answer = driven.ask(Request(method="GET", path="/"), account(server.url))
+
+    assert isinstance(answer, NoResponse)
+    assert answer.reason == "the answer was too large"
 
 
 def test_cookies_are_not_kept(driven: DrivenTransport) -> None:
