@@ -232,7 +232,7 @@ bench-gallery: $(VENV_UI)/.installed ## Measure the gallery with 10,000 pictures
 	@$(VENV_UI)/bin/python -m benchmarks.gallery --write $(ARGUMENTS)
 
 .PHONY: bench-accounts
-bench-accounts: $(VENV)/.installed ## Measure what asking the store of accounts costs with eight processes; a minute
+bench-accounts: $(VENV)/.installed ## Measure what asking the account store costs with eight processes; a minute
 	@$(VENV)/bin/python -m benchmarks.accounts $(ARGUMENTS)
 
 .PHONY: screenshots

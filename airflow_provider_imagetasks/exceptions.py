@@ -18,9 +18,9 @@ A star marks those that a retry may mend::
           + ResultExpiredError *
           + UnsafeResultError
 
-Every error says what happened, to which image task, whether it was billed and what a retry will do, because
-whoever reads it in a task log usually did not write the Dag. Of the addresses in it, whoever wrote them, it shows
-nothing that lets somebody in.
+Every error says what happened, to which image task, whether it was billed and what a retry will do, because whoever
+reads it in a task log usually did not write the Dag. URLs in it, whoever wrote them, are shown without what grants
+access.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ _TOKEN = re.compile(r"(/|%2f)eyJ[\w.~-]+", re.IGNORECASE)
 
 
 def without_signatures(told: str) -> str:
-    """Return a text without what lets somebody in of the URLs in it: queries, users with passwords, and tokens."""
+    """Return a text whose URLs are without what grants access: queries, users with passwords, and tokens."""
     told = _QUERY_ALONE.sub("?***", _ADDRESS.sub(_public, told))
     return _PARAMETER.sub(r"\1\2***", _TOKEN.sub(r"\1***", told))
 
 
 def _public(found: re.Match[str]) -> str:
-    """Return an address without what lets somebody in."""
+    """Return a URL without what grants access."""
     address: str = found[0]
     begins_at = found.start()
     if _CONNECTION.match(address) and re.search(
@@ -85,8 +85,8 @@ class ImageTaskError(Exception):
     :param trace_id: the correlation id that the service's support asks for, where one is known.
     :param service: name of the service, as in the connection.
     :param code: the service's own error code.
-    :param billed: whether the picture in question was charged; None takes the class's default. What fails to be read
-        is ``"unknown"``, whatever the class: the picture may be paid for.
+    :param billed: whether the picture in question was charged; None takes the class's default. A failed read is
+        ``"unknown"``, whatever the class: the picture may be paid for.
     :param retryable: whether the same Airflow task may succeed when it is tried again unchanged; None takes the
         class's default. Where False, Airflow is told not to use the retries that are left.
     :param retry_advice: what a retry or a Clear does; None takes the class's default.
@@ -143,7 +143,7 @@ class ImageTaskError(Exception):
 
     @property
     def message(self) -> str:
-        """What happened and what to change. What lets somebody in of the addresses in it is left out."""
+        """What happened and what to change, without what grants access in its URLs."""
         return self._message
 
     @message.setter
@@ -217,14 +217,14 @@ class RateLimitError(ImageTaskError):
 
 
 class ServiceUnavailableError(ImageTaskError):
-    """The service or the way to it is down (5xx, no connection). Reading again is free; a retry may succeed."""
+    """The service or the network is down (5xx, no connection). Reading again is free; a retry may succeed."""
 
     default_retryable = True
     default_advice = "A retry asks again."
 
 
 class ProtocolError(ImageTaskError):
-    """The answer is not what the service's documents promise (not JSON, a proxy's page, missing fields)."""
+    """The answer is not what the service's documentation promises (not JSON, a proxy's page, missing fields)."""
 
     default_retryable = True
     default_advice = "A retry asks again; if it fails in the same way, check the connection's Host and proxies."
@@ -258,7 +258,7 @@ class ImageTaskNotFoundError(ImageTaskError):
 
 
 class ImageTaskTimeoutError(ImageTaskError):
-    """The wait is over before the image task is. The service goes on with it."""
+    """The wait ended before the image task did. The service goes on with it."""
 
     default_advice = "Clear the sensor to wait again, or the submit task with its downstream for a new picture."
 
@@ -279,14 +279,15 @@ class DownloadError(ImageTaskError):
 
 
 class ResultExpiredError(DownloadError):
-    """The store of a result does not hand it out, or not any more: addresses of results are good for a limited time.
+    """The host of a result does not hand it out, or no longer does: URLs of results work for a limited time.
 
-    Before it is raised the record is read once more, and what it names then is fetched. A retry does the same.
+    Before it is raised, the record is read once more, and the URLs that it then names are fetched. A retry does the
+    same.
     """
 
 
 class UnsafeResultError(DownloadError):
-    """A result is not what may be stored: not a picture, too large, or from a forbidden address."""
+    """A result must not be stored: it is not a picture, is too large, or comes from a forbidden address."""
 
     default_retryable = False
     default_advice = "A retry would be refused in the same way."

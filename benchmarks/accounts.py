@@ -1,4 +1,4 @@
-"""Cost of asking the store of accounts: eight processes that submit with one account, without a service.
+"""Cost of asking the account store: eight processes that submit with one account, without a service.
 
 ``python -m benchmarks.accounts`` prints the milliseconds that a submission waits for the store, and takes of the CPU,
 on SQLite or on the database that is named.

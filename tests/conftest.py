@@ -149,7 +149,7 @@ def records() -> Records:
 
 @pytest.fixture
 def account_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of a store of accounts, which is set up."""
+    """The address of an account store, which is set up."""
     url = f"sqlite:///{tmp_path}/accounts.sqlite"
     monkeypatch.setenv("AIRFLOW__IMAGETASKS__ACCOUNT_STORE", url)
     return url

@@ -20,7 +20,7 @@ def host_of(account: Account) -> str:
 def key_hash(account: Account, hash_key: str) -> str:
     """Return 64 hexadecimal digits by which two connections with one key at one service are known to be one account.
 
-    :param hash_key: of the store, so that a hash says nothing elsewhere.
+    :param hash_key: the store's, so that a hash is of no use elsewhere.
     """
     return _digest(hash_key, account.service, host_of(account), account.key or "")
 

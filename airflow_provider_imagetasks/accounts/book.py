@@ -1,7 +1,7 @@
-"""The book of one account: what this process asks the store, and what holds where the store cannot be used.
+"""The book of one account: how this process uses the account store, and what holds while the store is unavailable.
 
-Without a budget a store that is away stops nothing: each process counts for itself until it is back, and the log says
-so. With one nothing is submitted that could not be counted.
+Without a budget, an unavailable store stops nothing: each process counts for itself until the store is back, and the
+log says so. With a budget, nothing is submitted that cannot be counted.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ Answered = TypeVar("Answered")
 
 
 class AccountBook:
-    """What all processes know of one account, as one of them asks it. Every method may block for some seconds.
+    """What all processes know of one account, as one of them reads and changes it. Every method may block for seconds.
 
-    :param account: of the connection, with the limits that hold for who asks.
+    :param account: the connection's, with the limits that hold for the caller.
     :param store: shared by all accounts of this process.
     """
 
@@ -72,13 +72,13 @@ class AccountBook:
         share: float = 1.0,
         is_made_once: bool = True,
     ) -> PlannedSubmission:
-        """Return what the store is asked for by a submission.
+        """Return what a submission asks the store for.
 
         :param request: completed.
         :param key: what it goes out with; None for one that no later try repeats.
         :param share: of the usual price that it costs.
-        :param is_made_once: whether who asks looks for what came of an earlier try before the key goes out again.
-        :raises InvalidRequestError: there is a budget, and nobody knows what it costs.
+        :param is_made_once: whether the caller looks for the result of an earlier try before the key goes out again.
+        :raises InvalidRequestError: there is a budget, and the request's price is not known.
         """
         model = request.model or ""
         cost = cost_of(service, request, self.account.prices, currency=self.budgets.currency, share=share)
@@ -96,7 +96,7 @@ class AccountBook:
     def take(self, ticket: str, wanted: Sequence[PlannedSubmission], *, at_once: bool = False) -> Grant | None:
         """Take a place, a turn and the money for as many of the first submissions as there are now.
 
-        :param ticket: who asks, again and again.
+        :param ticket: names the caller, the same each time that it asks.
         :param at_once: whether what may leave now does, with nothing to be done before.
         :returns: None where the store cannot be used, and there is no budget.
         :raises ServiceUnavailableError: it cannot be used, and there is a budget. Nothing was submitted.
@@ -111,7 +111,7 @@ class AccountBook:
         return self._counted(take)
 
     def count(self, wanted: Sequence[PlannedSubmission]) -> Grant | None:
-        """Take the money for as many of the first submissions as there is: of those that no limit but a budget bounds.
+        """Take the money for as many of the first submissions as there is money for, where only a budget bounds them.
 
         :returns: as :meth:`take`.
         :raises ServiceUnavailableError: likewise.
@@ -129,13 +129,13 @@ class AccountBook:
         return grant
 
     def problem(self, grant: Grant) -> ImageTaskError | None:
-        """Return why the next one may not be submitted at all; None where it only has to wait."""
+        """Return why the next submission may not be made at all; None where it only has to wait."""
         if grant.excess is None:
             return None
         return exceeded(grant.excess, conn_id=self.account.conn_id, service=self.account.service)
 
     def leave(self, ticket: str) -> None:
-        """Wait for a place no more."""
+        """Stop waiting for a place."""
         self._tell(lambda _: self._store.leave(ticket))
 
     def turn(self, kind: Kind, rate: Rate | None) -> Turn:
@@ -152,9 +152,9 @@ class AccountBook:
 
         :param key: of the submission that it belongs to.
         :param is_first: whether nothing of that submission has left.
-        :raises ServiceUnavailableError: nothing has left, and it must not: it came so late that its place and money
-            went to others; or the store cannot be used, and there is a budget, which what is not known to have left
-            would be given back to.
+        :raises ServiceUnavailableError: nothing has left, and it must not: it is so late that its place and money went
+            to others; or the store cannot be used and there is a budget, which would be refunded for a request that is
+            not known to have left.
         """
         turn_id = turn.id
         if turn_id is None:
@@ -170,18 +170,18 @@ class AccountBook:
         return seconds or 0.0
 
     def counts_from_later(self, turn: Turn, seconds: float) -> None:
-        """Count a request that left from so many seconds later on."""
+        """Count a request as if it had left so many seconds later."""
         if turn.id is not None:
             turn_id = turn.id
             self._tell(lambda account_id: self._store.counts_from_later(account_id, turn_id, seconds))
 
     def pause(self, kind: Kind, seconds: float) -> None:
-        """Have no request of any process leave for so many seconds, as the service asked."""
+        """Hold back the requests of all processes for so many seconds, as the service asked."""
         metrics.paused(self.account.service, kind)
         self._tell(lambda account_id: self._store.pause(account_id, kind, seconds))
 
     def taken(self, image_task_ids: Mapping[str, str], *, life: float = LIFE_SECONDS) -> None:
-        """Note which image tasks came of submissions, by key; each holds its place for so many seconds at most."""
+        """Note the image tasks of submissions, by key; each holds its place for so many seconds at most."""
         self._tell(lambda account_id: self._store.taken(account_id, image_task_ids, life=life), is_kept=True)
         # Somebody of this process may have read their end before.
         ended = [self._ended[each] for each in image_task_ids.values() if each in self._ended]
@@ -189,7 +189,7 @@ class AccountBook:
             self._tell(lambda account_id: self._store.over(account_id, ended), is_kept=True)
 
     def found(self, key: str, task: ImageTask, *, life: float = LIFE_SECONDS) -> None:
-        """Note which image task came of a submission, also of one whose answer was lost.
+        """Note the image task of a submission, also of one whose answer was lost.
 
         :param life: as for :meth:`taken`.
         """
@@ -203,13 +203,13 @@ class AccountBook:
         self._tell(lambda account_id: self._store.refused(account_id, keys))
 
     def has_news(self, ended: Sequence[EndedImageTask]) -> bool:
-        """Whether one of them was not told to be over before. Asks nobody."""
+        """Whether one of them was not reported as over before. Does not ask the store."""
         return any(each.image_task_id not in self._ended for each in ended)
 
     def over(self, ended: Sequence[EndedImageTask], *, keys: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Give back the places of image tasks that are over, and correct what they cost; each is told once.
+        """Give back the places of image tasks that are over, and correct what they cost; each is reported once.
 
-        :param keys: image tasks that were over as they were answered, by what their submissions went out with.
+        :param keys: image tasks that were over in the answer to their submission already, by the submission's key.
         """
         at_once = set(keys.values())
         ended = [each for each in ended if each.image_task_id in at_once or each.image_task_id not in self._ended]
@@ -221,10 +221,10 @@ class AccountBook:
         self._tell(lambda account_id: self._store.over(account_id, ended, keys=keys), is_kept=True)
 
     def _tell(self, say: Callable[[str], None], *, is_kept: bool = False) -> None:
-        """Tell the store something, or nothing where it cannot be used: places expire, and money counts as spent.
+        """Report something to the store; nothing while it cannot be used: places expire, and money counts as spent.
 
-        :param is_kept: whether it is told once the store is back. That a submission was refused never is: by then it
-            may have left again under its key.
+        :param is_kept: whether it is reported once the store is back. A refusal never is: by then the submission may
+            have left again under its key.
         """
         try:
             self._ask(say)
@@ -316,7 +316,7 @@ def book_of(account: Account) -> AccountBook | None:
 
 
 def note_found(account: Account, task: ImageTask, *, key: str) -> None:
-    """Count an image task again whose answer was lost, and that was found by other means. Free.
+    """Count an image task again whose answer was lost, once it was found by other means. Free.
 
     :param key: what its submission went out with.
     """
@@ -326,7 +326,7 @@ def note_found(account: Account, task: ImageTask, *, key: str) -> None:
 
 
 def submitting_book_of(account: Account) -> AccountBook | None:
-    """Do what :func:`book_of` does, for who is about to submit.
+    """Do what :func:`book_of` does, for a caller that is about to submit.
 
     :raises InvalidRequestError: no store is set up, and the connection has a budget. Nothing was submitted.
     """

@@ -43,7 +43,7 @@ class Budgets:
         return datetime.fromtimestamp(moment, self.zone).date().isoformat()
 
     def spans(self, moment: float) -> list[tuple[str, str, Money, datetime]]:
-        """Return of each budget its name, what days of the span begin with, what may be spent, and when it ends."""
+        """Return for each budget its name, the prefix of its span's days, what may be spent, and when the span ends."""
         now = datetime.fromtimestamp(moment, self.zone)
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         tomorrow = midnight + timedelta(days=1)
@@ -64,7 +64,7 @@ def cost_of(
     currency: str | None = None,
     share: float = 1.0,
 ) -> Money | None:
-    """Return what all pictures of a request cost; None where nobody knows the price of its model.
+    """Return what all pictures of a request cost; None where the price of its model is not known.
 
     :param request: completed.
     :param prices: the user's own; they win over what the service publishes, in US dollars.
@@ -85,7 +85,7 @@ def cost_of(
 
 
 def require_price(cost: Money | None, budgets: Budgets, *, conn_id: str, model: str) -> None:
-    """Refuse a submission under a budget that nobody knows the price of.
+    """Refuse a submission under a budget if its price is not known.
 
     :raises InvalidRequestError: nothing was submitted.
     """

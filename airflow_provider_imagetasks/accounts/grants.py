@@ -1,4 +1,4 @@
-"""What the store of accounts is asked for and grants: submissions, their turns, and image tasks that ended. Pure."""
+"""What the account store is asked for and grants: submissions, their turns, and image tasks that ended. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class PlannedSubmission:
     """A submission that is about to be made.
 
     :param key: what it goes out with: the same for every try of it.
-    :param cost: of all its pictures; None where nobody knows.
-    :param is_made_once: whether its pictures are made once, however often it is asked for with its key: the service
-        sees to that, or who asks looks for them first.
+    :param cost: of all its pictures; None where it is not known.
+    :param is_made_once: whether its pictures are made once, however often it is submitted with its key: the service
+        ensures that, or the caller looks for them first.
     """
 
     key: str
@@ -34,7 +34,7 @@ class Excess:
 
     :param ends: when the next span of it begins.
     :param spent_by_dag: millionths.
-    :param others: what is spent in other currencies, which cannot be compared; where there is any, that is why.
+    :param others: what is spent in other currencies, which cannot be compared; if there is any, it is the reason.
     """
 
     name: str
@@ -49,8 +49,8 @@ class Excess:
 class Turn:
     """The turn of a request among those of all processes.
 
-    :param seconds: in how many it is.
-    :param id: by which the store knows it; None where nothing bounds when it leaves.
+    :param seconds: how many seconds from now it is.
+    :param id: the store's; None where nothing bounds when the request leaves.
     :param has_left: whether it is on record as left.
     """
 
@@ -66,12 +66,12 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """What the store says to planned submissions.
+    """What the store grants to planned submissions.
 
-    :param turns: of the first so many.
-    :param excess: why the next one may not at all; None where it only has to wait.
+    :param turns: of the first submissions: as many as may leave.
+    :param excess: why the next one may not be made at all; None where it only has to wait.
     :param ahead: how many others wait for a place before this one.
-    :param running: image tasks that hold the places, for one of all who wait to look at; else empty.
+    :param running: image tasks that hold the places, for one of all waiting callers to look at; else empty.
     :param places: that are held now.
     :param used: shares of the budgets that are spent now, by name.
     """
@@ -86,10 +86,10 @@ class Grant:
 
 @dataclass(frozen=True, kw_only=True)
 class EndedImageTask:
-    """An image task of which nothing more will come.
+    """An image task that is over.
 
     :param is_free: whether the service says that it was not billed.
-    :param pictures: how many came of it; None where that is not known.
+    :param pictures: how many it made; None where that is not known.
     """
 
     image_task_id: str
@@ -98,6 +98,6 @@ class EndedImageTask:
 
     @classmethod
     def of(cls, task: ImageTask) -> EndedImageTask:
-        """Return the end of an image task, by its final record."""
+        """Return what the final record of an image task says of its end."""
         is_free = task.state is TaskState.FAILED and task.error is not None and task.error.billed == "no"
         return cls(image_task_id=task.id, is_free=is_free, pictures=len(task.images) or None)

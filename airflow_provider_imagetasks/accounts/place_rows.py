@@ -1,4 +1,4 @@
-"""Places of an account in its store: which submissions hold one, who waits for one, and whose is taken back."""
+"""Places of an account in the account store: which submissions hold one, who waits, and which are taken back."""
 
 from __future__ import annotations
 
@@ -63,17 +63,17 @@ _LOOKED = Statement(
 
 
 def known(transaction: Transaction, ids: Sequence[str]) -> list[Row]:
-    """Return those of some submissions that are counted."""
+    """Return which of the given submissions are counted."""
     return _rows(transaction, _KNOWN, ids=list(ids))
 
 
 def ended(transaction: Transaction, account_id: str, image_task_ids: Sequence[str], ids: Sequence[str]) -> list[Row]:
-    """Return the submissions that image tasks came of, or that have one of ``ids``."""
+    """Return the submissions of image tasks, and those with one of ``ids``."""
     return _rows(transaction, _ENDED, its_account=account_id, image_task_ids=list(image_task_ids), ids=list(ids))
 
 
 def open_places(transaction: Transaction, account_id: str, now: float) -> int:
-    """Return how many places are held, once those of who died are taken back, and the money of what never left."""
+    """Return how many places are held, after expired ones are taken back, and the money of what never left."""
     ((count, first_end),) = transaction.rows(_OPEN, its_account=account_id)
     if first_end is None or first_end >= now:
         return int(count)
@@ -85,25 +85,25 @@ def open_places(transaction: Transaction, account_id: str, now: float) -> int:
 
 
 def give_back(transaction: Transaction, submissions: Sequence[Row]) -> None:
-    """Take submissions back that cost nothing."""
+    """Take back submissions that cost nothing."""
     spend(transaction, [(row, -row["amount"], -1) for row in submissions])
     forget(transaction, submissions)
 
 
 def forget(transaction: Transaction, submissions: Sequence[Row]) -> None:
-    """Hold no place for submissions any more, and nothing to correct."""
+    """Close submissions: they hold no place any more, and their cost is not corrected any more."""
     transaction.change_each(_OVER, [{"its_id": row["id"]} for row in submissions])
 
 
 def tidy(transaction: Transaction, now: float) -> None:
-    """Forget submissions that hold no place any more and were not heard of for long."""
+    """Forget submissions that hold no place and were not heard of for long."""
     transaction.change(_FORGOTTEN, now=now)
 
 
 def left(transaction: Transaction, submission_id: str, until: float, *, is_sure: bool) -> bool:
     """Keep the place of a submission until a moment in which it leaves, or, where that is sure, is answered.
 
-    Returns whether it is counted: one that left far too late is not any more.
+    Returns whether it is still counted: one that leaves far too late is not.
     """
     return transaction.change(_LEFT if is_sure else _HELD_AGAIN, its_id=submission_id, until=until) > 0
 
@@ -114,13 +114,13 @@ def goes_out_again(submission: PlannedSubmission, counted: Row) -> bool:
 
 
 def set_apart(transaction: Transaction, submissions: Sequence[Row]) -> None:
-    """Go on counting submissions by themselves, since others go out with their keys."""
+    """Count submissions under ids of their own from now on, since others go out with their keys."""
     apart = [{"its_id": row["id"], "other_id": secrets.token_hex(32)} for row in submissions]
     transaction.change_each(_NAMED_APART, apart)
 
 
 def taken(transaction: Transaction, image_task_ids: Mapping[str, str], until: float) -> None:
-    """Note which image tasks came of submissions, by their ids."""
+    """Note the image tasks of submissions, by the submissions' ids."""
     rows = [{"its_id": id_, "named": image_task_id, "until": until} for id_, image_task_id in image_task_ids.items()]
     transaction.change_each(_TAKEN, rows)
 
@@ -128,9 +128,9 @@ def taken(transaction: Transaction, image_task_ids: Mapping[str, str], until: fl
 def free_places(
     transaction: Transaction, account_id: str, ticket: str, most_active: int | None, used: int, now: float
 ) -> tuple[int, int, bool]:
-    """Return how many places there are for who asks, how many others wait before, and whether who asks waited.
+    """Return how many places are free for the caller, how many others wait before it, and whether the caller waited.
 
-    One who wants many leaves a place to each who came later; so a batch keeps no single picture waiting for long.
+    A caller that wants many leaves a place to each later one, so that a batch keeps no single picture waiting for long.
 
     :param most_active: None for any number.
     :param used: places that are held.
@@ -147,19 +147,19 @@ def free_places(
 
 
 def queue_up(transaction: Transaction, account_id: str, ticket: str, now: float) -> None:
-    """Put somebody at the end of those who wait, or note that who waits is alive."""
+    """Put a caller at the end of the queue, or note that one in the queue is alive."""
     until = now + ALIVE_SECONDS
     if transaction.change(_ALIVE, whose=ticket, until=until) == 0:
         transaction.change(_QUEUED, ticket=ticket, account=account_id, since=now, alive_until=until)
 
 
 def leave_queue(transaction: Transaction, ticket: str) -> None:
-    """Have somebody wait no more."""
+    """Take a caller out of the queue."""
     transaction.change(_WAITS_NO_MORE, whose=ticket)
 
 
 def running_to_look_at(transaction: Transaction, account_id: str, now: float, every: float) -> list[str]:
-    """Return the image tasks that hold places, for one of all who wait; nothing where somebody had them a moment ago.
+    """Return the image tasks that hold places, to one waiting caller; nothing if another had them a moment ago.
 
     :param every: seconds between two looks.
     """

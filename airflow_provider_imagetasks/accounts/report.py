@@ -1,4 +1,4 @@
-"""Report of all accounts: rates, places and spending, as the store has them. It needs no Airflow that runs."""
+"""Report of all accounts: rates, places and spending, as the account store has them. Needs no running Airflow."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class AccountReport:
     """What is known of one account.
 
     :param limits: what its connections said last.
-    :param running: image tasks that hold a place; likewise ``waiting``, for who waits for one.
-    :param running_by_dag: those of each Dag, the most first.
+    :param running: image tasks that hold a place; likewise ``waiting``, callers that wait for one.
+    :param running_by_dag: those of each Dag, the Dag with the most first.
     :param waiting_for: seconds for which the first of them has waited.
     :param budgets: ``{name, spent, budget, currency, until}`` of those that its connections named last.
     :param submitted: turns of the last minute; likewise ``asked``.
-    :param paused: seconds for which the service wants no submissions; likewise ``asked_paused``, no questions.
+    :param paused: seconds for which the service wants no submissions; likewise ``asked_paused``, no status requests.
     :param spending: ``{day, dag_id, model, currency, amount, submissions}``, the latest days first.
     :param left_out: how many more of those there are.
     """
@@ -126,7 +126,7 @@ def _budgets(connection: Connection, account_id: str, limits: dict[str, str], no
 
 
 def in_lines(report: AccountReport) -> Iterator[str]:
-    """Yield a report as people read it."""
+    """Yield the lines of a report, for people to read."""
     yield f"{report.service} at {report.host} (connections: {', '.join(report.connections) or 'none'})"
     limits = ", ".join(f"{name} {value}" for name, value in report.limits.items())
     yield f"  limits: {limits or 'none'}"

@@ -1,4 +1,4 @@
-"""Settings of the store of accounts: where it is, and whose days a budget counts."""
+"""Settings of the account store: where it is, and whose days a budget counts."""
 
 from __future__ import annotations
 

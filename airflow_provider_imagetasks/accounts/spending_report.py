@@ -1,4 +1,4 @@
-"""Spending between two days, by day, Dag and model, as the store has it: for who shows it to others."""
+"""Spending between two days, by day, Dag and model, as the account store has it; shown by the gallery."""
 
 from __future__ import annotations
 

@@ -71,9 +71,9 @@ def affordable(
     budgets: Budgets,
     now: float,
 ) -> tuple[int, Excess | None, dict[str, float]]:
-    """Return how many of the first submissions there is money for, why there is none for the next, and what is used.
+    """Return how many of the first submissions there is money for, why not for the next one, and what is then used.
 
-    What is used then is a share of each budget, by its name.
+    What is used is a share of each budget, by the budget's name.
 
     :param counted: positions of those that are counted already.
     :param now: the database's Unix seconds.

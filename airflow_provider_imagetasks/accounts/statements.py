@@ -1,7 +1,7 @@
-"""Statements of the store of accounts, each made once, and the transactions that they run in.
+"""Statements of the account store, each made once, and the transactions that they run in.
 
-To build a statement takes SQLAlchemy ten times as long as SQLite takes to run it, and its own way through one three
-times. So its text is kept, and goes straight to the driver.
+SQLAlchemy takes ten times as long to build a statement as SQLite takes to run it, and three times as long to execute
+it. So the text of each is kept, and goes straight to the driver.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 class Statement:
     """A statement whose text is made once for each kind of database.
 
-    :param core: with a named parameter for each value that differs; or what returns one for so many values in each of
+    :param core: with a named parameter for each value that differs; or a function that returns one for the lengths of
         its lists, by their names.
     """
 

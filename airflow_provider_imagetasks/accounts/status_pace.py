@@ -1,4 +1,4 @@
-"""The pace of status requests over all processes, as those of one process keep to it."""
+"""Pace of status requests over all processes, as one process keeps to it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SharedPace(Pace):
         self._turn_at = 0.0
 
     def is_of(self, book: AccountBook) -> bool:
-        """Whether its turns are those of a book."""
+        """Whether it takes its turns from a book."""
         return self._book is book
 
     def free_at(self) -> float:
@@ -50,7 +50,7 @@ class SharedPace(Pace):
         return answer
 
     def refused(self, seconds: float) -> Flow[None]:
-        """Have no process ask for so many seconds."""
+        """Keep all processes from asking for so many seconds."""
         yield from asked(lambda: self._book.pause("query", seconds))
 
     def answered(self, tasks: Iterable[ImageTask]) -> Flow[None]:

@@ -1,7 +1,7 @@
-"""The store of accounts: each method is one transaction, in which an account is locked for all processes.
+"""The account store: each method is one transaction, in which an account is locked for all processes.
 
-Moments are the database's, in Unix seconds, so that workers whose clocks differ agree; what callers are told is seconds
-from now. Of a SQLite file all users are on one machine, whose clock is theirs.
+Moments are the database's, in Unix seconds, so that workers whose clocks differ agree; callers are told seconds from
+now. All users of a SQLite file are on one machine, and share its clock.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class StoreError(Exception):
-    """The store cannot be used now; the message says why, without what is secret in its address."""
+    """The store cannot be used now; the message says why, without the secrets in its URL."""
 
 
 class AccountStore:
@@ -45,7 +45,7 @@ class AccountStore:
     Every method raises :class:`StoreError` where it cannot be used. One process uses one connection of it.
 
     :param url: an SQLAlchemy URL.
-    :param only_reads: whether it is only looked at (:meth:`reading`): then nothing is made, and little waited for.
+    :param only_reads: whether it is only read (:meth:`reading`): then nothing is created, and waits are short.
     """
 
     def __init__(self, url: str, *, only_reads: bool = False) -> None:
@@ -60,10 +60,10 @@ class AccountStore:
     def account_id(self, account: Account, limits: Mapping[str, str]) -> str:
         """Return the id of the account that a connection reaches; it is made where it is new.
 
-        Two connections with one key are one account. A connection whose key was changed goes on as the account that it
-        was, so that nothing is counted from nothing again.
+        Two connections with one key are one account. A connection whose key was changed stays the account that it was,
+        so that its counts do not start at zero again.
 
-        :param limits: what the connection says of them, to be shown.
+        :param limits: the connection's, for reports.
         """
         with self._usable():
             known_id = self._ids.get(account)
@@ -112,9 +112,9 @@ class AccountStore:
         What was taken under the same key before, by a try that was killed, is taken over, and counted once, unless its
         pictures are made again.
 
-        :param ticket: who asks; keeps its position among those who wait for a place while it asks again and again.
+        :param ticket: names the caller, which keeps its position in the queue for a place by asking again and again.
         :param most_active: places; None for any number.
-        :param look_every: seconds after which somebody looks what holds the places.
+        :param look_every: seconds between two looks at what holds the places.
         :param at_once: whether what may leave now does, with nothing to be done before.
         """
         with self._account(account_id) as (transaction, now):
@@ -159,7 +159,7 @@ class AccountStore:
             return Grant(turns=[Turn()] * count, excess=excess, places=places, used=shares)
 
     def leave(self, ticket: str) -> None:
-        """Wait for a place no more."""
+        """Stop waiting for a place."""
         with self._usable() as engine, statements.transaction(engine) as transaction:
             place_rows.leave_queue(transaction, ticket)
 
@@ -173,7 +173,7 @@ class AccountStore:
     ) -> float | None:
         """Note that a request leaves now, and return 0; or return for how many seconds it must not.
 
-        None is returned where it must not leave at all, since it is counted no more.
+        None is returned where it must not leave at all, since it is no longer counted.
 
         :param turn_id: of its turn.
         :param key: of the submission that it belongs to.
@@ -187,17 +187,17 @@ class AccountStore:
             return seconds
 
     def counts_from_later(self, account_id: str, turn_id: int, seconds: float) -> None:
-        """Count a request that left from so many seconds later on."""
+        """Count a request as if it had left so many seconds later."""
         with self._account(account_id) as (transaction, _now):
             counts_from_later(transaction, turn_id, seconds)
 
     def pause(self, account_id: str, kind: Kind, seconds: float) -> None:
-        """Have no request leave for so many seconds, as the service asked."""
+        """Hold back requests for so many seconds, as the service asked."""
         with self._account(account_id) as (transaction, now):
             pause(transaction, account_id, kind, now + seconds)
 
     def taken(self, account_id: str, image_task_ids: Mapping[str, str], *, life: float) -> None:
-        """Note which image tasks came of submissions, by key.
+        """Note the image tasks of submissions, by the submissions' keys.
 
         :param life: seconds for which each holds its place at most.
         """
@@ -216,7 +216,7 @@ class AccountStore:
     def over(self, account_id: str, ended: Sequence[EndedImageTask], *, keys: Mapping[str, str] = _NONE) -> None:
         """Give back the places of image tasks that are over, and correct what they cost.
 
-        :param keys: those that were over as they were answered, by what their submissions went out with.
+        :param keys: image tasks that were over in the answer to their submission already, by the submission's key.
         """
         ends = {each.image_task_id: each for each in ended}
         at_once = {submission_id(account_id, key): image_task_id for key, image_task_id in keys.items()}

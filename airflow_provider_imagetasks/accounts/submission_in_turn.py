@@ -24,7 +24,7 @@ Answered = TypeVar("Answered")
 
 
 def asked(question: Callable[[], Answered], step: type[Blocking] = Blocking) -> Flow[Answered]:
-    """Ask what may block, off the event loop where there is one."""
+    """Make a call that may block, in a thread where there is an event loop."""
     answers: list[Answered] = []
     yield step(lambda: answers.append(question()))
     return answers[0]
@@ -81,7 +81,7 @@ def _is_free(error: Exception) -> bool:
 
 
 def _place(book: AccountBook, wanted: PlannedSubmission, read: Read, say: Say, *, at_once: bool) -> Flow[Turn | None]:
-    """Wait for a place, and return the turn of the submission; None where the store is away."""
+    """Wait for a place, and return the turn of the submission; None where the store is unavailable."""
     ticket = secrets.token_hex(16)
     is_said = False
     while True:

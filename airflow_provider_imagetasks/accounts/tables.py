@@ -124,7 +124,7 @@ spending = Table(
 
 
 class UnsuitableStoreError(Exception):
-    """The database cannot be a store of accounts: nobody tried its kind, or it is not the same for all processes."""
+    """The database cannot be an account store: its kind is not supported, or it is not the same for all processes."""
 
 
 def open_engine(url: str, *, only_reads: bool = False) -> Engine:
@@ -163,7 +163,7 @@ def open_engine(url: str, *, only_reads: bool = False) -> Engine:
 
 
 def file_of(url: str) -> tuple[int, int] | None:
-    """Return what tells the file of a SQLite database from any other; None where it is gone, or there is none."""
+    """Return what identifies the file of a SQLite database; None where it is gone, or there is none."""
     address = make_url(url)
     if address.get_backend_name() != "sqlite" or not address.database:
         return None

@@ -98,7 +98,7 @@ def departs(
 ) -> float:
     """Note that a request leaves now, and return 0; or return for how many seconds it must not.
 
-    Turns are planned, and processes may be late: what holds is when the others really left.
+    Turns are plans, and processes may be late: what counts is when the others really left.
     """
     seconds = paused_until(transaction, account_id, kind) - now
     if rate is not None and turn_id != _NO_ROW:
@@ -116,7 +116,7 @@ def departs(
 
 
 def counts_from_later(transaction: Transaction, turn_id: int, seconds: float) -> None:
-    """Count a request that left from so many seconds later on, since it may have been that long on its way."""
+    """Count a request as if it had left so many seconds later, since it may have been that long on its way."""
     transaction.change(_LATER, its_id=turn_id, seconds=seconds)
 
 
@@ -126,5 +126,5 @@ def paused_until(transaction: Transaction, account_id: str, kind: Kind) -> float
 
 
 def pause(transaction: Transaction, account_id: str, kind: Kind, until: float) -> None:
-    """Have no such request leave before a moment in Unix seconds; a longer pause stays."""
+    """Hold back such requests until a moment in Unix seconds; a longer pause stays."""
     transaction.change(_PAUSED[kind], its_account=account_id, until=until)

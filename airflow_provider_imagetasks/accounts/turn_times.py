@@ -16,14 +16,15 @@ Latest = Mapping[Window, Mapping[int, float]]
 
 
 def with_slack(window: Window) -> float:
-    """Return the seconds that a window is taken for: requests of several processes do not arrive as evenly."""
+    """Return the seconds that a window counts as: a bit more, as requests of several processes arrive less evenly."""
     return window.seconds * 1.01 + min(0.2, 0.15 * window.seconds)
 
 
 class AnswerTimes:
-    """How long the latest answers to one process took, and so how late a request may have come to the service.
+    """How long the latest answers to one process took, and so how late a request may have reached the service.
 
-    Nobody knows when it came, only that it had by its answer. What comes a little late the slack of each window covers.
+    The moment of its arrival is not known, only that it was there by its answer. The slack of each window covers small
+    delays.
     """
 
     def __init__(self) -> None:

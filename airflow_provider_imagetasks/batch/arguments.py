@@ -32,11 +32,11 @@ class BatchLimits:
     """Sizes and times that one start keeps. Times are in seconds.
 
     :param window: rows that are open or being downloaded at the same time, at most: what a trigger can carry.
-    :param idle: after so long without a row that ended, the wait is the triggerer's.
-    :param gather: how long free places are gathered for a group that is not full.
+    :param idle: after so long without a row that ended, the triggerer takes over the wait.
+    :param gather: how long free places are collected for a group that is not full.
     :param report: between two reports of the progress.
     :param flush: between two writes of outcomes; after ``flush_rows`` of them they are written before that.
-    :param look: how old the look may be, whether this start is still the latest, when a submission leaves.
+    :param look: how long before a submission leaves this start may have been found to be the latest, at most.
     :param not_found_grace: how long a service may take to write a submission down.
     :param provider_rows: rows of one provider batch, at most; None for what the service takes.
     :param provider_result_bytes: bytes of its results, as far as they can be foreseen, at most: what a start that is
@@ -65,7 +65,7 @@ class BatchArguments:
     :param max_failed: a number of rows, or a share where it is a float.
     :param resubmits_unknown: whether an unknown outcome is submitted again, at the risk of paying twice.
     :param currency: of costs; None where the prices name none.
-    :param defers: whether the triggerer takes over where nothing happens.
+    :param defers: whether the triggerer takes over while nothing happens.
     :param mode: how rows go out.
     """
 
@@ -89,7 +89,7 @@ class BatchArguments:
 
     @property
     def provider_batches(self) -> ProviderBatches | None:
-        """The service's own batches, where rows go out so; else None."""
+        """The service's own batches, if rows go out in them; else None."""
         return self.service.provider_batches if self.mode == "provider_batch" else None
 
     @property
@@ -99,7 +99,7 @@ class BatchArguments:
         return batches.price_share if batches is not None else 1.0
 
     def cost_of(self, request: ImageRequest, pictures: int | None = None) -> float | None:
-        """Return what the pictures of a request cost in this batch, None where nobody published it.
+        """Return what the pictures of a request cost in this batch, None where no price is known.
 
         :param request: its model filled in.
         :param pictures: how many came of it; None where it is only known how many it asks for.
@@ -124,7 +124,7 @@ def with_limits(
     """Return the account with limits and prices that were given as arguments; None leaves the connection's.
 
     :param tiers: those that ``submit_rate`` may name.
-    :raises InvalidRequestError: a limit is none, or zero.
+    :raises InvalidRequestError: a limit cannot be read, or is zero.
     """
     if submit_rate is not None:
         rate = parse_rate(str(submit_rate), field="submit_rate", kind="submit", tiers=tiers)
@@ -147,8 +147,8 @@ def poll_interval_for(
 ) -> float:
     """Return the seconds between two questions: argument, then connection, then service.
 
-    :param shortest: of a provider batch, which nobody but the argument changes, and only for longer; None for rows.
-    :raises InvalidRequestError: the argument is no number of at least 1, or beyond sense.
+    :param shortest: that of a provider batch, which only the argument changes, and only to a longer one; None for rows.
+    :raises InvalidRequestError: the argument is not a number of at least 1, or is too large.
     """
     is_number = isinstance(argument, int | float) and not isinstance(argument, bool)
     if argument is not None and not (is_number and 1 <= argument <= MOST_SECONDS):
@@ -161,7 +161,7 @@ def poll_interval_for(
 def read_timeout(timeout: timedelta | float) -> float:
     """Return the seconds that a row may take.
 
-    :raises ValueError: it is no number of seconds above zero, and no timedelta.
+    :raises ValueError: it is neither a number of seconds above zero nor a timedelta, or is too long.
     """
     seconds: Any = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
@@ -174,9 +174,9 @@ def read_timeout(timeout: timedelta | float) -> float:
 
 
 def check_row_attempts(row_attempts: int) -> None:
-    """Refuse a number of attempts that makes no sense.
+    """Refuse a number of attempts that is out of range.
 
-    :raises ValueError: it is none from 1 to 1,000.
+    :raises ValueError: it is not a whole number from 1 to 1,000.
     """
     if not isinstance(row_attempts, int) or isinstance(row_attempts, bool) or not 1 <= row_attempts <= MOST_ATTEMPTS:
         raise ValueError(

@@ -43,7 +43,7 @@ class BatchLedger:
 
     :param checkpoint: this start's, already written to the folder.
     :param scratch: a local folder, for a copy of the outcomes.
-    :param spending: told of every submission that is found on record.
+    :param spending: counts every submission that is found on record.
     :param api_of: says which of the service's APIs an image task is at.
     """
 
@@ -90,7 +90,7 @@ class BatchLedger:
         """Submissions, by row and attempt, whose answer was lost and that the service has."""
 
     def load(self) -> None:
-        """Read what earlier starts left, and so what is to be done with each row.
+        """Read what earlier starts left, and decide what is to be done with each row.
 
         :raises InvalidRequestError: rows are open that were submitted with another connection.
         :raises ImageTaskError: it cannot be read.
@@ -140,7 +140,7 @@ class BatchLedger:
         return name
 
     def settle(self, name: SegmentName, intents: Sequence[Intent]) -> None:
-        """Write down what became of the submissions of a group, in the place of what was written of it before."""
+        """Write down what became of the submissions of a group, in place of their intents."""
         # What is found meanwhile must not be overwritten by what was known before.
         with self._segment_lock:
             self._write(name, [self._found.get((intent.index, intent.attempt), intent) for intent in intents])
@@ -217,7 +217,7 @@ class BatchLedger:
             raise replaced(self.folder)
 
     def write_manifest(self, target: Path) -> Totals:
-        """Write the manifest to a local file, in the order of the rows, and return what it comes to."""
+        """Write the manifest to a local file, in the order of the rows, and return its totals."""
         totals = Totals()
         with target.open("wb") as file:
             for offset in self._outcome_at:
@@ -235,7 +235,7 @@ class BatchLedger:
         self.folder.write_checkpoint(self.checkpoint)
 
     def close(self) -> None:
-        """Let the local copy go."""
+        """Close the local copy."""
         self._outcomes.close()
 
     def _new_name(self, kind: Any) -> SegmentName:
@@ -322,7 +322,7 @@ class BatchLedger:
         self.on_record[row] = 1
 
     def _is_stale(self, outcome: dict[str, Any], latest: int) -> bool:
-        """Whether a start that was replaced says it, which did not know that the row was submitted again, or taken."""
+        """Whether it comes from a replaced start that did not know that the row was submitted again, or taken."""
         if "attempt" not in outcome:
             return False
         known = self.state.open.get(outcome["index"])
@@ -341,7 +341,7 @@ class BatchLedger:
 
 
 def replaced(folder: BatchFolder) -> ImageTaskError:
-    """Return what a start raises that another one has taken over from."""
+    """Return the error of a start that another start has replaced."""
     return ImageTaskError(
         f"Another process of this task works on the batch (see {folder.uri}/{CHECKPOINT_NAME}), so this one stops. "
         "Airflow considered this one dead, or the task was cleared while it was running",

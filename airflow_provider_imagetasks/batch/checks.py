@@ -14,7 +14,7 @@ from airflow_provider_imagetasks.exceptions import InvalidRequestError
 
 
 def check_rows(frozen: Frozen | Owner, arguments: BatchArguments, problems: Sequence[str] = ()) -> None:
-    """Refuse a batch that cannot come to a good end, before anything is billed."""
+    """Refuse a batch that is bound to fail, before anything is billed."""
     allowed = allowed_failures(arguments.max_failed, frozen.total)
     if frozen.invalid > allowed:
         named = "; ".join(problems)
@@ -26,7 +26,7 @@ def check_rows(frozen: Frozen | Owner, arguments: BatchArguments, problems: Sequ
 
 
 def check_cost(frozen: Frozen, arguments: BatchArguments, log: Any) -> None:
-    """Refuse a batch whose cost nobody knows though it is limited, before anything is billed."""
+    """Refuse a batch whose cost is limited but not known, before anything is billed."""
     if arguments.max_cost is None:
         return
     if frozen.cost is None:

@@ -1,8 +1,8 @@
 """Costs of a batch: what its pictures cost, as far as services publish it, and what ``max_cost`` still allows. Pure.
 
-The consoles of the services are the truth; what they publish (``Service.price_of``, in US dollars) users override by
-model with ``prices={"gpt-image-2": 0.04}``, or in a currency that they name: ``"0.04 EUR"``. Amounts in two currencies
-are never added up.
+What counts in the end is the service's own console. Users override the published prices (``Service.price_of``, in US
+dollars) by model with ``prices={"gpt-image-2": 0.04}``, or in a currency that they name: ``"0.04 EUR"``. Amounts in two
+currencies are never added up.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_prices(value: Any) -> dict[str, float]:
 
 
 def prices_of(argument: Any, account: Account) -> Any:
-    """Return the prices that a batch is given; where it is given none, those of its connection in the same form."""
+    """Return the prices that a batch is given, or else those of its connection in the same form."""
     if argument is not None:
         return argument
     prices = {model: f"{millionths / MILLION:f} {named or ''}".strip() for model, millionths, named in account.prices}
@@ -43,7 +43,7 @@ def prices_of(argument: Any, account: Account) -> Any:
 
 
 def read_currency(value: Any) -> str | None:
-    """Return the currency of costs: what prices name, US dollars where there are none, None where they name none.
+    """Return the currency of costs: the one that prices name (None if they name none), US dollars without prices.
 
     :raises InvalidRequestError: as for :func:`read_prices`.
     """
@@ -72,7 +72,7 @@ def _priced(value: Any) -> dict[str, tuple[float, str | None]]:
 def read_max_cost(value: Any) -> float | None:
     """Check ``max_cost``, an amount in the currency of the prices.
 
-    :raises InvalidRequestError: it is no amount above zero.
+    :raises InvalidRequestError: it is not an amount above zero.
     """
     if value is None:
         return None
@@ -88,11 +88,11 @@ def read_max_cost(value: Any) -> float | None:
 def price_of(
     service: Service, request: ImageRequest, prices: Mapping[str, float], *, currency: str | None = None
 ) -> float | None:
-    """Return what one picture of a request costs, None where nobody published it.
+    """Return what one picture of a request costs, None where no price is known.
 
     :param request: its model filled in.
     :param prices: the user's own, by model; they win.
-    :param currency: which they name; beside another than US dollars no published price counts.
+    :param currency: the one that they name; with another than US dollars, published prices do not count.
     """
     price = prices.get(request.model or "")
     if price is None and currency in (None, PUBLISHED):
@@ -108,7 +108,7 @@ def cost_of(
     pictures: int | None = None,
     currency: str | None = None,
 ) -> float | None:
-    """Return what all pictures of a request cost, None where nobody published it.
+    """Return what all pictures of a request cost, None where no price is known.
 
     :param pictures: how many came of it; None where it is only known how many it asks for.
     :param currency: as for :func:`price_of`.
@@ -120,11 +120,11 @@ def cost_of(
 
 
 class Spending:
-    """Spent money since the pictures were last all made anew: every submission that was billed, or may have been.
+    """Money spent since all pictures were last made anew: every submission that was billed, or may have been.
 
     :param total: rows of the batch.
     :param max_cost: what may be spent; None where nothing is counted.
-    :param cost_of_row: what a row's pictures cost, all that it asks for or so many; None where nobody knows.
+    :param cost_of_row: what a row's pictures cost, all that it asks for or so many; None where it is not known.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Spending:
     def problem(self, intent: Intent) -> ImageTaskError | None:
         """Return why a submission must not be made; None where it may.
 
-        :param intent: the submission; one that is made over again under its key costs nothing more.
+        :param intent: the submission; one that is repeated under its key costs nothing more.
         """
         if self.max_cost is None or self._is_counted(intent):
             return None
@@ -226,7 +226,7 @@ def is_within(amount: float, max_cost: float) -> bool:
 
 
 def in_words(amount: float) -> str:
-    """Return an amount of money as people read it; a fraction of a cent does not become nothing."""
+    """Return an amount of money for people to read; a fraction of a cent is not rounded to zero."""
     return f"{amount:,.2f}" if amount >= 0.1 or amount == 0 else f"{amount:.3g}"
 
 

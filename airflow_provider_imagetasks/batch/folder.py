@@ -1,4 +1,4 @@
-"""The folder of a batch on any object storage: whose it and its names are, the frozen requests, and the segments."""
+"""The folder of a batch on any object storage: its owner, the names it claims, its frozen requests and its segments."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class BatchFolder:
 
 @dataclass(frozen=True, kw_only=True)
 class NamesNote:
-    """Whose names the pictures of a folder have that do not hold their image tasks' ids: two batches give none of them.
+    """Note of who uses which picture names in a folder, for names without image task ids: no two batches share one.
 
     Each Airflow task that gives such names leaves a note in ``.imagetasks/names/`` of the folder. A later run of the
     same task may replace its pictures; another task, or another map index, may not.
@@ -196,7 +196,7 @@ class NamesNote:
 
 
 def claim_names(folder: BatchFolder, slot: SubmissionSlot, filename: str, requests: Path) -> None:
-    """Note whose the names of a batch's pictures are, before anything is billed. Costs nothing where they hold the id.
+    """Claim the names of a batch's pictures, before anything is billed. Does nothing where they hold the id.
 
     Two that claim the same names at the same moment may both be refused.
 
@@ -247,7 +247,7 @@ def _others(notes: BatchFolder, own: NamesNote) -> Iterator[tuple[str, NamesNote
 
 
 def _meet(own: NamesNote, other: NamesNote, folder: BatchFolder, requests: Path) -> bool:
-    """Whether two batches give a name both."""
+    """Whether two batches have a name in common."""
     if own.filename.lower() == other.filename.lower() and not holds(own.filename, "id"):
         return True
     theirs = BatchFolder(folder.output_path, other.identity).read(REQUESTS_NAME)

@@ -1,4 +1,4 @@
-"""The manifest of a batch: a row for each request, what they come to, and what assets and lineage tell of them."""
+"""The manifest of a batch: a row for each request, their totals, and what assets and lineage report of them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def outcome_row(
     unread: bool = False,
     never_taken: bool = False,
 ) -> dict[str, Any]:
-    """Return what became of a row: the manifest's keys, and besides some for the starts to come.
+    """Return what became of a row: the manifest's keys, and some more for later starts.
 
     :param frozen: the row's line.
     :param error: why it failed; None where it succeeded.
@@ -77,7 +77,7 @@ def outcome_row(
 
 
 def require_outcome(outcome: Mapping[str, Any]) -> None:
-    """Refuse what is no outcome of a row, as :func:`outcome_row` returns it.
+    """Refuse a value that is not the outcome of a row, as :func:`outcome_row` returns it.
 
     :raises ValueError: says what of it is damaged.
     """
@@ -123,7 +123,7 @@ def manifest_row(outcome: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Totals:
-    """Counts what the rows of a manifest come to.
+    """Totals of the rows of a manifest.
 
     :param usage: the services' own numbers, added up by name.
     :param currencies: in which costs are known.
@@ -220,7 +220,7 @@ def error_of(totals: Totals, total: int, allowed: int, *, manifest: str) -> Imag
 
 
 class PictureSummary:
-    """What a manifest's rows delivered, no more than assets and lineage can use. Memory does not grow with the batch.
+    """Pictures that a manifest's rows delivered, as far as assets and lineage use them, in bounded memory.
 
     :param service: name of the service.
     :param requests: what was asked for.
@@ -244,7 +244,7 @@ class PictureSummary:
         return Announcement(pictures=self._pictures, count=self._count, bytes=self._bytes, manifest=manifest)
 
     def lineage(self, folder: str) -> Lineage:
-        """Return what was read and made in a folder; the image tasks between them are the batch's own affair."""
+        """Return what was read, and what was made in a folder, without the image tasks in between."""
         is_much = self._count > MOST_DATASETS
         files = [Made(uri=folder, size=self._bytes, count=self._count)] if is_much else self._files
         return Lineage(

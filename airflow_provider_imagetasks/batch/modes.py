@@ -21,7 +21,7 @@ SHORTEST_PROVIDER_TIMEOUT = 24 * 3600.0
 
 
 def check_mode_arguments(mode: Any, *, max_active_tasks: Any, submit_rate: Any, timeout: Any) -> None:
-    """Refuse a mode that there is not, and arguments that make no sense in it.
+    """Refuse an unknown mode, and arguments that make no sense in a mode.
 
     :raises ValueError: names the argument.
     """

@@ -29,7 +29,7 @@ NAMED_PROBLEMS = 10
 
 @dataclass(kw_only=True)
 class Frozen:
-    """What the requests came to.
+    """Totals of the requests.
 
     :param invalid: rows that cannot be asked for; ``problems`` says what is wrong with the first of them.
     :param repeated: rows that ask for the same as an earlier one.
@@ -110,7 +110,7 @@ class RequestsSource:
 def rows_of(value: Any) -> RequestsSource:
     """Return the rows that an argument or a function's result holds.
 
-    :raises InvalidRequestError: it is no text, dict or sequence of them.
+    :raises InvalidRequestError: it is neither a text, a dict nor a sequence of them.
     """
     if isinstance(value, str | Mapping):
         return RequestsSource([value], None)
@@ -125,7 +125,7 @@ def rows_of(value: Any) -> RequestsSource:
 def file_of(value: Any) -> RequestsSource:
     """Return the rows of a file.
 
-    :raises InvalidRequestError: no path is left of the template.
+    :raises InvalidRequestError: the template rendered to an empty path.
     """
     path = str(value).strip()
     if not path or path == "None":
@@ -250,7 +250,7 @@ def _parsed(line: bytes) -> Any:
 
 
 def damaged(what: str) -> ImageTaskError:
-    """Return what a start raises that finds something of a batch damaged: it submits nothing."""
+    """Return the error of a start that finds a part of its batch damaged: it submits nothing."""
     return ImageTaskError(
         f"{what}. Without it nobody can tell what was already paid for, so nothing is submitted",
         code="batch_folder",
@@ -275,7 +275,7 @@ class FrozenRequests:
     def line(self, index: int) -> dict[str, Any]:
         """Return what was frozen of a row.
 
-        :raises ImageTaskError: it is damaged. Nothing can be asked for by it, nor be said of it.
+        :raises ImageTaskError: it is damaged, so that nothing can be submitted from it or said of it.
         """
         self._file.seek(self._offsets[index])
         try:
@@ -289,7 +289,7 @@ class FrozenRequests:
         return value
 
     def request(self, index: int) -> ImageRequest:
-        """Return what is asked for by a row, to be submitted.
+        """Return the request of a row, to be submitted.
 
         :raises InvalidRequestError: it could not be asked for when it was frozen; says why.
         """
@@ -305,7 +305,7 @@ class FrozenRequests:
         return frozen_request(line)
 
     def cost(self, arguments: BatchArguments, index: int, pictures: int | None = None) -> float | None:
-        """Return what the pictures of a row cost, None where nobody can tell; a row that was wrong costs nothing.
+        """Return what the pictures of a row cost, None where it is not known; an invalid row costs nothing.
 
         :param arguments: its prices count, not those of the start that froze the row.
         :param pictures: how many came of it; None where it is only known how many it asks for.
@@ -320,7 +320,7 @@ class FrozenRequests:
             return None
 
     def life(self, service: Service, index: int) -> float | None:
-        """Return the seconds for which the pictures of a row can be fetched, None where nobody says."""
+        """Return the seconds for which the pictures of a row can be fetched, None where that is not known."""
         with suppress(InvalidRequestError):
             return service.results_life(frozen_request(self.line(index)))
         return service.results_live_for

@@ -58,8 +58,8 @@ async def deliver(
 ) -> Delivery:
     """Store the pictures of a finished image task under the names of its row. Free, and safe to repeat.
 
-    Whatever one row holds, others are delivered: an error that nobody foresaw is the row's own.
-    Where addresses have expired since the image task was read, it is read once more, within ``query_rate``.
+    No row keeps others from being delivered: an unforeseen error fails only its own row. Where addresses have expired
+    since the image task was read, it is read once more, within ``query_rate``.
 
     :param store: where pictures go; open.
     :param run: runs a flow of the service.

@@ -86,7 +86,8 @@ class RowPlaces:
     async def take(self, intents: Sequence[Intent]) -> Granted:
         """Wait until the first of a group have places, for a while. Rows of a provider batch need only the money.
 
-        :raises ServiceUnavailableError: there is a budget, and nobody can tell for long what is left of it.
+        :raises ServiceUnavailableError: there is a budget, and the store has been unable to say for long what is left
+            of it.
         """
         book = self._book
         if book is None:
@@ -129,7 +130,7 @@ class RowPlaces:
         return Granted(held, turns, keys, _rest(intents, count, refused), began_at, refused)
 
     def paced(self, intent: Intent, submission: Flow[ImageTask], granted: Granted) -> Flow[ImageTask] | None:
-        """Return a submission that keeps its turn among those of all processes; None where nobody gave it one."""
+        """Return a submission that keeps its turn among those of all processes; None where it has none."""
         if self._book is None or intent.index not in granted.turns:
             return None
         turn, key = granted.turns[intent.index], granted.keys[intent.index]

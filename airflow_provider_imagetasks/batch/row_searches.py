@@ -29,11 +29,11 @@ class Found(AtService):
 
 
 class NeverTaken(Failed):
-    """A submission that was never taken, or is recognised when made again: free to repeat, else its row fails so."""
+    """A submission that is free to repeat, as it was never taken or will be recognised; with the error if it is not."""
 
 
 class Unknown(Failed):
-    """A submission of which nobody can tell, with the error that says so."""
+    """A submission whose outcome stays unknown, with the error that says so."""
 
 
 Searched: TypeAlias = Found | NeverTaken | Unknown

@@ -47,7 +47,7 @@ RunFlow: TypeAlias = Callable[[Flow[Any]], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """A submission that was not made any more."""
+    """A submission that was held back."""
 
     intent: Intent
 

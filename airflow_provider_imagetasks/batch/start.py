@@ -54,7 +54,7 @@ class OpenBatch:
         return self.ledger.checkpoint.generation
 
     def key_of(self, intent: Intent) -> str:
-        """Return what the service may recognise a submission by."""
+        """Return the key by which the service may recognise a submission."""
         nonce = self.owner.mark if self.owner.keys_by_mark else ""
         return self.slot.identity(self.generation, intent.attempt, nonce, item_index=intent.index)
 
@@ -102,12 +102,12 @@ class OpenBatch:
             log.warning("Airflow did not keep the counts of the batch: %s", error)
 
     def shortest_life(self, service: Service) -> float | None:
-        """Return the seconds for which the pictures of all that is open can be fetched; None where nobody says."""
+        """Return the seconds for which the pictures of all open rows can be fetched; None where that is not known."""
         lives = (self.requests.life(service, row) for row in self.ledger.state.open)
         return min((life for life in lives if life is not None), default=None)
 
     def close(self) -> None:
-        """Let the local copies go."""
+        """Close the local copies."""
         self.ledger.close()
         self.requests.close()
 

@@ -199,7 +199,7 @@ class BatchState:
 
 
 class ProgressReport:
-    """Tells the log every time, with a rate and the time that is left, and XCom now and then.
+    """Reports progress: to the log every time, with the rate and the time that is left, and to XCom now and then.
 
     :param push: pushes a value; None where nothing is to be pushed.
     """
@@ -212,7 +212,7 @@ class ProgressReport:
         """Unix times of the latest reports, each with the rows that were over then."""
 
     def __call__(self, counts: Counts, *, last: bool = False) -> None:
-        """Say how far it is; XCom is told now and then, and the ``last`` time."""
+        """Log how far it is, and push that as XCom now and then, and the ``last`` time."""
         now = time.time()
         self._log.info("%s", self.line(counts, now))
         if self._push is not None and (last or now - self._pushed_at >= PUSH_SECONDS):

@@ -1,8 +1,8 @@
-"""The stop button: what the service is told where a person ends the Airflow task that waits for image tasks.
+"""Cancelling of image tasks at the service, once a person ends the Airflow task that waits for them.
 
-Airflow calls ``on_kill`` also where nobody wants anything stopped: as a worker shuts down, whose task is tried again,
-and on a triggerer whose waits another one took over, or whose task a callback woke. So the state of the task instance
-is looked up first: only one that was marked failed, alone or with its Dag run, stops anything.
+Airflow also calls ``on_kill`` when nothing is to be stopped: when a worker shuts down and its task is retried, and on a
+triggerer whose waits another one took over, or whose task a callback woke. So the state of the task instance is looked
+up first: only one that was marked failed, alone or with its Dag run, stops anything.
 """
 
 from __future__ import annotations

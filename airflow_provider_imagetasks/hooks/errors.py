@@ -1,4 +1,4 @@
-"""How our errors look to Airflow: the ones that a retry cannot mend stop Airflow from retrying."""
+"""Errors of this package as Airflow sees them: those that a retry cannot mend stop Airflow from retrying."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def errors_for_airflow(task: Any = None) -> Iterator[None]:
 
 
 def _cause_to_show(error: ImageTaskError) -> BaseException | None:
-    """Return the cause of an error, which Airflow prints; None where it shows what lets somebody in.
+    """Return the cause of an error, which Airflow prints; None where it shows what grants access.
 
     Libraries repeat the address, or the path with its user, that they were given.
     """
@@ -77,7 +77,7 @@ def _cause_to_show(error: ImageTaskError) -> BaseException | None:
 
 @contextmanager
 def errors_of_reading() -> Iterator[None]:
-    """Let no error that leaves the block say that nothing was billed: what is only asked for may be paid for."""
+    """Let no error that leaves the block say that nothing was billed: an image task that is read may have been."""
     try:
         yield
     except ImageTaskError as error:

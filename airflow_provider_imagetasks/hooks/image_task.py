@@ -84,7 +84,7 @@ class ImageTaskHook(ServiceHook):
         """Ask for a picture and return the image task at once. Costs money.
 
         Waits first where the connection's ``submit_rate`` or ``max_active_tasks`` asks for it; they count what all
-        processes submit, or where no store of accounts is set up this one.
+        processes submit, or without an account store only this one.
 
         :param key: identifies this submission; the same on a retry of it. Where the service recognises it, a
             repetition is free, or the image task can be found by it.
@@ -156,11 +156,11 @@ class ImageTaskHook(ServiceHook):
 
         :param ids: ``[""]`` stands for ``trace_id``.
         :param enough: ends it early where it is true of an answer; the others are then left out.
-        :param patience: seconds that the service may want to be left alone for.
+        :param patience: the longest pause, in seconds, that the service may ask for.
         :param insists: whether one that the hook has not read before is asked for some times before it is not found.
         :param until: Unix time after which nobody waits for a turn to ask; what has had none by then is left out.
         :param failed: told of each status request that failed and is made again.
-        :raises RateLimitError: it wants more than that.
+        :raises RateLimitError: it asks for a longer one.
         """
         with errors_of_reading():
             pace = pace_of(self.account, self.service)
@@ -177,7 +177,7 @@ class ImageTaskHook(ServiceHook):
     def cancel(self, image_task_id: str) -> None:
         """Ask the service to stop an image task; what that means for the bill stands in the log.
 
-        :raises InvalidRequestError: the service cannot, or not any more.
+        :raises InvalidRequestError: the service cannot, or no longer can.
         """
         with errors_of_reading():
             note = self.run(typed(self.service.cancel(image_task_id), service=self.service.name))

@@ -1,4 +1,4 @@
-"""Where to look from a task instance: its pictures in Airflow, and the service's own page."""
+"""Extra links of a task instance: its pictures in Airflow, and the service's own page."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """What operators accept as "an image task": an id, a dict that this package pushed, or any sequence of them. Pure.
 
-It is data: what names it may come from any upstream, so it does not decide whose key is used
-but among the connections that the Dag itself names.
+It is data that may come from any upstream, so it can only choose among the connections that the Dag itself names.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _QUERY = re.compile(r"""(://[^\s'"?#]*)[?#][^\s'"]*""")
 
 
 class ReferencesArgument:
-    """The ``image_task_id`` of an operator: takes of what it is given no more than what is read.
+    """The ``image_task_id`` of an operator: keeps no more of its value than what is read.
 
     Airflow keeps template fields as they were rendered and shows them, and a sensor's records hold signed addresses.
     """
@@ -47,7 +46,7 @@ class ReferencesArgument:
 
 
 def _only_what_is_read(value: Any) -> Any:
-    """Return a reference without addresses; what is lazy, or rendered later, as it is."""
+    """Return a reference without URLs; one that is lazy, or rendered later, as it is."""
     if isinstance(value, str):
         return _QUERY.sub(r"\1?***", value)
     if isinstance(value, Mapping):
@@ -95,7 +94,7 @@ class ImageTaskReferences:
         return tuple(item.id for item in self.items)
 
     def warn_of_repeated(self, log: Any) -> None:
-        """Say where an image task is named twice: two submissions that were given the same one paid for two perhaps."""
+        """Warn of an image task named twice: two submissions that got the same id may both have been paid for."""
         repeated = [image_task_id for image_task_id, count in Counter(self.ids).items() if count > 1]
         if repeated:
             log.warning(
@@ -206,7 +205,7 @@ def _reference(value: Any) -> ImageTaskReference:
 
 
 def _name(value: Mapping[str, Any], name: str) -> str | None:
-    """Return a name that a dict of ours holds; of what is none nobody can tell whose key was meant."""
+    """Return a name that a dict of ours holds; refuse anything else, which would leave open whose key was meant."""
     told = value.get(name)
     if told is not None and (not isinstance(told, str) or not told.strip()):
         raise InvalidRequestError(

@@ -1,4 +1,4 @@
-"""Settings of Airflow's own that hold in every mode alike: ``soft_fail``, ``never_fail`` and ``execution_timeout``."""
+"""Airflow's own settings, applied alike in every mode: ``soft_fail``, ``never_fail`` and ``execution_timeout``."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _ENDS = (AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout, ImageTa
 def failures_skipped(sensor: Any) -> Iterator[None]:
     """Skip a sensor in place of failing it where its ``soft_fail`` or ``never_fail`` says so.
 
-    Airflow looks at them in its loop of the poke mode, where it keeps the reason for itself, and at some errors that
-    come after a deferral.
+    Airflow itself applies them in its loop of the poke mode, without logging the reason, and to some errors after a
+    deferral.
 
     :raises AirflowSkipException: with the reason, which Airflow logs.
     """

@@ -1,4 +1,4 @@
-"""What the batch operator tells at its begin, and how it leaves its wait to the triggerer."""
+"""What the batch operator logs and pushes at its start, and how it leaves its wait to the triggerer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BACKSTOP_SECONDS = 120.0
 
 
 def announcement(batch: OpenBatch, arguments: BatchArguments) -> dict[str, Any]:
-    """Return where the batch is kept and what it is, the XCom ``image_batch``."""
+    """Return the XCom ``image_batch``: where the batch is kept, and what it is."""
     return {
         "folder": batch.folder.uri,
         "conn_id": arguments.account.conn_id,
@@ -31,7 +31,7 @@ def announcement(batch: OpenBatch, arguments: BatchArguments) -> dict[str, Any]:
 
 
 def say_at_begin(batch: OpenBatch, arguments: BatchArguments, log: Any) -> None:
-    """Say in the log what of the batch's limits and place its author may not expect."""
+    """Log what the author may not expect of the batch's limits and folder."""
     if (arguments.account.max_active_tasks or 0) > arguments.most_active:
         log.info("At most %s image tasks of a batch run at the same time.", arguments.most_active)
     executor = conf.get("core", "executor", fallback="")

@@ -215,7 +215,7 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
             return self._work(context, resumes=True, ends_at=ends_at, over=event.get("over"))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume; a wait that no triggerer came back from in time is looked after by this worker."""
+        """Resume; where no triggerer ended the wait in time, this worker goes on with it."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:

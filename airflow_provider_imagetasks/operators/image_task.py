@@ -1,4 +1,4 @@
-"""Submitting an image task, and downloading the pictures of finished ones."""
+"""Operators that submit an image task, and that download the pictures of finished ones."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
         )
 
     def _warn_of_slow_questions(self, hook: ImageTaskHook, request: ImageRequest) -> None:
-        """Say so where the pictures may be gone before anybody asks whether they are there."""
+        """Warn where the pictures may be deleted before the first status request that finds them."""
         life = hook.service.results_life(request)
         interval = hook.account.poll_interval or hook.service.poll_interval
         if callback_urls.are_used_for(hook.account, hook.service):

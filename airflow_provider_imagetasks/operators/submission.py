@@ -108,7 +108,7 @@ class Submission:
         return self._submit_intended()
 
     def _name_earlier(self) -> None:
-        """Say in the log which image tasks of earlier tries the service has, where nothing is on record any more.
+        """Log which image tasks of earlier tries the service has, where the record of them is lost.
 
         Nobody can tell whether those were handed on before the task was cleared, so none is handed on now.
         """
@@ -165,7 +165,7 @@ class Submission:
         return self._taken(task)
 
     def _settle(self, error: ImageTaskError) -> None:
-        """Note what an error leaves behind, and say in it what ``on_unknown_outcome`` makes of it."""
+        """Note what an error leaves behind, and say in the error what ``on_unknown_outcome`` makes of it."""
         metrics.not_submitted(self._service.name, error)
         if error.billed == "no":
             self._ledger.note_refused()

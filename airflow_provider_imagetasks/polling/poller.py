@@ -68,7 +68,7 @@ class _WaitQuestion(Question):
 
 
 class StatusPoller:
-    """Asks for all image tasks that somebody waits for, and wakes only whom it has news for.
+    """Asks for all image tasks that are waited for, and wakes only the waits that it has news for.
 
     It sleeps until something is due, and ends with its last wait. What is asked when, and what a failure means, is the
     business of :mod:`~airflow_provider_imagetasks.polling.status_requests`.

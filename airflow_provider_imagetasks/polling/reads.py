@@ -89,14 +89,14 @@ def read_all(
     """Ask for image tasks until each has been answered once, group by group within the pace. Free.
 
     :param image_task_ids: in this order they are returned; ``[""]`` stands for ``trace_id``.
-    :param known: those of which a record was read before; where the service denies one again and again, it is left out.
+    :param known: those of which a record was read before; if the service denies one again and again, it is left out.
     :param insists: whether that there is none is believed only where the service says so again and again.
     :param enough: ends it early where it is true of an answer: the others are then left out.
-    :param patience: seconds that the service may want to be left alone for, whoever of this process it told so.
+    :param patience: the longest pause, in seconds, that the service may ask for, of whichever caller in this process.
     :param until: Unix time after which nobody waits for a turn to ask: what has had none by then is left out. What was
         denied by then is asked for on, some seconds.
     :param failed: told of each status request that failed and is made again.
-    :raises RateLimitError: it wants more than that; a retry asks again.
+    :raises RateLimitError: it asks for a longer one; a retry asks again.
     :raises ImageTaskError: one of them cannot be read; a retry asks for all again.
     """
     wanted = list(dict.fromkeys(image_task_ids))

@@ -94,7 +94,7 @@ class AccountSession:
 
 
 def pace_of(account: Account, service: Service) -> Pace:
-    """Return the pace of status requests that everybody in this process shares who asks with an account."""
+    """Return the pace of status requests that all callers of this process share for an account."""
     book = book_of(account)
     if book is None:
         return status_requests.pace_of(account, service)

@@ -47,7 +47,7 @@ class Question:
     :param trace_id: asked for where there is no id; never together with others.
     :param interval: seconds between two questions; None for one that is asked until it is answered once, with growing
         pauses after failures.
-    :param doubts: answers that there is none which are not believed; infinite where its record was read before.
+    :param doubts: how many answers "not found" are not believed; infinite where its record was read before.
     """
 
     __slots__ = (
@@ -98,9 +98,9 @@ class Question:
         return self.interval or 0.0
 
     def believes(self, task: ImageTask) -> bool:
-        """Whether an answer is believed. That there is none is not at first, and never once the record was read.
+        """Whether an answer is believed. "Not found" is not at first, and never once the record was read.
 
-        Nor is at first that it failed, where no record says so.
+        Nor is "failed" at first, where no record says so.
         """
         if task.state is TaskState.NOT_FOUND:
             self.doubts -= 1
@@ -128,9 +128,9 @@ Asked = TypeVar("Asked", bound=Question)
 class Failure(Generic[Asked]):
     """What the failure of a status request means.
 
-    :param given_up: asking for these on is of no use.
-    :param put_off: these are asked for again later. Those that are in neither are asked for again at once, in another
-        way: one by one, or with the connection read anew.
+    :param given_up: those that it is of no use to go on asking.
+    :param put_off: those that are asked again later. Those in neither list are asked again at once, in another way: one
+        by one, or with the connection read anew.
     """
 
     given_up: Sequence[Asked] = ()
@@ -294,7 +294,7 @@ def seconds_to_pause(error: RateLimitError) -> float:
 
 
 def _is_given_up(question: Question, error: ImageTaskError) -> bool:
-    """Count a failure, and return whether asking on is of no use."""
+    """Count a failure, and return whether it is of no use to go on asking."""
     if not error.retryable or error.concerns_account:
         return True
     if isinstance(error, RateLimitError):
@@ -317,7 +317,7 @@ _paces: dict[Account, Pace] = {}
 
 
 def pace_of(account: Account, service: Service) -> Pace:
-    """Return the pace of status requests that everybody in this process shares who asks with an account."""
+    """Return the pace of status requests that all callers of this process share for an account."""
     if account not in _paces:
         _paces[account] = Pace(account.query_rate or service.default_query_rate)
     return _paces[account]

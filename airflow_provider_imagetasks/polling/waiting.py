@@ -1,4 +1,4 @@
-"""Decides when a wait is over and what it came to, and words its log. Pure: sensor, trigger and hook all ask here."""
+"""The end of a wait: when it is over, what it came to, and its log lines. Pure; for sensor, trigger and hook alike."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SAID_AGAIN = 60.0
 
 
 def check_seconds(**given: Any) -> None:
-    """Refuse times that are none, by which a wait would never end.
+    """Refuse values that are not seconds, with which a wait might never end.
 
     :param given: by name, in seconds; None is passed over.
     :raises ValueError: names the one that is wrong.
@@ -85,7 +85,7 @@ class _Standing(NamedTuple):
 
 
 class WaitLog:
-    """Remembers what was said last, so that only news are logged, to a standard or Airflow logger."""
+    """Remembers what was logged last, so that only news are logged, to a standard or Airflow logger."""
 
     __slots__ = ("_failure", "_failure_said_at", "_log", "_seen", "_stretched", "problem")
 
@@ -170,7 +170,7 @@ class Progress:
         return None if self.pending else "done"
 
     def gave_up(self, _error: ImageTaskError) -> str | None:
-        """Return the end of the wait where asking on for an image task is of no use; None where it is asked for on."""
+        """Return the end of the wait where it is of no use to go on asking for an image task; None where it goes on."""
         return "error"
 
 

@@ -1,4 +1,4 @@
-"""Waiting for image tasks: in a worker, rescheduled, or deferred to the triggerer."""
+"""Sensor that waits for image tasks: in a worker, rescheduled, or deferred to the triggerer."""
 
 from __future__ import annotations
 

@@ -112,11 +112,11 @@ class Service(ConnectionContract):
         )
 
     def results_life(self, request: ImageRequest) -> float | None:
-        """Return the seconds for which the pictures of a request can be fetched; None where nobody says."""
+        """Return the seconds for which the pictures of a request can be fetched; None where that is not known."""
         return self.results_live_for
 
     def needs_prompt(self, model: str) -> bool:
-        """Whether a model takes pictures only with a text that says what to do with them."""
+        """Whether a model takes pictures only with a prompt that says what to do with them."""
         return True
 
     def image_count(self, asked: Mapping[str, Any]) -> int:
@@ -128,14 +128,14 @@ class Service(ConnectionContract):
         return self.images_per_request * math.prod(count for count in counts if count and 0 < count <= MOST_IMAGES)
 
     def image_count_of(self, request: ImageRequest) -> int:
-        """Return how many pictures a request asks for, which a price and ``max_cost`` go by.
+        """Return how many pictures a request asks for, as prices and ``max_cost`` count them.
 
         :param request: its model filled in.
         """
         return self.image_count(request.options)
 
     def check_options(self, request: ImageRequest) -> None:
-        """Refuse options that would be paid for in vain: a number of pictures that is none, a file of no picture.
+        """Refuse options that would be paid for in vain: an impossible number of pictures, a file that is no picture.
 
         :raises InvalidRequestError: names the option. Nothing was billed.
         """
@@ -188,7 +188,7 @@ class Service(ConnectionContract):
 
     @staticmethod
     def require_pictures_once(request: ImageRequest, images_field: str) -> None:
-        """Refuse pictures that are given as ``images`` and by the option that the service has for them as well.
+        """Refuse pictures that are given both as ``images`` and by the service's own option for them.
 
         :raises InvalidRequestError: nothing was billed.
         """
@@ -306,7 +306,7 @@ class Service(ConnectionContract):
         return {each: found.get(each) or self.not_found(each) for each in image_task_ids}
 
     def submitted(self, image_task_id: str, request: ImageRequest, at: float, raw: Mapping[str, Any]) -> ImageTask:
-        """Return what stands for an image task that the service took at ``at``, in Unix seconds."""
+        """Return the stand-in for an image task that the service took at ``at``, in Unix seconds."""
         return ImageTask(
             id=image_task_id,
             service=self.name,
@@ -326,7 +326,7 @@ class Service(ConnectionContract):
         return ImageTask(id=image_task_id, service=self.name, state=state, raw_state=raw_state)
 
     def not_found(self, image_task_id: str, raw: Mapping[str, Any] | None = None) -> ImageTask:
-        """Return what stands for an image task that the service does not know."""
+        """Return the stand-in for an image task that the service does not know."""
         state = TaskState.NOT_FOUND
         return ImageTask(id=image_task_id, service=self.name, state=state, has_record=False, raw=raw or {})
 

@@ -1,1 +1,1 @@
-"""The submission ledger: what was meant, what was taken, and so what a retry or a Clear may do. Never pay twice."""
+"""The submission ledger: what was intended, what was taken, and so what a retry or a Clear may do. Never pay twice."""

@@ -9,7 +9,7 @@ from airflow_provider_imagetasks.submissions.submission_record import Submission
 
 @dataclass(frozen=True)
 class Submit:
-    """Submit: nothing was, or a person wants it anew.
+    """Submit: nothing was submitted, or a person wants a new picture.
 
     :param generation: which of the submissions of this task instance it is.
     :param asks_first: whether an earlier try may have submitted it, of which only the service can know.

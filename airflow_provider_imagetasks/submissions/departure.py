@@ -1,4 +1,4 @@
-"""The last look before a request of a submission leaves: a start that was replaced meanwhile pays for nothing. Pure.
+"""The last look before a request of a submission leaves: a start that has been replaced pays for nothing. Pure.
 
 A process that was frozen, or that waited long for its rate, may wake up when another start has taken over and has
 submitted the same. So whoever submits looks at the ledger right before each request, unless it did so a moment ago.
@@ -59,7 +59,7 @@ class Departure:
     def watched(self, submission: Flow[ImageTask], *, intended_at: float) -> Flow[ImageTask]:
         """Run a submission, and look before each of its requests where the last look is not of this moment.
 
-        Where others are told that it leaves, that is before they are: a look may take long.
+        The look comes before others are told that the request leaves: a look may take long.
 
         :param submission: not begun.
         :param intended_at: Unix seconds since which it is on record; that was a look too.

@@ -130,7 +130,7 @@ def batch_identity(*, dag_id: str, task_id: str, run_id: str, map_index: int, re
 
 
 def start_text(try_id: str, start: str, try_number: int) -> str:
-    """Return what a start announces itself with.
+    """Return the text with which a start announces itself.
 
     :param start: sets it apart from other starts of the same try.
     :param try_number: 0 where an earlier version did not keep it.

@@ -1,4 +1,4 @@
-"""Questions to the service about submissions whose answer nobody has. Pure; free of charge."""
+"""Questions to the service about submissions whose answer is missing. Pure; free of charge."""
 
 from __future__ import annotations
 

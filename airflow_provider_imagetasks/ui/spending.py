@@ -1,4 +1,4 @@
-"""What was spent, as the store of accounts has it, of the Dags that the user may read."""
+"""What was spent, as the account store has it, of the Dags that the user may read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class AccountSpending:
-    """The store of accounts as the api-server reads it. One that is away costs a request some seconds, and no more."""
+    """The account store as the api-server reads it. One that is away costs a request some seconds, and no more."""
 
     def __init__(self) -> None:
         self._store: AccountStore | None = None

@@ -1,4 +1,4 @@
-"""Processes that use one store of accounts at the same time, as workers do."""
+"""Processes that use one account store at the same time, as workers do."""
 
 from __future__ import annotations
 

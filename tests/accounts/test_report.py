@@ -1,4 +1,4 @@
-"""The look at the store of accounts that needs no Airflow: what it makes of a store that is not there."""
+"""The look at the account store that needs no Airflow: what it makes of a store that is not there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statements of the store of accounts: what they find and change, and what is left of a transaction that fails."""
+"""Statements of the account store: what they find and change, and what is left of a transaction that fails."""
 
 from __future__ import annotations
 

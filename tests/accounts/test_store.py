@@ -1,4 +1,4 @@
-"""The store of accounts, used by several processes at once: what is counted, granted and given back."""
+"""The account store, used by several processes at once: what is counted, granted and given back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store of accounts in PostgreSQL, as several machines use it. Run by ``make test-accounts``; needs PostgreSQL."""
+"""The account store in PostgreSQL, as several machines use it. Run by ``make test-accounts``; needs PostgreSQL."""
 
 from __future__ import annotations
 

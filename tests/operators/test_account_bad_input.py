@@ -1,4 +1,4 @@
-"""A store of accounts that cannot be used, and budgets that change: a clear word, and nothing submitted uncounted."""
+"""An account store that cannot be used, and budgets that change: a clear word, and nothing submitted uncounted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CLOSED_PLACE = "INSERT INTO imagetasks_places VALUES (?, 'another', NULL, 0, 1,
 
 
 class Trouble:
-    """What befalls a store of accounts that is there.
+    """What befalls an account store that is there.
 
     :param url: of a SQLite file.
     """
@@ -105,7 +105,7 @@ def forget() -> None:
 
 @pytest.fixture
 def account_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of a store of accounts in a folder of its own, which is set up."""
+    """The address of an account store in a folder of its own, which is set up."""
     (tmp_path / "store").mkdir()
     url = f"sqlite:///{tmp_path}/store/accounts.sqlite"
     monkeypatch.setenv("AIRFLOW__IMAGETASKS__ACCOUNT_STORE", url)

@@ -125,7 +125,7 @@ class ProviderQuestions:
         return late
 
     def start(self) -> None:
-        """Make the requests that there are to make now."""
+        """Make the requests that are due now."""
         self._questions.start()
 
     def next_at(self) -> float | None:

@@ -45,7 +45,7 @@ class RequestFile:
     result_bytes: int = 0
 
     def has_room(self, limits: FileLimits, line: int, result: int) -> bool:
-        """Whether a row fits in whose line and whose result have so many bytes."""
+        """Whether a row fits in, if its line and its result have so many bytes."""
         return (
             len(self.intents) < limits.rows
             and self.input_bytes + line <= limits.input_bytes
@@ -93,7 +93,7 @@ class RequestFiles:
         self._open.clear()
 
     def rest(self) -> list[RequestFile]:
-        """Close all files, and return those that were not yet."""
+        """Close all files, and return those that were still open."""
         return [self._closed(group) for group in list(self._open)]
 
     def _closed(self, group: RequestGroup) -> RequestFile:

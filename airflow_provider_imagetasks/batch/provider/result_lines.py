@@ -1,5 +1,4 @@
-"""Lines of a file of results, read as they come; where the way to the service breaks, it is read on from there. And the
-ends of rows that have no line of their own."""
+"""Lines of a file of results, read as they come, also after a broken connection; and ends of rows without a line."""
 
 from __future__ import annotations
 
@@ -36,7 +35,7 @@ async def result_lines(
 ) -> AsyncGenerator[Line, None]:
     """Yield the lines of a file of results, each once.
 
-    :raises ResultExpiredError: the service has it no more.
+    :raises ResultExpiredError: the service no longer has it.
     :raises ImageTaskError: it cannot be read.
     """
     read_to, failures, takes_ranges = 0, 0, True
@@ -76,7 +75,7 @@ def _pause(error: ImageTaskError, failures: int) -> float:
 
 
 def refusal_of_row(batch: ProviderBatch, line: int, service: Service) -> ImageTaskError:
-    """Return why a row fails whose provider batch was not taken as a whole: nothing of it was made or billed.
+    """Return why a row fails whose provider batch was refused as a whole: nothing of it was made or billed.
 
     :param line: of the row, from 1.
     """
@@ -94,7 +93,7 @@ def refusal_of_row(batch: ProviderBatch, line: int, service: Service) -> ImageTa
 
 
 def missing_row(batch: ProviderBatch, made: int, service: Service) -> ImageTaskError:
-    """Return why a row fails of which the results, read to their end, say nothing.
+    """Return why a row fails that the results, read to their end, do not mention.
 
     It was not made where the provider batch ended early, and everything that was made by then was seen.
 

@@ -41,7 +41,7 @@ _SMALL = 64 * 1024
 
 
 class Room:
-    """A bound on the bytes that are under way; something larger than it alone is under way alone."""
+    """A bound on the bytes under way at the same time; an item that is larger than the bound goes alone."""
 
     def __init__(self, size: int = ROOM) -> None:
         self._size = size
@@ -56,7 +56,7 @@ class Room:
         self._used += size
 
     def free(self, size: int) -> None:
-        """Give it back."""
+        """Give room back."""
         self._used -= size
         self._changed.set()
 
@@ -271,6 +271,6 @@ class ProviderResults:
 
 
 def _unread(error: ImageTaskError) -> DownloadError:
-    """Return what a row fails with whose results cannot be read; each row's own."""
+    """Return the error of a row whose results cannot be read; each row gets its own."""
     kind = type(error) if isinstance(error, DownloadError) else DownloadError
     return kind(error.message, code=error.code, billed="unknown" if kind is DownloadError else error.billed)

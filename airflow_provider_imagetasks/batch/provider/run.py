@@ -256,9 +256,9 @@ class ProviderBatchRun(RunLoop):
 
 
 class SparingLog:
-    """Hands on the first lines of each kind.
+    """A logger that passes on only the first lines of each kind.
 
-    :param log: that they are handed to.
+    :param log: that they are passed on to.
     """
 
     def __init__(self, log: Any) -> None:
@@ -266,17 +266,17 @@ class SparingLog:
         self._told = Counter[str]()
 
     def info(self, text: str, *arguments: Any) -> None:
-        """Log what is no reason to worry."""
+        """Log an information, if it is among the first of its kind."""
         if self._is_new(text):
             self._log.info(text, *arguments)
 
     def warning(self, text: str, *arguments: Any) -> None:
-        """Log what may be one."""
+        """Log a warning, likewise."""
         if self._is_new(text):
             self._log.warning(text, *arguments)
 
     def error(self, text: str, *arguments: Any) -> None:
-        """Log what is one."""
+        """Log an error, likewise."""
         if self._is_new(text):
             self._log.error(text, *arguments)
 
