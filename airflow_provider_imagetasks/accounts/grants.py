@@ -52,11 +52,14 @@ class Turn:
     :param seconds: how many seconds from now it is.
     :param id: the store's; None where nothing bounds when the request leaves.
     :param has_left: whether it is on record as left.
+    :param is_again: whether the submission left before under its key, in an earlier try of which nobody knows what came
+        of it: what refuses it now says nothing of that.
     """
 
     seconds: float = 0.0
     id: int | None = None
     has_left: bool = False
+    is_again: bool = False
 
     @property
     def is_planned(self) -> bool:

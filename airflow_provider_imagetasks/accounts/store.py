@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import MappingProxyType
 
 from sqlalchemy import bindparam, func, insert, select, update
@@ -135,6 +136,8 @@ class AccountStore:
             counted = {position for position, id_ in enumerate(ids) if id_ in known}
             count, excess, shares = affordable(transaction, account_id, first, counted, budgets, now)
             turns = take_turns(transaction, account_id, "submit", rate, count, now, at_once=at_once)
+            left = {id_ for id_, row in known.items() if row["has_left"]}
+            turns = [replace(turn, is_again=id_ in left) for turn, id_ in zip(turns, ids, strict=False)]
             planned = {id_: (each, turn) for each, id_, turn in zip(first, ids, turns, strict=False)}
             place_rows.set_apart(transaction, [row for row in again if row["id"] in planned])
             place_rows.hold(transaction, account_id, planned, known, day=budgets.day_of(now), now=now)

@@ -66,7 +66,7 @@ def within_account(
     try:
         task = yield from watched(in_turn) if watched else in_turn
     except Exception as error:
-        if _is_free(error):
+        if _is_free(error) and not turn.is_again:
             yield from asked(lambda: book.refused([wanted.key]))
         raise
     yield from asked(lambda: book.found(wanted.key, task))

@@ -149,7 +149,9 @@ class RowPlaces:
         over = [EndedImageTask.of(task) for task in tasks.values() if task.state.is_final]
         ended = {keys[row]: task.id for row, task in tasks.items() if task.state.is_final}
         running = {keys[row]: task.id for row, task in tasks.items() if not task.state.is_final}
-        unbilled = [keys[intent.index] for intent in free if intent.index in keys]
+        unbilled = [
+            keys[intent.index] for intent in free if intent.index in keys and not granted.turns[intent.index].is_again
+        ]
         await asyncio.to_thread(self._note, book, running, over, ended, unbilled)
 
     async def found(self, found: Sequence[tuple[Intent, ImageTask]]) -> None:
