@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from urllib.parse import quote, urlsplit
+from html import escape
+from urllib.parse import quote, quote_plus, urlsplit
 
 from airflow_provider_imagetasks import __version__
 from airflow_provider_imagetasks.exceptions import ProtocolError
@@ -57,13 +59,24 @@ def url_of(account: Account, request: Request) -> str:
 
 @lru_cache(maxsize=8)
 def hidden_forms(key: str | None) -> tuple[str, ...]:
-    """Return the key as it may be repeated: plain, in a URL, in base64, and each of them as PHP writes it in JSON."""
+    """Return the key as it may be repeated: plain, in a URL, a page, JSON or base64, also where PHP writes the JSON."""
     if not key or len(key) < SHORTEST_HIDDEN_KEY:
         return ()
     in_url = quote(key, safe="")
-    in_base64 = base64.b64encode(key.encode()).decode()
-    forms = (key, in_url, _ESCAPE.sub(lambda escape: escape[0].lower(), in_url), in_base64, in_base64.rstrip("="))
+    in_urls = (in_url, _ESCAPE.sub(lambda found: found[0].lower(), in_url), quote(key), quote_plus(key))
+    forms = (key, *in_urls, escape(key), escape(key, quote=False), json.dumps(key)[1:-1], *_in_base64(key.encode()))
     return tuple(dict.fromkeys(form for plain in forms for form in (plain, plain.replace("/", "\\/"))))
+
+
+def _in_base64(key: bytes) -> Iterator[str]:
+    """Yield the key in base64, alone and as what stays the same of it wherever in a text it stands, as of a header."""
+    alone = base64.b64encode(key).decode()
+    within = [
+        base64.b64encode(bytes(before) + key)[first : (before + len(key)) // 3 * 4].decode()
+        for before, first in enumerate((0, 2, 3))
+    ]
+    for form in (alone, alone.rstrip("="), *within):
+        yield from (form, form.replace("+", "-").replace("/", "_"))
 
 
 def without_secrets(content: bytes, secrets: Iterable[str | None]) -> bytes:

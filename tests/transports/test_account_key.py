@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import gzip
-from urllib.parse import quote
+import json
+from html import escape
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -25,6 +27,8 @@ AS_TOLD = {
     "base64": BASE64_KEY,
     "base64 without padding": BASE64_KEY.rstrip("="),
     "as PHP writes JSON": KEY.replace("/", "\\/"),
+    "in a path": quote(KEY),
+    "base64 as in URLs": base64.urlsafe_b64encode(KEY.encode()).decode(),
 }
 
 
@@ -43,6 +47,34 @@ def test_an_answer_that_repeats_the_key_comes_without_it_also_compressed(driven:
     assert "no account has" in error.message
     assert "***" in error.message
     assert KEY not in str(error)
+
+
+AROUND = (("", ":"), (":", ""), ("api:", ""), ("Bearer ", ""), ("x", "y"), ("xy", "z"))
+ODD_KEY = 'sk-"nobody"&<may>\\see/this+at all'
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        json.dumps(ODD_KEY),
+        json.dumps(ODD_KEY).replace("/", "\\/"),
+        escape(ODD_KEY),
+        escape(ODD_KEY, quote=False),
+        quote_plus(ODD_KEY),
+        *(base64.b64encode(f"{before}{ODD_KEY}{after}".encode()).decode() for before, after in AROUND),
+        *(base64.urlsafe_b64encode(f"{before}{ODD_KEY}{after}".encode()).decode() for before, after in AROUND),
+    ],
+)
+def test_nothing_is_left_of_a_key_whichever_signs_it_has_and_wherever_in_base64_it_stands(
+    driven: DrivenTransport, told: str
+) -> None:
+    with ScriptedServer(Reply(f"<p>no account has {told}</p>".encode(), status=401)) as server:
+        answer = driven.ask(SUBMISSION, account(server.url, key=ODD_KEY))
+
+    assert isinstance(answer, Response)
+    assert b"***" in answer.content
+    # In base64, a part of the first and the last character may also be of what is around it.
+    assert len(answer.content) < 50
 
 
 def test_the_headers_of_an_answer_come_without_the_key_too_but_a_placeholder_leaves_answers_as_they_are(
