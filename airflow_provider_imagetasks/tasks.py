@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,8 +22,9 @@ MOST_IMAGES = 64
 LARGEST_CLOCK_ERROR = 86_400.0
 """Seconds between a service's moment of a submission and our own, beyond which it cannot be meant."""
 DEEPEST = 100
-_JSON = json.JSONEncoder(allow_nan=False)
 """Levels of nesting, far below what the JSON libraries on the way can take."""
+_JSON = json.JSONEncoder(allow_nan=False)
+_FROM_URLS = bytes.maketrans(b"-_", b"+/")
 _RESERVED_OPTIONS = frozenset(
     {
         *("prompt", "model", "traceid", "async", "stream"),
@@ -178,15 +178,16 @@ class GeneratedImage:
         """
         if self.data is None:
             raise ValueError("the picture is not inline")
-        encoded: str | bytes = self.data
-        if self.data[:5].lower() == "data:":
-            kind, _, content = self.data.partition(",")
-            encoded = unquote_to_bytes(content)
-            if not kind.lower().endswith(";base64"):
-                return encoded
+        is_address = self.data[:5].lower() == "data:"
+        kind, _, told = self.data.partition(",") if is_address else (";base64", "", self.data)
+        content = unquote_to_bytes(told) if is_address else told.encode()
+        if not kind.lower().endswith(";base64"):
+            return content
+        # Some break its lines, write it as URLs have it, or leave out what fills its end.
+        plain = content.translate(_FROM_URLS, b" \t\r\n")
         try:
-            return base64.b64decode(encoded, validate=True)
-        except binascii.Error as error:
+            return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
+        except ValueError as error:
             raise ValueError(f"the inline picture is not base64: {error}") from error
 
 

@@ -107,7 +107,7 @@ def test_an_inline_picture_may_come_as_a_data_url() -> None:
     assert GeneratedImage(index=0, data="data:image/png;base64,aGVsbG8=").content() == b"hello"
 
 
-@pytest.mark.parametrize("data", [None, "no base64!", "aGVsbG8", "data:image/png;base64,%%"])
+@pytest.mark.parametrize("data", [None, "no base64!", "aGVsb", "data:image/png;base64,%%"])
 def test_a_picture_without_readable_bytes_says_so(data: str | None) -> None:
     with pytest.raises(ValueError, match="inline"):
         GeneratedImage(index=0, data=data, url="https://x.example/a.png").content()

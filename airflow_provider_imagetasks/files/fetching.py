@@ -150,7 +150,7 @@ async def _receive(response: aiohttp.ClientResponse, scratch: Path, shown_url: s
         raise UnsafeResultError(f"{shown_url} announces {expected:,} bytes, more than {LARGEST_BYTES:,}")
     received = size = written = 0
     held: list[bytes] = []
-    body, beginning = _Body(response.headers.get("content-encoding", "")), b""
+    body, beginning = _Body(",".join(response.headers.getall("content-encoding", []))), b""
     try:
         async for chunk in response.content.iter_any():
             received += len(chunk)

@@ -48,7 +48,7 @@ class StreamedAnswer:
     def __init__(self, response: aiohttp.ClientResponse, secrets: Sequence[str | None]) -> None:
         self._response = response
         self._secrets = secrets
-        self._unpacking = Unpacking(response.headers.get("Content-Encoding", ""))
+        self._unpacking = Unpacking(",".join(response.headers.getall("Content-Encoding", [])))
         self.status = response.status
 
     @property

@@ -30,7 +30,7 @@ from airflow_provider_imagetasks.services.inline_ids import inline_id, task_from
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
 from tests.files.hostile_addresses import SIGNED, UNSENDABLE, forbidden_addresses, mutated
 from tests.files.result_server import PNG, TASK_ID, Download, ResultServer, redirect, serving
-from tests.scripted_server import ReceivedRequest, Reply, ScriptedServer
+from tests.scripted_server import CutAfterReading, ReceivedRequest, Reply, ScriptedServer
 
 pytestmark = pytest.mark.usefixtures("no_proxy")
 FORBIDDEN_PORT = 22_001
@@ -268,6 +268,17 @@ def test_a_picture_that_was_packed_for_the_way_is_unpacked(
     assert download.files[0]["bytes"] == len(PNG)
 
 
+@pytest.mark.parametrize("first", ["aws-chunked", "identity"])
+def test_a_picture_may_be_said_to_be_packed_in_several_lines(
+    download: Download, results: ResultServer, first: str
+) -> None:
+    head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: {first}\r\nContent-Encoding: gzip\r\n\r\n"
+    results.results = ["{url}/a.png"]
+    results.answer = lambda _request: CutAfterReading(head.encode() + gzip.compress(PNG))
+
+    assert download.run().state == "success"
+
+
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "compress", "sk-a-secret"])
 @pytest.mark.parametrize("body", [b"\x0b\x02\x80packed\x03", b"\x28\xb5\x2f\xfd packed", b"\x1f\x8b", b"\x89"])
 def test_how_a_picture_is_packed_is_said_where_nobody_unpacks_it(
@@ -502,12 +513,17 @@ def test_a_result_that_is_gone_where_its_record_says_it_is_fails_and_a_retry_may
     assert (results.asked, len(results.fetched)) == (2, attempts)
 
 
+LONGER = PNG + b"\xfb\xff\xbf\xff"
+"""In base64, it has both characters that are others in URLs, and its end has to be filled."""
 DATA_URLS = {
     "base64": f"data:image/png;base64,{base64.b64encode(PNG).decode()}",
     "upper case": f"DATA:image/png;BASE64,{base64.b64encode(PNG).decode()}",
     "percent-encoded": f"data:image/png,{quote(PNG)}",
     "both": f"data:image/png;base64,{quote(base64.b64encode(PNG).decode(), safe='')}",
     "large": f"data:image/png;base64,{base64.b64encode(PNG + bytes(60_000)).decode()}",
+    "in lines": f"data:image/png;base64,{base64.encodebytes(LONGER).decode()}",
+    "as in URLs": f"data:image/png;base64,{base64.urlsafe_b64encode(LONGER).decode()}",
+    "without what fills its end": f"data:image/png;base64,{base64.b64encode(LONGER).decode().rstrip('=')}",
 }
 
 

@@ -6,6 +6,7 @@ import struct
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -256,6 +257,16 @@ def told(data: str) -> bytes | None:
 @pytest.mark.parametrize("data", [WHOLE, WHOLE[:-1], f"data:image/png;base64,{WHOLE}", "", *ODD])
 def test_what_is_base64_is_decoded_and_what_is_none_is_refused(data: str) -> None:
     assert told(data) == verdict(GeneratedImage(index=0, data=data))
+
+
+@pytest.mark.parametrize("size", [254, 255, 256])
+@pytest.mark.parametrize(
+    "form", [base64.encodebytes, base64.urlsafe_b64encode, lambda content: base64.b64encode(content).rstrip(b"=")]
+)
+def test_base64_is_decoded_however_it_is_broken_spelled_and_filled(form: Callable[[bytes], bytes], size: int) -> None:
+    content = bytes(range(256))[-size:]
+
+    assert told(form(content).decode()) == content
 
 
 def test_damaged_base64_is_never_decoded_to_something_else() -> None:

@@ -7,6 +7,7 @@ import gzip
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
 from airflow_provider_imagetasks.exceptions import ServiceUnavailableError
 from airflow_provider_imagetasks.services.account import Account
@@ -20,7 +21,7 @@ class Answered:
     """Stands for what the HTTP client has: a head, and pieces that come."""
 
     def __init__(self, *pieces: bytes, status: int = 200, headers: Any = None) -> None:
-        self.status, self.headers, self._pieces = status, headers or {}, pieces
+        self.status, self.headers, self._pieces = status, CIMultiDict(headers or {}), pieces
         self.content = self
 
     async def iter_any(self) -> Any:
@@ -86,7 +87,7 @@ def test_an_answer_that_is_cut_off_is_an_error(no_proxy: None) -> None:
 def test_what_was_packed_for_the_way_although_nobody_asked_for_it_is_unpacked(size: int) -> None:
     packed = gzip.compress(b"one\ntwo\n")
     pieces = [packed[start : start + size] for start in range(0, len(packed), size)]
-    answered = Answered(*pieces, headers={"Content-Encoding": "gzip"})
+    answered = Answered(*pieces, headers=[("Content-Encoding", "identity"), ("Content-Encoding", "gzip")])
 
     assert [line.content for line in lines_of(answered)] == [b"one", b"two"]
 
