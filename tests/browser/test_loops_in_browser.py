@@ -55,6 +55,8 @@ def test_the_iterations_of_a_run_stand_side_by_side_and_lead_to_their_own_tabs(
 
     page.get_by_role("link", name=names[1]).click()
     page.wait_for_url("**/tasks/make.submit/plugin/image-tasks-task?region_id=*&region_index=1")
+    # The cards of the run stay in sight until those of the iteration are there.
+    page.wait_for_function("document.querySelectorAll('.it-card').length === 1")
     wait_for_pictures(page, 1)
     assert page.locator(".it-card .it-prompt").all_inner_texts() == ["tower 1 [latency=0]"]
     shoot(page, "loop-iteration")

@@ -3,6 +3,7 @@ import { AIRFLOW, AirflowLink, Button, h, nameOf, taskPath, useEffect, useRef, u
 import { CLEARS, billedWords, count, errorTitle } from "./words.js";
 
 const MOST_NAMED = 12;
+export const CLEARED = "Cleared. Airflow runs it again.";
 
 async function clearTasks(item, clear, isTrial) {
   const task = clear.map_index >= 0 ? [clear.task_id, clear.map_index] : clear.task_id;
@@ -110,7 +111,7 @@ export function Failure({ item, asked, onCleared }) {
     h("p", null, item.state === "retried" ? "Airflow runs it again." : item.advice),
     h("p", null, h(AirflowLink, { to: taskPath(at) }, `Log of ${nameOf(at)}`)),
     step?.taken
-      ? h(Confirmation, { item, at, ...step, onChanged: (taken) => setStep({ ...step, taken }), onLeave: () => setStep(null), onDone: () => (setStep({ words: "Cleared. Airflow runs it again." }), onCleared?.()) })
+      ? h(Confirmation, { item, at, ...step, onChanged: (taken) => setStep({ ...step, taken }), onLeave: () => setStep(null), onDone: () => (setStep({ words: CLEARED }), onCleared?.()) })
       : h(
           "div",
           { className: "it-actions" },

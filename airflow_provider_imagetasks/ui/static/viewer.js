@@ -1,7 +1,7 @@
 // The large view: one picture, or what stands in its place, with all that is known of it. Arrow keys go on, Escape and Back close.
 import { addressOf } from "./address.js";
 import { STATE_WORDS } from "./cards.js";
-import { Failure } from "./clear.js";
+import { CLEARED, Failure } from "./clear.js";
 import { Copy, operatorCall } from "./copying.js";
 import { AIRFLOW, Button, Dialog, closeDialog, h, taskPictures, useState } from "./elements.js";
 import { Facts, useRequest } from "./facts.js";
@@ -28,6 +28,8 @@ function Stage({ item, picture, title }) {
 export function Viewer({ shown, onMove, onClose, onCleared }) {
   const { item, picture, index, position, total, hasMore, isClearing } = shown;
   const request = useRequest(item);
+  // The failure goes with the next look at its task; that it was cleared is still to be read then.
+  const [cleared, setCleared] = useState(null);
   const isLast = position === total - 1 && !hasMore;
   const onKeyDown = (event) => {
     const target = { ArrowLeft: position - 1, ArrowRight: position + 1, Home: 0, End: total - 1 }[event.key];
@@ -67,7 +69,9 @@ export function Viewer({ shown, onMove, onClose, onCleared }) {
           h("button", { type: "button", className: "it-close", onClick: closeDialog, "aria-label": "Close" }, "×"),
         ),
         h("h2", { className: "it-title" }, title),
-        item.error ? h(Failure, { key: item.key, item, asked: isClearing, onCleared }) : null,
+        item.error
+          ? h(Failure, { key: item.key, item, asked: isClearing, onCleared: () => (setCleared(item.key), onCleared?.()) })
+          : cleared === item.key && !picture ? h("p", { role: "status" }, CLEARED) : null,
         h(
           "div",
           { className: "it-actions" },
