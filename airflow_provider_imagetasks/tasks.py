@@ -88,7 +88,7 @@ class ImageRequest:
         is_left_out = self.prompt is None and bool(self.images)
         if not is_left_out and (not isinstance(self.prompt, str) or self.prompt.strip() in ("", "None")):
             raise InvalidRequestError(
-                f"prompt is {_told(self.prompt)}; give the text of what to draw (or images alone, to a model that "
+                f"prompt is {told(self.prompt)}; give the text of what to draw (or images alone, to a model that "
                 "takes no text). Did its template render nothing?"
             )
         for name, value in vars(self).items():
@@ -96,7 +96,7 @@ class ImageRequest:
                 require_sendable(name, value)
         for name, value in (("model", self.model), ("callback_url", self.callback_url), ("trace_id", self.trace_id)):
             if value is not None and (not isinstance(value, str) or not value.strip()):
-                raise InvalidRequestError(f"{name} is {_told(value)}; leave it out or give it as text")
+                raise InvalidRequestError(f"{name} is {told(value)}; leave it out or give it as text")
         if self.callback_url is not None and not is_web_address(self.callback_url):
             raise InvalidRequestError(
                 "callback_url is not a URL that a service could post to; it is not shown, since it may hold a secret. "
@@ -126,7 +126,7 @@ class ImageRequest:
             if image is None and name == "mask":
                 continue
             if not isinstance(image, str | ImageFile) or (isinstance(image, str) and image.strip() in ("", "None")):
-                raise InvalidRequestError(f"{name} holds {_told(image)}; give a URL, or the path of a file")
+                raise InvalidRequestError(f"{name} holds {told(image)}; give a URL, or the path of a file")
             if isinstance(image, str) and image.startswith("data:"):
                 raise InvalidRequestError(f"{name} holds a data: URL; give a URL, or the path of a file")
             if isinstance(image, str) and image.lower().startswith(("http://", "https://")) and not has_host(image):
@@ -179,8 +179,8 @@ class GeneratedImage:
         if self.data is None:
             raise ValueError("the picture is not inline")
         is_address = self.data[:5].lower() == "data:"
-        kind, _, told = self.data.partition(",") if is_address else (";base64", "", self.data)
-        content = unquote_to_bytes(told) if is_address else told.encode()
+        kind, _, rest = self.data.partition(",") if is_address else (";base64", "", self.data)
+        content = unquote_to_bytes(rest) if is_address else rest.encode()
         if not kind.lower().endswith(";base64"):
             return content
         # Some break its lines, write it as URLs have it, or leave out what fills its end.
@@ -256,12 +256,10 @@ class ImageTask:
         }
 
 
-def _told(value: Any) -> str:
-    """Return what a message says of a value that is not what it should be: no more than its kind, where it holds any.
-
-    In the wrong shape, too, it may be a signed URL, or one with a token.
-    """
-    return repr(value) if value is None or isinstance(value, str | int | float) else f"a {type(value).__name__}"
+def told(value: Any) -> str:
+    """Return what a message says of a wrong value: of one that holds others, which may be secrets, its kind alone."""
+    is_plain = value is None or isinstance(value, str | int | float)
+    return repr(value)[:PROMPT_EXCERPT] if is_plain else f"a {type(value).__name__}"
 
 
 @lru_cache(maxsize=512, typed=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
-from airflow_provider_imagetasks.batch.rows import Row, frozen_request, read_row
+from airflow_provider_imagetasks.batch.rows import Row, frozen_request, read_row, refusal_of_row
 from airflow_provider_imagetasks.batch.segments import json_line
 from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.files.filenames import holds, longest_name, pattern_for_row
@@ -151,7 +151,9 @@ def freeze(source: RequestsSource, target: Path, arguments: BatchArguments) -> F
                 row = _checked(value, arguments, below)
                 asked = _with_model(row.request, arguments)
                 pattern = _pattern(row, asked, frozen.total, arguments, names)
-            except InvalidRequestError as error:
+                cost = arguments.cost_of(asked)
+            except Exception as broken:  # noqa: BLE001 - whatever one row does, the others are asked for
+                error = refusal_of_row(broken, is_logged=frozen.invalid < NAMED_PROBLEMS)
                 frozen.invalid += 1
                 if len(frozen.problems) < NAMED_PROBLEMS:
                     frozen.problems.append(f"{place}: {error.message.rstrip('.')}")
@@ -163,7 +165,6 @@ def freeze(source: RequestsSource, target: Path, arguments: BatchArguments) -> F
                 line["filename"] = pattern
                 frozen.repeated += digest in seen
                 seen.add(digest)
-                cost = arguments.cost_of(asked)
                 if cost is None:
                     frozen.unpriced.add(asked.model or "")
                 frozen.cost = None if cost is None or frozen.cost is None else frozen.cost + cost

@@ -12,8 +12,8 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidReques
 from airflow_provider_imagetasks.files.input_images import local_path, scheme_of, with_files_read
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.bounds import trace_of
-from airflow_provider_imagetasks.tasks import ImageRequest, require_sendable
+from airflow_provider_imagetasks.services.bounds import bounded_error, trace_of
+from airflow_provider_imagetasks.tasks import ImageRequest, require_sendable, told
 
 _log = logging.getLogger(__name__)
 FIELDS = ("prompt", "model", "options", "images", "mask", "id")
@@ -103,11 +103,27 @@ def read_row(value: Any, *, model: str | None, options: Mapping[str, Any], files
     return Row(request=request, id=_row_id(value.get("id")))
 
 
+def refusal_of_row(error: Exception, *, is_logged: bool) -> InvalidRequestError:
+    """Return why a row cannot be asked for, whatever was raised; bounded, since it may repeat what the row holds.
+
+    :param is_logged: whether an error that nobody foresaw is.
+    :raises ImageTaskError: it is about more than the row.
+    """
+    if isinstance(error, ImageTaskError) and not isinstance(error, InvalidRequestError):
+        raise error
+    if not isinstance(error, InvalidRequestError):
+        if is_logged:
+            _log.warning("A row could not be checked, because of an unexpected error:\n%s", trace_of(error))
+        error = InvalidRequestError(f"it could not be checked ({type(error).__name__}; the log has the whole error)")
+    bounded_error(error)
+    return error
+
+
 def _row_id(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise InvalidRequestError(f"id is {value!r}; it must be text or a whole number")
+        raise InvalidRequestError(f"id is {told(value)}; it must be text or a whole number")
     text = str(value).strip()
     require_sendable("id", text)
     if not text or len(text) > LONGEST_ID:

@@ -16,7 +16,7 @@ from airflow_provider_imagetasks.services.fields import INLINE_PREFIX, LONGEST_T
 from airflow_provider_imagetasks.services.inline_ids import task_from_inline_id
 from airflow_provider_imagetasks.services.provider_batches import ProviderBatches
 from airflow_provider_imagetasks.services.wire import Flow
-from airflow_provider_imagetasks.tasks import MOST_IMAGES, ImageFile, ImageRequest, ImageTask, TaskState
+from airflow_provider_imagetasks.tasks import MOST_IMAGES, ImageFile, ImageRequest, ImageTask, TaskState, told
 
 _PICTURES = ("image", "output", "result", "variant", "variation", "candidate", "picture", "generation")
 _COUNTS = ("num_{}", "n_{}", "number_{}", "num_of_{}", "number_of_{}", "{}_num", "{}_number", "{}_count")
@@ -154,7 +154,7 @@ class Service(ConnectionContract):
             re.fullmatch(r"[0-9]{1,3}(\.0{1,3})?", str(value)) and 0 < float(value) <= MOST_IMAGES for _, value in given
         )
         if not are_numbers or self.image_count_of(request) > MOST_IMAGES:
-            said = ", ".join(f"{name}={value!r}" for name, value in given)
+            said = ", ".join(f"{name}={told(value)[:80]}" for name, value in given)[:400]
             raise InvalidRequestError(
                 f"options holds {said}; the number of pictures must be a whole number from 1 to {MOST_IMAGES}"
             )

@@ -33,7 +33,7 @@ from airflow_provider_imagetasks.services.replicate_answers import (
     task_of,
 )
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, plain_name
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, plain_name, told
 
 PREDICTIONS_PATH = "/v1/predictions"
 PAGE_SIZE = 100
@@ -238,7 +238,7 @@ class Replicate(Service):
         elif found := _OFFICIAL.fullmatch(model):
             path = f"/v1/{'deployments' if found[1] else 'models'}/{found[2]}/predictions"
         if after is not None and not re.fullmatch(r"[\w.]{1,20}", str(after), re.ASCII):
-            raise InvalidRequestError(f"Cancel-After is {after!r}; write it like 90s or 5m")
+            raise InvalidRequestError(f"Cancel-After is {told(after)[:80]}; write it like 90s or 5m")
         return Request(method="POST", path=path, body=body, headers={"Cancel-After": str(after)} if after else {})
 
     def _accepted(self, answer: Response, request: ImageRequest) -> ImageTask:

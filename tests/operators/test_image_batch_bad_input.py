@@ -14,7 +14,9 @@ from PIL import Image
 from airflow_provider_imagetasks.batch.folder import BatchFolder
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.operators.image_batch import ImageBatchOperator
+from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
 from airflow_provider_imagetasks.submissions.identity import batch_identity
+from airflow_provider_imagetasks.tasks import ImageRequest
 from tests.image_batch import ImageBatch
 from tests.task_runner import DAG_ID, RUN_ID, Outcome
 
@@ -247,3 +249,48 @@ def test_arguments_that_make_no_sense_for_provider_batches_are_refused_where_the
     given = {"mode": "provider_batch", **arguments}
     with pytest.raises(ValueError, match=told):
         ImageBatchOperator(task_id="batch", prompts="a kite", output_path="/tmp/pictures", **given)
+
+
+LONG = "x" * 100_000
+LONG_VALUES = {
+    "an id that is a list": {"id": [LONG]},
+    "an id that is an object": {"id": {"url": f"https://x.example/a.png?sig={LONG}"}},
+    "an id that is no number": {"id": 1.5},
+    "a prompt that is a number": {"prompt": int("9" * 4_000)},
+    "a model that is a number": {"model": int("9" * 4_000)},
+    "a format": {"options": {"output_format": LONG}},
+    "a name": {"options": {f"p{'-' * 100_000}rompt": 1}},
+    "a field": {LONG: 1},
+}
+
+
+@pytest.mark.parametrize("fields", LONG_VALUES.values(), ids=LONG_VALUES)
+def test_what_a_message_repeats_of_a_row_is_bounded(batch: ImageBatch, fields: dict[str, Any]) -> None:
+    outcome = batch.start(prompts=None, requests=[{"prompt": "a kite", **fields}, "a boat"], max_failed=1)
+
+    assert outcome.state == "success"
+    assert [row["status"] for row in batch.rows] == ["failed", "succeeded"]
+    assert len(batch.rows[0]["error"]["message"]) < 2_200
+    assert "sig" not in batch.rows[0]["error"]["message"]
+
+
+@pytest.mark.parametrize("where", ["complete", "price_of", "image_count_of"])
+def test_a_service_that_breaks_at_one_row_breaks_no_other(
+    batch: ImageBatch, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = getattr(AceDataCloud, where)
+
+    def stumbles(self: AceDataCloud, request: ImageRequest, *more: Any) -> Any:
+        return {}["what the prompt names"] if request.prompt == "a stone" else usual(self, request, *more)
+
+    monkeypatch.setattr(AceDataCloud, where, stumbles)
+    outcome = batch.start("a kite", "a stone", "a boat", max_failed=1)
+
+    assert outcome.state == "success"
+    assert [row["status"] for row in batch.rows] == ["succeeded", "failed", "succeeded"]
+    assert batch.rows[1]["error"] == {
+        "class": "InvalidRequestError",
+        "code": None,
+        "message": "Row 1: it could not be checked (KeyError; the log has the whole error)",
+        "billed": "no",
+    }

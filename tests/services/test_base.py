@@ -8,9 +8,10 @@ import pytest
 
 from airflow_provider_imagetasks.exceptions import InvalidRequestError
 from airflow_provider_imagetasks.services import get_service, known_services
+from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.tasks_api import TasksApiService
-from airflow_provider_imagetasks.tasks import ImageFile
+from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest
 from tests.services.wire_examples import A, B, account, completed
 
 FILE = ImageFile(name="a.png", media_type="image/png", content=b"\x89PNGa")
@@ -126,3 +127,16 @@ def test_a_status_question_makes_one_request_except_where_status_and_result_are_
 
     assert [costs.pop(name) for name in ("gpt_image_mcp", "fal")] == [2, 2]
     assert set(costs.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("service", "options"), [("kie", {"n": "x" * 100_000}), ("replicate", {"Cancel-After": "x" * 100_000})]
+)
+def test_a_refusal_repeats_no_more_than_the_beginning_of_an_option(service: str, options: dict[str, Any]) -> None:
+    request = ImageRequest(prompt="a kite", model="owner/model", options=options)
+    of_service = Account(conn_id="c", service=service, base_url="https://x.example", key="a-key")
+
+    with pytest.raises(InvalidRequestError) as raised:
+        get_service(service).complete(request, of_service)
+
+    assert len(str(raised.value)) < 600
