@@ -79,6 +79,8 @@ class Service(ConnectionContract):
     def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
         """Return the request as it is sent: with the model and callback URL that it or else the connection names.
 
+        What it returns has to stay as it is when it is completed again: a batch does so right before it is sent.
+
         :raises InvalidRequestError: it asks for what the service cannot do.
         """
         self.check_options(request)

@@ -19,7 +19,7 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.connection_contract import OLDEST_CALLBACK, Callback
+from airflow_provider_imagetasks.services.connection_contract import Callback
 from airflow_provider_imagetasks.services.wire import Flow
 from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
 from airflow_provider_imagetasks.transports.answering_server import (
@@ -30,7 +30,14 @@ from airflow_provider_imagetasks.transports.answering_server import (
     run_at_once,
     run_in_loop,
 )
-from airflow_provider_imagetasks.transports.service_facts import UNKNOWN_ID, ServiceAnswers, wrong_facts
+from airflow_provider_imagetasks.transports.service_facts import (
+    LOST,
+    UNKNOWN_ID,
+    UNREAD,
+    ServiceAnswers,
+    forged,
+    wrong_facts,
+)
 
 __all__ = ["UNKNOWN_ID", "ServiceAnswers", "check_service"]
 
@@ -120,10 +127,13 @@ class _Check:
         asked = ImageRequest(**{"prompt": PROMPT, "model": self._model, "options": options, **fields})
         try:
             completed = self._service.complete(asked, self._account)
+            again = self._service.complete(completed, self._account)
         except Exception as error:  # noqa: BLE001 - whatever a service does is told
             return _Surprise(f"{type(error).__name__}: {error}")
         if options != {"option_of_the_check": OPTION}:
             return _Surprise("its options are changed, which the Dag may use for another request")
+        if again != completed:
+            return _Surprise("completed again, as a batch does right before it sends it, it is another request")
         return completed
 
     def _outcome(self, make: Callable[[], Flow[Any]], replies: Reply | list[Reply]) -> Any:
@@ -147,6 +157,10 @@ class _Check:
     def _sent(self) -> str:
         """Return all that the last flow sent."""
         return "".join(f"{path}{headers}{body}" for path, headers, body in self._server.requests)
+
+    def _names_it(self) -> bool:
+        own_id = self._answers.image_task_id.rpartition(".")[2]
+        return own_id in unquote("".join(path + body for path, _headers, body in self._server.requests))
 
     def _goes_out_without_the_key(self) -> bool:
         said = f"{self._service.key_scheme} {KEY}" if self._service.key_scheme else KEY
@@ -199,15 +213,7 @@ class _Check:
                     yield f"{what} is not sent"
 
     def _lost_submissions(self) -> Iterator[str]:
-        cases: dict[str, Reply] = {
-            "no answer": None,
-            "HTTP 500": (500, {"error": "later"}),
-            "HTTP 504 from a proxy": (504, b"<html>"),
-            "an answer that is no JSON": (200, b"<html>"),
-            "an empty object": (200, {}),
-            "a list": (200, []),
-        }
-        for case, reply in cases.items():
+        for case, reply in LOST.items():
             error, count = self._submit(reply), len(self._server.requests)
             if not isinstance(error, UnknownOutcomeError):
                 yield f"a submission with {case} gives {error!r}, not UnknownOutcomeError: it may have been taken"
@@ -242,6 +248,10 @@ class _Check:
                 yield f"one that is {state} is read with the id {task.id!r}, not the one that was asked for"
             if (task.error is not None) is not (task.state is TaskState.FAILED):
                 yield f"one that is {state} has the error {task.error!r}"
+            if task.service != self._service.name:
+                yield f"one that is {state} is read as one of the service {task.service!r}"
+            if not self._names_it():
+                yield "a status question does not name the image task"
             if task.error is not None and task.error.image_task_id != answers.image_task_id:
                 yield "the error of one that failed does not name it (image_task_id)"
             if task.error is not None and task.error.retryable:
@@ -257,7 +267,12 @@ class _Check:
                 yield f"a status question makes {len(self._server.requests)} requests, more than requests_per_read"
 
     def _broken_reads(self) -> Iterator[str]:
-        for case, reply in (("no answer", None), ("HTTP 500", (500, {})), ("no JSON", (200, b"<html>"))):
+        refusal = self._answers.refusals.get(AuthenticationError, (401, {}))
+        told = self._outcome(self._service.check_connection, refusal), self._read(refusal)
+        for what, said in zip(("check_connection", "a status question"), told, strict=True):
+            if not isinstance(said, ImageTaskError):
+                yield f"{what} with a key that is refused gives {said!r}, not an error"
+        for case, reply in UNREAD.items():
             error = self._read(reply)
             if not isinstance(error, ImageTaskError):
                 yield f"a status question with {case} gives {error!r}, not an error"
@@ -290,14 +305,14 @@ class _Check:
             return self._outcome(lambda: self._service.cancel(known), reply)
 
         told = cancel(self._answers.cancelled if self._service.can_cancel else (200, {}))
-        asked = "".join(path + body for path, _headers, body in self._server.requests)
+        is_named = self._names_it()
         if not self._service.can_cancel:
             if not isinstance(told, str | ImageTaskError) or isinstance(told, _Surprise):
                 yield f"cancel gives {told!r}, neither a sentence about the bill nor an error"
             return
         if not isinstance(told, str) or isinstance(told, _Surprise) or not told:
             yield f"a cancel that is taken (ServiceAnswers.cancelled) gives {told!r}, no sentence about the bill"
-        if not any(own_id in asked for own_id in (known, known.rpartition(".")[2])):
+        if not is_named:
             yield "a cancel does not name the image task"
         gone = self._read(self._answers.stopped)
         if not isinstance(gone, ImageTask) or gone.error is None or not gone.error.was_cancelled:
@@ -324,17 +339,7 @@ class _Check:
         if not isinstance(found, str) or not f".{self._answers.image_task_id}".endswith(f".{found}"):
             yield f"a callback that is signed well gives {found!r}, not the image task that it is about"
             return
-        forged = {
-            "of an hour ago": replace(good, at=good.at + 12 * OLDEST_CALLBACK),
-            "without headers": replace(good, headers={}),
-            "without a body": replace(good, body=b""),
-            "for another image task": replace(good, body=good.body.replace(found.encode(), b"x")),
-            **{
-                f"with another {name}": replace(good, headers={**good.headers, name: value[::-1] + "0"})
-                for name, value in good.headers.items()
-            },
-        }
-        for case, callback in forged.items():
+        for case, callback in forged(good, found):
             error = checked(callback)
             if not isinstance(error, AuthenticationError):
                 yield f"a callback {case} gives {error!r}, not AuthenticationError: anybody could send it"

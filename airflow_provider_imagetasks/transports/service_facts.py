@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.connection_contract import Callback
+from airflow_provider_imagetasks.services.connection_contract import OLDEST_CALLBACK, Callback
 from airflow_provider_imagetasks.services.rates import Rate
 from airflow_provider_imagetasks.transports.answering_server import Reply
 
 UNKNOWN_ID = "nobody-knows-this-id"
 """The id beside ``image_task_id`` in a question for several."""
+LOST: Mapping[str, Reply] = {
+    "no answer": None,
+    "HTTP 500": (500, {"error": "later"}),
+    "HTTP 504 from a proxy": (504, b"<html>"),
+    "an answer that is no JSON": (200, b"<html>"),
+    "an empty object": (200, {}),
+    "a list": (200, []),
+}
+"""Answers to a submission that do not tell whether it was taken."""
+UNREAD: Mapping[str, Reply] = {
+    "no answer": None,
+    "HTTP 429": (429, {}),
+    "HTTP 500": (500, {}),
+    "no JSON": (200, b"<html>"),
+}
+"""Answers to a status question that tell nothing of the image task."""
 _LEAST = {"batch_size": 1, "requests_per_read": 1, "most_edit_images": 1, "poll_interval": 0.1}
 
 
@@ -51,6 +67,20 @@ class ServiceAnswers:
     callback: Callback | None = None
     webhook_secret: str | None = None
     callback_keys: Reply | list[Reply] = (404, {})
+
+
+def forged(good: Callback, image_task_id: str) -> Iterator[tuple[str, Callback]]:
+    """Yield callbacks that are not signed well, each with what is wrong with it.
+
+    :param good: one that is.
+    :param image_task_id: that it is about, as it stands in its body.
+    """
+    yield "of an hour ago", replace(good, at=good.at + 12 * OLDEST_CALLBACK)
+    yield "without headers", replace(good, headers={})
+    yield "without a body", replace(good, body=b"")
+    yield "for another image task", replace(good, body=good.body.replace(image_task_id.encode(), b"x"))
+    for name, value in good.headers.items():
+        yield f"with another {name}", replace(good, headers={**good.headers, name: value[::-1] + "0"})
 
 
 def wrong_facts(service: Service) -> Iterator[str]:

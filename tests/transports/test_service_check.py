@@ -527,6 +527,35 @@ class HasNoSentence(Easel):
         return None  # type: ignore[return-value]
 
 
+class AsksForNone(Easel):
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        request = Request(method="GET", path="/jobs/latest")
+        return (yield from exchange.read(request, lambda answer: self.task(answer, image_task_id), service=self.name))
+
+
+class ReadsAsAnother(Easel):
+    def task(self, answer: Response, image_task_id: str) -> ImageTask:
+        return replace(super().task(answer, image_task_id), service="another")
+
+
+class CompletesItAgain(Easel):
+    def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
+        return replace(super().complete(request, account), prompt=f"{request.prompt}, in oil")
+
+
+class AcceptsAnyKey(Easel):
+    def check_connection(self) -> Flow[str]:
+        yield from ask(Request(method="GET", path="/account"))
+        return "Easel accepts the key."
+
+
+class TakesARefusalForAFailure(Easel):
+    def task(self, answer: Response, image_task_id: str) -> ImageTask:
+        if answer.status in (401, 429):
+            answer = replace(answer, status=200, content=json.dumps({"id": image_task_id, "status": "broken"}).encode())
+        return super().task(answer, image_task_id)
+
+
 BROKEN: dict[type[Easel], Sequence[str]] = {
     PaysTwice: ("made 2 times", "paid for as often"),
     TakesSilenceForRefusal: ("no answer", "not UnknownOutcomeError"),
@@ -565,6 +594,11 @@ BROKEN: dict[type[Easel], Sequence[str]] = {
     SendsTheKeyToAnybody: ("key_hosts holds ['.com']",),
     FailsForARetry: ("ServiceUnavailableError, retryable",),
     SaysWhatCannotBe: ("requests_per_read is 0", "results_live_for is -1.0", "poll_interval is 0.0"),
+    AsksForNone: ("a status question does not name the image task",),
+    ReadsAsAnother: ("one that is running is read as one of the service 'another'",),
+    CompletesItAgain: ("completed again", "it is another request"),
+    AcceptsAnyKey: ("check_connection with a key that is refused gives 'Easel accepts the key.'",),
+    TakesARefusalForAFailure: ("a status question with a key that is refused", "a status question with HTTP 429"),
     BelievesTheHeadersAlone: ("for another image task", "without a body"),
 }
 
