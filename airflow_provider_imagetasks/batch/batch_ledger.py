@@ -285,7 +285,7 @@ class BatchLedger:
             require_outcome(outcome)
             row, image_task_id = outcome["index"], outcome.get("image_task_id")
             self._note_row(row)
-            known = self.state.open.get(row)
+            known, unanswered = self.state.open.get(row), self.state.unanswered(row)
             latest = self.state.attempt_of(row, same=True)
             if outcome["status"] != SUCCEEDED and self._is_stale(outcome, latest):
                 continue
@@ -306,8 +306,8 @@ class BatchLedger:
                 # An old start wrote down what it was answered, when this had been said.
                 image_task_id, failed = known.image_task_id, replace(failed, has_id=True, is_unread=True)
             action = after_failure(failed, name.number, self.checkpoint)
-            if action is Action.SUBMIT:
-                self.state.renewed(row)
+            if action in (Action.SUBMIT, Action.SEARCH_ELSE_SUBMIT):
+                self.state.sought(row, unanswered if action is Action.SEARCH_ELSE_SUBMIT else ())
             elif action is not Action.KEEP:
                 # It has its time anew from the beginning of the try, and not from that of each start.
                 since = self.checkpoint.began_at or now

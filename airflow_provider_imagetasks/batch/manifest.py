@@ -43,6 +43,7 @@ def outcome_row(
     price_share: float = 1.0,
     unread: bool = False,
     never_taken: bool = False,
+    unanswered: bool = False,
 ) -> dict[str, Any]:
     """Return what became of a row: the manifest's keys, and some more for later starts.
 
@@ -54,6 +55,7 @@ def outcome_row(
     :param price_share: what a picture costs in this batch, as a share of its price alone.
     :param unread: whether the image task could not be read: later starts look for it before they pay for another.
     :param never_taken: whether the service is known not to have taken its last submission, which so cost nothing.
+    :param unanswered: whether nobody knows what came of that, of which the service may tell later.
     """
     row: dict[str, Any] = {
         "id": frozen.get("id"),
@@ -72,7 +74,8 @@ def outcome_row(
         row[COST_ALONE] = cost / price_share
     if error is not None:
         row["retryable"] = error.retryable
-        row |= {name: True for name, holds in (("unread", unread), ("never_taken", never_taken)) if holds}
+        known = {"unread": unread, "never_taken": never_taken, "unanswered": unanswered}
+        row |= {name: True for name, holds in known.items() if holds}
     return row
 
 
@@ -128,7 +131,7 @@ class Totals:
     :param usage: the services' own numbers, added up by name.
     :param currencies: in which costs are known.
     :param mendable: failed rows that a retry takes up again, at no risk of paying twice.
-    :param sought: failed rows whose image task a Clear looks for before it asks for a new picture, if it does.
+    :param sought: failed rows whose submission a Clear looks for before it asks for a new picture, if it does.
     """
 
     succeeded: int = 0

@@ -105,6 +105,8 @@ class Action(StrEnum):
     """Read the image task that was submitted before, and go on from there; free."""
     REATTACH_ELSE_SUBMIT = "reattach, else submit"
     """The same, and ask for a new picture only where that one cannot be had."""
+    SEARCH_ELSE_SUBMIT = "search, else submit"
+    """Look for the submission whose outcome nobody knows, and ask for a new picture only where it is not found."""
     KEEP = "keep"
     """Leave it as it is."""
 
@@ -117,6 +119,7 @@ class Failure:
     :param retryable: whether a retry may mend it.
     :param has_id: whether an image task was submitted.
     :param is_unread: whether the image task could not be read, so that nobody knows what became of it.
+    :param is_unanswered: whether the service may tell of a submission whose outcome nobody knows.
     """
 
     error_class: str
@@ -124,6 +127,7 @@ class Failure:
     retryable: bool
     has_id: bool
     is_unread: bool = False
+    is_unanswered: bool = False
 
     @classmethod
     def of_error(cls, error: ImageTaskError, image_task_id: str | None) -> Failure:
@@ -141,6 +145,7 @@ class Failure:
             retryable=bool(outcome.get("retryable")),
             has_id=bool(outcome.get("image_task_id")),
             is_unread=bool(outcome.get("unread")),
+            is_unanswered=bool(outcome.get("unanswered")),
         )
 
 
@@ -155,7 +160,7 @@ def next_action(failed: Failure, occasion: Occasion) -> Action:
     if occasion is Occasion.RETRY and not (failed.retryable and (is_undelivered or failed.billed == "no")):
         return Action.KEEP
     if not failed.has_id:
-        return Action.SUBMIT
+        return Action.SEARCH_ELSE_SUBMIT if failed.is_unanswered else Action.SUBMIT
     # What the service took is looked for before it is paid for again, whatever was said of it: to look is free.
     return Action.REATTACH if is_undelivered or occasion is Occasion.RETRY else Action.REATTACH_ELSE_SUBMIT
 

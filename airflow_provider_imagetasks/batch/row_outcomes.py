@@ -33,7 +33,7 @@ from airflow_provider_imagetasks.batch.row_submissions import (
 )
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch
-from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError
+from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, UnknownOutcomeError
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.tasks import ImageTask
@@ -138,6 +138,10 @@ class RowOutcomes:
                 return self._follow(intent, task)
             case NeverTaken(intent, error):
                 self._repeat_or_end(intent, error)
+            case Unknown(intent, error) if intent.index in self._state.else_submit and self.stopped is None:
+                why = "Row %s is submitted again, since the task was cleared and nobody knows what came of it: %s"
+                self._log.info(why, intent.index, error.message)
+                self._state.renewed(intent.index)
             case Unknown(intent) if self._arguments.resubmits_unknown and self._may_repeat(intent.index):
                 self._log.warning("Row %s is submitted again: %s", intent.index, outcome.error.message)
                 self._state.renewed(intent.index, unsettled=intent)
@@ -232,11 +236,23 @@ class RowOutcomes:
         if error.billed == "no" and row in self._state.unsettled:
             # What ends it cost nothing, and what was submitted before that may have.
             error, never_taken = self._unknown(self._state.unsettled[row]), False
-        line = self._batch.requests.line(row)
-        outcome = outcome_row(line, image_task_id=image_task_id, error=error, unread=unread, never_taken=never_taken)
+        outcome = outcome_row(
+            self._batch.requests.line(row),
+            image_task_id=image_task_id,
+            error=error,
+            unread=unread,
+            never_taken=never_taken,
+            unanswered=self._may_be_found(row, error),
+        )
         # One that was never submitted was counted as refused; one that cannot be stored has not failed.
         has_failed = image_task_id is not None and not isinstance(error, DownloadError)
         self._note(outcome, partial(metrics.failed, self._service.name, error) if has_failed else None)
+
+    def _may_be_found(self, row: int, error: ImageTaskError) -> bool:
+        """Whether the service may tell later what came of the last submission of a row."""
+        can_tell = self._unanswered is None or self._service.finds_by_trace_id or self._service.repeats_submit_by_key
+        is_last = row in self._state.repeated or bool(self._state.unanswered(row))
+        return isinstance(error, UnknownOutcomeError) and can_tell and is_last
 
     def _note(self, outcome: dict[str, Any], count: Callable[[], None] | None) -> None:
         self._questions.drop(outcome["index"])

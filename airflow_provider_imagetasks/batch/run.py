@@ -71,10 +71,11 @@ class BatchRun(RunLoop):
                 self._questions.add(row, intent.image_task_id, intent.since)
             else:
                 api = self._batch.requests.api(row, self._arguments)
+                # Whoever gave it up before a Clear has waited for it already.
                 self._unanswered.add(
                     intent,
                     self._batch.key_of(intent),
-                    leaves_by,
+                    0.0 if row in self._state.else_submit else leaves_by,
                     api=api,
                     first_at=self._state.first_at(row),
                     has_other_account=row in self._ledger.of_other_account,

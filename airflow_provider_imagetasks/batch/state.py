@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -40,7 +40,7 @@ class BatchState:
         self.open: dict[int, Intent] = {}
         """The latest submission of each open row."""
         self.else_submit: set[int] = set()
-        """Open rows of which a new picture is asked for where the image task cannot be had."""
+        """Open rows of which a new picture is asked for where the image task cannot be had, or found."""
         self.repeated: dict[int, ImageTaskError] = {}
         """Rows of which the last submission is made over again, under its key, or which else fail so."""
         self._first: dict[int, Intent] = {}
@@ -148,7 +148,8 @@ class BatchState:
             if known.attempt == intent.attempt or not is_anew:
                 # An old start wrote down late what it was answered, and another one knew nothing of it: the id holds.
                 return
-        if known is not None and known.attempt < intent.attempt and not (known.image_task_id or intent.after_unbilled):
+        is_settled = intent.after_unbilled or row in self.else_submit
+        if known is not None and known.attempt < intent.attempt and not (known.image_task_id or is_settled):
             self.unsettled[row] = known
         if row in self.unsettled and intent.image_task_id and self.unsettled[row].attempt == intent.attempt:
             del self.unsettled[row]
@@ -182,6 +183,21 @@ class BatchState:
             self.unbilled.add(row)
         if repeated is not None:
             self.repeated[row] = repeated
+
+    def unanswered(self, row: int) -> list[Intent]:
+        """Return the open submission of a row of which no id is known, with the first under its key."""
+        known = self.open.get(row)
+        return [self._first[row], known] if known is not None and not known.image_task_id else []
+
+    def sought(self, row: int, submission: Sequence[Intent]) -> None:
+        """Note that a row which was over is looked for once more, and submitted where it is not found.
+
+        :param submission: what :meth:`unanswered` returned of it before.
+        """
+        self.renewed(row)
+        for intent in submission:
+            self.opened(intent)
+            self.else_submit.add(row)
 
     def over(self, row: int, *, succeeded: bool) -> None:
         """Note the end of a row."""

@@ -87,6 +87,7 @@ RATE_LIMITED = failure("RateLimitError", "no", retryable=True, has_id=False)
 REFUSED = failure("ContentPolicyError", "no", retryable=False, has_id=False)
 FAILED = failure("ImageTaskFailedError", "no", retryable=False)
 UNKNOWN = failure("UnknownOutcomeError", "unknown", retryable=False, has_id=False)
+UNANSWERED = replace(UNKNOWN, is_unanswered=True)
 UNREACHABLE = failure("ServiceUnavailableError", "unknown", retryable=True, has_id=False)
 NOT_FETCHED = failure("DownloadError", "yes", retryable=True)
 LATE = failure("ImageTaskTimeoutError", "unknown", retryable=False)
@@ -99,6 +100,7 @@ GONE = failure("ImageTaskNotFoundError", "unknown", retryable=False)
 
 
 KEEP, SUBMIT, REATTACH, ELSE_SUBMIT = Action.KEEP, Action.SUBMIT, Action.REATTACH, Action.REATTACH_ELSE_SUBMIT
+SEARCH = Action.SEARCH_ELSE_SUBMIT
 
 
 @pytest.mark.parametrize(
@@ -110,6 +112,7 @@ KEEP, SUBMIT, REATTACH, ELSE_SUBMIT = Action.KEEP, Action.SUBMIT, Action.REATTAC
         pytest.param(PAID_AND_FAILED, KEEP, ELSE_SUBMIT, False, True, id="failed at the service and paid for"),
         pytest.param(FAILED_FOR_A_WHILE, REATTACH, ELSE_SUBMIT, True, True, id="failed at no cost, and may be mended"),
         pytest.param(UNKNOWN, KEEP, SUBMIT, False, False, id="unknown: the human has looked"),
+        pytest.param(UNANSWERED, KEEP, SEARCH, False, False, id="unknown, and the service may tell by then"),
         pytest.param(UNREACHABLE, KEEP, SUBMIT, False, False, id="retryable, but perhaps billed"),
         pytest.param(NOT_FETCHED, REATTACH, REATTACH, False, False, id="paid for, not fetched: never paid again"),
         pytest.param(LATE, KEEP, REATTACH, False, False, id="out of time: the service may have it by now"),

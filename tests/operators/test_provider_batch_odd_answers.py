@@ -119,6 +119,8 @@ def test_an_odd_list_of_batches_proves_nothing_so_that_nothing_is_made_again(
     assert len(service.created) == 1
     service.answer = lambda _request: None
     assert provider_batch.start(*PROMPTS, try_number=2, max_tries=3).state == "success"
+    # The Clear has found it.
+    assert len(service.created) == 1
 
 
 @pytest.mark.parametrize("name", ["../batches", "a/b", "x?y=1", "é", "a b", "a\r\nX: y", "..", "f" * 10_000])

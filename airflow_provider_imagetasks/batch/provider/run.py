@@ -91,7 +91,9 @@ class ProviderBatchRun(RunLoop):
         # The start that this one replaced may still look, and let go what it was about to create.
         leaves_by = time.time() + self._limits.look
         for segment, intents in self._ledger.unanswered.items():
-            self._searches.add(segment, intents, leaves_by)
+            # Whoever gave them up before a Clear has waited for them already.
+            is_old = self._state.else_submit.issuperset(intent.index for intent in intents)
+            self._searches.add(segment, intents, 0.0 if is_old else leaves_by)
         self._questions.ask_now(self._over)
         self._asked_all_at = time.time()
 
