@@ -46,9 +46,9 @@ def check_cost(frozen: Frozen, arguments: BatchArguments, log: Any) -> None:
 
 def say(frozen: Frozen, log: Any) -> None:
     """Say in the log what was frozen, and what is odd about it."""
-    cost = f", some {in_words(frozen.cost)} by the prices known" if frozen.cost else ""
+    cost = f", about {in_words(frozen.cost)} at the known prices" if frozen.cost else ""
     log.info("%s requests%s.", f"{frozen.total:,}", cost)
     if frozen.repeated:
-        log.warning("%s rows are the same as an earlier row. Each of them is submitted and paid for.", frozen.repeated)
+        log.warning("Rows that repeat an earlier row: %s. Each of them is submitted and paid for.", frozen.repeated)
     for problem in frozen.problems:
         log.warning("%s", problem[0].upper() + problem[1:])

@@ -158,8 +158,7 @@ class Spending:
             return None
         return QuotaExceededError(
             f"max_cost is {in_words(self.max_cost)}. By the known prices, {in_words(self.amount)} of it has been "
-            f"spent, and row {intent.index} would cost {in_words(cost)} more; raise max_cost and Clear to submit the "
-            "rest",
+            f"spent, and row {intent.index} would cost {in_words(cost)} more",
             code=CODE,
             retryable=False,
             retry_advice="Set a higher max_cost, then Clear: this submits the remaining rows, and keeps all pictures.",

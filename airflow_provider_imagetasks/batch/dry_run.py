@@ -40,11 +40,10 @@ def dry_run(
         frozen = freeze(source, Path(scratch) / REQUESTS_NAME, arguments)
     for problem in frozen.problems:
         log.warning("%s", problem[0].upper() + problem[1:])
-    cost = f"some {in_words(frozen.cost)}" if frozen.cost is not None else "no price known"
+    cost = f"about {in_words(frozen.cost)}" if frozen.cost is not None else "no price known"
     unpriced = f" (no price for {', '.join(sorted(frozen.unpriced))})" if frozen.unpriced else ""
     log.info(
-        "Dry run: %s rows for %s, %s of them invalid, %s the same as an earlier one; cost: %s%s. "
-        "Nothing was submitted.",
+        "Dry run: %s rows for %s, %s of them invalid, %s repeat an earlier one; cost: %s%s. Nothing was submitted.",
         f"{frozen.total:,}",
         arguments.service.title,
         frozen.invalid,

@@ -203,8 +203,12 @@ def error_of(totals: Totals, total: int, allowed: int, *, manifest: str) -> Imag
     error_class = _error_class(names[0]) if len(names) == 1 else ImageTaskFailedError
     classes = ", ".join(f"{count} x {name}" for name, count in totals.classes.items())
     billed: Billed = totals.billed.pop() if len(totals.billed) == 1 else "unknown"  # type: ignore[assignment]
-    retry = f"repeats {totals.mendable} of them, at no risk of paying twice" if totals.mendable else "would not help"
-    clear = "submits them again"
+    retry = (
+        f"repeats {totals.mendable} of the failed rows, at no risk of paying twice"
+        if totals.mendable
+        else "would not help"
+    )
+    clear = "submits the failed rows again"
     if totals.sought:
         are_all = totals.sought == totals.failed
         clear = (

@@ -246,7 +246,7 @@ class ProgressReport:
         if rate > 0:
             parts.append(f"{rate * 60:,.0f} a minute")
             if counts.done < counts.total:
-                parts.append(f"some {_duration((counts.total - counts.done) / rate)} left")
+                parts.append(f"about {_duration((counts.total - counts.done) / rate)} left")
         return ", ".join(parts)
 
 

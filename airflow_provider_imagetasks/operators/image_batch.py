@@ -315,9 +315,9 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
         ends_at: float | None,
     ) -> None:
         self.log.info(
-            "%s %s are running; the triggerer waits for them, without a worker. %s",
+            "%s that are still running: %s; the triggerer waits for them, without a worker. %s",
+            "Image tasks" if arguments.provider_batches is None else "Provider batches",
             len(ids),
-            "image tasks" if arguments.provider_batches is None else "provider batches",
             self.what_ending_does(arguments.service),
         )
         cancels = self.cancels(arguments.service)

@@ -199,7 +199,7 @@ class Submission:
             return None
         if task is None:
             self._log.warning(
-                "%s does not know it. That does not prove that it was never accepted.", self._service.title
+                "%s does not know the submission. That does not prove that it was never accepted.", self._service.title
             )
         return task
 
@@ -215,7 +215,7 @@ class Submission:
             return None
         task = self._hook.run(find_submission(self._service, self._request, record, key=key, sent_by=sent_by))
         if task is not None:
-            self._log.info("%s has it: using image task %s.", self._service.title, task.id[:80])
+            self._log.info("%s has the submission: using image task %s.", self._service.title, task.id[:80])
             note_found(self._hook.account, task, key=key)
         return task
 

@@ -106,12 +106,14 @@ class WaitLog:
         self._seen = seen
         if len(tasks) > _NAMED_IN_LOG:
             counts = Counter(str(task.state) for task in tasks)
-            parts = ", ".join(f"{count} {state}" for state, count in counts.items())
+            parts = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in counts.items())
             self._log.info("Of %s image tasks: %s", len(tasks), parts)
             return
         for task in tasks:
-            word = f" ({task.raw_state})" if task.raw_state and task.raw_state != task.state else ""
-            self._log.info("Image task %s: %s%s", task.id[:80] or task.trace_id, str(task.state), word)
+            word = f" (the service says: {task.raw_state})" if task.raw_state not in (None, "", task.state) else ""
+            self._log.info(
+                "Image task %s: %s%s", task.id[:80] or task.trace_id, str(task.state).replace("_", " "), word
+            )
 
     def failed(self, error: ImageTaskError) -> None:
         """Say that a status request failed; the wait goes on. Once a minute for the same reason."""
@@ -220,8 +222,8 @@ def failure(task: ImageTask, *, service: Service, conn_id: str) -> ImageTaskErro
     identity: dict[str, Any] = {"image_task_id": task.id or None, "trace_id": task.trace_id, "service": service.name}
     if task.state is TaskState.NOT_FOUND:
         return ImageTaskNotFoundError(
-            f"{service.title} does not know it. Is {conn_id!r} the connection that was used to submit it? Or is its "
-            "record older than the service keeps records?",
+            f"{service.title} does not know the image task. Is {conn_id!r} the connection that was used to submit it? "
+            "Or is its record older than the service keeps records?",
             **identity,
         )
     return ImageTaskTimeoutError(

@@ -44,7 +44,7 @@ def stop(
         if word in over:
             raise InvalidRequestError(f"It is already over ({word}); its pictures can still be fetched", **facts)
         if answer.status == 404:
-            raise InvalidRequestError(f"{title} does not know it", **facts)
+            raise InvalidRequestError(f"{title} does not know the image task", **facts)
         if answer.status >= 400:
             raise refusal(answer, said)
         return word

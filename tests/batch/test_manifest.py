@@ -89,14 +89,22 @@ def test_a_retry_is_worth_it_where_it_mends_a_row_for_nothing(error: ImageTaskEr
 @pytest.mark.parametrize(
     ("errors", "unread", "said"),
     [
-        ([DownloadError("cut")], False, ["repeats 1 of them", "looks for what was submitted before it pays"]),
+        (
+            [DownloadError("cut")],
+            False,
+            ["repeats 1 of the failed rows", "looks for what was submitted before it pays"],
+        ),
         (
             [ContentPolicyError("no")],
             False,
             ["would not help", "Clear looks for what was submitted before it pays"],
         ),
-        ([AuthenticationError("who?")], False, ["would not help", "Clear submits them again"]),
-        ([ContentPolicyError("no")], True, ["repeats 1 of them", "looks for what was submitted before it pays"]),
+        ([AuthenticationError("who?")], False, ["would not help", "Clear submits the failed rows again"]),
+        (
+            [ContentPolicyError("no")],
+            True,
+            ["repeats 1 of the failed rows", "looks for what was submitted before it pays"],
+        ),
         ([AuthenticationError("who?"), DownloadError("cut")], False, ["of 1 of them, and submits the others again"]),
     ],
 )

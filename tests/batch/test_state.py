@@ -111,7 +111,7 @@ def test_the_log_says_rate_and_time_left() -> None:
 
     text = report.line(Counts(total=1000, submitted=400, succeeded=290, failed=10), 60)
 
-    assert text == "300 of 1,000 done, 10 failed, 100 running, 300 a minute, some 2 min left"
+    assert text == "300 of 1,000 done, 10 failed, 100 running, 300 a minute, about 2 min left"
 
 
 def test_xcom_is_told_now_and_then_and_in_the_end() -> None:

@@ -204,7 +204,7 @@ def test_the_same_request_twice_is_paid_twice_and_said(batch: ImageBatch, capsys
     assert batch.start("a kite", "a boat", "a kite").state == "success"
 
     assert batch.counts["created"] == 3
-    assert "1 rows are the same as an earlier row" in capsys.readouterr().out
+    assert "Rows that repeat an earlier row: 1." in capsys.readouterr().out
     assert len({row["image_task_id"] for row in batch.rows}) == 3
 
 

@@ -224,7 +224,7 @@ def test_only_news_are_logged(said: pytest.LogCaptureFixture) -> None:
 def test_the_service_s_own_word_is_shown_where_it_says_more(said: pytest.LogCaptureFixture) -> None:
     WaitLog().read([task("running", "a", raw_state="mixing-the-paint"), task("running", "b", raw_state="running")])
 
-    assert said.messages == ["Image task a: running (mixing-the-paint)", "Image task b: running"]
+    assert said.messages == ["Image task a: running (the service says: mixing-the-paint)", "Image task b: running"]
 
 
 def test_many_are_counted(said: pytest.LogCaptureFixture) -> None:

@@ -55,4 +55,4 @@ def test_what_the_service_does_not_know_cannot_be_stopped(name: str) -> None:
 
     assert error is not None
     assert (type(error), error.image_task_id, error.billed) == (InvalidRequestError, IDS[name], "unknown")
-    assert "does not know it" in error.message
+    assert "does not know the image task" in error.message
