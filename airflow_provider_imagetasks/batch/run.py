@@ -185,4 +185,4 @@ class BatchRun(RunLoop):
             held = sum(len(image.data or "") for image in ready.task.images)
             self._held += held
             self._delivering.add(ready.row)
-            self._spawn(self._deliver(ready.row, ready.task, held))
+            self._spawn(self._deliver(ready.row, ready.task, held), is_news=False)

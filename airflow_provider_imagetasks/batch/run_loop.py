@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
@@ -165,24 +166,32 @@ class RunLoop(ABC):
 
     async def _sleep(self) -> None:
         """Wait for news, or until something is due."""
-        moments = (self._next_at(), self._stops_at)
-        due = min((moment for moment in moments if moment is not None), default=math.inf)
-        seconds = min(_LONGEST_SLEEP, max(0.0, due - time.time()))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+        if not self._news.is_set():
+            moments = (self._next_at(), self._stops_at)
+            due = min((moment for moment in moments if moment is not None), default=math.inf)
+            seconds = min(_LONGEST_SLEEP, max(0.0, due - time.time()))
+            timer = asyncio.get_running_loop().call_later(seconds, self._news.set)
+            try:
                 await self._news.wait()
+            finally:
+                timer.cancel()
         self._news.clear()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[Any, Any, None], *, is_news: bool = True) -> asyncio.Task[None]:
+        """Begin what goes on beside the loop.
+
+        :param is_news: whether its end is news; not where it acts on an outcome as the last thing, which is news.
+        """
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._is_done)
+        task.add_done_callback(partial(self._is_done, is_news=is_news))
         return task
 
-    def _is_done(self, task: asyncio.Task[None]) -> None:
+    def _is_done(self, task: asyncio.Task[None], *, is_news: bool) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and self._error is None:
             self._error = error
             self._stop_submitting()
-        self._news.set()
+        if is_news or error is not None:
+            self._news.set()
