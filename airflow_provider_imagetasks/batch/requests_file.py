@@ -280,7 +280,7 @@ class FrozenRequests:
         """
         self._file.seek(self._offsets[index])
         try:
-            value: dict[str, Any] = json.loads(self._file.readline())
+            value: dict[str, Any] = json.loads(self._file.readline().decode())
             if value["index"] != index:
                 raise ValueError(f"it is row {value['index']!r}")
         except (ValueError, KeyError, TypeError) as error:

@@ -19,7 +19,7 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError, ServiceUnavai
 from airflow_provider_imagetasks.polling.reads import read_all
 from airflow_provider_imagetasks.polling.session import pace_of
 from airflow_provider_imagetasks.services.wire import Flow
-from airflow_provider_imagetasks.tasks import ImageTask
+from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask
 
 PATIENCE = 20.0
 """Seconds after which a group that got no place is withheld, so that the batch can look at what else there is."""
@@ -37,6 +37,7 @@ class Granted:
 
     :param intents: those that have a place.
     :param turns: of those, by row; ``keys`` likewise, what they go out with.
+    :param requests: of those, by row, as far as they were read; of no provider batch, which has too many.
     :param withheld: those that have none now.
     :param began_at: Unix seconds when they began to wait.
     :param refused: one that may not be submitted at all, and why; None where there is none.
@@ -45,6 +46,7 @@ class Granted:
     intents: Sequence[Intent] = ()
     turns: dict[int, Turn] = field(default_factory=dict)
     keys: dict[int, str] = field(default_factory=dict)
+    requests: dict[int, ImageRequest] = field(default_factory=dict)
     withheld: Sequence[Intent] = ()
     began_at: float = 0.0
     refused: tuple[Intent, ImageTaskError] | None = None
@@ -103,10 +105,16 @@ class RowPlaces:
 
     async def _take(self, book: AccountBook, intents: Sequence[Intent]) -> Granted:
         wanted: list[PlannedSubmission] = []
+        requests: dict[int, ImageRequest] = {}
         refused, began_at = None, time.time()
+        share = self._batches.price_share if self._batches else 1.0
         for intent in intents:
             try:
-                wanted.append(self._wanted(book, intent))
+                request = self._batch.requests.request(intent.index)
+                priced = request.with_model(self._service.model_for(request, self._account))
+                wanted.append(book.wanted(self._service, priced, self._batch.key_of(intent), share=share))
+                if self._batches is None:
+                    requests[intent.index] = request
             except ImageTaskError as error:
                 refused = (intent, error)
                 break
@@ -127,7 +135,7 @@ class RowPlaces:
             self._next_turns_at = now + grant.turns[-1].seconds - AHEAD_SECONDS
         elif refused is None:
             self._next_at = now + PAUSE
-        return Granted(held, turns, keys, _rest(intents, count, refused), began_at, refused)
+        return Granted(held, turns, keys, requests, _rest(intents, count, refused), began_at, refused)
 
     def paced(self, intent: Intent, submission: Flow[ImageTask], granted: Granted) -> Flow[ImageTask] | None:
         """Return a submission that keeps its turn among those of all processes; None where it has none."""
@@ -182,12 +190,6 @@ class RowPlaces:
             book.over(over, keys=ended)
         if unbilled:
             book.refused(unbilled)
-
-    def _wanted(self, book: AccountBook, intent: Intent) -> PlannedSubmission:
-        request = self._batch.requests.request(intent.index)
-        request = request.with_model(self._service.model_for(request, self._account))
-        share = self._batches.price_share if self._batches else 1.0
-        return book.wanted(self._service, request, self._batch.key_of(intent), share=share)
 
     async def _grant(self, book: AccountBook, wanted: Sequence[PlannedSubmission]) -> Grant | None:
         until = time.time() + PATIENCE

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -192,18 +192,23 @@ class RowSubmissions:
             raise
         requests = [asyncio.create_task(self._submit_one(intent, granted)) for intent in intents]
         self._requests.update(requests)
+        ends: dict[int, Submitted] = {}
         try:
             for request in asyncio.as_completed(requests):
-                yield await request
+                end = await request
+                ends[end.intent.index] = end
+                yield end
         finally:
-            # What has left is paid for: its ids are worth the wait, whatever went wrong beside.
-            ends = await asyncio.gather(*requests, return_exceptions=True)
+            if len(ends) < len(requests):
+                # What has left is paid for: its ids are worth the wait, whatever went wrong beside.
+                late = await asyncio.gather(*requests, return_exceptions=True)
+                ends = {each.intent.index: each for each in late if not isinstance(each, BaseException)}
             self._requests.difference_update(requests)
             known = [
-                intent if isinstance(end, BaseException) else end.intent
-                for intent, end in zip(intents, ends, strict=True)
+                ends[intent.index].intent if intent.index in ends else intent
+                for intent in intents
                 # What never left is no submission; one that is made over again is on record from its first time.
-                if not isinstance(end, Withheld)
+                if not isinstance(ends.get(intent.index), Withheld)
             ]
             try:
                 await asyncio.to_thread(self._batch.ledger.settle, name, known)
@@ -213,13 +218,11 @@ class RowSubmissions:
                 _log.error("Image tasks that were submitted but could not be recorded: %s.", ids or "none")
                 raise
             finally:
-                await self._note_places(granted, ends)
-            for intent in known:
-                # Not before it is on record: a later start, which looks for it, would count it again.
-                if intent.submitted_at is not None:
-                    metrics.submitted(self._service.name)
+                await self._note_places(granted, ends.values())
+            # Not before they are on record: a later start, which looks for them, would count them again.
+            metrics.submitted(self._service.name, sum(intent.submitted_at is not None for intent in known))
 
-    async def _note_places(self, granted: Granted, ends: Sequence[Submitted | BaseException]) -> None:
+    async def _note_places(self, granted: Granted, ends: Iterable[Submitted]) -> None:
         tasks = {end.intent.index: end.task for end in ends if isinstance(end, Taken)}
         free = [
             end.intent
@@ -237,7 +240,7 @@ class RowSubmissions:
                 if self._departure.is_stopped:
                     return Withheld(intent)
                 has_begun = True
-                request = await self._prepared(intent.index)
+                request = await self._prepared(intent.index, granted)
                 submission = self._service.submit(request, key=self._batch.key_of(intent))
                 flow = self._row_places.paced(intent, submission, granted) or self._rate.within_rate(submission)
                 task = await self._run(self._departure.watched(flow, intended_at=intent.at))
@@ -277,7 +280,7 @@ class RowSubmissions:
         moment = moment_of_submission(task.created_at, intent.at)
         return Taken(replace(intent, image_task_id=task.id, submitted_at=moment), task)
 
-    async def _prepared(self, row: int) -> ImageRequest:
-        request = self._batch.requests.request(row)
+    async def _prepared(self, row: int, granted: Granted) -> ImageRequest:
+        request = granted.requests.pop(row, None) or self._batch.requests.request(row)
         prepare = partial(sendable_request, request, self._service, self._account)
         return await asyncio.to_thread(prepare) if request.is_edit else prepare()

@@ -63,9 +63,13 @@ _METHODS = {"counter": "incr", "timer": "timing", "gauge": "gauge"}
 _USAGE = {CREDITS: "credits", TOKENS: "total_tokens"}
 
 
-def submitted(service: str) -> None:
-    """Count an image task that the service took. Call it once its id is on record: a retry then does not come here."""
-    _send(SUBMITTED, 1, service=service)
+def submitted(service: str, image_tasks: int = 1) -> None:
+    """Count image tasks that the service took. Call it once their ids are on record: a retry then does not come here.
+
+    :param image_tasks: how many.
+    """
+    if image_tasks:
+        _send(SUBMITTED, image_tasks, service=service)
 
 
 def not_submitted(service: str, error: ImageTaskError) -> None:
@@ -145,21 +149,16 @@ def _send(metric: Metric, value: float, **tags: str) -> None:
     try:
         # Clocks of a service need not agree with each other.
         sent = timedelta(seconds=max(0.0, value)) if metric.kind == "timer" else value
-        getattr(_airflow_stats(), _METHODS[metric.kind])(metric.name, sent, tags=tags)
+        # The process of a triggerer is a component of Airflow's.
+        stats = _stats_of("airflow.jobs.triggerer_job_runner" in sys.modules)
+        getattr(stats, _METHODS[metric.kind])(metric.name, sent, tags=tags)
     except Exception as error:  # noqa: BLE001 - a picture that is paid for must not fail for a number
         _log.debug("A metric could not be sent", exc_info=error)
 
 
-def _airflow_stats() -> Any:
-    """Return the metrics that this process has set up.
-
-    Since 3.2 Airflow has two: those of its tasks, and those of its own components, to which the triggerer belongs.
-    """
-    return _stats_of("airflow.jobs.triggerer_job_runner" in sys.modules)
-
-
 @cache
 def _stats_of(is_component: bool) -> Any:
+    """Return the metrics that this process has set up: since 3.2 Airflow has two, of its tasks and its components."""
     if is_component and find_spec("airflow.observability") is not None:
         return import_module("airflow.observability.stats").Stats
     return import_module("airflow.providers.common.compat.sdk").Stats

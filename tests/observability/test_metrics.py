@@ -139,13 +139,13 @@ def broken(*_: Any, **__: Any) -> Any:
     raise RuntimeError("broken")
 
 
-def of_nobody() -> Any:
+def of_nobody(_is_component: bool) -> Any:
     return types.SimpleNamespace(incr=broken, timing=broken)
 
 
 @pytest.mark.parametrize("stats", [broken, of_nobody])
 def test_metrics_that_do_not_work_fail_nothing(dag: ImageDag, stats, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "_airflow_stats", stats)
+    monkeypatch.setattr(metrics, "_stats_of", stats)
 
     assert [dag.submit().state, dag.wait().state, dag.save().state] == ["success"] * 3
 
@@ -154,6 +154,12 @@ def test_a_triggerer_s_metrics_are_those_of_airflow_s_own_components(monkeypatch
     components = pytest.importorskip("airflow.observability.stats", reason="Airflow 3.1 has one set of metrics")
     tasks = pytest.importorskip("airflow.sdk.observability.stats")
 
-    assert metrics._airflow_stats() is tasks.Stats
+    told: list[str] = []
+    monkeypatch.setattr(tasks.Stats, "incr", lambda *_, **__: told.append("tasks"))
+    monkeypatch.setattr(components.Stats, "incr", lambda *_, **__: told.append("components"))
+
+    metrics.polled("local")
     monkeypatch.setitem(sys.modules, "airflow.jobs.triggerer_job_runner", types.ModuleType("it"))
-    assert metrics._airflow_stats() is components.Stats
+    metrics.polled("local")
+
+    assert told == ["tasks", "components"]
