@@ -134,10 +134,10 @@ def is_safe_name(name: str) -> bool:
 
 def _safe_id(image_task_id: str) -> str:
     """Return the id where it is fit for a name, else a readable rest with a digest that keeps it unique."""
-    digest = hashlib.sha256(image_task_id.encode(errors="surrogatepass")).hexdigest()
-    if image_task_id.startswith(INLINE_PREFIX):
-        return f"inline-{digest[:32]}"
     safe = _UNSAFE.sub("_", image_task_id).strip(".")[:_LONGEST_ID]
     if _DEVICES.match(safe):
         safe = ""
-    return safe if safe == image_task_id else f"{safe or 'id'}-{digest[:12]}"
+    if safe == image_task_id:
+        return safe
+    digest = hashlib.sha256(image_task_id.encode(errors="surrogatepass")).hexdigest()
+    return f"inline-{digest[:32]}" if image_task_id.startswith(INLINE_PREFIX) else f"{safe or 'id'}-{digest[:12]}"

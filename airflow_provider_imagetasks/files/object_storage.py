@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
@@ -116,7 +117,9 @@ def put_in_place(source: bytes | Path, target: ObjectStoragePath, name: str = ""
             return
         folder, _, name = path.rpartition("/")
         partial = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
-        filesystem.makedirs(folder, exist_ok=True)
+        # What to make a path object costs, and to make a folder that is there, each picture would pay.
+        if not (isinstance(filesystem, LocalFileSystem) and os.path.isdir(folder)):  # noqa: PTH112
+            filesystem.makedirs(folder, exist_ok=True)
         try:
             _write(filesystem, source, partial)
             if replaces or not _linked(filesystem, partial, path):
@@ -145,7 +148,9 @@ def _created(filesystem: AbstractFileSystem, source: bytes | Path, path: str) ->
 
 
 def _move(filesystem: AbstractFileSystem, partial: str, path: str) -> None:
-    if type(filesystem).mv is AbstractFileSystem.mv:
+    if isinstance(filesystem, LocalFileSystem):
+        os.replace(partial, path)  # noqa: PTH105
+    elif type(filesystem).mv is AbstractFileSystem.mv:
         # Which copies and removes, and would take a bracket or an asterisk in a name for a pattern.
         filesystem.cp_file(partial, path)
         filesystem.rm_file(partial)

@@ -173,6 +173,7 @@ class PictureStore:
 
     def __init__(self, folder: ObjectStoragePath, account: Account, *, overwrite: bool = False) -> None:
         self._folder = folder
+        self._uri = uri_of(folder).rstrip("/")
         self._overwrite = overwrite
         self._account = account
         # Where pictures are fetched, and not wherever a Dag is read: the HTTP client takes 0.1 s to import.
@@ -263,7 +264,7 @@ class PictureStore:
             except UnusablePictureError:
                 continue
             if name == wanted.name(picture.extension):
-                return wanted.file(uri_of(self._folder, name), picture, fetched=False)
+                return wanted.file(f"{self._uri}/{name}", picture, fetched=False)
         return None
 
     def _store(self, wanted: _Wanted, content: bytes | Path) -> DownloadedFile:
@@ -276,7 +277,7 @@ class PictureStore:
         name = wanted.name(picture.extension)
         put_in_place(content, self._folder, name)
         metrics.stored(wanted.task.service, picture.bytes)
-        return wanted.file(uri_of(self._folder, name), picture, fetched=True)
+        return wanted.file(f"{self._uri}/{name}", picture, fetched=True)
 
 
 def undelivered(error: Exception, task: ImageTask, what: str) -> DownloadError:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -62,20 +63,20 @@ def test_a_path_may_hold_what_is_a_pattern_elsewhere(source: Path, path: str, is
     assert files == others
 
 
-@pytest.mark.parametrize("step", ["put_file", "mv"])
+@pytest.mark.parametrize(("place", "step"), [(LocalFileSystem, "put_file"), (os, "replace")])
 def test_where_writing_fails_the_old_file_stays_and_nothing_incomplete_appears(
-    source: Path, tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+    source: Path, tmp_path: Path, place: Any, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
     (folder / "picture.png").write_bytes(b"the old one")
 
-    def fill_the_disk(_self: Any, _source: str, target: str, **_options: Any) -> None:
+    def fill_the_disk(*arguments: Any, **_options: Any) -> None:
         if step == "put_file":
-            Path(target).write_bytes(b"half")
+            Path(arguments[-1]).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(LocalFileSystem, step, fill_the_disk)
+    monkeypatch.setattr(place, step, fill_the_disk)
 
     with pytest.raises(DownloadError, match="No space left") as raised:
         storage.put_in_place(source, storage.open_folder(str(folder)) / "picture.png")
