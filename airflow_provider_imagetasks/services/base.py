@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -126,8 +125,12 @@ class Service(ConnectionContract):
 
         :param asked: its options, or what a record repeats of it.
         """
-        counts = [whole_number(value) for _, value in options_named(self.image_count_options, asked)]
-        return self.images_per_request * math.prod(count for count in counts if count and 0 < count <= MOST_IMAGES)
+        pictures = self.images_per_request
+        for _, value in options_named(self.image_count_options, asked):
+            count = whole_number(value)
+            if count and 0 < count <= MOST_IMAGES:
+                pictures *= count
+        return pictures
 
     def image_count_of(self, request: ImageRequest) -> int:
         """Return how many pictures a request asks for, as prices and ``max_cost`` count them.
@@ -152,7 +155,7 @@ class Service(ConnectionContract):
     def check_image_count(self, request: ImageRequest) -> None:
         """Refuse a request that does not say in whole numbers how many pictures it asks for: each is paid for."""
         given = [*options_named(self.image_count_options, request.options)]
-        are_numbers = all(
+        are_numbers = not given or all(
             re.fullmatch(r"[0-9]{1,3}(\.0{1,3})?", str(value)) and 0 < float(value) <= MOST_IMAGES for _, value in given
         )
         if not are_numbers or self.image_count_of(request) > MOST_IMAGES:
@@ -307,8 +310,13 @@ class Service(ConnectionContract):
             return {each: found[each] for each in image_task_ids if each in found}
         return {each: found.get(each) or self.not_found(each) for each in image_task_ids}
 
-    def submitted(self, image_task_id: str, request: ImageRequest, at: float, raw: Mapping[str, Any]) -> ImageTask:
-        """Return the stand-in for an image task that the service took at ``at``, in Unix seconds."""
+    def submitted(
+        self, image_task_id: str, request: ImageRequest, at: float, raw: Mapping[str, Any], **known: Any
+    ) -> ImageTask:
+        """Return the stand-in for an image task that the service took at ``at``, in Unix seconds.
+
+        :param known: further fields of it.
+        """
         return ImageTask(
             id=image_task_id,
             service=self.name,
@@ -319,6 +327,7 @@ class Service(ConnectionContract):
             image_count_requested=self.image_count(request.options),
             created_at=at,
             raw=raw,
+            **known,
         )
 
     def not_asked(self, image_task_id: str, problem: str = "") -> ImageTask:

@@ -68,15 +68,17 @@ def _bounded_task(task: ImageTask) -> ImageTask:
         # What holds further values may be equal to what it was made from, and hold others.
         if value != known[name] or type(value) is not type(known[name]) or (value and name in ("images", "usage"))
     }
-    return replace(task, **changed) if changed else task
+    return type(task)(**known | changed) if changed else task
 
 
 def _bounded_image(image: GeneratedImage) -> GeneratedImage:
     if is_data_url(image.url):
         return replace(image, url=None, data=image.url)
-    url = address(image.url)
-    # As on a page that was fetched by https.
-    return replace(image, url=f"https:{url}" if url and url.startswith("//") else url, path=address(image.path))
+    url, path = address(image.url), address(image.path)
+    if url and url.startswith("//"):
+        # As on a page that was fetched by https.
+        url = f"https:{url}"
+    return image if (url, path) == (image.url, image.path) else replace(image, url=url, path=path)
 
 
 def bounded_error(error: ImageTaskError, sent: Call | None = None) -> ImageTaskError:

@@ -102,7 +102,7 @@ def structure(value: Any) -> dict[str, Any] | None:
 
     :returns: None for anything else, and for one of which nothing is left.
     """
-    return _kept(value, _DEEPEST, [_MOST_ENTRIES]) or None if isinstance(value, Mapping) else None
+    return _kept(value, _DEEPEST, [_MOST_ENTRIES]) or None if isinstance(value, dict | Mapping) else None
 
 
 def _kept(value: Any, depth: int, room: list[int]) -> Any:
@@ -116,17 +116,18 @@ def _kept(value: Any, depth: int, room: list[int]) -> Any:
         return value if abs(value) < _LARGEST_NUMBER else None
     if isinstance(value, str):
         return text(value, most=_LONGEST_ENTRY)
-    if not depth or not isinstance(value, Mapping | list | tuple):
+    is_object = isinstance(value, dict | Mapping)
+    if not depth or not (is_object or isinstance(value, list | tuple)):
         return None
     kept: list[tuple[Any, Any]] = []
-    for name, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
+    for name, entry in value.items() if is_object else enumerate(value):
         if room[0] <= 0:
             break
         room[0] -= 1
         found = _kept(entry, depth - 1, room)
         if found is not None:
             kept.append((text(name, most=_LONGEST_ENTRY) or "", found))
-    return dict(kept) if isinstance(value, Mapping) else [entry for _, entry in kept]
+    return dict(kept) if is_object else [entry for _, entry in kept]
 
 
 def number(value: Any) -> float | None:

@@ -283,11 +283,8 @@ class TasksApiService(Service):
                 service=self.name,
             )
         images = self._pictures(body)
-        task = replace(
-            self.submitted(image_task_id or "", request, response.at, body),
-            trace_id=answered or trace_id,
-            usage=_usage(body),
-        )
+        known = {"trace_id": answered or trace_id, "usage": _usage(body)}
+        task = self.submitted(image_task_id or "", request, response.at, body, **known)
         if images:
             finished: dict[str, Any] = {"state": TaskState.SUCCEEDED, "finished_at": response.at, "images": images}
             task = replace(task, raw_state="answered at once", **finished)
