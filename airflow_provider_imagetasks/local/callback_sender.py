@@ -1,16 +1,27 @@
-"""The sender of callbacks: tells whoever asked for an image task that it has ended, if that is on this machine."""
+"""The sender of callbacks: tells whoever asked for an image task that it has ended, if that is on this machine.
+
+Several services sign theirs by https://www.standardwebhooks.com; how stands at the end.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
+import hmac
 import ipaddress
+import json
 import math
+import time
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
+
+from airflow_provider_imagetasks.local.options import ServiceOptions
 
 Content = Callable[[], Awaitable[tuple[dict[str, Any], dict[str, str]]]]
 
@@ -106,3 +117,38 @@ class CallbackSender:
         except (aiohttp.ClientError, TimeoutError, ValueError):
             outcome = "failed"
         self._count(outcome)
+
+
+def webhook_key(options: ServiceOptions) -> str:
+    """Return the key of callbacks, ``whsec_`` and base64: the secret that is set, or one made of it."""
+    secret = options.webhook_secret or "nobody's secret"
+    if secret.startswith("whsec_"):
+        return secret
+    return f"whsec_{base64.b64encode(hashlib.sha256(secret.encode()).digest()).decode()}"
+
+
+def signing_headers(body: dict[str, Any], options: ServiceOptions) -> dict[str, str]:
+    """Return the headers that sign the body of a callback."""
+    message_id, timestamp = f"msg_{uuid.uuid4().hex}", str(int(time.time()))
+    # As the sender of callbacks writes it.
+    content = f"{message_id}.{timestamp}.".encode() + json.dumps(body).encode()
+    key = base64.b64decode(webhook_key(options).removeprefix("whsec_"))
+    signature = base64.b64encode(hmac.digest(key, content, "sha256")).decode()
+    return {"Webhook-Id": message_id, "Webhook-Timestamp": timestamp, "Webhook-Signature": f"v1,{signature}"}
+
+
+def signed_event(kind: str, about: str, *, at: float, options: ServiceOptions) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the event that a response or a batch is called back with, and the headers that sign it.
+
+    :param kind: what happened, ``response.completed`` or the like.
+    :param about: the id of the response or batch.
+    :param at: Unix seconds.
+    """
+    body = {
+        "id": f"evt_{uuid.uuid4().hex}",
+        "object": "event",
+        "created_at": int(at),
+        "type": kind,
+        "data": {"id": about},
+    }
+    return body, signing_headers(body, options)

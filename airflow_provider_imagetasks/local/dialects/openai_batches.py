@@ -13,8 +13,12 @@ from aiohttp import web
 
 from airflow_provider_imagetasks.local.admission import Reason, RefusedError, require
 from airflow_provider_imagetasks.local.dialects.dialect import Body, bearer_of, read_json
-from airflow_provider_imagetasks.local.dialects.openai_batch_lines import result_line
-from airflow_provider_imagetasks.local.dialects.openai_batch_table import BatchRecord, BatchRow, promise_event
+from airflow_provider_imagetasks.local.dialects.openai_batch_table import (
+    BatchRecord,
+    BatchRow,
+    promise_event,
+    result_line,
+)
 from airflow_provider_imagetasks.local.dialects.openai_responses import OpenAIDialect, size_of
 from airflow_provider_imagetasks.local.directives import Occurrences
 from airflow_provider_imagetasks.local.drawing import MEDIA_TYPES

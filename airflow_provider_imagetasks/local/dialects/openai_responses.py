@@ -11,8 +11,8 @@ from typing import Any
 from aiohttp import web
 
 from airflow_provider_imagetasks.local.admission import Reason, RefusedError, note_queried, require
+from airflow_provider_imagetasks.local.callback_sender import signed_event
 from airflow_provider_imagetasks.local.dialects.dialect import Body, Dialect, bearer_of, read_json
-from airflow_provider_imagetasks.local.dialects.webhook_signatures import signed_event
 from airflow_provider_imagetasks.local.drawing import MEDIA_TYPES, in_proportion
 from airflow_provider_imagetasks.local.task_table import NO_REFERENCES, References, TaskRecord
 from airflow_provider_imagetasks.local.uploads import MOST_REFERENCES

@@ -9,9 +9,9 @@ from typing import Any
 from aiohttp import web
 
 from airflow_provider_imagetasks.local.admission import Reason, RefusedError, note_queried, require
+from airflow_provider_imagetasks.local.callback_sender import signing_headers, webhook_key
 from airflow_provider_imagetasks.local.dialects.dialect import Body, Dialect, bearer_of, file_url, read_json
 from airflow_provider_imagetasks.local.dialects.model_inputs import asked_of_model
-from airflow_provider_imagetasks.local.dialects.webhook_signatures import signing_headers, webhook_key
 from airflow_provider_imagetasks.local.task_table import TaskRecord
 
 PAGE_SIZE = 100
