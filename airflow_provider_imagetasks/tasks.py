@@ -228,7 +228,7 @@ class ImageTask:
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def is_lost(self, since: float, now: float) -> bool:
-        """Whether the service does not know it although it had a minute to write it down.
+        """Whether the service still does not know it after the minute that it has for writing it down.
 
         :param since: Unix seconds of its submission, else of the first question; likewise ``now``.
         """

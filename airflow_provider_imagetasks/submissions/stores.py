@@ -38,7 +38,7 @@ class LedgerStore(Protocol):
         """Keep the record; when this returns, it outlives the process.
 
         :param is_first: whether none was there before.
-        :raises FileExistsError: one is there by now; only where the store can see to that in one step.
+        :raises FileExistsError: another was there first; only where the store can tell in one step.
         """
 
     def latest_start(self) -> str | None:
@@ -180,18 +180,18 @@ class NoStore:
     keeps_records = False
 
     def read(self) -> SubmissionRecord | None:
-        """Return None: nothing is known, which is not the same as that nothing was done."""
+        """Return None: nothing is known, which does not mean that nothing was submitted."""
         return None
 
     def write(self, record: SubmissionRecord, *, is_first: bool = False) -> None:
-        """Keep nothing."""
+        """Do nothing: there is no store."""
 
     def latest_start(self) -> str | None:
         """Return None: no start knows of another."""
         return None
 
     def announce(self, start: str) -> None:
-        """Tell nobody."""
+        """Do nothing: no other start would read it."""
 
 
 def store_for(context: Mapping[str, Any], slot: SubmissionSlot) -> LedgerStore:

@@ -1,4 +1,4 @@
-"""What the ledger keeps of one submission. Pure."""
+"""The record that the ledger keeps of one submission. Pure."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class SubmissionRecord:
     """An intent to submit, and what became of it. Later versions must read it: fields are only ever added.
 
     :param fingerprint: of what was asked for; see :func:`fingerprint`.
-    :param generation: 0 for the first, higher by one each time that somebody had it done anew.
+    :param generation: 0 for the first, higher by one each time that a Clear had it done anew.
     :param max_tries: the task instance's, unchanged by a retry and raised by a Clear.
     :param intent_at: Unix seconds, before the request left.
     :param image_task_id: what the service answered; None while that is not known.
     :param submitted_at: Unix seconds of the answer.
-    :param trace_id: what it can be found by at the service.
+    :param trace_id: the id by which it can be found at the service.
     :param reported_unknown: whether a person has been told that the outcome is unknown.
-    :param finished: whether the Airflow task got as far as to hand the id on.
+    :param finished: whether the Airflow task has handed the id on.
     :param refused: whether the service definitely took nothing of this generation.
     :param try_number: of the try that wrote it last; earlier versions did not keep it.
     :param unsettled_at: Unix seconds of a submission before this one of which nobody knows whether it was taken.
@@ -136,9 +136,9 @@ def fingerprint(request: ImageRequest, account: Account) -> str:
 
 
 def key_digest(account: Account, salt: str) -> str:
-    """Return eight hexadecimal digits by which another API key is noticed; too few to find the key out by trying.
+    """Return eight hexadecimal digits by which a different API key is noticed; too few to find out the key by trying.
 
-    :param salt: names the submission, so that one key has other digits elsewhere.
+    :param salt: names the submission, so that the same key has other digits elsewhere.
     """
     return hashlib.sha256("\0".join((salt, account.key or "")).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 

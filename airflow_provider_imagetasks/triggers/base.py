@@ -1,4 +1,4 @@
-"""What both triggers share: how they are stored, what they wait for, and what they say when they are stopped."""
+"""Base of both triggers: how they are stored, what they wait for, and what they log when they are stopped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ it fail the task."""
 
 
 class ImageTaskTriggerBase(BaseTrigger):
-    """A wait for image tasks of one connection on the triggerer. It only reads, and cancels where a person wants it.
+    """A wait for image tasks of one connection on the triggerer. It only reads, and cancels if a person ends the task.
 
     Arguments are stored in clear in Airflow's database, and rows of older versions must stay readable: ids, names and
     numbers only, and a class path that never changes.
@@ -97,7 +97,7 @@ class ImageTaskTriggerBase(BaseTrigger):
         return max(earliest, SHORTEST_FIRST_PAUSE) / EARLIEST
 
     async def on_kill(self) -> None:
-        """Cancel the image tasks, once, where a person ended the task; called since Airflow 3.3, and not only then."""
+        """Cancel the image tasks, once, if a person ended the task; Airflow 3.3 and newer also calls it otherwise."""
         instance, wanted = getattr(self, "task_instance", None), self.cancel_on_kill
         self.cancel_on_kill = None
         # What failed by itself after its time is not a person's doing.
@@ -105,10 +105,10 @@ class ImageTaskTriggerBase(BaseTrigger):
             await cancel_where_killed(instance, self.conn_id, self.image_task_ids, self.log)
 
     def explained_cancellation(self, cancelled: asyncio.CancelledError) -> asyncio.CancelledError:
-        """Say in the log of the task why a wait that is cancelled ends, and return what is to be raised instead.
+        """Log why a cancelled wait ends, in the task's log, and return what is to be raised instead.
 
-        It is without the message of the cancellation, by which Airflow would log a user's action, which it often was
-        not; except where that message has Airflow call :meth:`on_kill`, which finds out what it was.
+        That lacks the message of the cancellation, from which Airflow would log a user's action, though it often was
+        none; except where the message makes Airflow call :meth:`on_kill`, which finds out what it was.
 
         :param cancelled: as Airflow cancelled it; since 3.4 its message tells what happened.
         """

@@ -1,4 +1,4 @@
-"""The wait of a batch on the triggerer: it only reads, says how far it is, and calls a worker when that is worth it."""
+"""The wait of a batch on the triggerer: it only reads, reports progress, and resumes the task once that is worth it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class ImageBatchTrigger(ImageTaskTriggerBase):
                 return "ripe"
 
     async def _tell(self, ready: int, now: float) -> None:
-        """Push how far the batch is. That nobody can be told is no reason to stop waiting.
+        """Push how far the batch is. The wait goes on if that fails.
 
         What failed at the service is not over: the worker decides whether it is submitted again.
         """
