@@ -36,7 +36,13 @@ from airflow_provider_imagetasks.services.fields import (
     whole_number,
 )
 from airflow_provider_imagetasks.services.hosted_models import addresses_named, picture_addresses, require_pictures
-from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, named_refusal, unexplained
+from airflow_provider_imagetasks.services.refusals import (
+    CONTENT_POLICY_CODES,
+    STATUSES,
+    named_refusal,
+    perhaps_billed,
+    unexplained,
+)
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response, read_json
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState
 
@@ -206,6 +212,8 @@ class JobsApiService(Service):
         images: list[GeneratedImage] = []
         if word.lower() in FAILURE_WORDS:
             state, error = TaskState.FAILED, self._failure(record, image_task_id)
+            if addresses_named(RESULT_FIELDS, object_of(record.get("resultJson")), are_fields=True):
+                error = perhaps_billed(error)
         elif word.lower() in SUCCESS_WORDS:
             result = record.get("resultJson")
             urls = addresses_named(RESULT_FIELDS, object_of(result), are_fields=True)

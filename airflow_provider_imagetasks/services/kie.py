@@ -34,7 +34,7 @@ from airflow_provider_imagetasks.services.fields import (
 from airflow_provider_imagetasks.services.hosted_models import addresses_named
 from airflow_provider_imagetasks.services.jobs_api import RESULT_FIELDS, JobsApiService, fields_of, object_of
 from airflow_provider_imagetasks.services.rates import Rate, Tier, Window
-from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES
+from airflow_provider_imagetasks.services.refusals import CONTENT_POLICY_CODES, STATUSES, perhaps_billed
 from airflow_provider_imagetasks.services.several_apis import SeveralApis
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState
@@ -94,6 +94,8 @@ class Family(KieApi):
         error: ImageTaskError | None = None
         if state is TaskState.FAILED:
             error = self._failure(record, image_task_id)
+            if addresses_named(RESULT_FIELDS, object_of(record.get(self.result_field)), are_fields=True):
+                error = perhaps_billed(error)
         elif state is TaskState.SUCCEEDED:
             urls = addresses_named(RESULT_FIELDS, object_of(record.get(self.result_field)), are_fields=True)
             images = tuple(GeneratedImage(index=index, url=url) for index, url in enumerate(urls))

@@ -85,6 +85,13 @@ def named_refusal(error: Any, status: int) -> tuple[type[ImageTaskError], str] |
     return (NAMED_CODES[code], code) if code else None
 
 
+def perhaps_billed(error: ImageTaskError) -> ImageTaskError:
+    """Return why an image task failed whose record names pictures all the same, which may have been charged."""
+    error.billed = "unknown"
+    error.message = f"{error.message.rstrip('.')}; but its record names pictures"
+    return error
+
+
 def object_in(response: Response, *, service: str) -> Mapping[str, Any]:
     """Return the object that an answer is.
 

@@ -34,7 +34,7 @@ from airflow_provider_imagetasks.services.fields import (
 )
 from airflow_provider_imagetasks.services.hosted_models import addresses_named
 from airflow_provider_imagetasks.services.inline_ids import inline_id
-from airflow_provider_imagetasks.services.refusals import unexplained
+from airflow_provider_imagetasks.services.refusals import perhaps_billed, unexplained
 from airflow_provider_imagetasks.services.tasks_api_errors import failure, is_only_an_error, refusal
 from airflow_provider_imagetasks.services.wire import Call, Flow, Part, Request, Response
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageFile, ImageRequest, ImageTask, TaskState
@@ -226,6 +226,8 @@ class TasksApiService(Service):
             )
             if response.get("error") or response.get("success") is False:
                 error = failure(response, service=self.name, image_task_id=found_id, trace_id=trace_id)
+                if images:
+                    error = perhaps_billed(error)
             elif not images:
                 identity: dict[str, Any] = {"service": self.name, "image_task_id": found_id, "trace_id": trace_id}
                 error = ImageTaskFailedError("The image task finished without a picture", code="no_images", **identity)

@@ -80,3 +80,35 @@ def test_an_empty_balance_on_the_record_of_an_earlier_try_does_not_keep_a_clear_
         assert isinstance(batch.start(prompt, **small, **how).error, QuotaExceededError)
 
     assert batch.image_service.stats()["dialects"]["gpt_image_mcp"]["submissions"] == 2
+
+
+WITH_PICTURES: dict[str, dict[str, Any]] = {
+    "acedatacloud": {
+        "finished_at": 1790000000,
+        "response": {"error": {"code": "api_error"}, "data": [{"url": "https://cdn.example/a.png"}]},
+    },
+    "aigptimage": {
+        "state": "fail",
+        "failCode": "content_policy_violation",
+        "resultJson": '{"resultUrls": ["https://cdn.example/a.png"]}',
+    },
+}
+
+
+@pytest.mark.parametrize("service_name", WITH_PICTURES, indirect=True)
+def test_what_failed_and_has_pictures_all_the_same_is_not_submitted_again_as_unbilled(
+    batch: ImageBatch, route: StatusRoute, service_name: str
+) -> None:
+    def failure(ids: list[str]) -> Reply:
+        record = WITH_PICTURES[service_name]
+        if service_name == "aigptimage":
+            return Reply({"code": 200, "msg": "success", "data": {"taskId": ids[0], **record}})
+        return Reply({"id": ids[0], **record})
+
+    route.broken = failure
+
+    failed = batch.start("a kite")
+
+    assert "its record names pictures" in str(failed.error)
+    assert batch.rows[0]["error"]["billed"] == "unknown"
+    assert batch.created == ["a kite"]
