@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
 from airflow_provider_imagetasks.batch.provider import result_lines
 from airflow_provider_imagetasks.batch.provider.result_lines import missing_row, refusal_of_row
@@ -36,7 +37,7 @@ class Answered:
 
     def __init__(self, status: int, content: bytes, begins_at: int = 0, *, breaks: bool = False) -> None:
         self.status, self._content, self.content, self._breaks = status, content, self, breaks
-        self.headers = {"Content-Range": f"bytes {begins_at}-/{len(CONTENT)}"} if status == 206 else {}
+        self.headers = CIMultiDict({"Content-Range": f"bytes {begins_at}-/{len(CONTENT)}"} if status == 206 else {})
 
     async def iter_any(self) -> AsyncIterator[bytes]:
         yield self._content
