@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from PIL import Image
 
 from airflow_provider_imagetasks.local.admission import Reason, RefusedError, require
+
+if TYPE_CHECKING:
+    from multidict import MultiDictProxy
 
 MOST_REFERENCES = 16
 _LARGEST_FILE = 50 * 1024 * 1024
@@ -21,17 +24,26 @@ _LARGEST_TEXT = 1024 * 1024
 _LARGEST_FORM = 256 * 1024 * 1024
 
 
+async def posted_form(request: web.Request, largest: int) -> MultiDictProxy[Any]:
+    """Return the fields of a form.
+
+    :param largest: bytes that it may have.
+    :raises RefusedError: it is not one, or larger.
+    """
+    try:
+        return await request.clone(client_max_size=largest).post()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise RefusedError(Reason.INVALID, "the files are too large altogether") from error
+    except (ValueError, LookupError, HttpProcessingError) as error:
+        raise RefusedError(Reason.INVALID, "the request body is not a readable form") from error
+
+
 async def read_form(request: web.Request) -> tuple[dict[str, Any], list[bytes], bytes | None]:
     """Return the fields of a form as JSON would have them, its images and its mask.
 
     :raises RefusedError: when it is not one, or larger than the service takes.
     """
-    try:
-        posted = await request.clone(client_max_size=_LARGEST_FORM).post()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise RefusedError(Reason.INVALID, "the files are too large altogether") from error
-    except (ValueError, LookupError, HttpProcessingError) as error:
-        raise RefusedError(Reason.INVALID, "the request body is not a readable form") from error
+    posted = await posted_form(request, _LARGEST_FORM)
     files: dict[str, list[tuple[str, bytes]]] = {"image": [], "mask": []}
     texts: dict[str, list[Any]] = {"image": []}
     for name, value in posted.items():

@@ -6,7 +6,7 @@ import asyncio
 import json
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -24,6 +24,7 @@ from airflow_provider_imagetasks.local.directives import Occurrences
 from airflow_provider_imagetasks.local.drawing import MEDIA_TYPES
 from airflow_provider_imagetasks.local.service_state import ServiceState
 from airflow_provider_imagetasks.local.task_table import NO_REFERENCES, TaskRecord
+from airflow_provider_imagetasks.local.uploads import posted_form
 
 ENDPOINTS = {"/v1/images/generations": "generation", "/v1/images/edits": "edit"}
 MOST_ROWS = 50_000
@@ -36,7 +37,7 @@ _PIECE = 256 * 1024
 class _StoredFile:
     """A file that was uploaded."""
 
-    id: str
+    id: str = field(default_factory=lambda: f"file-{uuid.uuid4().hex}")
     name: str
     content: bytes
     created_at: float
@@ -90,15 +91,14 @@ class OpenAIBatchesDialect(OpenAIDialect):
         return handle
 
     async def _upload(self, request: web.Request) -> web.StreamResponse:
-        form = await request.clone(client_max_size=LARGEST_FILE + 1024 * 1024).post()
+        form = await posted_form(request, LARGEST_FILE + 1024 * 1024)
         file = form.get("file")
-        require(isinstance(file, web.FileField), "file is required")
         require(form.get("purpose") == "batch", "this double takes files for batches only: set purpose to batch")
-        assert isinstance(file, web.FileField)
+        if not isinstance(file, web.FileField):
+            raise RefusedError(Reason.INVALID, "file is required")
         with file.file as opened:
             content = opened.read()
-        own_id = f"file-{uuid.uuid4().hex}"
-        stored = _StoredFile(id=own_id, name=file.filename, content=content, created_at=self.state.now())
+        stored = _StoredFile(name=file.filename, content=content, created_at=self.state.now())
         self._files[stored.id] = stored
         self.counts.credit_queries += 1
         return web.json_response(_file_as_json(stored))

@@ -135,6 +135,18 @@ def test_batches_are_listed_by_pages_the_newest_first(service):
     assert (first["has_more"], second["has_more"]) == (True, False)
 
 
+@pytest.mark.parametrize(
+    "kind", ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=x"]
+)
+@pytest.mark.parametrize(
+    "body", [b"", b"--x\r\n\r\n", b"no form at all", b'--x\r\nContent-Disposition: form-data; name="file']
+)
+def test_a_file_in_a_form_that_cannot_be_read_is_refused(service, kind, body):
+    answer = asked(service, "POST", "files", data=body, headers={"Content-Type": kind})
+
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
 def test_what_is_not_there(service):
     assert asked(service, "GET", "batches/batch_x").status_code == 404
     assert asked(service, "GET", "files/file-x/content").status_code == 404
