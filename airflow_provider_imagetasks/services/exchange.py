@@ -57,7 +57,8 @@ def retry_after(response: Response) -> float | None:
     """Return the seconds of a ``Retry-After`` header, in either of its forms, None without a readable one."""
     value = response.headers.get("retry-after", "").strip()
     try:
-        seconds = float(value)
+        # Of several the last counts: some clients join them, others keep only that.
+        seconds = float(value.rpartition(",")[2])
     except ValueError:
         try:
             moment = parsedate_to_datetime(value)
@@ -139,7 +140,7 @@ def submit(
 
     def accepted(response: Response) -> ImageTask:
         found = interpret(response)
-        age = number(response.headers.get("age")) or 0.0
+        age = number(response.headers.get("age", "").rpartition(",")[2]) or 0.0
         if age > 0:
             what = f"The answer is {age:.0f} s old: a cache on the way repeats that to an earlier submission"
             raise ProtocolError(what, service=service)

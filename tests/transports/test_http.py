@@ -53,6 +53,8 @@ BROKEN = Reply({"error": {"code": "api_error", "message": "no luck"}}, status=50
 HALF_AN_ANSWER = CutAfterReading(b'HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n{"task_id": "')
 NOT_HTTP = CutAfterReading(b"SSH-2.0-OpenSSH_9.9\r\n")
 BAD_GZIP = Reply(b"not compressed", headers={"Content-Encoding": "gzip"})
+TWO_AGES = CutAfterReading(b'HTTP/1.1 200 OK\r\nAge: 30\r\nAge: 60\r\nConnection: close\r\n\r\n{"task_id": "task-1"}')
+TWO_PAUSES = CutAfterReading(b"HTTP/1.1 429 Slowly\r\nRetry-After: 9\r\nRetry-After: 4\r\nConnection: close\r\n\r\n{}")
 POLICY = {"Content-Security-Policy": "x" * 9_000, "Set-Cookie": "y" * 60_000}
 UNAVAILABLE = Reply(b"try later", status=503)
 USED_UP = Reply({"error": {"code": "used_up", "message": "no balance"}}, status=403)
@@ -80,6 +82,8 @@ SCENARIOS: list[tuple[str, list[Step], type[ImageTaskError] | None, Sequence[flo
     ("submit", [ACCEPTED], None, ()),
     ("submit", [limited("7"), limited("3"), ACCEPTED], None, (7, 3)),
     ("submit", [limited(formatdate(STARTED_AT + 9, usegmt=True)), ACCEPTED], None, (9,)),
+    ("submit", [TWO_PAUSES, ACCEPTED], None, (4,)),
+    ("submit", [TWO_AGES], UnknownOutcomeError, ()),
     ("submit", [limited("3600")], RateLimitError, ()),
     ("submit", [Reply(ACCEPTED.body, headers=POLICY)], None, ()),
     ("jobs: submit", [Reply(CREATED.body, headers=POLICY)], None, ()),
