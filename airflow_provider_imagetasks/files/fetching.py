@@ -37,6 +37,8 @@ HELD_BYTES = 4 * 1024 * 1024
 """Results up to this many bytes are held in memory; larger ones go to the worker's disk in pieces of this size."""
 _READ_AHEAD = 512 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
+# By 203 a proxy says that it has changed the answer; it is whole, and is checked as any other.
+_WHOLE = (200, 203)
 _GONE = (400, 401, 403, 404, 410)
 """What stores answer for an address that is not valid any more; Google's says 400."""
 _NOT_YET = 202
@@ -143,7 +145,7 @@ class Fetcher:
 
 
 async def _receive(response: aiohttp.ClientResponse, scratch: Path, shown_url: str) -> bytes | Path:
-    if response.status != 200:
+    if response.status not in _WHOLE:
         raise _refusal(response, shown_url)
     expected = response.content_length
     if expected is not None and expected > LARGEST_BYTES:

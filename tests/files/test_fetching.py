@@ -373,6 +373,13 @@ def test_the_first_bytes_decide_whether_it_is_packed_in_however_small_pieces_the
     assert body.is_whole
 
 
+def test_a_result_that_a_proxy_has_repacked_is_stored(download: Download, results: ResultServer) -> None:
+    results.results = ["{url}/a.png"]
+    results.answer = lambda _request: Reply(PNG, status=203)
+
+    assert download.run().state == "success"
+
+
 @pytest.mark.parametrize("status", [204, 206, 300, 302, 304])
 def test_an_answer_that_is_neither_a_picture_nor_a_failure_is_asked_for_once(
     download: Download, results: ResultServer, status: int
