@@ -210,23 +210,29 @@ class SubmissionLedger:
 
 
 def say_what_is_on_record(error: ImageTaskError, store: LedgerStore, slot: SubmissionSlot) -> None:
-    """Correct an error that says "not billed" of its own try, where an earlier one may have submitted. Raises nothing.
+    """Correct an error that says "not billed" of its own try, where another one may have submitted. Raises nothing.
 
     :param error: changed in place.
     :param store: where the record is kept.
     :param slot: of the try that failed.
     """
-    if error.billed != "no" or slot.try_number == 1 or error.code == "replaced":
+    if error.billed != "no" or error.code == "replaced":
         return
+    is_first = slot.try_number == 1
     try:
-        record = store.read()
+        # What this try wrote when it had been frozen may stand over what a later one wrote.
+        is_overtaken = is_earlier(start_text(slot.try_id, "", slot.try_number), store.latest_start())
+        record = None if is_first else store.read()
     except ImageTaskError:
-        error.billed = "unknown"
+        error.billed = "no" if is_first else "unknown"
         return
-    earlier = "There is no record of what earlier tries submitted, because [imagetasks] ledger_path is not set"
-    if store.keeps_records:
-        is_left_over = record is not None and record.try_number > slot.try_number
-        earlier = _unsettled(record) if record is not None and not is_left_over else ""
+    earlier = ""
+    if is_overtaken:
+        earlier = "Another start of this task has begun since, and may have submitted the same"
+    elif not is_first and not store.keeps_records:
+        earlier = "There is no record of what earlier tries submitted, because [imagetasks] ledger_path is not set"
+    elif record is not None and record.try_number <= slot.try_number:
+        earlier = _unsettled(record)
     if earlier:
         error.billed = "unknown"
         error.message = f"{error.message.rstrip('.')}. {earlier}. That may be billed"

@@ -246,3 +246,21 @@ def test_each_picture_is_paid_for_once() -> None:
 @pytest.mark.timeout(1200)
 def test_each_picture_is_paid_for_once_in_many_more_orders() -> None:
     run_state_machine_as_test(PaidOnce, settings=settings(QUICK, max_examples=2000))
+
+
+@pytest.mark.parametrize("cleared_before", [True, False])
+def test_a_start_that_froze_as_it_wrote_its_refusal_does_not_call_unbilled_what_the_next_one_submitted(
+    cleared_before: bool,
+) -> None:
+    for uses in range(16):
+        order = PaidOnce()
+        order.begins(kind="repeats by key", resubmits=False)
+        if cleared_before:
+            order.is_started_or_retried()
+        order.next_start_is_overtaken(uses=uses)
+        order.next_submission_is(answer="refused")
+        order.next_submission_is(answer="taken, no answer")
+        if cleared_before:
+            order.is_cleared(prompt="a kite")
+        else:
+            order.is_started_or_retried()
