@@ -127,6 +127,6 @@ def test_the_hour_of_its_key_is_counted_from_when_it_left_first(
 def test_where_the_service_cannot_tell_a_clear_submits_and_says_so(batch: ImageBatch) -> None:
     lost = batch.start("a kite [cut-after=1]")
 
-    assert "Clear submits them again" in str(lost.error)
+    assert "Clear submits the failed rows again" in str(lost.error)
     assert batch.start(**CLEAR, prompts=["a kite"]).state == "success"
     assert batch.created == ["a kite [cut-after=1]"] * 2
