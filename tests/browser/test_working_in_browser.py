@@ -216,7 +216,7 @@ def test_failures_come_first_where_that_is_asked_for_and_stay_so_after_a_reload(
     page.get_by_label("Order", exact=True).select_option("failed")
     page.wait_for_url("**pictures_order=failed*")
     page.reload()
-    page.locator(".it-card").first.wait_for()
+    page.locator(".it-card[data-state]").first.wait_for()
 
     states = page.locator(".it-card").evaluate_all("cards => cards.map(card => card.dataset.state)")
     assert states[:2] == ["failed", "failed"]
