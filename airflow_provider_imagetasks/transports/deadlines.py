@@ -28,7 +28,7 @@ _NO_HEADERS = (
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-class UnledSession(requests.Session):
+class SessionWithoutRedirects(requests.Session):
     """A session to which a redirect is an answer like any other.
 
     Requests itself prepares the request that would follow it, also where none does: it reads the whole body before,

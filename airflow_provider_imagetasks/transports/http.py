@@ -132,12 +132,12 @@ class RequestsTransport(Transport):
     """
 
     def __init__(self, account: Account, *, keeps_pictures: bool = True) -> None:
-        from airflow_provider_imagetasks.transports.deadlines import AnswerDeadline, UnledSession
+        from airflow_provider_imagetasks.transports.deadlines import AnswerDeadline, SessionWithoutRedirects
 
         self._account = account
         self._keeps_pictures = keeps_pictures
         self._proxies = Proxies(account)
-        self._session = UnledSession()
+        self._session = SessionWithoutRedirects()
         self._deadline = AnswerDeadline(account.request_timeout)
         self._deadline.watch(self._session)
         # The environment is read by Proxies and ca_bundle; requests itself would also let .netrc replace our key.
