@@ -105,6 +105,8 @@ class Interventions:
         """Freeze one of two triggerers, the one that has the waits; later kill both, and start one again."""
         deployment = self.director.deployment
         while len(self._triggerers_of("triggerer_frozen", scenes)) < len(scenes):
+            over = [scene.dag_id for scene in scenes if self.director.state(scene, "triggerer_frozen_wait") in ENDED]
+            assert not over, f"the waits of {over} were over before all others had begun"
             yield
         (first,) = set(self._triggerers_of("triggerer_frozen", scenes))
         self._second_triggerer.start()
