@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import uuid
 from collections.abc import Callable, Iterator
@@ -119,6 +120,8 @@ def connection() -> Iterator[Connection]:
     from airflow import models
 
     models.import_all_models()
+    # Not among the models, but some of their tables refer to its own.
+    importlib.import_module("airflow.jobs.job")
     with PostgresqlServer() as server:
         engine = create_engine(server.url())
         with engine.connect() as connection:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from airflow import settings
+from airflow import models, settings
 from airflow.api_fastapi.app import create_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
@@ -44,6 +45,9 @@ def auth_manager(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def tables() -> Iterator[None]:
     """Airflow's own tables, empty: its check looks for the team of a Dag."""
+    models.import_all_models()
+    # Not among the models, but some of their tables refer to its own.
+    importlib.import_module("airflow.jobs.job")
     Base.metadata.create_all(settings.engine)
     yield
     Base.metadata.drop_all(settings.engine)
