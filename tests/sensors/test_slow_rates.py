@@ -46,7 +46,7 @@ def test_a_rescheduled_sensor_ends_by_its_timeout(slow: ImageDag, paused: list[f
     slow.submitted("a kite [never]")
     assert slow.wait(mode="reschedule", timeout=300).state == "up_for_reschedule"
 
-    rescheduled_for(slow, 299)
+    rescheduled_for(slow, 240)
     assert slow.wait(mode="reschedule", timeout=300).state == "up_for_reschedule"
     rescheduled_for(slow, 301)
     outcome = slow.wait(mode="reschedule", timeout=300)
