@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 ROWS = 1000
 PATIENCE = 400
-PROGRESSING = [15, 25, 35, 45, 55, 65, 75, 85]
+PROGRESSING = list(range(15, 160, 10))
 """Seconds that the image tasks of the batch take whose progress is watched. The triggerer is killed meanwhile."""
 
 DAGS = """
