@@ -105,15 +105,13 @@ class WaitLog:
             return
         self._seen = seen
         if len(tasks) > _NAMED_IN_LOG:
-            counts = Counter(str(task.state) for task in tasks)
-            parts = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in counts.items())
+            counts = Counter(_in_words(task.state) for task in tasks)
+            parts = ", ".join(f"{count} {words}" for words, count in counts.items())
             self._log.info("Of %s image tasks: %s", len(tasks), parts)
             return
         for task in tasks:
             word = f" (the service says: {task.raw_state})" if task.raw_state not in (None, "", task.state) else ""
-            self._log.info(
-                "Image task %s: %s%s", task.id[:80] or task.trace_id, str(task.state).replace("_", " "), word
-            )
+            self._log.info("Image task %s: %s%s", task.id[:80] or task.trace_id, _in_words(task.state), word)
 
     def failed(self, error: ImageTaskError) -> None:
         """Say that a status request failed; the wait goes on. Once a minute for the same reason."""
@@ -211,6 +209,11 @@ def wait(watch: Watch, service: Service, pace: Pace, *, first_pause: float, log:
             if question.image_task_id in progress.pending:
                 requests.ask_again(question, now)
     return "deadline"
+
+
+def _in_words(state: TaskState) -> str:
+    # For a minute after its submission that is as it should be at some services, and must not sound like a loss.
+    return "no record so far" if state is TaskState.NOT_FOUND else str(state).replace("_", " ")
 
 
 def failure(task: ImageTask, *, service: Service, conn_id: str) -> ImageTaskError | None:

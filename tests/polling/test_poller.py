@@ -175,7 +175,10 @@ async def test_the_state_of_several_is_said_once_all_of_them_were_seen(poller: S
 
     assert await poller.wait(Progress(watch("a", "b", "a", asked=-100), log), first_pause=0) == "done"
 
-    assert [line.partition(" (")[0] for line in log.said] == ["Image task a: succeeded", "Image task b: not found"]
+    assert [line.partition(" (")[0] for line in log.said] == [
+        "Image task a: succeeded",
+        "Image task b: no record so far",
+    ]
 
 
 def test_waits_on_two_event_loops_share_nothing(server: ScriptedServer, sessions: list[AiohttpTransport]) -> None:
