@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -14,6 +13,7 @@ from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.manifest import outcome_row
 from airflow_provider_imagetasks.batch.provider.questions import ProviderQuestions
 from airflow_provider_imagetasks.batch.provider.submissions import ProviderSubmissions
+from airflow_provider_imagetasks.batch.row_deliveries import Delivered, Delivery, Undelivered
 from airflow_provider_imagetasks.batch.row_questions import Answered, RowQuestions
 from airflow_provider_imagetasks.batch.row_searches import (
     Found,
@@ -38,30 +38,6 @@ from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.tasks import ImageTask
 
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """A row whose pictures are in place, with its line for the ledger and the manifest."""
-
-    task: ImageTask
-    outcome: dict[str, Any]
-
-    def count(self) -> None:
-        """Tell the metrics."""
-        metrics.ended(self.task, None)
-        metrics.cost(self.task.service, self.outcome["cost"] or 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Undelivered:
-    """A row of which a picture could not be stored, with the first error that says why."""
-
-    row: int
-    task: ImageTask
-    error: DownloadError
-
-
-Delivery: TypeAlias = Delivered | Undelivered
 RowOutcome: TypeAlias = Submitted | Searched | Answered | Delivery
 STOPPED_ROWS = 1000
 """Rows that are written off at a time once nothing more is submitted."""

@@ -9,11 +9,12 @@ from contextlib import aclosing
 from typing import Any
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
+from airflow_provider_imagetasks.batch.row_deliveries import deliver
 from airflow_provider_imagetasks.batch.row_outcomes import RowOutcome, RowOutcomes
 from airflow_provider_imagetasks.batch.row_questions import RowQuestions
 from airflow_provider_imagetasks.batch.row_searches import Found, NeverTaken, Searched, UnansweredSubmissions
 from airflow_provider_imagetasks.batch.row_submissions import RowSubmissions, Submitted
-from airflow_provider_imagetasks.batch.run_loop import RunLoop, deliver
+from airflow_provider_imagetasks.batch.run_loop import RunLoop
 from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.tasks import ImageTask

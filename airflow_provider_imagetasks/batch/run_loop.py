@@ -1,7 +1,4 @@
-"""The loop of one start of a batch: what is due is begun in each round, until nothing is, and all is written down.
-
-How a row's pictures are delivered, which is the same in both modes, stands at the end.
-"""
+"""The loop of one start of a batch: what is due is begun in each round, until nothing is, and all is written down."""
 
 from __future__ import annotations
 
@@ -15,24 +12,10 @@ from functools import partial
 from typing import Any
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
-from airflow_provider_imagetasks.batch.manifest import outcome_row
-from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
-from airflow_provider_imagetasks.batch.row_outcomes import Delivered, Delivery, Undelivered
-from airflow_provider_imagetasks.batch.row_submissions import RunFlow
-from airflow_provider_imagetasks.batch.rows import frozen_request
 from airflow_provider_imagetasks.batch.start import OpenBatch
-from airflow_provider_imagetasks.exceptions import (
-    DownloadError,
-    ImageTaskError,
-    InvalidRequestError,
-    ResultExpiredError,
-)
-from airflow_provider_imagetasks.files.filenames import pattern_for_row
-from airflow_provider_imagetasks.files.picture_store import DownloadedFile, PictureStore, undelivered
+from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.files.picture_store import PictureStore
 from airflow_provider_imagetasks.polling.batch_wait import Counts
-from airflow_provider_imagetasks.polling.reads import read_moved
-from airflow_provider_imagetasks.polling.session import pace_of
-from airflow_provider_imagetasks.tasks import ImageTask
 from airflow_provider_imagetasks.transports import open_async_transport
 
 _LONGEST_SLEEP = 0.5
@@ -212,62 +195,3 @@ class RunLoop(ABC):
             self._stop_submitting()
         if is_news or error is not None:
             self._news.set()
-
-
-async def deliver(
-    row: int,
-    task: ImageTask,
-    arguments: BatchArguments,
-    requests: FrozenRequests,
-    store: PictureStore,
-    run: RunFlow,
-    *,
-    may_be_there: bool,
-    log: Any,
-) -> Delivery:
-    """Store the pictures of a finished image task under the names of its row. Free, and safe to repeat.
-
-    No row keeps others from being delivered: an unforeseen error fails only its own row. Where addresses have expired
-    since the image task was read, it is read once more, within ``query_rate``.
-
-    :param store: where pictures go; open.
-    :param run: runs a flow of the service.
-    :param may_be_there: False spares the look for pictures that an earlier start stored.
-    """
-    try:
-        line = requests.line(row)
-        # What was frozen before names were has none.
-        pattern = line.get("filename") or pattern_for_row(arguments.filename, row=row, row_id=line.get("id"))
-        stored = await store.store(task, pattern, may_be_there=may_be_there)
-        if any(isinstance(result, ResultExpiredError) for result in stored):
-            pace = pace_of(arguments.account, arguments.service)
-            for moved in await run(read_moved(arguments.service, pace, [task])):
-                task, stored = moved, await store.store(moved, pattern, may_be_there=True)
-        problem = next((result for result in stored if isinstance(result, DownloadError)), None)
-        if problem is not None:
-            return Undelivered(row, task, problem)
-        files = [result.as_xcom() for result in stored if isinstance(result, DownloadedFile)]
-        cost = None
-        # An earlier version froze, and submitted, what is refused by now: its pictures are in place all the same.
-        with suppress(InvalidRequestError):
-            request = frozen_request(line)
-            request = request.with_model(request.model or task.model)
-            asked = arguments.service.image_count_of(request)
-            if len(files) < asked:
-                log.warning("Row %s has %s of %s pictures.", row, len(files), asked)
-            if len(files) > asked:
-                log.warning("Row %s has %s pictures, and %s was asked for; all are kept.", row, len(files), asked)
-            cost = arguments.cost_of(request, len(files))
-        outcome = outcome_row(
-            line,
-            image_task_id=task.id,
-            files=files,
-            duration=task.duration,
-            usage=task.usage,
-            cost=cost,
-            currency=arguments.currency,
-            price_share=arguments.price_share,
-        )
-        return Delivered(task, outcome)
-    except Exception as error:  # noqa: BLE001 - it must not decide what becomes of the batch
-        return Undelivered(row, task, undelivered(error, task, "The pictures"))

@@ -12,7 +12,7 @@ from typing import Any
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.provider.questions import WaitingRow
 from airflow_provider_imagetasks.batch.provider.result_lines import LARGEST_LINE, missing_row, result_lines
-from airflow_provider_imagetasks.batch.row_outcomes import Undelivered
+from airflow_provider_imagetasks.batch.row_deliveries import Undelivered
 from airflow_provider_imagetasks.batch.row_questions import Answered
 from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.batch.state import Stage

@@ -16,11 +16,12 @@ from airflow_provider_imagetasks.batch.provider.result_lines import refusal_of_r
 from airflow_provider_imagetasks.batch.provider.results import ProviderResults, Room
 from airflow_provider_imagetasks.batch.provider.searches import ProviderSearches
 from airflow_provider_imagetasks.batch.provider.submissions import ProviderSubmissions, UnansweredCreation
+from airflow_provider_imagetasks.batch.row_deliveries import deliver
 from airflow_provider_imagetasks.batch.row_outcomes import RowOutcomes
 from airflow_provider_imagetasks.batch.row_questions import Answered
 from airflow_provider_imagetasks.batch.row_searches import Found
 from airflow_provider_imagetasks.batch.row_submissions import Refused
-from airflow_provider_imagetasks.batch.run_loop import RunLoop, deliver
+from airflow_provider_imagetasks.batch.run_loop import RunLoop
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.exceptions import ImageTaskError, RateLimitError

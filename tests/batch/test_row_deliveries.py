@@ -11,8 +11,7 @@ from typing import Any, cast
 import pytest
 
 from airflow_provider_imagetasks.batch.requests_file import FrozenRequests
-from airflow_provider_imagetasks.batch.row_outcomes import Delivered, Delivery, Undelivered
-from airflow_provider_imagetasks.batch.run_loop import deliver
+from airflow_provider_imagetasks.batch.row_deliveries import Delivered, Delivery, Undelivered, deliver
 from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.exceptions import DownloadError, ResultExpiredError, UnsafeResultError
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile, PictureStore
