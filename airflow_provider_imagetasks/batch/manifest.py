@@ -178,6 +178,11 @@ class Totals:
         alone = {COST_ALONE: self._cost_alone} if self.cost is not None and self._cost_alone is not None else {}
         return {"usage": self.usage or None, "cost": self.cost, "currency": currency, **alone}
 
+    def failures_of(self, total: int) -> str:
+        """Return how many of a batch's rows failed, and of which classes."""
+        classes = ", ".join(f"{count} x {name}" for name, count in self.classes.items())
+        return f"{self.failed} of {total} rows failed ({classes})"
+
     def _add_failure(self, outcome: Mapping[str, Any]) -> None:
         error = outcome.get("error") or {}
         name = str(error.get("class"))
@@ -201,7 +206,6 @@ def error_of(totals: Totals, total: int, allowed: int, *, manifest: str) -> Imag
         return None
     names = list(totals.classes)
     error_class = _error_class(names[0]) if len(names) == 1 else ImageTaskFailedError
-    classes = ", ".join(f"{count} x {name}" for name, count in totals.classes.items())
     billed: Billed = totals.billed.pop() if len(totals.billed) == 1 else "unknown"  # type: ignore[assignment]
     retry = (
         f"repeats {totals.mendable} of the failed rows, at no risk of paying twice"
@@ -218,7 +222,7 @@ def error_of(totals: Totals, total: int, allowed: int, *, manifest: str) -> Imag
     advice = f"A retry {retry}; Clear {clear}."
     kept = f" The {totals.succeeded} that succeeded are in place and will be kept." if totals.succeeded else ""
     return error_class(
-        f"{totals.failed} of {total} rows failed ({classes}), more than max_failed allows ({allowed}).{kept} "
+        f"{totals.failures_of(total)}, more than max_failed allows ({allowed}).{kept} "
         f"{'; '.join(totals.examples)}. All rows: {manifest}",
         billed=billed,
         retryable=totals.mendable > 0,

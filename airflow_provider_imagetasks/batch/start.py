@@ -89,8 +89,7 @@ class OpenBatch:
             self.ledger.finished("failed")
             raise error
         if totals.failed:
-            classes = ", ".join(f"{count} x {name}" for name, count in totals.classes.items())
-            log.warning("%s rows failed, within max_failed: %s.", totals.failed, classes)
+            log.warning("%s, as max_failed allows. %s", totals.failures_of(total), "; ".join(totals.examples))
         counts = {"total": total, "succeeded": totals.succeeded, "failed": totals.failed}
         return {"manifest": manifest, **counts, **totals.spent()}
 

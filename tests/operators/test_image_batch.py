@@ -65,9 +65,14 @@ class TestTries:
         assert [row["prompt"] for row in batch.rows] == prompts
         assert batch.statuses == "succeeded failed succeeded failed"
 
-    def test_a_row_that_failed_at_no_cost_is_submitted_again_within_the_start(self, batch: ImageBatch) -> None:
-        # What max_failed allows does not fail the task.
+    def test_a_row_that_failed_at_no_cost_is_submitted_again_within_the_start(
+        self, batch: ImageBatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        # What max_failed allows does not fail the task, and stands in its log.
         assert batch.start("a kite [fail]", row_attempts=3, max_failed=1).state == "success"
+        reason = batch.rows[0]["error"]["message"].rstrip(".")
+        told = f"1 of 1 rows failed (1 x ImageTaskFailedError), as max_failed allows. row 0: {reason}"
+        assert told in capsys.readouterr().out
         assert (batch.created, batch.pushed()["failed"]) == (["a kite [fail]"] * 3, 1)
         assert batch.rows[0]["error"]["class"] == "ImageTaskFailedError"
 
