@@ -338,6 +338,9 @@ $(VENV_DOCS)/.installed: pyproject.toml constraints-docs.txt
 $(VENV_CLUSTER)/.installed: pyproject.toml constraints-cluster.txt
 	@$(call build_environment,$(VENV_CLUSTER),constraints-cluster.txt,$(cluster_extras))
 
+# Their pins stand here.
+$(TOOL_SERVERS)/.installed $(CLIENTS)/.installed $(VENV_AUDIT)/.installed: Makefile
+
 $(TOOL_SERVERS)/.installed:
 	@$(find_python); $$python -m venv $(TOOL_SERVERS)
 	@$(TOOL_SERVERS)/bin/python -m pip install --quiet mcp-openai-pro==2026.10.24.0 mcp-proxy==0.13.0
