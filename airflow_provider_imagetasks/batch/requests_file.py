@@ -253,7 +253,8 @@ def _parsed(line: bytes) -> Any:
 def damaged(what: str) -> ImageTaskError:
     """Return the error of a start that finds a part of its batch damaged: it submits nothing."""
     return ImageTaskError(
-        f"{what}. Without it nobody can tell what was already paid for, so nothing is submitted",
+        f"{what}. Without it nobody can tell what was already paid for, so nothing is submitted; what was submitted "
+        "before goes on at the service",
         code="batch_folder",
         retry_advice="Restore it, then Clear. If it is gone for good, start a new Dag run.",
     )

@@ -184,7 +184,7 @@ class UnansweredSubmissions:
         reason = getattr(search.error, "reason", None)
         return ServiceUnavailableError(
             f"It was never accepted: {self._service.title} lists other rows of this batch, but not this one"
-            + (f". To its last submission, {reason}" if reason else ""),
+            + (f". What came instead of an answer: {reason}" if reason else ""),
             service=self._service.name,
             billed="no",
             retry_advice="A retry submits it again.",

@@ -149,8 +149,11 @@ class RunLoop(ABC):
         """Break off questions that are under way."""
 
     def _end(self) -> None:
-        what = "This task was ended: nothing more is submitted. A Clear goes on with what is left"
-        self._error = self._error or ImageTaskError(what, service=self._arguments.service.name)
+        self._error = self._error or ImageTaskError(
+            "This task was ended: nothing more is submitted",
+            service=self._arguments.service.name,
+            retry_advice="Clear continues with the rows that are left.",
+        )
         self._stop_submitting()
         self._news.set()
 

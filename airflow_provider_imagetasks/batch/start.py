@@ -15,9 +15,9 @@ from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.batch_ledger import BatchLedger, replaced
 from airflow_provider_imagetasks.batch.checks import check_cost, check_rows, say
 from airflow_provider_imagetasks.batch.costs import Spending
-from airflow_provider_imagetasks.batch.folder import REQUESTS_NAME, BatchFolder, Owner, claim_names
+from airflow_provider_imagetasks.batch.folder import OWNER_NAME, REQUESTS_NAME, BatchFolder, Owner, claim_names
 from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, error_of
-from airflow_provider_imagetasks.batch.requests_file import Frozen, FrozenRequests, RequestsSource, freeze
+from airflow_provider_imagetasks.batch.requests_file import Frozen, FrozenRequests, RequestsSource, damaged, freeze
 from airflow_provider_imagetasks.batch.row_decisions import Checkpoint, allowed_failures, next_checkpoint
 from airflow_provider_imagetasks.batch.segments import Intent, read_json_lines
 from airflow_provider_imagetasks.batch.state import BatchState
@@ -179,19 +179,12 @@ def open_batch(
             check_rows(owner, arguments)
             _say_if_changed(owner, source, scratch, log)
         if not folder.fetch(REQUESTS_NAME, scratch / REQUESTS_NAME):
-            raise ImageTaskError(
-                f"The frozen requests are gone: {folder.uri}/{REQUESTS_NAME}. Without them nothing can be submitted, "
-                "and what runs at the service goes on",
-                code="batch_folder",
-            )
+            raise damaged(f"The file of the frozen requests, {folder.uri}/{REQUESTS_NAME}, is gone")
     with ExitStack() as opened:
         requests = FrozenRequests(scratch / REQUESTS_NAME)
         opened.callback(requests.close)
         if len(requests) != owner.total:
-            raise ImageTaskError(
-                f"{folder.uri}/{REQUESTS_NAME} has {len(requests)} rows, but {owner.total} were frozen",
-                code="batch_folder",
-            )
+            raise damaged(f"{folder.uri}/{REQUESTS_NAME} has {len(requests)} rows, but {owner.total} were frozen")
         checkpoint = _begin(folder, slot, resumes, kept, first_generation)
         spending = Spending(owner.total, arguments.max_cost, partial(requests.cost, arguments))
         ledger = BatchLedger(
@@ -202,8 +195,7 @@ def open_batch(
         submitted = _counted(kept, checkpoint.generation, "submitted")
         if lost := max(0, submitted - ledger.on_record.count(1)):
             raise _incomplete(
-                folder,
-                f"Rows of this batch were submitted ({submitted}, as Airflow knows, of which {lost} are missing here)",
+                folder, f"Airflow counted {submitted} submitted rows of this batch", missing=f"{lost} of them"
             )
         opened.pop_all()
     return OpenBatch(slot=slot, folder=folder, owner=owner, ledger=ledger, requests=requests)
@@ -236,11 +228,7 @@ def _require_owner(owner: Owner, slot: SubmissionSlot, *, mark: str | None, uri:
 def _require_first_start(folder: BatchFolder, *, began: bool) -> None:
     """Refuse to begin what an earlier start began, as the folder or Airflow knows: it would be paid for again."""
     if folder.checkpoint() is not None:
-        raise ImageTaskError(
-            f"{folder.uri} lacks batch.json, which says what was frozen. Without it nothing is submitted, and what "
-            "runs at the service goes on",
-            code="batch_folder",
-        )
+        raise damaged(f"The file {folder.uri}/{OWNER_NAME}, which says what was frozen, is gone")
     if began:
         raise ImageTaskError(
             f"This batch was started before, but nothing of it is in {folder.uri}. Is that the folder where it was "
@@ -318,9 +306,9 @@ def _counted(kept: Mapping[str, Any], generation: int, name: str) -> int:
     return whole_number(counts.get(name)) or 0
 
 
-def _incomplete(folder: BatchFolder, what: str) -> ImageTaskError:
+def _incomplete(folder: BatchFolder, what: str, missing: str = "them") -> ImageTaskError:
     return ImageTaskError(
-        f"{what}, but {folder.uri} has no record of them. Restore it: without it nothing is submitted, and "
+        f"{what}, but {folder.uri} has no record of {missing}. Restore it: without it nothing is submitted, and "
         "what runs at the service goes on",
         code="batch_folder",
         retryable=True,

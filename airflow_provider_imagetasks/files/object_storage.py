@@ -54,7 +54,7 @@ def open_folder(output_path: str, *, name: str = "output_path") -> ObjectStorage
         # As where its connection cannot be looked up.
         raise InvalidRequestError(
             f"{name} is {shown_path(given)!r}, whose filesystem cannot be opened ({type(error).__name__}). Is there a "
-            f"connection with the id before the '@', or the provider's default connection, and is its key valid",
+            "connection with the id before the '@', or the provider's default connection, and is its key valid?",
             retryable=True,
             retry_advice="A retry looks again.",
         ) from None

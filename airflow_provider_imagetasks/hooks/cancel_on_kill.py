@@ -108,7 +108,11 @@ async def _cancel(account: Account, service: Service, image_task_ids: Sequence[s
                 note = f"It was not cancelled: {error.message}"
         notes[note] += 1
         if len(wanted) <= _NAMED:
-            log.warning("This task was stopped for good, so image task %s is cancelled. %s", image_task_id[:80], note)
+            log.warning(
+                "This task was stopped for good, so the service was asked to cancel image task %s. %s",
+                image_task_id[:80],
+                note,
+            )
 
     async with _runs_of_flows(account) as run:
         try:
@@ -117,7 +121,9 @@ async def _cancel(account: Account, service: Service, image_task_ids: Sequence[s
             if len(wanted) > _NAMED:
                 told = "; ".join(f"{count:,}: {note.rstrip('.')}" for note, count in notes.most_common(5))
                 log.warning(
-                    "This task was stopped for good, so %s image tasks are cancelled. %s.", f"{len(wanted):,}", told
+                    "This task was stopped for good, so the service was asked to cancel %s image tasks. %s.",
+                    f"{len(wanted):,}",
+                    told,
                 )
 
 

@@ -49,21 +49,29 @@ _FIELDS = {
     ),
     "request_timeout": _field("Request timeout (s)", "Seconds that one API request may take. Empty: 60.", _SECONDS),
     "callback_url": _field(
-        "Callback URL", "URL of your own that the service calls when an image task is done. Not needed: waiting polls."
+        "Callback URL",
+        "URL of your own that the service calls when an image task is done. Not needed: Airflow asks by itself.",
     ),
-    "submit_rate": _field("Submit rate", "At most so many submissions, like 20/10s, or a tier of the service."),
-    "query_rate": _field("Query rate", "At most so many status requests, like 2/s, or a tier of the service."),
+    "submit_rate": _field(
+        "Submit rate", "Highest rate of submissions, like 20/10s (20 in any 10 seconds), or a tier of the service."
+    ),
+    "query_rate": _field(
+        "Query rate",
+        "Highest rate of status requests, like 2/s, or a tier of the service. Empty: the service's default.",
+    ),
     "max_active_tasks": _field(
         "Max. active image tasks",
         "How many image tasks of this account may run at the same time.",
         {"type": ["integer", "null"], "minimum": 1},
     ),
     "budget_per_day": _field(
-        "Budget per day", "What may be spent in a day by all that uses this account, like 20.00 USD. Empty: no bound."
+        "Budget per day", "What all Dags may spend in a day with this account, like 20.00 USD. Empty: no limit."
     ),
-    "budget_per_month": _field("Budget per month", "Likewise in a month."),
+    "budget_per_month": _field(
+        "Budget per month", "What all Dags may spend in a month with this account. Empty: no limit."
+    ),
     "prices": _field(
-        "Prices", 'What a picture costs, by model, as JSON: {"gpt-image-2": "0.04 USD"}. Empty: what is published.'
+        "Prices", 'Price of a picture by model, as JSON: {"gpt-image-2": "0.04 USD"}. Empty: published prices.'
     ),
     "download_hosts": _field(
         "Download hosts", "Hosts that results may come from, separated by commas. Empty: any public host."
@@ -76,7 +84,7 @@ _FIELDS = {
     "verify": _field("Verify TLS", "true, false, or the path of a CA bundle. Empty: true."),
     "trust_env": _field(
         "Use the environment's proxies",
-        "Take proxies and CA bundle from the environment's variables.",
+        "Take proxies and the CA bundle from environment variables.",
         {"type": ["boolean", "null"], "default": True},
     ),
 }
@@ -86,7 +94,7 @@ def fields() -> dict[str, dict[str, Any]]:
     """Return the extra fields in the metadata's form: name, label, help text and JSON schema."""
     services = known_services()
     choice = {"type": "string", "enum": list(services), "default": services[0]}
-    own = {"service": _field("Service", "Which image service this account is at.", choice), **_FIELDS}
+    own = {"service": _field("Service", "The image service that the API key is for.", choice), **_FIELDS}
     return {**_fields_of_services(), **own}
 
 

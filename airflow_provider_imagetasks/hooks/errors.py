@@ -15,8 +15,6 @@ from airflow_provider_imagetasks.services.bounds import trace_of
 
 _log = logging.getLogger(__name__)
 
-_log = logging.getLogger(__name__)
-
 
 @cache
 def _final_class(error_class: type[ImageTaskError]) -> type[ImageTaskError]:

@@ -48,16 +48,16 @@ if TYPE_CHECKING:
 
 RECORDS_WITH_PICTURES = 16
 """How many records are read, and their pictures stored, at the same time where the records hold those."""
-LOOKS_FIRST = "A retry goes by what is on record of the submission, and asks the service where nothing is."
+LOOKS_FIRST = "A retry continues from the record of the submission, or asks the service if there is none."
 FETCHES_THE_REST = "A retry fetches what is missing, at no cost."
 READY = "The picture is ready at %s already, and billed."
 GOES_ON = (
     "The image task goes on at the service: failing or clearing later tasks does not stop it, and it may be billed."
 )
 CAN_BE_STOPPED = (
-    "The image task goes on at the service, and may be billed, until it is over or is stopped: by ImageTaskHook.cancel "
-    "or by marking a sensor failed that waits for it, or its run (cancel_on_kill; where it is deferred, since Airflow "
-    "3.3). Clearing later tasks does not stop it."
+    "The image task goes on at the service, and may be billed. To stop it, mark the sensor that waits for it, or its "
+    "Dag run, failed (cancel_on_kill; a deferred sensor needs Airflow 3.3 or newer), or call ImageTaskHook.cancel. "
+    "Clearing later tasks does not stop it."
 )
 
 

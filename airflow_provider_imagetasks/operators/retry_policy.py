@@ -60,7 +60,7 @@ class ImageTaskRetryPolicy(RetryPolicy):
             return RetryDecision.fail(exception.retry_advice)
         delay = self._wanted_delay(exception)
         if delay is not None:
-            return RetryDecision.retry(delay, f"{delay.total_seconds():.0f} s of patience were asked for")
+            return RetryDecision.retry(delay, f"a pause of {delay.total_seconds():.0f} s was asked for")
         return RetryDecision.default()
 
     def _wanted_delay(self, error: ImageTaskError) -> timedelta | None:

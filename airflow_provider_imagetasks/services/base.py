@@ -332,7 +332,7 @@ class Service(ConnectionContract):
 
     def not_asked(self, image_task_id: str, problem: str = "") -> ImageTask:
         """Return the stand-in for an image task that no answer came for in time; ``problem`` is why, where known."""
-        why = problem or "it could not be asked again in time (it wants to be left alone, or query_rate does)"
+        why = problem or "it could not be asked in time (because of a pause that it asked for, or query_rate)"
         state, raw_state = TaskState.RUNNING, f"nothing, since {why}"
         return ImageTask(id=image_task_id, service=self.name, state=state, raw_state=raw_state)
 

@@ -106,7 +106,7 @@ def read_result(answer: Response, asked: Asked, status: Mapping[str, Any]) -> Im
         # A picture that is there is paid for, whatever was said of it before.
         return _finished(answer, said, asked, status)
     if answer.status == 404 and not told:
-        what = "fal completed it, and has its result no more"
+        what = "fal completed the request, but no longer has its result"
         error = ResultExpiredError(what, service=SERVICE, image_task_id=asked.id, code="404", retryable=False)
         return asked.task(TaskState.FAILED, "COMPLETED", said, error=error, has_record=False)
     kind, message = _reason(answer, said)

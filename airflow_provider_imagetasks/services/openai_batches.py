@@ -255,7 +255,7 @@ def _created(answer: Response) -> ImageTask:
     own_id = text(said.get("id")) or ""
     if answer.status == 404 and not own_id:
         # The path is there, and what else the request names.
-        what = f"OpenAI has the file of requests no more: {refusal_of(answer, said).message}"
+        what = f"OpenAI no longer has the file of requests: {refusal_of(answer, said).message}"
         raise ServiceUnavailableError(what, service=SERVICE, code="file_not_found", billed="no")
     if answer.status >= 400 and not own_id:
         raise refusal_of(answer, said)

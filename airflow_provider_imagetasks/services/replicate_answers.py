@@ -135,7 +135,7 @@ def _without_picture(record: Mapping[str, Any], image_task_id: str) -> ImageTask
     if record.get("data_removed") is True:
         # An hour after the end, and for good.
         advice = "Clear the submit task with its downstream for a new picture; a batch stores pictures as they come."
-        what = "Replicate has deleted what it made, as it does an hour after"
+        what = "Replicate has deleted the picture, as it does an hour after making it"
         return ResultExpiredError(what, code="data_removed", retryable=False, retry_advice=advice, **facts)
     return ImageTaskFailedError("The prediction succeeded without a picture", code="no_images", **facts)
 

@@ -33,7 +33,6 @@ class HeldBackError(Exception):
         super().__init__(str(why))
         self.why = why
         self.has_left = has_left
-        self.is_replaced = why.code == REPLACED
 
 
 class Departure:

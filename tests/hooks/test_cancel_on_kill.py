@@ -71,7 +71,7 @@ async def test_a_trigger_cancels_once_what_nobody_waits_for_any_more(
 
     assert cancelled(image_service) == 2
     told = capsys.readouterr().out
-    assert told.count("This task was stopped for good, so image task") == 2
+    assert told.count("This task was stopped for good, so the service was asked to cancel image task") == 2
     assert "billed" in told
 
 
@@ -141,7 +141,7 @@ async def test_many_are_told_of_in_one_line_and_what_is_over_by_then_is_no_error
 
     told = capsys.readouterr().out
     assert told.count("This task was stopped for good") == 1
-    assert "so 5 image tasks are cancelled. 4: " in told
+    assert "so the service was asked to cancel 5 image tasks. 4: " in told
     assert "1: It was not cancelled" in told
 
 

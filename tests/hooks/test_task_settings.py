@@ -235,7 +235,7 @@ class TestExecutionTimeout:
         hung = dag.submit("a kite [hang-after=1]", **limit)
         assert hung.state == "up_for_retry"
         assert "execution_timeout (0.7 s) is over" in str(hung.error)
-        assert "It may have been billed. A retry goes by what is on record" in str(hung.error)
+        assert "It may have been billed. A retry continues from the record" in str(hung.error)
         assert dag.submit("a kite [hang-after=1]", try_number=2).state == "success"
         assert len(dag.created) == 1
 

@@ -124,7 +124,7 @@ class ProviderSearches:
         await asyncio.to_thread(ledger.require_latest_start)
         refused = [replace(intent, taken=False) for intent in search.intents]
         await asyncio.to_thread(ledger.settle, search.segment, refused)
-        reason = f". To its creation, {search.error.message.rstrip('.')}" if search.error is not None else ""
+        reason = f". What came instead of an answer: {search.error.message.rstrip('.')}" if search.error else ""
         error = ServiceUnavailableError(
             f"The provider batch of this row was not created: {self._service.title} lists no batch with its "
             f"key{reason}",
