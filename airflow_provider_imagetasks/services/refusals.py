@@ -61,6 +61,8 @@ STATUSES: dict[int, type[ImageTaskError]] = {
     429: RateLimitError,
 }
 """The meaning of a status alone, where no code of the service says more."""
+_NOT_YET_DONE = frozenset({307, 308})
+"""Redirects that want the same request elsewhere. Any other may lead to what became of one that was carried out."""
 
 
 def named_refusal(error: Any, status: int) -> tuple[type[ImageTaskError], str] | None:
@@ -136,13 +138,17 @@ def unexplained(response: Response, *, service: str) -> ImageTaskError:
             f"HTTP {response.status} from {service} points to {target}. Redirects are not followed, "
             "because the key must not be sent elsewhere; set the connection's Host to the right base URL",
             service=service,
-            # "See Other" may answer a request that was carried out.
-            billed="unknown" if response.status == 303 else "no",
+            billed=_billed_by(response.status),
             retryable=False,
         )
     if 300 <= response.status < 500:
         error_class = STATUSES.get(response.status, ProtocolError)
         is_of_account = error_class in (AuthenticationError, QuotaExceededError)
-        billed: Billed = "unknown" if response.status == 303 else "no"
+        billed = _billed_by(response.status)
         return error_class(seen if is_of_account else unlike, service=service, billed=billed, retryable=False)
     return ProtocolError(f"The answer is not the expected JSON object. {seen}", service=service)
+
+
+def _billed_by(status: int) -> Billed:
+    """Return whether a submission may have been paid for that a redirect or a refusal answers."""
+    return "no" if status >= 400 or status in _NOT_YET_DONE else "unknown"

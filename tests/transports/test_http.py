@@ -200,15 +200,17 @@ def test_every_request_names_package_version_and_key_which_no_netrc_file_replace
     assert [request.headers.get("Authorization") for request in server.requests] == [f"Bearer {KEY}"] * 2 + [None]
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed_and_the_key_stays(driven: DrivenTransport, status: int) -> None:
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+def test_a_redirect_is_not_followed_and_the_key_stays_and_only_one_that_repeats_the_request_proves_that_none_was_taken(
+    driven: DrivenTransport, status: int
+) -> None:
     with ScriptedServer() as elsewhere:
         moved = Reply(b"", status=status, headers={"Location": f"{elsewhere.url}/openai/tasks"})
         with ScriptedServer(moved, moved, moved) as server:
             flows = ("read", "jobs: read", "submit")
             errors = [driven.outcome(FLOWS[flow](), account(server.url)) for flow in flows]
 
-    at_submit = UnknownOutcomeError if status == 303 else ProtocolError
+    at_submit = ProtocolError if status in (307, 308) else UnknownOutcomeError
     assert [type(error) for error in errors] == [ProtocolError, ProtocolError, at_submit]
     assert all(elsewhere.url in error.message for error in errors)
     assert (len(server.requests), elsewhere.requests) == (3, [])

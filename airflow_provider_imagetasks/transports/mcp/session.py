@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from airflow_provider_imagetasks import __version__
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.services.refusals import unexplained
 from airflow_provider_imagetasks.services.wire import (
     Answer,
     NoResponse,
@@ -163,7 +164,7 @@ class ToolServerSession:
     def _answer_read(self, call: ToolCall, text: str, is_error: bool) -> Response:
         return self._answer(call, text, is_error=is_error).read_ahead()
 
-    def _http_answer(self, failure: Mapping[str, Any], call: ToolCall | None) -> Answer:
+    def _http_answer(self, failure: Mapping[str, Any], call: ToolCall | None) -> ToolAnswer:
         answer = self._answer(call, failure["content"])
         return replace(answer, status=failure["status"], headers=failure["headers"], from_tool=False)
 
@@ -264,11 +265,14 @@ class ToolServerSession:
         """Return the answer to the opening of a session: whatever it was, no call has been made."""
         if "status" not in failure:
             return self._no_response(failure["reason"])
-        if failure["status"] >= 500 or failure["status"] in (303, 408):
-            return self._no_response(f"HTTP {failure['status']} when the session was to be opened")
         if 200 <= failure["status"] < 300:
             return self._none(f"it is no MCP server: {excerpt(failure['content'], 160)}")
-        return self._http_answer(failure, None)
+        answer = self._http_answer(failure, None)
+        told = unexplained(answer, service=self._account.service)
+        if told.billed == "no":
+            return answer
+        reason = f"no session: {told.message}"
+        return self._no_response(reason) if told.retryable else self._none(reason)
 
     async def _close(self, opened: _Open) -> None:
         if self._open is opened:

@@ -180,6 +180,19 @@ def test_a_redirect_is_not_followed_and_a_429_says_how_long_to_wait(server: Scri
     assert (type(slowly), slowly.retry_after) == (RateLimitError, 7)
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 408, 409, 500])
+def test_whatever_the_opening_of_a_session_is_answered_with_no_picture_was_asked_for(
+    server: ScriptedServer, status: int
+) -> None:
+    unopened = Reply(b"no", status=status, headers={"Location": "https://elsewhere.example/mcp/?a=b"})
+    error = against(server, lambda _request: unopened, submission())
+
+    assert isinstance(error, ServiceUnavailableError if status > 400 else InvalidRequestError)
+    assert error.billed == "no"
+    assert f"HTTP {status}" in error.message
+    assert ("https://elsewhere.example/mcp/. " in error.message) is (status < 400)
+
+
 def test_a_session_that_the_server_forgot_is_opened_again_once(server: ScriptedServer) -> None:
     tools = ToolServer(Reply(FORGOTTEN, status=404), ACCEPTED, session_id="first")
     forgetful = ToolServer(
