@@ -23,9 +23,10 @@ from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE, retry_after
 from airflow_provider_imagetasks.services.wire import Response
 from airflow_provider_imagetasks.transports.account_key import USER_AGENT
+from airflow_provider_imagetasks.transports.answer_framing import LONGEST_HEADER
 from airflow_provider_imagetasks.transports.environment import Proxies, tls_context
 from airflow_provider_imagetasks.transports.failures import reason_of, refusal_of_proxy
-from airflow_provider_imagetasks.transports.http import CONNECT_TIMEOUT, LONGEST_HEADER
+from airflow_provider_imagetasks.transports.http import CONNECT_TIMEOUT
 
 LONGEST_SECONDS = 600.0
 """Seconds for one picture, with all attempts, redirects and pauses."""

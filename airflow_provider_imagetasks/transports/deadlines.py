@@ -1,15 +1,11 @@
-"""What answers over requests lack by themselves: a time limit for the whole of one, and no end at an interim one; nor
-is a redirect prepared that nobody follows."""
+"""What answers over requests lack by themselves: a time limit for the whole of one, and strictness; nor is a redirect
+prepared that nobody follows."""
 
 from __future__ import annotations
 
-import re
 import socket
 import threading
 from contextlib import suppress
-from email import errors
-from http import HTTPStatus
-from http.client import HTTPResponse, parse_headers
 from typing import Any
 
 import requests
@@ -17,15 +13,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from airflow_provider_imagetasks.transports.answers import UnreadableHeadError
-from airflow_provider_imagetasks.transports.failures import NO_HEAD
-
-_NO_HEADERS = (
-    errors.InvalidHeaderDefect,
-    errors.MisplacedEnvelopeHeaderDefect,
-    errors.MissingHeaderBodySeparatorDefect,
-)
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+from airflow_provider_imagetasks.transports.answer_framing import FramedAnswer
 
 
 class SessionWithoutRedirects(requests.Session):
@@ -106,36 +94,11 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
-class _FinalAnswer(HTTPResponse):
-    """Passes over what a server says before its answer (102, 103), as aiohttp does; Python itself does so for 100.
-
-    A head that aiohttp does not read it does not read either; Python itself leaves out of one what it does not know.
-    """
-
-    def begin(self) -> None:
-        """Read the head.
-
-        :raises UnreadableHeadError: it has lines that are no headers.
-        """
-        super().begin()
-        assert self.msg is not None
-        are_headers = all(_HEADER_NAME.fullmatch(name) and "\0" not in value for name, value in self.msg.items())
-        if not are_headers or any(isinstance(defect, _NO_HEADERS) for defect in self.msg.defects):
-            raise UnreadableHeadError(NO_HEAD)
-
-    def _read_status(self) -> tuple[str, int, str]:
-        while True:
-            version, status, reason = super()._read_status()  # type: ignore[misc]
-            if not 100 < status < 200 or status == HTTPStatus.SWITCHING_PROTOCOLS:
-                return version, status, reason
-            parse_headers(self.fp)
-
-
 class _Watched:
     """What a connection does that a deadline watches over."""
 
     deadline: AnswerDeadline
-    response_class = _FinalAnswer
+    response_class = FramedAnswer
 
     def _tunnel(self) -> None:
         self.deadline.begin(self)

@@ -19,7 +19,7 @@ from airflow_provider_imagetasks.transports.environment import proxy_name
 from airflow_provider_imagetasks.transports.unpacking import NotUnpackedError
 
 TOO_SLOW, TOO_SLOW_TO_CONNECT = "the answer took too long", "it took too long to connect"
-NO_HEAD = "the answer is not HTTP as it should be: its head cannot be read"
+NO_HTTP = "the answer is not HTTP as it should be, and cannot be read"
 LONG_LINE = "the answer has a header line that is too long"
 UNREAD = (AnswerTooLargeError, UnreadableHeadError, NotUnpackedError)
 """What is raised of an answer that came, and is not read."""
@@ -58,11 +58,7 @@ def may_have_left(error: BaseException) -> bool:
         *_errors_of("requests.exceptions", "ConnectTimeout", "InvalidURL", "InvalidHeader"),
         *_errors_of("aiohttp", "ClientConnectorError", "ClientHttpProxyError", "ConnectionTimeoutError", "InvalidURL"),
     )
-    causes = _causes(error)
-    if any(map(_is_of_lengths, causes)):
-        # Of which requests makes the class that it has for a header of ours that cannot be sent.
-        return True
-    return not any(isinstance(cause, never_made) or _while_connecting(cause) for cause in causes)
+    return not any(isinstance(cause, never_made) or _while_connecting(cause) for cause in _causes(error))
 
 
 def _while_connecting(error: BaseException) -> bool:
@@ -117,12 +113,7 @@ def _said_of_head(error: BaseException) -> str | None:
     ):
         return TOO_MANY_HEADER_LINES
     is_no_status = isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected)
-    return NO_HEAD if is_head or is_no_status or _is_of_lengths(error) else None
-
-
-def _is_of_lengths(error: BaseException) -> bool:
-    """Whether an answer came that names several lengths."""
-    return isinstance(error, _errors_of("urllib3.exceptions", "InvalidHeader"))
+    return NO_HTTP if is_head or is_no_status else None
 
 
 def refusal_of_proxy(proxy: str | None, status: int) -> str | None:

@@ -33,6 +33,7 @@ from airflow_provider_imagetasks.services.wire import (
     run_flow_at_once,
 )
 from airflow_provider_imagetasks.transports.account_key import headers_of, hidden_forms, url_of, without_secrets
+from airflow_provider_imagetasks.transports.answer_framing import LONGEST_HEADER, require_framing
 from airflow_provider_imagetasks.transports.answers import (
     MOST_HEADER_LINES,
     TOO_MANY_HEADER_LINES,
@@ -58,8 +59,6 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 10.0
 _CHUNK = 64 * 1024
-LONGEST_HEADER = 64 * 1024
-"""Bytes that a line of an answer's head may have, as Python's own client, below requests, has it."""
 
 
 class Transport(AbstractContextManager["Transport"]):
@@ -260,6 +259,8 @@ class AiohttpTransport(AsyncTransport):
             ) as response:
                 if len(response.raw_headers) > MOST_HEADER_LINES:
                     raise UnreadableHeadError(TOO_MANY_HEADER_LINES)
+                framing = (response.headers.getall(name, []) for name in ("Content-Length", "Transfer-Encoding"))
+                require_framing(response.version or (0, 9), response.status, *framing)
                 unpacking = Unpacking(",".join(response.headers.getall("Content-Encoding", [])))
                 to, keeps_pictures = request.streams_to, self._keeps_pictures
                 with received(self._account, to, response.status, keeps_pictures=keeps_pictures) as receiver:

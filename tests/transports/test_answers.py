@@ -94,7 +94,7 @@ def test_a_server_that_never_comes_to_its_answer_is_cut_off(driven: DrivenTransp
 
 
 LENGTH = b"Content-Length: 2\r\nConnection: close\r\n"
-NO_HEAD = "the answer is not HTTP as it should be: its head cannot be read"
+NO_HTTP = "the answer is not HTTP as it should be, and cannot be read"
 LONG_LINE = "the answer has a header line that is too long"
 HEADS: dict[str, tuple[bytes, str | None]] = {
     "99 lines": (b"X: y\r\n" * 97 + LENGTH, None),
@@ -102,14 +102,14 @@ HEADS: dict[str, tuple[bytes, str | None]] = {
     "200 lines": (b"X: y\r\n" * 198 + LENGTH, TOO_MANY_HEADER_LINES),
     "long": (b"X: " + b"y" * 40_000 + b"\r\n" + LENGTH, None),
     "too long": (b"X: " + b"y" * 70_000 + b"\r\n" + LENGTH, LONG_LINE),
-    "no colon": (b"nothing\r\n" + LENGTH, NO_HEAD),
-    "no colon at the end": (LENGTH + b"nothing\r\n", NO_HEAD),
-    "no name": (b": y\r\n" + LENGTH, NO_HEAD),
-    "a blank before the colon": (b"X : y\r\n" + LENGTH, NO_HEAD),
-    "a name that is none": (b"X(y): z\r\n" + LENGTH, NO_HEAD),
+    "no colon": (b"nothing\r\n" + LENGTH, NO_HTTP),
+    "no colon at the end": (LENGTH + b"nothing\r\n", NO_HTTP),
+    "no name": (b": y\r\n" + LENGTH, NO_HTTP),
+    "a blank before the colon": (b"X : y\r\n" + LENGTH, NO_HTTP),
+    "a name that is none": (b"X(y): z\r\n" + LENGTH, NO_HTTP),
     "begins with a blank": (b" X: y\r\n" + LENGTH, None),
-    "NUL": (b"X: y\0z\r\n" + LENGTH, NO_HEAD),
-    "NUL in a name": (b"X\0: z\r\n" + LENGTH, NO_HEAD),
+    "NUL": (b"X: y\0z\r\n" + LENGTH, NO_HTTP),
+    "NUL in a name": (b"X\0: z\r\n" + LENGTH, NO_HTTP),
     "folded": (b"X: y\r\n  z\r\n" + LENGTH, None),
     "empty value": (b"X:\r\n" + LENGTH, None),
     "other letters": (b"X: \xe9\xff\r\n" + LENGTH, None),
@@ -139,7 +139,7 @@ def test_an_answer_that_does_not_begin_as_one_is_told_alike(driven: DrivenTransp
         answer = driven.ask(QUERY, account(server.url))
 
     assert isinstance(answer, NoResponse)
-    assert (answer.reason, answer.may_have_left) == (NO_HEAD, True)
+    assert (answer.reason, answer.may_have_left) == (NO_HTTP, True)
 
 
 def raw_deflate(content: bytes) -> bytes:

@@ -15,7 +15,7 @@ from airflow_provider_imagetasks.services.acedatacloud import AceDataCloud
 from airflow_provider_imagetasks.services.wire import NoResponse, Request, Response, ask
 from airflow_provider_imagetasks.tasks import ImageRequest
 from airflow_provider_imagetasks.transports import answers
-from airflow_provider_imagetasks.transports.failures import NO_HEAD
+from airflow_provider_imagetasks.transports.failures import NO_HTTP
 from airflow_provider_imagetasks.transports.http import RequestsTransport
 from tests.driven_transports import KEY, SUBMISSION, DrivenTransport, account
 from tests.scripted_server import CutAfterReading, CutBeforeReading, Hang, Reply, ScriptedServer, Step, Trickle
@@ -53,7 +53,7 @@ def test_a_submission_whose_answer_has_two_lengths_may_have_left_and_is_not_made
         told = failure(driven, server.url)
         submitted = driven.outcome(AceDataCloud().submit(REQUEST), account(server.url))
 
-    assert (told.may_have_left, told.reason) == (True, NO_HEAD)
+    assert (told.may_have_left, told.reason) == (True, NO_HTTP)
     assert isinstance(submitted, UnknownOutcomeError)
     assert len(server.requests) == 1 + 1
 
