@@ -199,6 +199,7 @@ class ImageTask:
     :param service: name of the service.
     :param state: the state in this package's words; ``raw_state`` keeps the service's.
     :param images: the pictures, in the service's order; empty until it succeeded.
+    :param left_out: how many further ones were made and charged that show nothing, as a safety checker leaves them.
     :param image_count_requested: how many were asked for, where the record says so.
     :param created_at: Unix seconds; likewise ``finished_at``.
     :param duration: seconds that the service worked on it.
@@ -217,6 +218,7 @@ class ImageTask:
     model: str | None = None
     prompt: str | None = None
     images: tuple[GeneratedImage, ...] = ()
+    left_out: int = 0
     image_count_requested: int | None = None
     created_at: float | None = None
     finished_at: float | None = None

@@ -103,4 +103,4 @@ class EndedImageTask:
     def of(cls, task: ImageTask) -> EndedImageTask:
         """Return what the final record of an image task says of its end."""
         is_free = task.state is TaskState.FAILED and task.error is not None and task.error.billed == "no"
-        return cls(image_task_id=task.id, is_free=is_free, pictures=len(task.images) or None)
+        return cls(image_task_id=task.id, is_free=is_free, pictures=len(task.images) + task.left_out or None)

@@ -334,7 +334,7 @@ class BatchLedger:
     def _remember(self, outcome: dict[str, Any]) -> bytes:
         line = json_line(outcome)
         if files := outcome.get("files"):
-            self.spending.made(outcome["index"], len(files))
+            self.spending.made(outcome["index"], len(files) + outcome.get("left_out", 0))
         self._outcome_at[outcome["index"]] = self._outcomes.seek(0, 2)
         self._outcomes.write(line)
         return line

@@ -35,6 +35,7 @@ def outcome_row(
     *,
     image_task_id: str | None,
     files: Sequence[Mapping[str, Any]] = (),
+    left_out: int = 0,
     error: ImageTaskError | None = None,
     duration: float | None = None,
     usage: Mapping[str, Any] | None = None,
@@ -48,6 +49,7 @@ def outcome_row(
     """Return what became of a row: the manifest's keys, and some more for later starts.
 
     :param frozen: the row's line.
+    :param left_out: how many further pictures were charged that show nothing.
     :param error: why it failed; None where it succeeded.
     :param duration: seconds that the service worked on it, where it says so.
     :param cost: by the prices known; None where they are not.
@@ -72,6 +74,8 @@ def outcome_row(
     }
     if cost is not None and price_share != 1.0:
         row[COST_ALONE] = cost / price_share
+    if left_out:
+        row["left_out"] = left_out
     if error is not None:
         row["retryable"] = error.retryable
         known = {"unread": unread, "never_taken": never_taken, "unanswered": unanswered}
@@ -88,6 +92,7 @@ def require_outcome(outcome: Mapping[str, Any]) -> None:
     is_sound = {
         "index": type(outcome.get("index")) is int,
         "attempt": type(outcome.get("attempt", 0)) is int,
+        "left_out": type(outcome.get("left_out", 0)) is int,
         "status": outcome.get("status") in (SUCCEEDED, FAILED),
         "image_task_id": isinstance(outcome.get("image_task_id"), str | None),
         "error": error is None if outcome.get("status") == SUCCEEDED else isinstance(error, dict),

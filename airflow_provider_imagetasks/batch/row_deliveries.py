@@ -88,11 +88,12 @@ async def deliver(
                 log.warning("Row %s has %s of %s pictures.", row, len(files), asked)
             if len(files) > asked:
                 log.warning("Row %s has %s pictures, and %s was asked for; all are kept.", row, len(files), asked)
-            cost = arguments.cost_of(request, len(files))
+            cost = arguments.cost_of(request, len(files) + task.left_out)
         outcome = outcome_row(
             line,
             image_task_id=task.id,
             files=files,
+            left_out=task.left_out,
             duration=task.duration,
             usage=task.usage,
             cost=cost,

@@ -178,7 +178,7 @@ class RowOutcomes:
         if not task.state.is_final:
             return None
         self._questions.drop(row)
-        self._ledger.spending.made(row, len(task.images))
+        self._ledger.spending.made(row, len(task.images) + task.left_out)
         # The service is done with it, so that its place is free.
         self._state.delivering(row)
         return answer

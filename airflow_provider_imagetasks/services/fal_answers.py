@@ -23,7 +23,7 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.fields import LONGEST_PROMPT, mapping, number, sequence, text
 from airflow_provider_imagetasks.services.hosted_models import addresses_named, picture_addresses
-from airflow_provider_imagetasks.services.refusals import object_in, refusal_by_status
+from airflow_provider_imagetasks.services.refusals import object_in, perhaps_billed, refusal_by_status
 from airflow_provider_imagetasks.services.wire import Response
 from airflow_provider_imagetasks.tasks import MOST_IMAGES, GeneratedImage, ImageTask, TaskState
 
@@ -112,17 +112,19 @@ def read_result(answer: Response, asked: Asked, status: Mapping[str, Any]) -> Im
     kind, message = _reason(answer, said)
     if answer.status == 400 and not told and _STILL_RUNNING.search(message):
         return asked.task(TaskState.RUNNING, "IN_PROGRESS", said)
-    kind = text(status.get("error_type")) or kind
-    is_verdict = told or kind
-    if not is_verdict and (answer.status >= 500 or answer.status in _PASSING):
+    told_kind, is_of_server = text(status.get("error_type")), answer.status >= 500
+    has_verdict = kind or (told and not (is_of_server and message == _NO_REASON))
+    if (is_of_server and not has_verdict) or (answer.status in _PASSING and not kind):
         # As anything in between may say it, too.
         raise refusal(answer, said)
     reason = message if message != _NO_REASON else text(status.get("error")) or message
-    return _failed(asked, kind or str(answer.status), reason, status=answer.status, raw=said)
+    # An error without a kind, where the status has named one, may be about the question alone.
+    is_free = is_of_server and (kind is not None or told_kind is None)
+    return _failed(asked, told_kind or kind or str(answer.status), reason, is_free=is_free, raw=said)
 
 
 def _failed(
-    asked: Asked, kind: str, reason: str, *, raw: Mapping[str, Any], status: int | None = None, word: str = "COMPLETED"
+    asked: Asked, kind: str, reason: str, *, raw: Mapping[str, Any], is_free: bool = False, word: str = "COMPLETED"
 ) -> ImageTask:
     facts: dict[str, Any] = {"service": SERVICE, "image_task_id": asked.id, "code": kind}
     error: ImageTaskError
@@ -134,8 +136,9 @@ def _failed(
         error.was_cancelled = True
     else:
         # "Server errors are never charged"; others are, where a runner had worked before.
-        billed = "no" if status is not None and status >= 500 else "unknown"
-        error = ImageTaskFailedError(f"fal reports that it failed: {reason}", **{**facts, "billed": billed})
+        facts["billed"] = "no" if is_free else "unknown"
+        error = ImageTaskFailedError(f"fal reports that it failed: {reason}", **facts)
+        error = perhaps_billed(error, pictures=_addresses(raw))
     return asked.task(TaskState.FAILED, word, raw, error=error)
 
 
@@ -159,6 +162,7 @@ def _finished(answer: Response, said: Mapping[str, Any], asked: Asked, status: M
         "COMPLETED",
         said,
         images=tuple(images),
+        left_out=len(flagged.intersection(range(len(urls)))),
         error=error,
         prompt=text(said.get("prompt"), most=LONGEST_PROMPT),
         # The blacked out ones were asked for as well, and billed.

@@ -212,8 +212,8 @@ class JobsApiService(Service):
         images: list[GeneratedImage] = []
         if word.lower() in FAILURE_WORDS:
             state, error = TaskState.FAILED, self._failure(record, image_task_id)
-            if addresses_named(RESULT_FIELDS, object_of(record.get("resultJson")), are_fields=True):
-                error = perhaps_billed(error)
+            named = addresses_named(RESULT_FIELDS, object_of(record.get("resultJson")), are_fields=True)
+            error = perhaps_billed(error, pictures=named, used={"credits": record.get("creditsConsumed")})
         elif word.lower() in SUCCESS_WORDS:
             result = record.get("resultJson")
             urls = addresses_named(RESULT_FIELDS, object_of(result), are_fields=True)

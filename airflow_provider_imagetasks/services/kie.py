@@ -94,8 +94,8 @@ class Family(KieApi):
         error: ImageTaskError | None = None
         if state is TaskState.FAILED:
             error = self._failure(record, image_task_id)
-            if addresses_named(RESULT_FIELDS, object_of(record.get(self.result_field)), are_fields=True):
-                error = perhaps_billed(error)
+            named = addresses_named(RESULT_FIELDS, object_of(record.get(self.result_field)), are_fields=True)
+            error = perhaps_billed(error, pictures=named)
         elif state is TaskState.SUCCEEDED:
             urls = addresses_named(RESULT_FIELDS, object_of(record.get(self.result_field)), are_fields=True)
             images = tuple(GeneratedImage(index=index, url=url) for index, url in enumerate(urls))

@@ -13,7 +13,7 @@ from airflow_provider_imagetasks.exceptions import (
 )
 from airflow_provider_imagetasks.services.fields import mapping, moment, sequence, text
 from airflow_provider_imagetasks.services.openai_errors import NO_REASON, SERVICE, failure, refusal_of
-from airflow_provider_imagetasks.services.refusals import object_in
+from airflow_provider_imagetasks.services.refusals import object_in, perhaps_billed
 from airflow_provider_imagetasks.services.wire import Response
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
 
@@ -51,11 +51,12 @@ def task_of(response: Mapping[str, Any], image_task_id: str) -> ImageTask:
     images: tuple[GeneratedImage, ...] = ()
     error: ImageTaskError | None = None
     state = TaskState.RUNNING
+    used = {**mapping(response.get("usage")), **mapping(response.get("tool_usage"))}
     if word in _OVER:
         pictures = (call.get("result") for call in _items(response, _CALL))
         found = [each for each in pictures if isinstance(each, str) and each]
         images = tuple(GeneratedImage(index=index, data=data) for index, data in enumerate(found))
-        error = None if images else _without_picture(response, word, image_task_id)
+        error = None if images else perhaps_billed(_without_picture(response, word, image_task_id), used=used)
         state = TaskState.FAILED if error else TaskState.SUCCEEDED
     tools = (mapping(tool) for tool in sequence(response.get("tools")))
     created_at, finished_at = moment(response.get("created_at")), moment(response.get("completed_at"))
@@ -71,7 +72,7 @@ def task_of(response: Mapping[str, Any], image_task_id: str) -> ImageTask:
         created_at=created_at,
         finished_at=finished_at,
         duration=finished_at - created_at if finished_at is not None and created_at is not None else None,
-        usage={**mapping(response.get("usage")), **mapping(response.get("tool_usage"))} or None,
+        usage=used or None,
         error=error,
         raw=response,
     )

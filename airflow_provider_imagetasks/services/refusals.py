@@ -19,7 +19,7 @@ from airflow_provider_imagetasks.exceptions import (
     ServiceUnavailableError,
 )
 from airflow_provider_imagetasks.services import exchange
-from airflow_provider_imagetasks.services.fields import mapping, text
+from airflow_provider_imagetasks.services.fields import mapping, number, structure, text
 from airflow_provider_imagetasks.services.wire import Response, excerpt
 
 CONTENT_POLICY_CODES = frozenset({"content_policy_violation", "moderation_blocked"})
@@ -87,11 +87,22 @@ def named_refusal(error: Any, status: int) -> tuple[type[ImageTaskError], str] |
     return (NAMED_CODES[code], code) if code else None
 
 
-def perhaps_billed(error: ImageTaskError) -> ImageTaskError:
-    """Return why an image task failed whose record names pictures all the same, which may have been charged."""
-    error.billed = "unknown"
-    error.message = f"{error.message.rstrip('.')}; but its record names pictures"
+def perhaps_billed(error: ImageTaskError, *, pictures: Any = (), used: Any = None) -> ImageTaskError:
+    """Return why an image task failed, which may have been charged where its record shows that it was worked on.
+
+    :param pictures: that the record names all the same.
+    :param used: what it says of tokens, credits or an amount; an amount of zero shows nothing.
+    """
+    shown = "pictures" if pictures else "what it used" if error.billed == "no" and _is_above_zero(used) else None
+    if shown is not None:
+        error.billed = "unknown"
+        error.message = f"{error.message.rstrip('.')}; but its record names {shown}"
     return error
+
+
+def _is_above_zero(used: Any) -> bool:
+    kept = structure(used) or {}
+    return any(_is_above_zero(each) or (number(each) or 0) > 0 for each in kept.values())
 
 
 def object_in(response: Response, *, service: str) -> Mapping[str, Any]:

@@ -138,8 +138,8 @@ class Replicate(Service):
         page = yield from self._page({})
         wanted = frozenset(image_task_ids)
         found = _listed(record for record in page["results"] if text(record.get("id")) in wanted)
-        # What a list tells in part only, its record tells.
-        return {task.id: task for task in found if task.raw_state != "succeeded" or "output" in task.raw}
+        # What a list tells in part only, its record tells: also whether what was stopped had made something.
+        return {task.id: task for task in found if not task.state.is_final or "output" in task.raw}
 
     def list_tasks(self, **filters: Any) -> Flow[list[ImageTask]]:
         """Ask for the account's predictions, the newest first.

@@ -27,7 +27,7 @@ from airflow_provider_imagetasks.services.fields import (
     whole_number,
 )
 from airflow_provider_imagetasks.services.hosted_models import picture_addresses
-from airflow_provider_imagetasks.services.refusals import object_in, refusal_by_status
+from airflow_provider_imagetasks.services.refusals import object_in, perhaps_billed, refusal_by_status
 from airflow_provider_imagetasks.services.wire import Response
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
 
@@ -86,7 +86,9 @@ def task_of(record: Mapping[str, Any], image_task_id: str) -> ImageTask:
     error: ImageTaskError | None = None
     urls: list[str] = []
     if word in ("failed", "canceled", "cancelled", "aborted"):
-        error = _failure(record, word, image_task_id)
+        made = picture_addresses(record.get("output"), takes_texts=True)
+        used = {"predict_time": mapping(record.get("metrics")).get("predict_time")}
+        error = perhaps_billed(_failure(record, word, image_task_id), pictures=made, used=used)
     elif word == "succeeded":
         urls = list(dict.fromkeys(picture_addresses(record.get("output"), takes_texts=True)))
         error = None if urls else _without_picture(record, image_task_id)

@@ -220,14 +220,14 @@ class TasksApiService(Service):
         state = TaskState.RUNNING
         images: tuple[GeneratedImage, ...] = ()
         error: ImageTaskError | None = None
+        usage = _usage(response) or mapping(record.get("cost")) or None
         if record.get("finished_at"):
             images = self._pictures(response) or self._pictures(
                 {"data": [{each: response.get(each) for each in _FLAT}]}
             )
             if response.get("error") or response.get("success") is False:
                 error = failure(response, service=self.name, image_task_id=found_id, trace_id=trace_id)
-                if images:
-                    error = perhaps_billed(error)
+                error = perhaps_billed(error, pictures=images, used=usage)
             elif not images:
                 identity: dict[str, Any] = {"service": self.name, "image_task_id": found_id, "trace_id": trace_id}
                 error = ImageTaskFailedError("The image task finished without a picture", code="no_images", **identity)
@@ -245,7 +245,7 @@ class TasksApiService(Service):
             created_at=moment(record.get("created_at")),
             finished_at=finished_at,
             duration=next((seconds for seconds in durations if seconds is not None), None),
-            usage=_usage(response) or mapping(record.get("cost")) or None,
+            usage=usage,
             error=error,
             raw=record,
         )

@@ -283,8 +283,9 @@ def test_several_predictions_are_looked_for_on_one_page_and_the_others_asked_for
 
 def test_a_prediction_that_a_list_tells_in_part_only_is_left_to_be_asked_for_alone() -> None:
     shortened = {name: value for name, value in prediction(id="p0").items() if name != "output"}
-    records = [None, "odd", {"id": "p1"}, prediction(id="p2"), shortened, {"status": "succeeded"}]
-    driven = drive(SERVICE.read_tasks_once(["p0", "p1", "p2"]), response({"next": None, "results": records}))
+    stopped = {"id": "p3", "status": "aborted"}
+    records = [None, "odd", {"id": "p1"}, prediction(id="p2"), shortened, {"status": "succeeded"}, stopped]
+    driven = drive(SERVICE.read_tasks_once(["p0", "p1", "p2", "p3"]), response({"next": None, "results": records}))
 
     assert {name: task.state for name, task in driven.result.items()} == {"p2": SUCCEEDED}
 
