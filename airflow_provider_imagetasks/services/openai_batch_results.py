@@ -12,6 +12,7 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError, ImageTaskFail
 from airflow_provider_imagetasks.services.fields import mapping, moment, sequence, structure, text, whole_number
 from airflow_provider_imagetasks.services.openai_errors import NO_REASON, SERVICE, refusal
 from airflow_provider_imagetasks.services.provider_batches import ResultLine
+from airflow_provider_imagetasks.services.refusals import perhaps_billed
 from airflow_provider_imagetasks.services.wire import has_too_many_values, read_json
 from airflow_provider_imagetasks.tasks import GeneratedImage
 
@@ -86,9 +87,9 @@ def _reason(response: Mapping[str, Any], body: Mapping[str, Any], error: Mapping
     if status is not None and status in _ERROR_STATUSES:
         refused = refusal(status, told)
         refused.billed = "no"
-        return refused
+        return perhaps_billed(refused, used=body.get("usage"))
     if told:
-        return _not_made(told)
+        return perhaps_billed(_not_made(told), used=body.get("usage"))
     what = "OpenAI answered without a picture"
     return ImageTaskFailedError(what, service=SERVICE, code="no_images", billed="unknown")
 

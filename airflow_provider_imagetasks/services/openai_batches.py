@@ -302,7 +302,8 @@ def _batch(said: Mapping[str, Any], batch_id: str) -> ProviderBatch:
     files = tuple(file for file in named if FILE_ID.fullmatch(file))
     completed = _count(said, "completed")
     # Validation comes before everything that is billed; what failed later has made what it has made.
-    was_refused = word == "failed" and not completed and not text(said.get("output_file_id"))
+    was_begun = text(said.get("output_file_id")) or said.get("in_progress_at")
+    was_refused = word == "failed" and not completed and not was_begun
     return ProviderBatch(
         id=batch_id,
         status=word,
@@ -311,6 +312,7 @@ def _batch(said: Mapping[str, Any], batch_id: str) -> ProviderBatch:
         is_partial=word in _PARTIAL,
         completed=completed,
         result_files=files,
+        picture_file=next((file for file in files if file == text(said.get("output_file_id"), most=300)), None),
         errors=_errors(said, batch_id) if was_refused else (),
         key=text(mapping(said.get("metadata")).get(KEY_NAME)),
         created_at=moment(said.get("created_at")),

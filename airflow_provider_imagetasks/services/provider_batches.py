@@ -41,6 +41,7 @@ class ProviderBatch:
     :param is_partial: whether it ended before everything was made.
     :param completed: how many of its requests have a picture; None where the service does not say.
     :param result_files: that hold the lines of its results, pictures first.
+    :param picture_file: the one among them that holds pictures; None where none is named.
     :param errors: why it was refused.
     :param key: by which it was created; None where the service tells none.
     :param created_at: Unix seconds.
@@ -53,6 +54,7 @@ class ProviderBatch:
     is_partial: bool = False
     completed: int | None = None
     result_files: tuple[str, ...] = ()
+    picture_file: str | None = None
     errors: tuple[LineError, ...] = ()
     key: str | None = None
     created_at: float | None = None

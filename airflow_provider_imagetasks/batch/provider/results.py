@@ -84,7 +84,7 @@ class _Read:
     :param unreadable: how the first line begins that cannot be read.
     :param next: lines that are to be read now.
     :param joined: how many results shared a line.
-    :param unread: why a file could not be read to its end.
+    :param unread: why a file could not be read to its end; ``unread_file`` is the first such file.
     """
 
     left: dict[int, WaitingRow]
@@ -96,10 +96,13 @@ class _Read:
     next: deque[Line] = field(default_factory=deque)
     joined: int = 0
     unread: ImageTaskError | None = None
+    unread_file: str = ""
 
     def has_all_of(self, batch: ProviderBatch) -> bool:
         """Whether all pictures were seen that a provider batch says it has made; fewer than were seen is no count."""
-        return len(self.made) == batch.completed
+        is_doubtful = not self.made and self.unread_file == batch.picture_file
+        # That there is a file of pictures says more than a count of none.
+        return len(self.made) == batch.completed and not is_doubtful
 
 
 class ProviderResults:
@@ -147,7 +150,7 @@ class ProviderResults:
             except ImageTaskError as error:
                 if concerns_account(error):
                     raise
-                read.unread = read.unread or error
+                read.unread, read.unread_file = read.unread or error, read.unread_file or file_id
         told = "; ".join(f"{count:,} {what}" for what, count in read.odd.items())
         if told:
             what = "The results of provider batch %s contain %s%s. They are skipped."

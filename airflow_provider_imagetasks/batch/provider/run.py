@@ -61,7 +61,7 @@ class ProviderBatchRun(RunLoop):
             frozenset(each for each in over if isinstance(each, str)) if isinstance(over, list) else frozenset()
         )
         self._submissions = ProviderSubmissions(arguments, batches, batch, run, scratch)
-        self._searches = ProviderSearches(arguments, batches, batch, self._submissions, run)
+        self._searches = ProviderSearches(arguments, batches, batch, self._submissions, run, log)
         self._questions = ProviderQuestions(arguments, run, news=self._news, log=log)
         told = SparingLog(log)
         self._rows = RowOutcomes(arguments, batch, self._submissions, None, self._questions, news=self._news, log=told)

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from airflow_provider_imagetasks.batch.arguments import BatchArguments
 from airflow_provider_imagetasks.batch.provider.submissions import ProviderSubmissions, row_task, with_ids
@@ -49,7 +49,9 @@ class ProviderSearches:
         batch: OpenBatch,
         submissions: ProviderSubmissions,
         run: RunFlow,
+        log: Any,
     ) -> None:
+        self._log = log
         self._service = arguments.service
         self._conn_id = arguments.account.conn_id
         self._grace = arguments.limits.not_found_grace
@@ -102,17 +104,27 @@ class ProviderSearches:
         key = self._submissions.key_of(search.segment)
         since = min(intent.at for intent in search.intents)
         listing: Listing = await self._run(self._batches.find(key, since=since))
-        if len(listing.found) == 1:
-            return await self._found(search, listing.found[0])
-        if not listing.found and now < search.until:
+        if listing.found:
+            return await self._found(search, listing.found)
+        if now < search.until:
             return None
         is_other = any(intent.index in self._batch.ledger.of_other_account for intent in search.intents)
-        if listing.found or is_other or not listing.is_complete:
+        if is_other or not listing.is_complete:
             why = OTHER_ACCOUNT.format(conn_id=repr(self._conn_id)) if is_other else ""
             return [Unknown(intent, unknown_outcome(intent, key, self._service, why)) for intent in self._open(search)]
         return await self._never_taken(search)
 
-    async def _found(self, search: _Search, found: ProviderBatch) -> list[SearchedRow]:
+    async def _found(self, search: _Search, candidates: Sequence[ProviderBatch]) -> list[SearchedRow]:
+        # Only this file went out under the key: whatever sent it twice, each of them has pictures for these rows.
+        found = min(candidates, key=lambda each: (each.was_refused, each.created_at or math.inf, each.id))
+        if others := [each.id for each in candidates if each.id != found.id]:
+            self._log.warning(
+                "The service has %s batches of one creation. %s is used; %s may be billed, too: cancel it there if it "
+                "is not over.",
+                len(candidates),
+                found.id,
+                ", ".join(others),
+            )
         task = ImageTask(id=found.id, service=self._service.name, state=TaskState.RUNNING, created_at=found.created_at)
         intents = with_ids(search.intents, task)
         await asyncio.to_thread(self._batch.ledger.found, intents)
