@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger
 
-from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.exceptions import AuthenticationError, ImageTaskError, InvalidRequestError
 from airflow_provider_imagetasks.hooks.connection import aread_connection
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account
@@ -105,7 +105,9 @@ async def _cancel(account: Account, service: Service, image_task_ids: Sequence[s
             try:
                 note = await run(flow)
             except ImageTaskError as error:
-                note = f"It was not cancelled: {error.message}"
+                # Only a definite answer says that it goes on.
+                is_sure = isinstance(error, InvalidRequestError | AuthenticationError)
+                note = f"{'It was not cancelled' if is_sure else 'It may go on, and be billed'}: {error.message}"
         notes[note] += 1
         if len(wanted) <= _NAMED:
             log.warning(

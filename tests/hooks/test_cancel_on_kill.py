@@ -24,6 +24,7 @@ from airflow_provider_imagetasks.tasks import ImageRequest
 from airflow_provider_imagetasks.triggers.image_task import ImageTaskTrigger
 from tests.image_batch import ImageBatch
 from tests.image_dag import ImageDag
+from tests.scripted_server import CutAfterReading, Reply, ScriptedServer
 from tests.task_runner import TaskRunner
 
 CAN_CANCEL = pytest.mark.parametrize("service_name", ["fal", "replicate", "openai"], indirect=True)
@@ -143,6 +144,28 @@ async def test_many_are_told_of_in_one_line_and_what_is_over_by_then_is_no_error
     assert told.count("This task was stopped for good") == 1
     assert "so the service was asked to cancel 5 image tasks. 4: " in told
     assert "1: It was not cancelled" in told
+
+
+@CAN_CANCEL
+@pytest.mark.parametrize("answer", [CutAfterReading(), Reply(b"<html>", status=502), Reply({"x": 1}, status=409)])
+async def test_of_a_cancel_without_a_definite_answer_nobody_is_told_that_it_did_nothing(
+    submitted: Callable[[str], str],
+    states: list[str | None],
+    connection: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    no_pauses: None,
+    answer: Any,
+) -> None:
+    image_task_id = submitted("a kite [never]")
+    with ScriptedServer(otherwise=lambda _request: answer) as server:
+        elsewhere = {"conn_type": "imagetasks", **connection, "host": server.url}
+        monkeypatch.setenv("AIRFLOW_CONN_OF_THE_TRIGGER", json.dumps(elsewhere))
+        await trigger_of(image_task_id, cancel_on_kill=True).on_kill()
+
+    told = capsys.readouterr().out
+    assert "It may go on, and be billed" in told
+    assert "was not cancelled" not in told
 
 
 @CAN_CANCEL
