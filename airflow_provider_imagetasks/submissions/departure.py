@@ -33,6 +33,8 @@ class HeldBackError(Exception):
         super().__init__(str(why))
         self.why = why
         self.has_left = has_left
+        self.is_replaced = why.code == REPLACED
+        """Whether it is the other start's now; who gives its money back asks by this name."""
 
 
 class Departure:
