@@ -6,6 +6,7 @@ pause is waited for.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -17,19 +18,11 @@ from airflow_provider_imagetasks.exceptions import (
     RateLimitError,
     UnknownOutcomeError,
 )
-from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.connection_contract import Callback
 from airflow_provider_imagetasks.services.wire import Flow
-from airflow_provider_imagetasks.tasks import ImageRequest, ImageTask, TaskState
-from airflow_provider_imagetasks.transports.answering_server import (
-    AnsweringServer,
-    Reply,
-    Steps,
-    answering_server,
-    run_at_once,
-    run_in_loop,
-)
+from airflow_provider_imagetasks.tasks import ImageFile, ImageTask, TaskState
+from airflow_provider_imagetasks.transports.answering_server import Reply, answering_server, run_at_once, run_in_loop
 from airflow_provider_imagetasks.transports.service_facts import (
     LOST,
     UNKNOWN_ID,
@@ -38,16 +31,24 @@ from airflow_provider_imagetasks.transports.service_facts import (
     forged,
     wrong_facts,
 )
+from airflow_provider_imagetasks.transports.service_round import (
+    ODD_ID,
+    OPTION,
+    PROMPT,
+    SUBMISSION_KEY,
+    ServiceRound,
+    Surprise,
+)
 
 __all__ = ["UNKNOWN_ID", "ServiceAnswers", "check_service"]
 
-KEY = "key-of-the-check"
-PROMPT = "a red kite over the sea"
 PICTURE = "https://pictures.example/given-to-the-check.png"
+MASK = "https://pictures.example/mask-of-the-check.png"
+FILES = tuple(
+    ImageFile(name=f"{name}.png", media_type="image/png", content=f"{name}-of-the-check".encode())
+    for name in ("picture", "mask")
+)
 CALLBACK = "https://callback.invalid/of-the-check"
-OPTION = "an-option-of-the-check"
-SUBMISSION_KEY = "5ub" * 21 + "5"
-"""As long as those of submissions are."""
 
 
 def check_service(service: Service, answers: ServiceAnswers, *, model: str | None = None) -> None:
@@ -69,109 +70,32 @@ def check_service(service: Service, answers: ServiceAnswers, *, model: str | Non
     assert not problems, f"{service.name} breaks the contract of a service:\n- " + "\n- ".join([*both, *alone])
 
 
-class _Surprise(str):
-    """An exception that is none of ours, as a text."""
-
-    __slots__ = ()
-
-
-class _Check:
+class _Check(ServiceRound):
     """One round of checks, over one transport."""
-
-    def __init__(
-        self,
-        service: Service,
-        answers: ServiceAnswers,
-        server: AnsweringServer,
-        run: Callable[[Flow[Any], Account, Steps], Any],
-        model: str | None,
-    ) -> None:
-        self._service, self._answers, self._server, self._run = service, answers, server, run
-        self._account = Account(
-            conn_id="check",
-            service=service.name,
-            base_url=f"http://127.0.0.1:{server.server_port}",
-            key=KEY,
-            trust_env=False,
-            request_timeout=5.0,
-            key_header=service.key_header,
-            key_scheme=service.key_scheme,
-        )
-        self._model, self._steps, self._leaks = model, Steps(), dict[str, None]()
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong."""
         yield from wrong_facts(self._service)
         request = self._completed()
-        if isinstance(request, _Surprise):
+        if isinstance(request, Surprise):
             yield f"a request with an option that it does not know is not completed: {request}"
             return
         self._request = request
         yield from self._submissions()
         yield from self._further_requests()
+        yield from self._files_and_masks()
         yield from self._lost_submissions()
         yield from self._refusals()
         yield from self._reads()
         yield from self._broken_reads()
+        yield from self._odd_ids()
         yield from self._batches()
         yield from self._cancels()
         yield from self._callbacks()
         said = self._outcome(self._service.check_connection, self._answers.connection)
-        if not isinstance(said, str) or isinstance(said, _Surprise):
+        if not isinstance(said, str) or isinstance(said, Surprise):
             yield f"check_connection gives {said!r}, not a sentence"
         yield from self._leaks
-
-    def _completed(self, **fields: Any) -> ImageRequest | _Surprise:
-        """Return a request as it is sent."""
-        options = {"option_of_the_check": OPTION}
-        asked = ImageRequest(**{"prompt": PROMPT, "model": self._model, "options": options, **fields})
-        try:
-            completed = self._service.complete(asked, self._account)
-            again = self._service.complete(completed, self._account)
-        except Exception as error:  # noqa: BLE001 - whatever a service does is told
-            return _Surprise(f"{type(error).__name__}: {error}")
-        if options != {"option_of_the_check": OPTION}:
-            return _Surprise("its options are changed, which the Dag may use for another request")
-        if again != completed:
-            return _Surprise("completed again, as a batch does right before it sends it, it is another request")
-        return completed
-
-    def _outcome(self, make: Callable[[], Flow[Any]], replies: Reply | list[Reply]) -> Any:
-        """Return what a flow returns or raises; an exception that is none of ours as a text."""
-        self._server.script(replies)
-        self._steps = Steps()
-        try:
-            return self._run(make(), self._account, self._steps)
-        except ImageTaskError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 - whatever a service does is told
-            return _Surprise(f"{type(error).__name__}: {error}")
-        finally:
-            if any(KEY in path + body for path, _headers, body in self._server.requests):
-                self._leaks["the key stands in the address or the body of a request"] = None
-
-    def _submit(self, reply: Reply, request: ImageRequest | None = None) -> Any:
-        asked = request or self._request
-        return self._outcome(lambda: self._service.submit(asked, key=SUBMISSION_KEY), reply)
-
-    def _sent(self) -> str:
-        """Return all that the last flow sent."""
-        return "".join(f"{path}{headers}{body}" for path, headers, body in self._server.requests)
-
-    def _names_it(self) -> bool:
-        own_id = self._answers.image_task_id.rpartition(".")[2]
-        return own_id in unquote("".join(path + body for path, _headers, body in self._server.requests))
-
-    def _goes_out_without_the_key(self) -> bool:
-        said = f"{self._service.key_scheme} {KEY}" if self._service.key_scheme else KEY
-        name = self._service.key_header.lower()
-        return any(
-            {each.lower(): value for each, value in headers.items()}.get(name) != said
-            for _path, headers, _body in self._server.requests
-        )
-
-    def _read(self, replies: Reply | list[Reply]) -> Any:
-        return self._outcome(lambda: self._service.read_one(self._answers.image_task_id), replies)
 
     def _submissions(self) -> Iterator[str]:
         task = self._submit(self._answers.accepted)
@@ -204,13 +128,34 @@ class _Check:
         ]
         for is_taken, fields, wanted, what in cases:
             request = self._completed(**fields) if is_taken else None
-            if isinstance(request, _Surprise):
+            if isinstance(request, Surprise):
                 yield f"{what} is not taken: {request}"
             elif request is not None:
                 task = self._submit(self._answers.accepted, request)
                 sent = unquote(self._sent())
                 if not isinstance(task, ImageTask) or wanted not in sent:
                     yield f"{what} is not sent"
+
+    def _files_and_masks(self) -> Iterator[str]:
+        picture, mask = FILES
+        cases: list[tuple[dict[str, Any], str | ImageFile, str]] = [
+            ({"images": [picture]}, picture, "a file as the picture of an edit"),
+            ({"images": [PICTURE], "mask": MASK}, MASK, "the mask of an edit"),
+            ({"images": [picture], "mask": mask}, mask, "the mask of an edit"),
+        ]
+        for fields, wanted, what in cases if self._service.makes_edits else ():
+            request = self._completed(**fields)
+            if isinstance(request, Surprise):
+                # One that takes none says so.
+                if not request.startswith("InvalidRequestError") or (len(fields) == 1 and self._service.takes_files):
+                    yield f"{what} is not taken: {request}"
+                continue
+            self._submit(self._answers.accepted, request)
+            sent, content = self._sent(), wanted.content if isinstance(wanted, ImageFile) else wanted.encode()
+            if not any(
+                form.decode() in text for text in (sent, unquote(sent)) for form in (content, b64encode(content))
+            ):
+                yield f"{what} is not sent, nor refused"
 
     def _lost_submissions(self) -> Iterator[str]:
         for case, reply in LOST.items():
@@ -263,6 +208,9 @@ class _Check:
             urls = tuple(image.url for image in task.images)
             if urls != (answers.picture_urls if state is TaskState.SUCCEEDED else ()):
                 yield f"one that is {state} has the pictures {urls}"
+            places = [image.index for image in task.images]
+            if places != sorted(set(places)) or any(place < 0 for place in places):
+                yield f"one that is {state} has pictures with the indexes {places}: each is stored by its own, from 0"
             if len(self._server.requests) > self._service.requests_per_read:
                 yield f"a status question makes {len(self._server.requests)} requests, more than requests_per_read"
 
@@ -280,6 +228,20 @@ class _Check:
                 yield f"a status question with {case} says billed={error.billed!r}; a read knows nothing of money"
             elif not error.retryable:
                 yield f"a status question with {case} is not asked again"
+
+    def _odd_ids(self) -> Iterator[str]:
+        service = self._service
+        questions: dict[str, Callable[[str], Flow[Any]]] = {"a status question": service.read_one}
+        if service.batch_size > 1:
+            questions["a question for several"] = lambda image_task_id: service.read_batch([image_task_id, UNKNOWN_ID])
+        if service.can_cancel:
+            questions["a cancel"] = service.cancel
+        for what, make in questions.items():
+            if self._leads_astray(make):
+                yield (
+                    f"{what} for {ODD_ID!r} asks for something else: percent-encode an id that goes into a path "
+                    "(urllib.parse.quote(image_task_id, safe='')), or refuse it"
+                )
 
     def _batches(self) -> Iterator[str]:
         service, known = self._service, self._answers.image_task_id
@@ -307,10 +269,10 @@ class _Check:
         told = cancel(self._answers.cancelled if self._service.can_cancel else (200, {}))
         is_named = self._names_it()
         if not self._service.can_cancel:
-            if not isinstance(told, str | ImageTaskError) or isinstance(told, _Surprise):
+            if not isinstance(told, str | ImageTaskError) or isinstance(told, Surprise):
                 yield f"cancel gives {told!r}, neither a sentence about the bill nor an error"
             return
-        if not isinstance(told, str) or isinstance(told, _Surprise) or not told:
+        if not isinstance(told, str) or isinstance(told, Surprise) or not told:
             yield f"a cancel that is taken (ServiceAnswers.cancelled) gives {told!r}, no sentence about the bill"
         if not is_named:
             yield "a cancel does not name the image task"

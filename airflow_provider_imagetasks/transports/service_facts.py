@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
+from airflow_provider_imagetasks.services import get_service, known_services
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.connection_contract import OLDEST_CALLBACK, Callback
 from airflow_provider_imagetasks.services.rates import Rate
@@ -87,6 +88,11 @@ def wrong_facts(service: Service) -> Iterator[str]:
     """Yield what a service says of itself that cannot be."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", service.name):
         yield f"name is {service.name!r}, which is no lower-case word"
+    namesake = next((name for name in known_services() if name.lower() == service.name.lower()), service.name)
+    if namesake != service.name:
+        yield f"a service is installed as {namesake!r}, and its name is {service.name!r}: a connection finds neither"
+    elif namesake in known_services() and not isinstance(service, type(get_service(namesake))):
+        yield f"name is {namesake!r}, as of another service, which connections of that name use"
     if not service.default_base_url.startswith("https://"):
         yield f"default_base_url is {service.default_base_url!r}, which is not https"
     for name, least in _LEAST.items():

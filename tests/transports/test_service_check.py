@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -28,8 +29,9 @@ from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.connection_contract import Callback, is_same
 from airflow_provider_imagetasks.services.refusals import unexplained
 from airflow_provider_imagetasks.services.wire import Flow, Request, Response, ask, pause
-from airflow_provider_imagetasks.tasks import GeneratedImage, ImageRequest, ImageTask, TaskState
+from airflow_provider_imagetasks.tasks import GeneratedImage, ImageFile, ImageRequest, ImageTask, TaskState
 from airflow_provider_imagetasks.transports.service_check import ServiceAnswers, check_service
+from tests.installed_services import installed
 from tests.services.wire_examples import URL, envelope, finished_record, tasks_api_record
 
 ID = "11111111-2222-4333-8444-555555555555"
@@ -194,7 +196,7 @@ class Easel(Service):
         return (yield from exchange.submit(sent, lambda answer: self.task(answer, ""), **how))
 
     def read_one(self, image_task_id: str) -> Flow[ImageTask]:
-        request = Request(method="GET", path=f"/jobs/{image_task_id}")
+        request = Request(method="GET", path=f"/jobs/{quote(image_task_id, safe='')}")
         return (yield from exchange.read(request, lambda answer: self.task(answer, image_task_id), service=self.name))
 
     def check_connection(self) -> Flow[str]:
@@ -223,10 +225,10 @@ ANSWERS = ServiceAnswers(
     image_task_id="7",
     accepted=(200, {"id": "7", "status": "queued"}),
     running=(200, {"id": "7", "status": "drawing"}),
-    succeeded=(200, {"id": "7", "status": "done", "pictures": [URL]}),
+    succeeded=(200, {"id": "7", "status": "done", "pictures": [URL, f"{URL}?2"]}),
     failed=(200, {"id": "7", "status": "broken"}),
     not_found=(404, {}),
-    picture_urls=(URL,),
+    picture_urls=(URL, f"{URL}?2"),
     connection=(404, {}),
     refusals={QuotaExceededError: (402, {}), InvalidRequestError: (422, {})},
 )
@@ -272,7 +274,7 @@ class Studio(Easel):
         return {each["id"]: self.task(replace(answer, content=json.dumps(each).encode()), "") for each in records}
 
     def cancel(self, image_task_id: str) -> Flow[str]:
-        request = Request(method="DELETE", path=f"/jobs/{image_task_id}")
+        request = Request(method="DELETE", path=f"/jobs/{quote(image_task_id, safe='')}")
         return (yield from exchange.read(request, self.stopped, service=self.name))
 
     def stopped(self, answer: Response) -> str:
@@ -556,6 +558,75 @@ class TakesARefusalForAFailure(Easel):
         return super().task(answer, image_task_id)
 
 
+class LeadsElsewhere(Easel):
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        request = Request(method="GET", path=f"/jobs/{image_task_id}")
+        return (yield from exchange.read(request, lambda answer: self.task(answer, image_task_id), service=self.name))
+
+
+class LeavesTheSlashes(Easel):
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        request = Request(method="GET", path=f"/jobs/{quote(image_task_id)}")
+        return (yield from exchange.read(request, lambda answer: self.task(answer, image_task_id), service=self.name))
+
+
+class StopsAnother(Studio):
+    def cancel(self, image_task_id: str) -> Flow[str]:
+        request = Request(method="DELETE", path=f"/jobs/{image_task_id}")
+        return (yield from exchange.read(request, self.stopped, service=self.name))
+
+
+class AsksForOthers(Studio):
+    def read_batch(self, image_task_ids: Sequence[str]) -> Flow[dict[str, ImageTask]]:
+        request = Request(method="GET", path=f"/jobs?ids={','.join(image_task_ids)}")
+        return (yield from exchange.read(request, self.tasks, service=self.name))
+
+
+class Retoucher(Studio):
+    """One that takes files and a mask."""
+
+    takes_files = True
+
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        files = [each for each in (*request.images, request.mask) if isinstance(each, ImageFile)]
+        sent = {f"file {n}": base64.b64encode(file.content).decode() for n, file in enumerate(files)}
+        urls = [each for each in request.images if isinstance(each, str)]
+        options = {**request.options, **sent}
+        return super().submit(replace(request, images=urls, mask=None, options=options), key=key)
+
+
+class ForgetsTheMask(Retoucher):
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        return super().submit(replace(request, mask=None), key=key)
+
+
+class ForgetsTheMaskByItsAddress(Studio):
+    def complete(self, request: ImageRequest, account: Account) -> ImageRequest:
+        return replace(super().complete(replace(request, mask=None), account), mask=request.mask)
+
+
+class ForgetsTheFiles(Retoucher):
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        urls = [each for each in request.images if isinstance(each, str)]
+        return super().submit(replace(request, images=urls, mask=None), key=key)
+
+
+class StoresAllInOnePlace(Easel):
+    def task(self, answer: Response, image_task_id: str) -> ImageTask:
+        task = super().task(answer, image_task_id)
+        return replace(task, images=tuple(replace(image, index=0) for image in task.images))
+
+
+class CountsFromOne(Easel):
+    def task(self, answer: Response, image_task_id: str) -> ImageTask:
+        task = super().task(answer, image_task_id)
+        return replace(task, images=tuple(replace(image, index=-image.index - 1) for image in task.images))
+
+
+class HasAnothersName(Easel):
+    name = "fal"
+
+
 BROKEN: dict[type[Easel], Sequence[str]] = {
     PaysTwice: ("made 2 times", "paid for as often"),
     TakesSilenceForRefusal: ("no answer", "not UnknownOutcomeError"),
@@ -600,7 +671,31 @@ BROKEN: dict[type[Easel], Sequence[str]] = {
     AcceptsAnyKey: ("check_connection with a key that is refused gives 'Easel accepts the key.'",),
     TakesARefusalForAFailure: ("a status question with a key that is refused", "a status question with HTTP 429"),
     BelievesTheHeadersAlone: ("for another image task", "without a body"),
+    LeadsElsewhere: ("a status question for 'a/b?c=d#e%2F' asks for something else",),
+    LeavesTheSlashes: ("a status question for 'a/b?c=d#e%2F' asks for something else",),
+    StopsAnother: ("a cancel for 'a/b?c=d#e%2F' asks for something else",),
+    AsksForOthers: ("a question for several for 'a/b?c=d#e%2F' asks for something else",),
+    ForgetsTheMask: ("the mask of an edit is not sent",),
+    ForgetsTheMaskByItsAddress: ("the mask of an edit is not sent",),
+    ForgetsTheFiles: ("a file as the picture of an edit is not sent",),
+    StoresAllInOnePlace: ("with the indexes [0, 0]",),
+    CountsFromOne: ("with the indexes [-1, -2]",),
 }
+
+
+def test_a_service_that_takes_files_and_a_mask_passes() -> None:
+    check_service(Retoucher(), ALL_ANSWERS)
+
+
+def test_a_name_of_another_service_is_told_also_where_it_differs_in_case_only() -> None:
+    with pytest.raises(AssertionError, match="name is 'fal', as of another service"):
+        check_service(HasAnothersName(), ANSWERS)
+    with installed(EASEL=lambda: Easel), pytest.raises(AssertionError, match="a service is installed as 'EASEL'"):
+        check_service(Easel(), ANSWERS)
+    with installed(easel=lambda: Studio), pytest.raises(AssertionError, match="name is 'easel', as of another"):
+        check_service(Easel(), ANSWERS)
+    with installed(easel=lambda: Easel):
+        check_service(Easel(), ANSWERS)
 
 
 @pytest.mark.parametrize("missing", ["several", "cancelled", "stopped", "callback"])
