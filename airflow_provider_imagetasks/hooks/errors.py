@@ -88,8 +88,8 @@ def errors_of_reading() -> Iterator[None]:
 def errors_pushed(context: Any, image_task_ids: Callable[[], Iterable[str]] = tuple) -> Iterator[None]:
     """Push what is known of an error of ours before it leaves the block, once.
 
-    XCom ``image_task_error`` is ``{class, code, message, billed}``; ``image_task_failures`` the same of each image task
-    that it is about, with its ``id`` and with the ``advice`` that stands in the log.
+    XCom ``image_task_error`` is ``{class, code, message, billed, advice}``, with the advice that stands in the log;
+    ``image_task_failures`` the same of each image task that it is about, with its ``id``.
 
     :param context: the task's.
     :param image_task_ids: says which image tasks an error is about that names none itself.
@@ -99,7 +99,7 @@ def errors_pushed(context: Any, image_task_ids: Callable[[], Iterable[str]] = tu
     except ImageTaskError as error:
         if not error.is_pushed:
             error.is_pushed = True
-            context["ti"].xcom_push(key="image_task_error", value=error.as_xcom())
+            context["ti"].xcom_push(key="image_task_error", value={**error.as_xcom(), "advice": error.retry_advice})
             named = [(one.image_task_id, one) for one in error.failures or (error,)]
             about = (
                 named if all(image_task_id for image_task_id, _ in named) else [(i, error) for i in image_task_ids()]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_imagetasks.services.fields import LONGEST_PROMPT, LONGEST_TEXT, cleaned, mapping
-from airflow_provider_imagetasks.ui.clears import advice_of, clears_of, clears_of_batch, needs_new_picture
+from airflow_provider_imagetasks.ui import clears
 
 if TYPE_CHECKING:
     from airflow_provider_imagetasks.ui.airflow_records import XCom
@@ -79,7 +79,7 @@ def collect_results(xcoms: Iterable[XCom]) -> Results:
                 if isinstance(failure.get("id"), str):
                     before, teller = results.failures.get((xcom.run_key, failure["id"]), ({}, None))
                     # Of several pictures' failures that is kept which a Clear may mend for nothing.
-                    if teller is not xcom or needs_new_picture(_text(before.get("class"))):
+                    if teller is not xcom or clears.may_need_new_picture(_text(before.get("class"))):
                         results.failures[xcom.run_key, failure["id"]] = failure, xcom
         elif xcom.key == "image_task_error":
             results.errors[xcom.place] = xcom
@@ -197,8 +197,8 @@ def batch_card(
     counts["total"] = max(counts["total"], counts["succeeded"] + counts["failed"])
     is_over = summary is not None or task_state == "success"
     state = "failed" if task_state in _GIVEN_UP else "stored" if is_over else "waiting"
-    told_error = results.errors.get(submission.place)
-    error = _error(mapping(told_error.value)) if told_error is not None else None
+    why = results.errors.get(submission.place)
+    told_error = mapping(why.value) if why is not None else {}
     return {
         **_place(submission),
         **_facts(told),
@@ -210,9 +210,10 @@ def batch_card(
         "cost": _number(summary.get("cost")) if summary else None,
         "currency": _text(mapping(summary).get("currency"), most=_LONGEST_CURRENCY),
         "ready": ready,
-        "error": error,
-        "advice": advice_of(error["class"]) if error is not None else None,
-        "clears": clears_of_batch(submission, task_state),
+        "error": _error(told_error) if why is not None else None,
+        "advice": (_text(told_error.get("advice")) or clears.advice_of_batch(task_state)) if why is not None else None,
+        "log_at": _log_at(submission),
+        "clears": clears.clears_of_batch(submission, task_state),
         "manifest": summary is not None,
         "pictures": list(pictures),
     }
@@ -237,8 +238,9 @@ def row_card(
         "image_task_id": _text(row.get("image_task_id"), most=_LONGEST_SHOWN_ID) or "",
         "state": "failed" if failed else "stored" if files else "ready",
         "error": _error(mapping(error)) if failed else None,
-        "advice": advice_of(_text(mapping(error).get("class"))),
-        "clears": clears_of_batch(submission, task_state) if failed else [],
+        "advice": clears.advice_of_batch(task_state) if failed else None,
+        "log_at": _log_at(submission),
+        "clears": clears.clears_of_batch(submission, task_state) if failed else [],
         "cost": _number(row.get("cost")),
         "currency": _text(row.get("currency"), most=_LONGEST_CURRENCY),
         "pictures": [picture(submission.dag_id, file) for file in files[:_MOST_PICTURES]],
@@ -257,10 +259,14 @@ def _failed(
     return {
         "state": "retried" if (states or {}).get(told.place, "failed") in _RUN_AGAIN else "failed",
         "error": told_error,
-        "advice": advice or _text(error.get("advice")) or advice_of(told_error["class"]),
-        "log_at": {"task_id": told.task_id, **told.coordinates},
-        "clears": clears_of(told_error["class"], told, submission),
+        "advice": advice or _text(error.get("advice")) or clears.advice_of(told_error["class"]),
+        "log_at": _log_at(told),
+        "clears": clears.clears_of(told_error["class"], told, submission),
     }
+
+
+def _log_at(xcom: XCom) -> dict[str, Any]:
+    return {"task_id": xcom.task_id, **xcom.coordinates}
 
 
 def _place(xcom: XCom) -> dict[str, Any]:

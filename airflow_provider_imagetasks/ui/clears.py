@@ -10,10 +10,14 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError
 if TYPE_CHECKING:
     from airflow_provider_imagetasks.ui.airflow_records import XCom
 
-_ASK_AGAIN = frozenset({"ImageTaskTimeoutError", "ImageTaskNotFoundError"})
-"""Failures of a wait that another wait may mend, and else a new picture."""
-_NEW_PICTURE = frozenset({"ImageTaskFailedError", "ContentPolicyError", "UnsafeResultError", "ResultExpiredError"})
+_ASK_AGAIN = frozenset({"ImageTaskTimeoutError", "ImageTaskNotFoundError", "ResultExpiredError"})
+"""Failures of a wait or a download that another one may mend, and else a new picture."""
+_NEW_PICTURE = frozenset({"ImageTaskFailedError", "ContentPolicyError", "UnsafeResultError"})
 """Failures of an image task that can only be made anew."""
+_OF_ROWS = {
+    "failed": "Clear the task to repeat its failed rows. To change a request, start a new Dag run.",
+    "success": "Request it in a new Dag run: a Clear would make all pictures of this batch anew.",
+}
 
 
 def advice_of(error_class: str | None) -> str | None:
@@ -24,9 +28,17 @@ def advice_of(error_class: str | None) -> str | None:
     return None
 
 
-def needs_new_picture(error_class: str | None) -> bool:
-    """Whether a failure of an image task can only be mended by one that is paid for."""
-    return error_class in _NEW_PICTURE
+def advice_of_batch(task_state: str | None) -> str | None:
+    """Return what to do about a failed row of a batch, whose requests are the same after each Clear.
+
+    :param task_state: of its task instance.
+    """
+    return _OF_ROWS.get(task_state or "")
+
+
+def may_need_new_picture(error_class: str | None) -> bool:
+    """Whether a failure of an image task may only be mended by one that is paid for."""
+    return error_class in _NEW_PICTURE | _ASK_AGAIN
 
 
 def clears_of(error_class: str | None, failed: XCom, submission: XCom | None) -> list[dict[str, Any]]:
@@ -43,7 +55,7 @@ def clears_of(error_class: str | None, failed: XCom, submission: XCom | None) ->
         return [_clear(failed, "maybe" if error_class == "UnknownOutcomeError" else "picture")]
     again = _clear(failed, "nothing")
     anew = [_clear(submission, "picture")] if submission is not None else []
-    if needs_new_picture(error_class) and anew:
+    if error_class in _NEW_PICTURE and anew:
         return anew
     return [again, *anew] if error_class in _ASK_AGAIN else [again]
 

@@ -318,6 +318,9 @@ class Gallery:
         self, image_task_id: str, source: XCom, results: Results, run: records.Run, states: Mapping[Any, str | None]
     ) -> dict[str, Any]:
         item = card_of(image_task_id, source, results, run.state, self._picture, states)
+        # On the tab of the task that submitted it, where a link to it leads, it has the same key.
+        if source.key == "image_task":
+            return item
         # Several of them may have been pushed by one task instance, and ids that are long begin alike.
         name = sha256(image_task_id.encode("utf-8", "replace")).hexdigest()[:20]
         return {**item, "key": f"{item['key']}/{name}"}

@@ -16,8 +16,6 @@ _LONGEST_LINE = 80
 _DEEPEST = 20
 """Levels of an option's value."""
 _NOT_SHOWN = "not shown"
-_EXACT = 2**53
-"""The whole numbers up to which a browser reads each as it is."""
 
 
 def request_card(
@@ -25,6 +23,7 @@ def request_card(
 ) -> dict[str, Any]:
     """Return what was asked for: ``{prompt, model, options, images, mask, python, cut}``.
 
+    ``options`` are texts: a browser would round numbers, and write others differently from how they were sent.
     ``python`` has the same by argument as texts in Python, without options that are not known whole; ``cut`` are the
     names of the arguments of which something is missing.
 
@@ -61,7 +60,7 @@ def request_card(
     return {
         "prompt": prompt,
         "model": model and model[:LONGEST_TEXT],
-        "options": {name: _readable(value) for name, value in shown.items()},
+        "options": {name: _as_sent(value) for name, value in shown.items()},
         "images": images,
         "mask": masked,
         "python": {name: python_text(value, "    ") for name, value in called.items() if value},
@@ -125,10 +124,6 @@ def _is_flat(value: Any, levels: int) -> bool:
     return levels > 0 and all(_is_flat(each, levels - 1) for each in parts)
 
 
-def _readable(value: Any) -> Any:
-    """Return a value with each whole number that a browser would round as text."""
-    if isinstance(value, Mapping):
-        return {name: _readable(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_readable(each) for each in value]
-    return str(value) if isinstance(value, int) and abs(value) >= _EXACT else value
+def _as_sent(value: Any) -> str:
+    """Return a value as it stands in the request's JSON, a text without its quotes."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -82,7 +82,7 @@ def test_whoever_looks_at_the_image_task_is_told_why_it_failed_and_what_to_do(
     assert (failure["id"], failure["class"]) == (image_task_id, error_class)
     assert failure["advice"] in str(outcome.error)
     assert advice in failure["advice"]
-    error = {"class", "code", "message", "billed"}
+    error = {"class", "code", "message", "billed", "advice"}
     assert {name: failure[name] for name in error} == dag.runner.xcoms[operation, "image_task_error"]
 
 

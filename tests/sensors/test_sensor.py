@@ -132,7 +132,7 @@ def test_a_failed_image_task_fails_the_sensor_without_retries_and_pushes_why(
     assert image_task_id in str(outcome.error)
     assert "Clear the submit task" in str(outcome.error)
     pushed = dag.runner.xcoms["wait", "image_task_error"]
-    assert set(pushed) == {"class", "code", "message", "billed"}
+    assert set(pushed) == {"class", "code", "message", "billed", "advice"}
     assert pushed["class"] == "ImageTaskFailedError"
 
 

@@ -135,8 +135,11 @@ def test_a_failed_row_is_repeated_by_a_clear_of_its_batch_and_of_no_batch_that_s
     (tolerated,) = rows_of(database, gallery, "fine")["items"]
 
     assert failed["clears"] == [{"task_id": "make", "map_index": -1, "pays": "rows"}]
-    assert failed["advice"] == "Change the prompt, then Clear the task."
+    # The prompt of a row that was refused is the same after a Clear.
+    assert failed["advice"].endswith("To change a request, start a new Dag run.")
+    assert failed["log_at"] == {"task_id": "make", "map_index": -1}
     assert tolerated["clears"] == []
+    assert tolerated["advice"].startswith("Request it in a new Dag run")
 
 
 def test_the_folder_of_another_dag_s_batch_is_not_shown(
@@ -194,7 +197,7 @@ def test_what_a_row_asked_for_is_read_from_its_batch(
         request = gallery.request_of(a_run(database), task_id, -1, row)
         return request["prompt"], request["options"]
 
-    assert asked("make", 2) == ("kite 2", {"seed": 2})
+    assert asked("make", 2) == ("kite 2", {"seed": "2"})
     assert asked("make", 3) == asked("thief", 2) == asked("nobody", 0) == (None, {})
 
 

@@ -151,6 +151,35 @@ def test_junk_in_an_xcom_breaks_nothing(junk: Any, key: str) -> None:
     assert row_card(odd, {"files": junk, "error": junk, "id": junk}, lambda *_: {})["pictures"] == []
 
 
+@pytest.mark.parametrize(
+    ("told", "advice"),
+    [
+        ({**ERROR, "advice": "Restore the folder, then Clear."}, "Restore the folder, then Clear."),
+        # As versions pushed it that told no advice.
+        (ERROR, "Clear the task to repeat its failed rows. To change a request, start a new Dag run."),
+    ],
+)
+def test_a_failed_batch_leads_to_its_own_log_with_the_log_s_own_advice(told: dict[str, Any], advice: str) -> None:
+    failed = batch_card(BATCH, collect_results([xcom(told, key="image_task_error", task_id="b")]), "failed", [])
+
+    assert (failed["advice"], failed["log_at"]) == (advice, {"task_id": "b", "map_index": -1})
+    assert batch_card(BATCH, collect_results([]), "running", [])["advice"] is None
+
+
+@pytest.mark.parametrize(
+    ("task_state", "advice"),
+    [("failed", "Clear the task"), ("success", "Request it in a new Dag run"), ("running", "")],
+)
+def test_a_failed_row_advises_what_can_be_done_about_its_batch(task_state: str, advice: str) -> None:
+    row = {"index": 7, "status": "failed", "error": {**ERROR, "class": "ContentPolicyError"}}
+
+    told = row_card(BATCH, row, lambda *_: {}, task_state)
+
+    assert (told["advice"] or "").startswith(advice)
+    assert told["log_at"] == {"task_id": "b", "map_index": -1}
+    assert row_card(BATCH, {"index": 7, "files": [file()]}, lambda *_: {}, task_state)["advice"] is None
+
+
 def test_what_is_not_a_number_or_a_text_is_left_out() -> None:
     told = {**TOLD, "prompt": {"a": 1}, "model": ["m"], "duration": "long", "usage": {"tokens": 5, "nested": {"a": 1}}}
 

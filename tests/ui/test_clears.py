@@ -29,6 +29,7 @@ WAITED, SAVED = pushed("image_task_failures", "wait"), pushed("image_task_failur
         ("ImageTaskNotFoundError", WAITED, SUBMITTED, [("wait", 2, "nothing"), ("submit", 2, "picture")]),
         ("AuthenticationError", WAITED, SUBMITTED, [("wait", 2, "nothing")]),
         ("DownloadError", SAVED, SUBMITTED, [("save", -1, "nothing")]),
+        ("ResultExpiredError", SAVED, SUBMITTED, [("save", -1, "nothing"), ("submit", 2, "picture")]),
         ("UnsafeResultError", SAVED, SUBMITTED, [("submit", 2, "picture")]),
         ("ImageTaskFailedError", WAITED, None, [("wait", 2, "nothing")]),
         ("a word of somebody's own", WAITED, SUBMITTED, [("wait", 2, "nothing")]),

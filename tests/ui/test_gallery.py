@@ -130,6 +130,29 @@ def test_a_task_shows_what_it_submitted_read_or_waits_for(database: MetadataData
     assert instances.task_instance(database.session, "kites", RUN_ID, "wait", 5) is None
 
 
+def test_a_card_has_one_key_wherever_it_stands_so_that_links_to_it_lead_somewhere(
+    database: MetadataDatabase, gallery: Gallery
+) -> None:
+    known = ("it-1", "elsewhere-1", "elsewhere-2")
+    database.push("submit", told("it-1"), "image_task")
+    database.push("wait", [told(each, state="succeeded", image_count_requested=1) for each in known])
+    for task_id in ("submit", "wait"):
+        database.add_task(task_id)
+
+    def keys_on_tab_of(task_id: str) -> dict[str, str]:
+        instance = instances.task_instance(database.session, "kites", RUN_ID, task_id, -1)
+        assert instance is not None
+        page = gallery.of_task(a_run(database), task_id, -1, instance, None)
+        return {item["image_task_id"]: item["key"] for item in page["items"]}
+
+    run = gallery.of_run(a_run(database), ALL, None)
+    of_run = {item["image_task_id"]: item["key"] for item in run["items"]}
+
+    assert len(set(of_run.values())) == 3
+    assert keys_on_tab_of("wait") == of_run
+    assert keys_on_tab_of("submit") == {"it-1": of_run["it-1"]}
+
+
 def test_a_page_says_how_many_it_looked_at_of_how_many(
     database: MetadataDatabase, gallery: Gallery, recent: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,7 +267,7 @@ def test_what_was_asked_for_is_shown_and_no_signature_of_an_address(
 
     asked = gallery.request_of(a_run(database), "submit", -1, None)
 
-    assert (asked["prompt"], asked["model"], asked["options"]) == (fields["prompt"], "m", {"size": "1x2", "n": 2})
+    assert (asked["prompt"], asked["model"], asked["options"]) == (fields["prompt"], "m", {"size": "1x2", "n": "2"})
     assert [image["reach"] for image in asked["images"]] == ["ok", "outside", "outside"]
     assert (asked["images"][1]["uri"], asked["mask"]) == ("https://host/a.png", None)
     assert "secret" not in json.dumps(asked)

@@ -20,10 +20,12 @@ def shown(**asked: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("seed", [2**53 + 1, -(2**63), 10**40])
 def test_a_seed_is_shown_and_copied_with_all_its_digits(seed: int) -> None:
     options = {"seed": seed, "input": {"seeds": [seed, 7]}, "n": 2, "scale": 7.0, "raw": True, "style": None}
+    options["quality"] = "high"
 
     request = shown(options=options)
 
-    told = {"seed": str(seed), "input": {"seeds": [str(seed), 7]}, "n": 2, "scale": 7.0, "raw": True, "style": None}
+    told = {"seed": str(seed), "input": f'{{"seeds": [{seed}, 7]}}', "n": "2", "scale": "7.0", "raw": "true"}
+    told |= {"style": "null", "quality": "high"}
     assert request["options"] == told
     assert ast.literal_eval(request["python"]["options"]) == options
     assert request["cut"] == []
@@ -57,7 +59,7 @@ def test_what_is_not_shown_whole_is_named_and_never_copied_as_if_it_were(argumen
 def test_an_option_that_is_not_known_whole_is_not_copied() -> None:
     request = shown(options={"n": 2, "negative_prompt": "x" * 3_000})
 
-    assert request["options"] == {"n": 2, "negative_prompt": "x" * 1_999 + "…"}
+    assert request["options"] == {"n": "2", "negative_prompt": "x" * 1_999 + "…"}
     assert request["python"]["options"] == '{"n": 2}'
 
 

@@ -20,10 +20,7 @@ export function useRequest(item) {
 }
 
 export function parametersOf(request) {
-  return Object.entries(request.options ?? {}).map(([name, value]) => [
-    name.replaceAll("_", " "),
-    typeof value === "object" ? JSON.stringify(value) : String(value),
-  ]);
+  return Object.entries(request.options ?? {}).map(([name, value]) => [name.replaceAll("_", " "), value]);
 }
 
 export function Rows({ rows }) {
