@@ -88,7 +88,7 @@ export const Card = memo(function Card({ item, place, onOpen, onPick, isPicked }
     h(
       "div",
       { className: "it-caption" },
-      h("p", { className: "it-prompt", title: item.prompt }, item.prompt ?? h("em", null, "prompt unknown")),
+      h("p", { className: "it-prompt", dir: "auto", title: item.prompt }, item.prompt ?? h("em", null, "prompt unknown")),
       h("p", { className: "it-quiet it-facts", title: facts }, facts || "\u00a0"),
       h(
         "div",

@@ -8,7 +8,7 @@ export const CLEARED = "Cleared. Airflow runs it again.";
 async function clearTasks(item, clear, isTrial) {
   const task = clear.map_index >= 0 ? [clear.task_id, clear.map_index] : clear.task_id;
   const which = clear.instance_id ? { task_instance_ids: [clear.instance_id] } : { task_ids: [task] };
-  const response = await fetch(`${AIRFLOW}api/v2/dags/${encodeURIComponent(item.dag_id)}/clearTaskInstances`, {
+  const answer = fetch(`${AIRFLOW}api/v2/dags/${encodeURIComponent(item.dag_id)}/clearTaskInstances`, {
     method: "POST",
     headers: { "Content-Type": "application/json", Accept: "application/json" },
     body: JSON.stringify({
@@ -20,9 +20,23 @@ async function clearTasks(item, clear, isTrial) {
       reset_dag_runs: true,
     }),
   });
-  if (!response.ok) throw new Error(REFUSALS[response.status] ?? `Airflow refused to clear it (HTTP ${response.status}).`);
-  return (await response.json()).task_instances;
+  // Whoever stands between may answer with a page of its own, as a login does.
+  const [status, told] = await answer.then(async (response) => [response.status, response.ok ? await response.json() : null]).catch(() => []);
+  if (told?.task_instances) return told.task_instances;
+  throw new Error(REFUSALS[status] ?? (status >= 400 ? `Airflow refused to clear it (HTTP ${status}).` : NO_ANSWER[isTrial]));
 }
+
+const NO_ANSWER = {
+  true: "Airflow did not answer as expected. Reload the page and try again.",
+  false: "Airflow did not answer as expected, so it may have been cleared. Reload the page to see.",
+};
+
+// Of a Dag that nobody may read it is not known, nor needed.
+const isPaused = (dagId) =>
+  fetch(`${AIRFLOW}api/v2/dags/${encodeURIComponent(dagId)}`)
+    .then((response) => response.json())
+    .then((dag) => dag.is_paused === true)
+    .catch(() => false);
 
 const REFUSALS = {
   401: "Your session has ended. Reload the page to log in again.",
@@ -36,6 +50,17 @@ const withState = (task) => [nameOf(task), stateOf(task) && `(${stateOf(task)})`
 const looksOf = (tasks) => JSON.stringify(tasks.map(withState).sort());
 const HAS_FAILED = ["failed", "upstream_failed", "up_for_retry"];
 
+// What pays whenever it runs, also where the Clear begins behind it.
+const submits = (task) => /^_?Image(TaskSubmit|Batch)/.test(task.operator ?? "");
+
+function costWords(taken, clear) {
+  const others = taken.filter((task) => task.task_id !== clear.task_id && submits(task));
+  const words = others.length && clear.pays === "nothing" ? null : CLEARS[clear.pays][1];
+  return [words, others.length ? `What these submit is paid for${words ? " too" : ""}: ${listed(others.map(nameOf))}.` : null].filter(Boolean).join(" ");
+}
+
+const listed = (names) => names.slice(0, MOST_NAMED).join(", ") + (names.length > MOST_NAMED ? ` and ${names.length - MOST_NAMED} more` : "");
+
 // What somebody else did since the card was read: cleared again, a task that has come to its end pays once more.
 function meanwhile(taken, at) {
   const failed = taken.find((task) => nameOf(task) === nameOf(at));
@@ -43,7 +68,7 @@ function meanwhile(taken, at) {
   return state && !HAS_FAILED.includes(state) ? `Check first: ${nameOf(at)} is no longer failed, it is ${state}.` : null;
 }
 
-function Confirmation({ item, clear, taken, at, onChanged, onDone, onLeave }) {
+function Confirmation({ item, clear, taken, at, paused, onChanged, onDone, onLeave }) {
   const [told, setTold] = useState(null);
   const isSent = useRef(false);
   const confirm = async () => {
@@ -67,14 +92,16 @@ function Confirmation({ item, clear, taken, at, onChanged, onDone, onLeave }) {
   };
   // A key that is still held down from the step before confirms nothing.
   const onKeyDown = (event) => event.repeat && event.preventDefault();
-  const names = taken.slice(0, MOST_NAMED).map(withState);
   const warning = meanwhile(taken, at);
   return h(
     "div",
     { className: "it-confirm", role: "group", "aria-label": "Clear", onKeyDown },
-    h("p", null, h("strong", null, `This clears ${count(taken.length, "task instance")}: `), names.join(", "), taken.length > MOST_NAMED ? ` and ${taken.length - MOST_NAMED} more` : ""),
+    taken.length
+      ? h("p", null, h("strong", null, `This clears ${count(taken.length, "task instance")}: `), listed(taken.map(withState)))
+      : h("p", null, "There is nothing to clear: the task is no longer in its Dag."),
     warning ? h("p", { role: "alert" }, h("strong", null, warning)) : null,
-    h("p", null, CLEARS[clear.pays][1]),
+    taken.length ? h("p", null, costWords(taken, clear)) : null,
+    paused ? h("p", { role: "alert" }, "The Dag is paused: what is cleared waits until somebody turns it on.") : null,
     told ? h("p", { role: "alert" }, told) : null,
     h(
       "div",
@@ -88,10 +115,16 @@ function Confirmation({ item, clear, taken, at, onChanged, onDone, onLeave }) {
 // What happened, whether it was billed, what to do in the log's own words, and doing it.
 export function Failure({ item, asked, onCleared }) {
   const [step, setStep] = useState(null);
+  const place = useRef(null);
+  // A button that had the focus goes with its step, and keys must still arrive here.
+  useEffect(() => {
+    if (step && document.activeElement === document.body) place.current.focus();
+  }, [step]);
   const begin = async (clear) => {
     setStep({ clear, words: "Asking Airflow what this would clear…" });
     try {
-      setStep({ clear, taken: await clearTasks(item, clear, true) });
+      const [taken, paused] = await Promise.all([clearTasks(item, clear, true), isPaused(item.dag_id)]);
+      setStep({ clear, taken, paused });
     } catch (error) {
       setStep({ clear, words: error.message });
     }
@@ -104,14 +137,14 @@ export function Failure({ item, asked, onCleared }) {
   const at = { dag_id: item.dag_id, run_id: item.run_id, ...item.log_at };
   return h(
     "section",
-    { className: "it-failure", "aria-label": "Why it failed" },
+    { ref: place, tabIndex: -1, className: "it-failure", "aria-label": "Why it failed" },
     h("h3", null, errorTitle(item.error)),
     item.error.message ? h("p", { className: "it-message" }, item.error.message) : null,
     h("p", null, h("strong", null, billedWords(item.error))),
     h("p", null, item.state === "retried" ? "Airflow runs it again." : item.advice),
     h("p", null, h(AirflowLink, { to: taskPath(at) }, `Log of ${nameOf(at)}`)),
     step?.taken
-      ? h(Confirmation, { item, at, ...step, onChanged: (taken) => setStep({ ...step, taken }), onLeave: () => setStep(null), onDone: () => (setStep({ words: CLEARED }), onCleared?.()) })
+      ? h(Confirmation, { item, at, ...step, onChanged: (taken) => setStep({ ...step, taken }), onLeave: () => setStep({}), onDone: () => (setStep({ words: CLEARED }), onCleared?.()) })
       : h(
           "div",
           { className: "it-actions" },

@@ -25,7 +25,7 @@ function Column({ item, told, onTold }) {
     h(
       "figcaption",
       null,
-      h("dl", null, rows.map(([name, value]) => h("div", { key: name, className: differs(name, value) ? "it-differs" : "" }, h("dt", null, name), h("dd", null, value)))),
+      h("dl", null, rows.map(([name, value]) => h("div", { key: name, className: differs(name, value) ? "it-differs" : "" }, h("dt", null, name), h("dd", { dir: "auto" }, value)))),
     ),
   );
 }

@@ -20,11 +20,14 @@ export function Copy({ label, text }) {
 
 function copyBySelection(text) {
   const dialog = document.querySelector("dialog.it-viewer");
+  const focused = document.activeElement;
   const area = Object.assign(document.createElement("textarea"), { value: text, readOnly: true });
   (dialog ?? document.body).append(area);
   area.select();
   const isDone = document.execCommand("copy");
   area.remove();
+  // Keys arrive where they did before.
+  focused?.focus();
   return isDone;
 }
 

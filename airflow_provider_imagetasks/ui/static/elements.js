@@ -52,9 +52,17 @@ export const scroller = (element) => element.closest(".it-page");
 export const Button = ({ className = "", ...others }) =>
   h("button", { type: "button", className: `it-button ${className}`, ...others });
 
+// The gallery speaks English, whichever language and direction Airflow was told to have.
+export const OURS = { lang: "en", dir: "ltr" };
+
 // A dialog above the page, which Escape and a click beside it close.
 export function Dialog({ className, label, onClose, children, ...others }) {
   const dialog = useRef(null);
+  const isPressedBeside = useRef(false);
+  const isBeside = ({ target, clientX, clientY }) => {
+    const { left, right, top, bottom } = dialog.current.getBoundingClientRect();
+    return target === dialog.current && (clientX < left || clientX > right || clientY < top || clientY > bottom);
+  };
   useEffect(() => {
     if (!dialog.current.open) dialog.current.showModal();
     // What had the focus may be gone with the picture that it belonged to, and keys must still arrive here.
@@ -66,9 +74,12 @@ export function Dialog({ className, label, onClose, children, ...others }) {
       ref: dialog,
       tabIndex: -1,
       className: `it ${className}`,
+      ...OURS,
       "aria-label": label,
       onClose,
-      onClick: (event) => event.target === dialog.current && dialog.current.close(),
+      // Who marks a text with the mouse may let go beside the dialog.
+      onPointerDown: (event) => (isPressedBeside.current = isBeside(event)),
+      onClick: (event) => isPressedBeside.current && isBeside(event) && dialog.current.close(),
       ...others,
     },
     children,

@@ -1,6 +1,6 @@
 // The controls by which one finds: words, choices, times, order. What they say stands in the address.
 import { Button, h, useEffect, useId, useRef, useState } from "./elements.js";
-import { ERRORS, STATES } from "./words.js";
+import { ERRORS, STATES, moment } from "./words.js";
 
 const TYPING_PAUSE = 350;
 
@@ -80,6 +80,7 @@ export function Filters({ kind, hasBatches, filter, change, seen, dags }) {
       ? h(Choice, { label: "Time", value: age(filter.since), options: AGES, none: "Last 30 days", onChange: (hours) => change({ since: hours ? hoursAgo(Number(hours)) : null, until: null }) })
       : null,
     h(Choice, { label: "Order", value: filter.order, options: [...orders, ...BY_RESULT], none: null, onChange: set("order") }),
+    isPage && filter.until ? h(Button, { onClick: () => change({ until: null }), title: "Show newer ones too" }, `until ${moment(filter.until)} ×`) : null,
     filter.run_id ? h(Button, { onClick: () => change({ run_id: null }), title: "Show all runs" }, `${filter.run_id} ×`) : null,
     filter.row ? h(Button, { onClick: () => change({ row: null }), title: "Show all rows" }, `row ${filter.row} ×`) : null,
   );

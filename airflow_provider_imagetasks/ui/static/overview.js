@@ -1,7 +1,7 @@
 // The newest pictures of a Dag, on Airflow's own overview of it.
 import { useAddress } from "./address.js";
 import { BatchCard, Card } from "./cards.js";
-import { AirflowLink, dagPictures, h } from "./elements.js";
+import { AirflowLink, OURS, dagPictures, h } from "./elements.js";
 import { useViewer } from "./grid.js";
 import { usePages } from "./pages.js";
 
@@ -16,7 +16,7 @@ export function Overview({ dagId }) {
   if (!items.length) return null;
   return h(
     "section",
-    { className: "it it-overview", "aria-label": "Newest pictures" },
+    { className: "it it-overview", ...OURS, "aria-label": "Newest pictures" },
     h("header", { className: "it-head" }, h("h2", null, "Newest pictures"), h(AirflowLink, { to: dagPictures(dagId), className: "it-quiet" }, "All pictures")),
     h(
       "ul",

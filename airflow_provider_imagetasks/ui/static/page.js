@@ -1,7 +1,7 @@
 // The gallery in its places: a page of its own, and tabs on a Dag, a Dag run and a task instance.
 import { useAddress } from "./address.js";
 import { BatchPanel } from "./batch.js";
-import { h, useCallback, useLayoutEffect, useRef, useState } from "./elements.js";
+import { OURS, h, useCallback, useLayoutEffect, useRef, useState } from "./elements.js";
 import { Filters, isFiltered, useSeen } from "./filters.js";
 import { Grid, Sentinel, lookedAtWords, useViewer } from "./grid.js";
 import { Empty, Loading, Notice, Trouble, outdatedWords } from "./notices.js";
@@ -117,7 +117,7 @@ export function Gallery(props) {
   else if (!items.length && !list.hasMore) body = h(Empty, { kind, isFiltered: isNarrowed, taskState: first.task_state });
   return h(
     kind === "nav" ? "main" : "section",
-    { className: `it it-page it-page-${kind}`, "aria-label": "Pictures of image tasks", "aria-busy": list.isLoading, ...useScroll(location.pathname, !list.isLoading) },
+    { className: `it it-page it-page-${kind}`, ...OURS, "aria-label": "Pictures of image tasks", "aria-busy": list.isLoading, ...useScroll(location.pathname, !list.isLoading) },
     h(
       "header",
       { className: "it-head" },

@@ -9,20 +9,21 @@ export const fileOf = (picture) => `${API}${picture.link}`;
 const PAUSES = [1000, 3000];
 
 export function Thumbnail({ picture, alt }) {
-  const [attempt, setAttempt] = useState(0);
+  const [failed, setFailed] = useState({});
+  const attempt = failed.link === picture.link ? failed.times : 0;
   const isMissing = attempt > PAUSES.length;
   if (!picture.link || isMissing) {
     return h("div", { className: "it-place" }, h("p", null, OUT_OF_REACH[isMissing ? "missing" : picture.reach]));
   }
   return h("img", {
-    key: attempt,
+    key: `${picture.link} ${attempt}`,
     src: thumbnailOf(picture),
     alt,
     loading: "lazy",
     decoding: "async",
     width: picture.width ?? undefined,
     height: picture.height ?? undefined,
-    onError: () => setTimeout(() => setAttempt(attempt + 1), PAUSES[attempt] ?? 0),
+    onError: () => setTimeout(() => setFailed({ link: picture.link, times: attempt + 1 }), PAUSES[attempt] ?? 0),
   });
 }
 

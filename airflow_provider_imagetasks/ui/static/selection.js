@@ -49,7 +49,7 @@ export function SelectionBar({ selection, shown }) {
   return h(
     "div",
     { className: "it-selection", role: "region", "aria-label": "Selection" },
-    h("span", { role: "status" }, `${count(selection.items.length, "image task")} selected, ${count(links.length, "picture")}`),
+    h("span", { role: "status" }, `${count(selection.items.length, "image task")} selected, ${count(links.length, "picture")}${links.length > MOST_IN_ZIP ? `, more than the ${MOST_IN_ZIP} that a zip file may have` : ""}`),
     others.length ? h(Button, { onClick: () => selection.pick(others) }, `Select all ${selection.items.length + others.length} shown`) : null,
     h(
       Button,

@@ -32,6 +32,8 @@ export function Viewer({ shown, onMove, onClose, onCleared }) {
   const [cleared, setCleared] = useState(null);
   const isLast = position === total - 1 && !hasMore;
   const onKeyDown = (event) => {
+    // With another key they are the browser's own, as Alt and the left arrow key go back.
+    if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     const target = { ArrowLeft: position - 1, ArrowRight: position + 1, Home: 0, End: total - 1 }[event.key];
     if (target == null || event.target.closest(".it-actual")) return;
     event.preventDefault();
@@ -68,7 +70,7 @@ export function Viewer({ shown, onMove, onClose, onCleared }) {
           h("span", { className: "it-quiet", "aria-live": "polite" }, [place, item.pictures.length > 1 ? `picture ${index + 1} of ${item.pictures.length}` : null].filter(Boolean).join(" · ")),
           h("button", { type: "button", className: "it-close", onClick: closeDialog, "aria-label": "Close" }, "×"),
         ),
-        h("h2", { className: "it-title" }, title),
+        h("h2", { className: "it-title", dir: "auto" }, title),
         item.error
           ? h(Failure, { key: item.key, item, asked: isClearing, onCleared: () => (setCleared(item.key), onCleared?.()) })
           : cleared === item.key && !picture ? h("p", { role: "status" }, CLEARED) : null,
