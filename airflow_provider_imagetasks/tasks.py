@@ -120,7 +120,7 @@ class ImageRequest:
         if self.images == () and self.mask is None:
             return
         if isinstance(self.images, str) or not isinstance(self.images, Sequence):
-            raise InvalidRequestError("images must be a list of URLs or paths, not a single one")
+            raise InvalidRequestError("images must be a list of URLs or paths; did a template render one, or nothing?")
         given = [*(("images", image) for image in self.images), ("mask", self.mask)]
         for position, (name, image) in enumerate(given, start=1):
             if image is None and name == "mask":

@@ -86,12 +86,13 @@ def read_row(value: Any, *, model: str | None, options: Mapping[str, Any], files
     own = value.get("options")
     if own is not None and not isinstance(own, Mapping):
         raise InvalidRequestError(f"options must be an object, not {type(own).__name__}")
-    images, mask = value.get("images"), value.get("mask")
+    images, mask, own_model = value.get("images"), value.get("mask"), value.get("model")
     request = ImageRequest(
         prompt=value.get("prompt"),
-        model=value.get("model") or model,
+        model=model if own_model is None or own_model == "" else own_model,
         options={**options, **(own or {})},
-        images=tuple(images) if isinstance(images, list | tuple) else images or (),
+        # Only null leaves them out: what was to be an edit is not paid for as a picture from its text alone.
+        images=tuple(images) if isinstance(images, list | tuple) else () if images is None else images,
         mask=mask,
     )
     if request.is_edit or mask is not None:

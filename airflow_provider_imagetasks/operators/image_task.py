@@ -177,7 +177,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
             prompt=rendered_text("prompt", self.prompt),
             model=rendered_text("model", self.model) or None,
             options=self.options or {},
-            images=self.images or (),
+            images=() if self.images is None else self.images,
             mask=self.mask or None,
             callback_url=rendered_text("callback_url", self.callback_url)
             or callback_urls.callback_url_of(slot, hook.account, hook.service),

@@ -116,6 +116,11 @@ def test_an_empty_file(batch: ImageBatch, file_of: FileOf) -> None:
         pytest.param(b'{"prompt": "a", "images": ["/etc/passwd"]}', "below", id="the same without a scheme"),
         pytest.param(b'{"prompt": "a", "images": ["s3://conn@bucket/x"]}', "connection", id="a connection in a path"),
         pytest.param(b'{"prompt": "a", "images": ["simplecache::file:///etc/passwd"]}', "may be", id="chained schemes"),
+        *(
+            pytest.param(f'{{"prompt": "a", "images": {each}}}'.encode(), "images must be a list", id=f"images: {each}")
+            for each in ("false", "0", '""', "{}", '"https://x.example/a.png"')
+        ),
+        pytest.param(b'{"prompt": "a", "model": false}', "model is", id="a model that is no text"),
         pytest.param(b'{"prompt": "a", "id": ["x"]}', "id is", id="an id that is no text"),
     ],
 )

@@ -53,6 +53,8 @@ def test_a_prompt_a_model_and_a_connection_of_digits_are_texts(dag: ImageDag) ->
         ({"prompt": "a kite", "options": {"n": "{{ 1.5 }}"}}, "n=1.5"),
         ({"prompt": "a kite", "images": "{{ 'https://x.example/a.png' }}"}, "images must be a list"),
         ({"prompt": "a kite", "images": "{{ [None] }}"}, "images holds"),
+        ({"prompt": "a kite", "images": "{{ False }}"}, "images must be a list"),
+        ({"prompt": "a kite", "images": "{{ '' }}"}, "did a template render one, or nothing?"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_billed(
