@@ -44,14 +44,15 @@ class User:
             **limits,
         }
 
-    def leave(self, turn: Turn, key: str) -> None:
-        """Wait for a turn, and let the request of a submission leave."""
-        seconds = turn.seconds
-        while turn.id is not None:
+    def leave(self, turn: Turn, key: str) -> bool:
+        """Wait for a turn, and let the request of a submission leave; false where it came too late for that."""
+        seconds: float | None = turn.seconds
+        while turn.id is not None and seconds is not None:
             time.sleep(seconds)
             seconds = self.store.leaves(self.account_id, "submit", self.limits["rate"], turn.id, key)
             if not seconds:
-                return
+                break
+        return seconds is not None
 
     def take(self, *keys: str, cost: Money | None = PRICE, dag_id: str = "covers") -> Grant:
         wanted = [PlannedSubmission(key=key, cost=cost, model="m", dag_id=dag_id) for key in keys]

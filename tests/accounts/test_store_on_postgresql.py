@@ -73,13 +73,13 @@ def test_a_server_that_is_away_for_a_moment_is_used_again_and_places_come_back(s
 def test_moments_are_the_server_s_whatever_the_clock_of_a_worker_says(
     server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    user = User(server.url(), conn_id="clocks", key="clocks", rate=rate(1, 5))
+    user = User(server.url(), conn_id="clocks", key="clocks", rate=rate(1, 50))
     user.take("1")
 
     monkeypatch.setattr(time, "time", lambda: 0.0)
 
-    seconds = User(server.url(), conn_id="clocks", key="clocks", rate=rate(1, 5)).take("2").turns[0].seconds
-    assert 3 < seconds <= with_slack(Window(1, 5))
+    seconds = User(server.url(), conn_id="clocks", key="clocks", rate=rate(1, 50)).take("2").turns[0].seconds
+    assert 25 < seconds <= with_slack(Window(1, 50))
     AccountStore(server.url()).close()
 
 
