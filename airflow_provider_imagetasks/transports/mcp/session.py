@@ -202,12 +202,13 @@ class ToolServerSession:
     async def _own(self, opened: asyncio.Future[_Open]) -> None:
         """Open the session, keep it until it is to be closed, and close it."""
         closing = asyncio.Event()
+        limit: asyncio.Timeout | None = None
         try:
             async with self._connected() as session:
                 owner = asyncio.current_task()
                 if owner is None:
                     raise RuntimeError("a session is opened by a task")
-                async with asyncio.timeout(self._account.request_timeout):
+                async with asyncio.timeout(self._account.request_timeout) as limit:
                     await session.initialize()
                     tools = await _tools_of(session)
                 if not opened.done():
@@ -218,7 +219,9 @@ class ToolServerSession:
             raise
         except Exception as error:  # noqa: BLE001 - handed to whoever waits; the SDK raises groups of anything
             if not opened.done():
-                opened.set_exception(self._not_opened(_innermost(error)))
+                # What the SDK raises as it is interrupted hides that its time was over.
+                is_late = limit is not None and limit.expired()
+                opened.set_exception(self._not_opened(TimeoutError() if is_late else _innermost(error)))
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[ClientSession]:

@@ -31,7 +31,7 @@ from tests.tool_server_by_hand import ToolServer, says
 
 SERVICE = get_service("acedatacloud_mcp")
 TASK_ID = "0b6c2c4e-1111-4222-8333-444444444444"
-account = partial(driven_transports.account, service="acedatacloud_mcp", request_timeout=2)
+account = partial(driven_transports.account, service="acedatacloud_mcp", request_timeout=30)
 
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
@@ -159,12 +159,27 @@ def test_a_call_that_left_and_has_no_answer_is_an_unknown_outcome_and_not_made_a
 ) -> None:
     tools = ToolServer(step)
 
-    error = against(server, tools, submission(), request_timeout=1)
+    # Long enough for a session to be opened on a machine with much to do.
+    error = against(server, tools, submission(), request_timeout=5)
 
     assert isinstance(error, UnknownOutcomeError), error
     assert error.billed == "unknown"
     assert "openai_generate_image" in error.message
     assert tools.methods.count("tools/call") <= 1
+
+
+@pytest.mark.parametrize("method", ["initialize", "notifications/initialized", "tools/list"])
+def test_a_server_that_opens_no_session_in_time_is_away_and_not_called_wrong(
+    server: ScriptedServer, method: str
+) -> None:
+    tools = ToolServer(ACCEPTED)
+
+    def answers(request: ReceivedRequest) -> Step:
+        return Hang() if (request.body or {}).get("method") == method else tools(request)
+
+    error = against(server, answers, submission(), request_timeout=0.5)
+
+    assert (type(error), error.billed) == (ServiceUnavailableError, "no")
 
 
 def test_a_redirect_is_not_followed_and_a_429_says_how_long_to_wait(server: ScriptedServer) -> None:
@@ -285,7 +300,7 @@ async def test_a_caller_that_is_cancelled_leaves_the_session_to_the_others() -> 
         async with open_async_transport(account(f"{local.url}/mcp/acedatacloud", request_timeout=10)) as transport:
             task = await transport.run(SERVICE.submit(ImageRequest(prompt="[poll-hang]", model="gpt-image-2")))
             hanging = asyncio.create_task(transport.run(SERVICE.read_one(task.id)))
-            await asyncio.sleep(0.1)
+            await until(lambda: local.tasks[0].status_queries)
             hanging.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await hanging
