@@ -108,6 +108,7 @@ class ReceivedRequest:
 class ScriptedServer:
     """Takes one step of the script for each request, on any connection; use it in ``with``.
 
+    What was sent before the end of ``with`` is on record after it, although nobody waited for an answer.
     A request that the script does not foresee is answered with status 400, and recorded like the others.
 
     :param otherwise: finds the step for a request that the script does not foresee.
@@ -119,6 +120,8 @@ class ScriptedServer:
         self._script = list(script)
         self._lock = threading.Lock()
         self.closed = threading.Event()
+        self.closing, self._close = socket.socketpair()
+        """The first can be read from once the server is closed, by a handler that waits for a request too."""
         self._server = _Server(("127.0.0.1", 0), _handler_for(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
@@ -132,9 +135,11 @@ class ScriptedServer:
 
     def __exit__(self, *_exception: object) -> None:
         self.closed.set()
+        self._close.close()
         self._server.shutdown()
         self._thread.join()
-        self._server.socket.close()
+        self._server.server_close()
+        self.closing.close()
 
     def cuts_next(self) -> bool:
         """Whether the next request is to be cut before it is read; takes that step."""
@@ -152,9 +157,24 @@ class ScriptedServer:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
     # With the usual 5, a client that opens many connections at once waits a second for some of them.
     request_queue_size = 128
+
+    def __init__(self, *arguments: Any) -> None:
+        self._handlers: list[threading.Thread] = []
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        handler = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
+        self._handlers.append(handler)
+        handler.start()
+
+    def server_close(self) -> None:
+        while select.select([self.socket], [], [], 0)[0]:
+            self._handle_request_noblock()  # type: ignore[attr-defined]
+        super().server_close()
+        for handler in self._handlers:
+            handler.join(10)
 
     def handle_error(self, *_connection: Any) -> None:
         """Say nothing: a client that went away is what the test is about."""
@@ -166,10 +186,9 @@ def _handler_for(scripted: ScriptedServer) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
 
         def handle_one_request(self) -> None:
-            while not select.select([self.connection], [], [], 0.05)[0]:
-                if scripted.closed.is_set():
-                    self.close_connection = True
-                    return
+            if self.connection not in select.select([self.connection, scripted.closing], [], [])[0]:
+                self.close_connection = True
+                return
             if scripted.cuts_next():
                 # Lingering for no time turns the close into a reset.
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
