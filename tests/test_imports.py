@@ -73,7 +73,7 @@ print("done")
 def python(code: str) -> str:
     """Run ``code`` in a new process, and return what it prints."""
     command = [sys.executable, "-c", code]
-    completed = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    completed = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, timeout=100)
     assert completed.returncode == 0, completed.stderr
     return completed.stdout.strip()
 

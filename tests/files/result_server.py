@@ -103,7 +103,7 @@ class Download:
     runner: TaskRunner = field(default_factory=TaskRunner)
 
     def run(self, image_task_id: str = TASK_ID, **arguments: Any) -> Outcome:
-        extra = {"service": "acedatacloud", "query_rate": "1000/s", "request_timeout": 5, **self.fields}
+        extra = {"service": "acedatacloud", "query_rate": "1000/s", "request_timeout": 15, **self.fields}
         connection = {"host": self.results.url, "password": "key-of-the-tests", "extra": extra}
         self.runner.connections["imagetasks_default"] = connection
         given = {"image_task_id": image_task_id, "output_path": self.folder, "retries": 2, **arguments}

@@ -467,7 +467,7 @@ def test_all_of_one_picture_is_bounded_in_time(
     done = threading.Event()
 
     def answer(_request: ReceivedRequest) -> Reply:
-        done.wait(5)
+        done.wait(60)
         return Reply(b"", status=503)
 
     results.results = ["{url}/a.png?sig=secret"]

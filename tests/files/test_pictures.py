@@ -223,6 +223,7 @@ def test_whatever_becomes_of_a_picture_it_is_stored_or_refused() -> None:
 
 def test_pixels_that_are_decoded_at_the_same_time_stay_within_a_bound() -> None:
     budget, held, most, lock = PixelBudget(100), 0, 0, threading.Lock()
+    two_are_at_it = threading.Barrier(2, timeout=60)
 
     def decode(_number: int) -> None:
         nonlocal held, most
@@ -230,7 +231,7 @@ def test_pixels_that_are_decoded_at_the_same_time_stay_within_a_bound() -> None:
             with lock:
                 held += 40
                 most = max(most, held)
-            time.sleep(0.005)
+            two_are_at_it.wait()
             with lock:
                 held -= 40
 

@@ -8,11 +8,11 @@ from airflow_provider_imagetasks.local.callback_sender import is_loopback
 def test_a_callback_tells_the_result_or_failure_and_makes_the_request_asynchronous(tasks_api, receiver):
     url, received = receiver
     task_id = tasks_api.submitted("a kite [latency=0.05]", callback_url=url, trace_id="t-1", **{"async": False})
-    body, _ = received.get(timeout=5)
+    body, _ = received.get(timeout=30)
     assert (body["success"], body["task_id"], body["trace_id"]) == (True, task_id, "t-1")
     assert body["data"] == tasks_api.record(task_id)["response"]
     tasks_api.submitted("a kite [fail=bad_request]", callback_url=url)
-    body, _ = received.get(timeout=5)
+    body, _ = received.get(timeout=30)
     assert (body["success"], body["error"]["code"]) == (False, "bad_request")
 
 
@@ -35,5 +35,5 @@ def test_an_image_task_that_is_ended_before_its_time_is_called_back_at_once(serv
     url, received = receiver
     task_id = tasks_api.submitted("a slow kite [latency=3600]", callback_url=url)
     service.finish(["a kite", "a slow kite [latency=3600]"])
-    assert received.get(timeout=5)[0]["task_id"] == task_id
+    assert received.get(timeout=30)[0]["task_id"] == task_id
     assert service.tasks[0].finished

@@ -20,7 +20,7 @@ def test_the_command_announces_its_url_and_stops_at_a_signal(stop):
         assert "double" in line
         assert requests.get(f"{url}/health", timeout=10).ok
         process.send_signal(stop)
-        assert (process.wait(timeout=10), process.stderr.read()) == (0, "")
+        assert (process.wait(timeout=60), process.stderr.read()) == (0, "")
 
 
 def test_the_command_says_what_option_makes_no_sense_and_when_the_port_is_taken(capsys):

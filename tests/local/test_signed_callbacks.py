@@ -52,7 +52,7 @@ def test_what_the_local_service_signs_is_believed_and_what_was_changed_is_not(na
         key = {"Authorization": f"{checks.key_scheme} right"}
         where = f"{service.url}{path.format(url=server.url)}"
         answer = requests.post(where, json=body, headers=key, timeout=10).json()
-        call = received.get(timeout=10)
+        call = received.get(timeout=30)
     account = Account(
         conn_id="c",
         service=name,

@@ -189,7 +189,7 @@ def test_openai_believes_the_calls_of_the_webhook_and_understands_them() -> None
         file = requests.post(f"{url}/files", timeout=10, **uploaded).json()["id"]
         order = {"input_file_id": file, "endpoint": line["url"], "completion_window": "24h"}
         batch = requests.post(f"{url}/batches", json=order, timeout=10).json()["id"]
-        calls = [received.get(timeout=10) for _ in range(2)]
+        calls = [received.get(timeout=30) for _ in range(2)]
 
     told = asked_by(
         "asked_by_openai_webhooks.py",

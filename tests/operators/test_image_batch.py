@@ -175,29 +175,29 @@ class TestKills:
 @ONE_SERVICE
 class TestDeferral:
     def test_it_defers_when_all_is_submitted_and_finishes_when_it_resumes(self, batch: ImageBatch) -> None:
-        arguments: dict[str, Any] = {"prompts": ["a kite [latency=1]", "a boat"], "deferrable": True}
+        arguments: dict[str, Any] = {"prompts": ["a kite [latency=600]", "a boat"], "deferrable": True}
         deferred = batch.start(**arguments)
 
         assert deferred.state == "deferred"
         assert deferred.message.classpath.endswith("ImageBatchTrigger")
         assert batch.pushed("progress")["submitted"] == 2
         assert "kite" not in json.dumps(deferred.message.trigger_kwargs, default=str)
-        while batch.image_service.stats()["active_tasks"]:
-            pass
+        batch.image_service.finish(["a kite [latency=600]"])
         assert batch.start(resume=deferred, **arguments).state == "success"
         assert batch.statuses == "succeeded succeeded"
-        assert batch.created == ["a boat", "a kite [latency=1]"]
+        assert batch.created == ["a boat", "a kite [latency=600]"]
 
     def test_it_resumes_where_it_was_begun_whatever_the_path_renders_to_then(self, batch: ImageBatch) -> None:
-        deferred = batch.start("a kite [latency=1]", deferrable=True)
+        deferred = batch.start("a kite [latency=600]", deferrable=True)
         assert deferred.message.next_kwargs == {"output_path": batch.output_folder}
         batch.runner.states.clear()
+        batch.image_service.finish(["a kite [latency=600]"])
 
         resumed = batch.start("a kite", resume=deferred, output_path=f"{batch.output_folder}/tomorrow")
 
         # Its deferral names the folder that it left, whatever else is kept of it.
         assert resumed.state == "success", resumed.error
-        assert batch.created == ["a kite [latency=1]"]
+        assert batch.created == ["a kite [latency=600]"]
 
     def test_a_resumed_batch_that_does_not_find_its_folder_pays_for_nothing_again(self, batch: ImageBatch) -> None:
         deferred = batch.start("a kite [never]", deferrable=True)

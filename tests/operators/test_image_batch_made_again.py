@@ -61,9 +61,10 @@ def test_the_folder_of_the_deleted_run_is_not_taken_up_by_a_later_try_either(
 
 @REST
 def test_a_batch_that_airflow_forgets_while_it_waits_goes_on_from_the_folder_that_it_left(batch: ImageBatch) -> None:
-    rows = ["a kite [latency=1]", "a boat [latency=1]"]
+    rows = ["a kite [latency=600]", "a boat [latency=600]"]
     deferred = batch.start(*rows, deferrable=True)
     batch.runner.states.clear()
+    batch.image_service.finish(rows)
     resumed = batch.start(*rows, resume=deferred)
 
     assert resumed.state == "success", resumed.error

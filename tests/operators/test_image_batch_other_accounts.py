@@ -35,7 +35,7 @@ class TwoAccounts:
         self.connection = {**json.loads(first.connection(service_name)), "host": self.server.url}
         self.connection["extra"] |= {"allow_private_hosts": True, "query_rate": "50/s"}
         runner = TaskRunner(connections={"imagetasks_default": self.connection})
-        self.batch = ImageBatch(runner, first, output_folder, arguments={"poll_interval": 1, "timeout": 5})
+        self.batch = ImageBatch(runner, first, output_folder, arguments={"poll_interval": 1, "timeout": 60})
 
     def start(self, key: str, *prompts: str, **how: Any) -> Any:
         self.connection["password"] = key

@@ -48,7 +48,9 @@ def until_it_ends(
 
 
 def until_its_trigger_fires(batch: ImageBatch, deferral: Outcome) -> None:
-    """Wait until nothing runs any more, or the deadline is over."""
+    """Have all end that is to end at all, and wait until nothing runs any more, or the deadline is over."""
+    prompts = {task.prompt for task in batch.image_service.tasks}
+    batch.image_service.finish([prompt for prompt in prompts if "[never]" not in prompt])
     while batch.image_service.stats()["active_tasks"] and time.time() < deferral.message.trigger_kwargs["deadline"]:
         time.sleep(0.02)
 
@@ -142,12 +144,12 @@ class TestResumes:
 
     @ONE_SERVICE
     def test_a_row_that_fails_unbilled_is_submitted_as_often_as_row_attempts_says(self, batch: ImageBatch) -> None:
-        prompts = ["a kite [fail] [latency=0.7]", "a boat [latency=0.7]"]
+        prompts = ["a kite [fail] [latency=600]", "a boat [latency=600]"]
         ended, deferrals = until_it_ends(batch, prompts=prompts, row_attempts=2)
 
         assert deferrals
         assert isinstance(ended.error, ImageTaskFailedError)
-        assert batch.created == ["a boat [latency=0.7]", *["a kite [fail] [latency=0.7]"] * 2]
+        assert batch.created == ["a boat [latency=600]", *["a kite [fail] [latency=600]"] * 2]
 
     @ONE_SERVICE
     def test_a_retry_has_its_own_attempts(self, batch: ImageBatch) -> None:
@@ -198,7 +200,7 @@ class TestResumes:
 
     @ONE_SERVICE
     def test_an_empty_balance_is_known_to_the_starts_that_follow(self, batch: ImageBatch) -> None:
-        prompts = ["a kite [fail] [latency=1]", *[f"a boat {number} [no-credit]" for number in range(20)]]
+        prompts = ["a kite [fail] [latency=600]", *[f"a boat {number} [no-credit]" for number in range(20)]]
         first = batch.start(prompts=prompts, deferrable=True)
         submissions, failed = batch.counts["submissions"], batch.pushed("progress")["failed"]
 
@@ -214,7 +216,7 @@ class TestResumes:
 
 @ONE_SERVICE
 def test_what_was_not_billed_is_not_counted_again_by_the_next_start(batch: ImageBatch) -> None:
-    prompts = ["a kite [fail] [latency=0.7]", "a boat", "a tree"]
+    prompts = ["a kite [fail] [latency=600]", "a boat", "a tree"]
     arguments = {"prices": {"gpt-image-2": 1}, "max_cost": 3, "row_attempts": 3}
     ended, _ = until_it_ends(batch, prompts=prompts, **arguments)
 

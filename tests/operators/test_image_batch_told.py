@@ -82,7 +82,7 @@ def test_a_start_that_is_taken_up_again_counts_no_row_twice(
 
 def test_a_batch_is_announced_once_a_try_so_that_it_keeps_its_place_in_the_gallery(batch: ImageBatch) -> None:
     announced = "batch", "image_batch"
-    batch.arguments["prompts"] = ["a kite [latency=3]"]
+    batch.arguments["prompts"] = ["a kite [latency=600]"]
     deferred = batch.start(deferrable=True)
     assert deferred.state == "deferred"
     assert batch.runner.xcoms.pop(announced)["total"] == 1

@@ -37,7 +37,7 @@ def test_the_rows_of_a_batch_end_by_their_time_although_nobody_may_be_asked(
             time.sleep(0.5)
             outcome = batch.start("a kite", "a boat", resume=outcome, event={"status": "deadline"}, timeout=3)
 
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
     assert isinstance(outcome.error, ImageTaskTimeoutError)
     assert [row["error"]["billed"] for row in batch.rows] == ["unknown"] * 2
 
@@ -56,6 +56,6 @@ def test_nor_does_a_slow_query_rate_keep_them_beyond_it(batch: ImageBatch, defer
         given = {"resume": outcome, "event": {"status": "deadline"}, "timeout": 3}
         outcome = batch.start("a kite [never]", "a boat [never]", **given)
 
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
     assert isinstance(outcome.error, ImageTaskTimeoutError)
     assert [row["error"]["billed"] for row in batch.rows] == ["unknown"] * 2

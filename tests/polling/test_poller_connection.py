@@ -110,7 +110,7 @@ async def test_a_deadline_strikes_although_the_look_up_hangs(server: ScriptedSer
 
     assert await ends_of(poller, watch("a", seconds=0.3)) == ["deadline"]
 
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 40
     answered.set()
     assert await patient == ["done"]
 

@@ -47,7 +47,7 @@ async def test_a_deadline_strikes_in_time_although_requests_hang(server: Scripte
 
     assert set(await ends_of(poller_of(server.url, service="kie"), *watches(40, seconds=0.4))) == {"deadline"}
 
-    assert 0.35 < time.monotonic() - started < 8
+    assert 0.35 < time.monotonic() - started < 40
     # No more of them hang at the same time than the poller makes at all.
     assert len(server.requests) <= MOST_AT_ONCE
 
@@ -77,7 +77,7 @@ async def test_a_log_that_cannot_be_written_ends_its_own_wait_alone(
 
     ends = asyncio.gather(poller.wait(Progress(watch("a"), Full()), first_pause=0), ends_of(poller, watch("b")))
 
-    assert await asyncio.wait_for(ends, 5) == ["error", ["done"]]
+    assert await asyncio.wait_for(ends, 40) == ["error", ["done"]]
 
 
 def fail(*_: Any) -> NoReturn:

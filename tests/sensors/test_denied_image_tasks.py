@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -53,11 +52,10 @@ def test_a_sensor_asks_again(
 def test_a_sensor_that_resumes_asks_again(
     dag: ImageDag, route: StatusRoute, told: dict[str, Any], service_name: str
 ) -> None:
-    told["id"] = dag.submitted("a kite [latency=2]")
+    told["id"] = dag.submitted("a kite [latency=600]")
     deferred = dag.wait(told, deferrable=True)
     assert deferred.state == "deferred"
-    while dag.image_service.stats()["active_tasks"]:
-        time.sleep(0.02)
+    dag.image_service.finish(["a kite [latency=600]"])
     route.breaks(DENIALS[service_name], times=2)
 
     assert dag.wait(told, resume=deferred, event={"status": "done"}, deferrable=True).state == "success"

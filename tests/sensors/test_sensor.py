@@ -269,7 +269,7 @@ def test_a_service_that_wants_to_be_left_alone_for_longer_than_the_timeout_is_a_
 
     outcome = dag.wait(ids if several else ids[0], timeout=timeout, **MODES[mode])
 
-    assert time.monotonic() - before < 10
+    assert time.monotonic() - before < 60
     assert isinstance(outcome.error, ImageTaskTimeoutError)
     assert isinstance(outcome.error, AirflowSensorTimeout)
     assert [failed["id"] for failed in dag.runner.xcoms["wait", "image_task_failures"]] == ids

@@ -34,10 +34,11 @@ def failure(driven: DrivenTransport, url: str, **fields: Any) -> NoResponse:
 def test_a_request_that_was_cut_or_is_not_answered_may_have_left_behind_a_proxy_too(
     driven: DrivenTransport, step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    limit = {"request_timeout": 1 if step == Hang() else 60}
     with ScriptedServer(step, step) as server:
-        answers = [failure(driven, server.url, request_timeout=0.3)]
+        answers = [failure(driven, server.url, **limit)]
         monkeypatch.setenv("http_proxy", server.url)
-        answers += [failure(driven, f"http://{SERVICE}", request_timeout=0.3)]
+        answers += [failure(driven, f"http://{SERVICE}", **limit)]
 
     assert all(answer.may_have_left for answer in answers)
     assert all((answer.reason == "the answer took too long") is (step == Hang()) for answer in answers)
@@ -119,13 +120,13 @@ def test_an_answer_that_trickles_ends_when_the_request_may_take_no_longer(
 ) -> None:
     with ScriptedServer(step) as server:
         started = time.monotonic()
-        answer = driven.ask(request_, account(server.url, request_timeout=0.2))
+        answer = driven.ask(request_, account(server.url, request_timeout=0.5))
         took = time.monotonic() - started
 
     assert isinstance(answer, NoResponse)
     assert (answer.reason, answer.may_have_left) == ("the answer took too long", True)
     # In workers the time counts anew once the answer begins, so that a long upload does not use it up.
-    assert 0.15 <= took < 8
+    assert 0.4 <= took < 40
     assert len(server.requests) == 1
 
 
@@ -139,14 +140,14 @@ def test_a_proxy_whose_answer_to_the_tunnel_trickles_has_not_let_the_request_out
         answer = failure(drive_with("requests"), f"https://{SERVICE}", request_timeout=0.2)
 
     assert (answer.may_have_left, answer.reason) == (False, "it took too long to connect")
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 40
 
 
 def test_a_connection_is_used_again_after_an_answer_in_time_and_not_after_one_that_was_cut() -> None:
     quick, slow = Reply({}), Trickle(head=b"HTTP/1.1 200 OK\r\nX-Header: ")
     with (
         ScriptedServer(quick, slow, quick) as server,
-        RequestsTransport(account(server.url, request_timeout=0.3)) as on_worker,
+        RequestsTransport(account(server.url, request_timeout=3)) as on_worker,
     ):
         answers_ = [on_worker.run(ask(QUERY)) for _ in range(3)]
 
@@ -157,7 +158,7 @@ def test_a_submission_whose_answer_is_too_slow_or_too_large_has_an_unknown_outco
     driven: DrivenTransport, small_answers: None
 ) -> None:
     with ScriptedServer(Trickle(), *[large(20_000)] * 6) as server:
-        slow = driven.outcome(AceDataCloud().submit(REQUEST), account(server.url, request_timeout=0.2))
+        slow = driven.outcome(AceDataCloud().submit(REQUEST), account(server.url, request_timeout=1))
         submitted = driven.outcome(AceDataCloud().submit(REQUEST), account(server.url))
         read = driven.outcome(AceDataCloud().get_task("task-1"), account(server.url))
 

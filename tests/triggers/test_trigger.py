@@ -64,7 +64,7 @@ async def test_it_fires_at_the_deadline(submitted: Callable[..., str]) -> None:
     (event,) = await events(trigger)
 
     assert event["status"] == "deadline"
-    assert trigger.deadline <= time.time() < trigger.deadline + 5
+    assert trigger.deadline <= time.time() < trigger.deadline + 40
 
 
 async def test_the_first_poll_comes_a_full_interval_after_the_deferral(

@@ -68,7 +68,7 @@ def test_the_answer_at_once_and_the_callback_are_the_result(
     at_once = post(client, path, body).json()
     url, received = receiver
     task_id = submitted(client, path, {**body, "callback_url": url})
-    called_back, _headers = received.get(timeout=10)
+    called_back, _headers = received.get(timeout=30)
 
     assert (at_once["success"], len(urls(at_once))) == (True, 1)
     assert (called_back["success"], called_back["task_id"], len(urls(called_back))) == (True, task_id, 1)

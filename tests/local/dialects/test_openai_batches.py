@@ -200,7 +200,7 @@ def test_the_webhook_is_called_once_for_each_batch_that_ends_and_says_how(start,
         asked(service, "POST", f"batches/{batch['id']}/cancel")
     if skipped:
         service.skip(skipped)
-    body, headers = received.get(timeout=5)
+    body, headers = received.get(timeout=30)
 
     assert (body["type"], body["data"]) == (f"batch.{word}", {"id": batch["id"]})
     assert headers["Webhook-Signature"].startswith("v1,")

@@ -88,7 +88,7 @@ def test_a_rate_limit_behind_the_server_is_waited_for(dag: ImageDag) -> None:
 def test_an_answer_that_is_lost_is_an_unknown_outcome_without_a_retry_and_one_picture(
     dag: ImageDag, image_service: LocalImageService, directive: str
 ) -> None:
-    dag.runner.connections["imagetasks_default"]["extra"]["request_timeout"] = 3
+    dag.runner.connections["imagetasks_default"]["extra"]["request_timeout"] = 6
 
     check_failed(dag.submit(f"a kite [{directive}]", options=SMALL), UnknownOutcomeError)
     assert len(created(image_service, f"a kite [{directive}]")) == 1

@@ -47,14 +47,14 @@ def of_call(step: Step) -> ToolServer:
 async def test_an_answer_that_trickles_ends_when_a_request_may_take_no_longer(step: Trickle, no_proxy: None) -> None:
     with ScriptedServer(otherwise=of_call(step)) as server:
         async with open_async_transport(
-            account(f"{server.url}/mcp", service=SERVICE.name, request_timeout=1)
+            account(f"{server.url}/mcp", service=SERVICE.name, request_timeout=4)
         ) as opened:
             began = time.monotonic()
             answer = await opened.run(ask(CALL))
 
     assert isinstance(answer, NoResponse)
     assert answer.reason.endswith("the answer took too long")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 40
 
 
 @pytest.mark.parametrize("kind", [JSON, EVENTS], ids=["JSON", "events"])
@@ -63,11 +63,11 @@ async def test_an_answer_of_millions_of_values_is_refused(kind: bytes, keeps_pic
     message = b'{"jsonrpc":"2.0","id":3,"result":[' + b"{}," * MIB + b"{}]}"
     body = message if kind == JSON else b"event: message\ndata: " + message + b"\n\n"
     name, _, value = kind.decode().partition(": ")
-    mine = {"service": SERVICE.name, "request_timeout": 20}
+    mine = {"service": SERVICE.name, "request_timeout": 100}
     with ScriptedServer(otherwise=of_call(Reply(body, headers={name: value}))) as server:
         async with open_async_transport(account(f"{server.url}/mcp", **mine), keeps_pictures=keeps_pictures) as opened:
             with pytest.raises(ServiceUnavailableError):
-                await asyncio.wait_for(opened.run(SERVICE.read_one("a")), 15)
+                await asyncio.wait_for(opened.run(SERVICE.read_one("a")), 50)
 
 
 @pytest.mark.parametrize("length", [9_000, 60_000])

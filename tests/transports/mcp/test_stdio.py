@@ -41,7 +41,7 @@ ARGUMENTS = ("-m", "airflow_provider_imagetasks.local.stdio", "--latency", "0.2"
 
 def account(folder: Path, *arguments: str, command: str = sys.executable, **fields: Any) -> Account:
     started = ServerCommand(command=command, args=arguments or ARGUMENTS)
-    usual = {"conn_id": "mine", "service": "gpt_image_mcp", "base_url": "", "key": KEY, "request_timeout": 20}
+    usual = {"conn_id": "mine", "service": "gpt_image_mcp", "base_url": "", "key": KEY, "request_timeout": 100}
     return Account(**{**usual, "output_dir": str(folder), "server_command": started, **fields})
 
 
@@ -73,7 +73,7 @@ def runner(hook: ImageTaskHook, connection: dict[str, Any]) -> TaskRunner:
 def connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A connection that starts its own server; Airflow knows it as 'mine'."""
     extra = {"service": "gpt_image_mcp", "command": sys.executable, "args": list(ARGUMENTS)}
-    fields = {"password": KEY, "extra": {"output_dir": str(tmp_path / "server"), "request_timeout": 20, **extra}}
+    fields = {"password": KEY, "extra": {"output_dir": str(tmp_path / "server"), "request_timeout": 100, **extra}}
     monkeypatch.setenv("AIRFLOW_CONN_MINE", json.dumps({"conn_type": "imagetasks", **fields}))
     return fields
 
@@ -106,8 +106,11 @@ def test_one_session_submits_waits_and_collects_and_the_server_ends_with_it(
 def test_a_job_that_was_left_behind_runs_for_ever_and_the_wait_says_so(hook: ImageTaskHook) -> None:
     with hook.session():
         left = hook.submit(ImageRequest(prompt="[latency=2]"))
-    with hook.session(), pytest.raises(ImageTaskTimeoutError, match=r"running.*restarted meanwhile"):
-        hook.wait(left.id, timeout=3, poll_interval=0.5)
+    with hook.session():
+        # Until the other server has started, nobody says that it runs.
+        assert hook.get_task(left.id).state is TaskState.RUNNING
+        with pytest.raises(ImageTaskTimeoutError, match=r"running.*restarted meanwhile"):
+            hook.wait(left.id, timeout=3, poll_interval=0.5)
 
 
 def test_without_a_session_the_hook_refuses(hook: ImageTaskHook) -> None:
@@ -225,7 +228,7 @@ def test_a_program_that_is_no_server_is_named_with_its_last_words(arguments, fie
 
     assert (type(error), error.billed) == (InvalidRequestError, "no")
     assert said in error.message
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 90
 
 
 async def test_a_server_that_dies_in_the_session_is_not_started_again(tmp_path: Path) -> None:
@@ -245,7 +248,7 @@ async def test_a_server_that_dies_in_the_session_is_not_started_again(tmp_path: 
             ) as raised:
                 await transport.run(flow)
             assert (raised.value.billed, raised.value.concerns_account) == (billed, True)
-        assert time.monotonic() - started < 5, "it was asked again"
+        assert time.monotonic() - started < 10, "it was asked again"
     assert servers() == []
 
 
