@@ -211,7 +211,9 @@ def batch_card(
         "currency": _text(mapping(summary).get("currency"), most=_LONGEST_CURRENCY),
         "ready": ready,
         "error": _error(told_error) if why is not None else None,
-        "advice": (_text(told_error.get("advice")) or clears.advice_of_batch(task_state)) if why is not None else None,
+        "advice": (_text(told_error.get("advice")) or clears.advice_of_batch(task_state))
+        if state == "failed"
+        else None,
         "log_at": _log_at(submission),
         "clears": clears.clears_of_batch(submission, task_state),
         "manifest": summary is not None,

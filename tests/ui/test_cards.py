@@ -166,6 +166,14 @@ def test_a_failed_batch_leads_to_its_own_log_with_the_log_s_own_advice(told: dic
     assert batch_card(BATCH, collect_results([]), "running", [])["advice"] is None
 
 
+def test_a_batch_that_failed_without_a_word_can_be_cleared_like_any_other() -> None:
+    killed = batch_card(BATCH, collect_results([]), "failed", [])
+
+    assert (killed["error"], killed["log_at"]["task_id"]) == (None, "b")
+    assert killed["advice"].startswith("Clear the task to repeat its failed rows.")
+    assert [each["pays"] for each in killed["clears"]] == ["rows"]
+
+
 @pytest.mark.parametrize(
     ("task_state", "advice"),
     [("failed", "Clear the task"), ("success", "Request it in a new Dag run"), ("running", "")],

@@ -48,7 +48,8 @@ export function BatchPanel({ item, filter, address, selection, onSeen, onRows, o
     ),
     h(Progress, { item }),
     failures.length ? h("p", { className: "it-failures" }, failures.map(([name, number]) => countedError(name, number)).join(" · ")) : null,
-    item.error && item.state === "failed" ? h(Failure, { item, onCleared: cleared }) : null,
+    // Also where nothing says why: a worker may have been killed, or somebody marked the task.
+    item.state === "failed" ? h(Failure, { item, onCleared: cleared }) : null,
     list.error && !list.first ? h(Trouble, { error: list.error, onRetry: list.refresh }) : null,
     list.first && NOT_READ[list.first.reach] ? h(Notice, { tone: "hint" }, NOT_READ[list.first.reach]) : null,
     isNarrowed && list.first?.found != null ? h("p", { className: "it-quiet", role: "status" }, list.first.found ? `${count(list.first.found, "row")} shown` : "No row matches this filter.") : null,

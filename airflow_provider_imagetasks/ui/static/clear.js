@@ -139,8 +139,8 @@ export function Failure({ item, asked, onCleared }) {
     "section",
     { ref: place, tabIndex: -1, className: "it-failure", "aria-label": "Why it failed" },
     h("h3", null, errorTitle(item.error)),
-    item.error.message ? h("p", { className: "it-message" }, item.error.message) : null,
-    h("p", null, h("strong", null, billedWords(item.error))),
+    item.error?.message ? h("p", { className: "it-message" }, item.error.message) : null,
+    item.error ? h("p", null, h("strong", null, billedWords(item.error))) : null,
     h("p", null, item.state === "retried" ? "Airflow runs it again." : item.advice),
     h("p", null, h(AirflowLink, { to: taskPath(at) }, `Log of ${nameOf(at)}`)),
     step?.taken

@@ -64,7 +64,7 @@ export const countedError = (name, number) => `${number} ${COUNTED_ERRORS[name] 
 export const CLEARS = {
   picture: ["Clear for a new picture", "A new picture is requested and paid for."],
   maybe: ["Clear to submit again", "You pay again if the first submission was accepted."],
-  rows: ["Clear to repeat the failed rows", "Each failed row is submitted again and paid for; delivered pictures are kept."],
+  rows: ["Clear to repeat the failed rows", "Each failed row is submitted again and paid for, and so is each that was not submitted yet; delivered pictures are kept."],
   nothing: ["Clear to try again", "It costs nothing: nothing is submitted, what the service has is read again."],
 };
 
