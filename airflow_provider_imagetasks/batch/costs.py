@@ -7,66 +7,28 @@ currencies are never added up.
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError, QuotaExceededError
-from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
-from airflow_provider_imagetasks.services.money import MILLION
+from airflow_provider_imagetasks.services.money import MILLION, PUBLISHED, PriceList
 from airflow_provider_imagetasks.tasks import ImageRequest
 
-PUBLISHED = "USD"
-"""The currency of the prices that services publish."""
-_AMOUNT_WITH_CURRENCY = re.compile(r"\s*([0-9.]+)\s*([A-Za-z]{3,12})\s*")
 CODE = "max_cost"
 """The error code of a row that was not submitted for its cost."""
 
 
-def read_prices(value: Any) -> dict[str, float]:
-    """Check the prices that a user gives, per picture by model.
-
-    :raises InvalidRequestError: it is not a mapping of models to amounts, or they are in several currencies.
-    """
-    return {model: amount for model, (amount, _) in _priced(value).items()}
+def by_model(prices: PriceList) -> dict[str, float]:
+    """Return the prices of a picture by model."""
+    return {model: millionths / MILLION for model, millionths, _ in prices}
 
 
-def prices_of(argument: Any, account: Account) -> Any:
-    """Return the prices that a batch is given, or else those of its connection in the same form."""
-    if argument is not None:
-        return argument
-    prices = {model: f"{millionths / MILLION:f} {named or ''}".strip() for model, millionths, named in account.prices}
-    return prices or None
-
-
-def read_currency(value: Any) -> str | None:
-    """Return the currency of costs: the one that prices name (None if they name none), US dollars without prices.
-
-    :raises InvalidRequestError: as for :func:`read_prices`.
-    """
-    priced = _priced(value)
-    return next((currency for _, currency in priced.values()), None) if priced else PUBLISHED
-
-
-def _priced(value: Any) -> dict[str, tuple[float, str | None]]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise InvalidRequestError(f"prices is {value!r}; write it like {{'gpt-image-2': 0.04}}, per picture")
-    found = {}
-    for model, price in value.items():
-        match = _AMOUNT_WITH_CURRENCY.fullmatch(price) if isinstance(price, str) else None
-        amount, currency = (match[1], match[2].upper()) if match else (price, None)
-        found[str(model)] = _amount(f"prices[{model!r}]", amount), currency
-    if len({currency for _, currency in found.values()}) > 1:
-        raise InvalidRequestError(
-            f"prices is {dict(value)!r}; name one currency in all of them or in none, since the costs of a batch are "
-            "added up"
-        )
-    return found
+def currency_of(prices: PriceList) -> str | None:
+    """Return the currency of costs: the one that prices name (None if they name none), US dollars without prices."""
+    return prices[0][2] if prices else PUBLISHED
 
 
 def read_max_cost(value: Any) -> float | None:

@@ -24,7 +24,7 @@ from airflow_provider_imagetasks.batch.arguments import (
     read_timeout,
     with_limits,
 )
-from airflow_provider_imagetasks.batch.costs import prices_of, read_currency, read_max_cost, read_prices
+from airflow_provider_imagetasks.batch.costs import by_model, currency_of, read_max_cost
 from airflow_provider_imagetasks.batch.dry_run import dry_run
 from airflow_provider_imagetasks.batch.manifest import MANIFEST_NAME, PictureSummary
 from airflow_provider_imagetasks.batch.modes import USUAL_TIMEOUTS, check_mode, check_mode_arguments, run_of
@@ -239,20 +239,21 @@ class ImageBatchOperator(CancelsOnKill, ReportsLineage, RowsAsData):
         for name in ("model", "options"):
             require_sendable(name, getattr(self, name))
         provider = check_mode(self.mode, hook.service, self.limits)
+        account = with_limits(
+            hook.account,
+            submit_rate=self.submit_rate,
+            max_active_tasks=self.max_active_tasks,
+            tiers=tiers_for(hook.service, self.submit_rate),
+            prices=self.prices,
+        )
         return BatchArguments(
-            account=with_limits(
-                hook.account,
-                submit_rate=self.submit_rate,
-                max_active_tasks=self.max_active_tasks,
-                tiers=tiers_for(hook.service, self.submit_rate),
-                prices=self.prices,
-            ),
+            account=account,
             service=hook.service,
             model=rendered_text("model", self.model) or None,
             options=self.options or {},
             filename=self.filename,
-            prices=read_prices(prices_of(self.prices, hook.account)),
-            currency=read_currency(prices_of(self.prices, hook.account)),
+            prices=by_model(account.prices),
+            currency=currency_of(account.prices),
             output_path=str(self.output_path),
             max_failed=read_max_failed(self.max_failed),
             max_cost=read_max_cost("" if self.max_cost is None and self._is_limited else self.max_cost),

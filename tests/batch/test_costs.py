@@ -6,16 +6,17 @@ import pytest
 
 from airflow_provider_imagetasks.batch.costs import (
     Spending,
+    by_model,
     cost_of,
+    currency_of,
     in_words,
     price_of,
-    read_currency,
     read_max_cost,
-    read_prices,
 )
 from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.exceptions import InvalidRequestError, QuotaExceededError
 from airflow_provider_imagetasks.services import get_service
+from airflow_provider_imagetasks.services.money import read_price_list
 from airflow_provider_imagetasks.tasks import ImageRequest
 
 COSTS = {0: 0.1, 1: 0.1, 2: 0.1, 3: 5.0, 4: None}
@@ -131,12 +132,6 @@ def test_the_user_s_price_wins_and_counts_for_each_picture() -> None:
     )
 
 
-@pytest.mark.parametrize("prices", [[], "0.04", {"m": "cheap"}, {"m": -1}, {"m": True}, {"m": float("inf")}])
-def test_prices_that_are_none_are_refused(prices: object) -> None:
-    with pytest.raises(InvalidRequestError, match="prices"):
-        read_prices(prices)
-
-
 @pytest.mark.parametrize(
     ("prices", "amounts", "currency"),
     [
@@ -148,14 +143,9 @@ def test_prices_that_are_none_are_refused(prices: object) -> None:
     ],
 )
 def test_prices_name_the_currency_of_costs(prices: object, amounts: dict[str, float], currency: str | None) -> None:
-    assert (read_prices(prices), read_currency(prices)) == (amounts, currency)
+    given = read_price_list("prices", prices)
 
-
-@pytest.mark.parametrize("prices", [{"m": "0.04 EUR", "n": "0.05 USD"}, {"m": "0.04 EUR", "n": 0.05}])
-def test_prices_in_several_currencies_are_refused_since_costs_are_added_up(prices: object) -> None:
-    for read in (read_prices, read_currency):
-        with pytest.raises(InvalidRequestError, match="name one currency in all of them or in none"):
-            read(prices)
+    assert (by_model(given), currency_of(given)) == (amounts, currency)
 
 
 @pytest.mark.parametrize(("currency", "price"), [(None, 0.03), ("USD", 0.03), ("EUR", None)])

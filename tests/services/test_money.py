@@ -63,6 +63,9 @@ def test_a_connection_names_prices_by_model_also_as_json_in_a_text() -> None:
         ({"budget_per_day": "1 USD", "budget_per_month": "1 EUR"}, "in EUR and USD"),
         ({"prices": "0.04"}, "must be an object"),
         ({"prices": {"a": "cheap"}}, "a price per picture"),
+        ({"prices": {"a": -1}}, "a price per picture"),
+        ({"prices": {"a": True}}, "a price per picture"),
+        ({"prices": {"a": float("inf")}}, "a price per picture"),
     ],
 )
 def test_what_cannot_be_added_up_or_read_is_refused_at_the_connection(extra: dict[str, Any], said: str) -> None:
