@@ -27,8 +27,8 @@ from airflow_provider_imagetasks.batch.segments import (
 )
 from airflow_provider_imagetasks.batch.state import BatchState, Stage
 from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
-from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.services.account import Account
+from airflow_provider_imagetasks.submissions.departure import REPLACED
 from airflow_provider_imagetasks.submissions.submission_record import key_digest
 
 RECENT_SECONDS = 120.0
@@ -299,7 +299,7 @@ class BatchLedger:
             # Otherwise it speaks of no submission, or of one whose intent says that it was not taken.
             if error.billed == "no" and (image_task_id or outcome.get("never_taken")):
                 self.spending.not_billed(row)
-            if error.billed == "no" and concerns_account(error) and name.number >= self.checkpoint.try_from:
+            if error.billed == "no" and error.concerns_account and name.number >= self.checkpoint.try_from:
                 self.stopped = error
             failed = Failure.of_outcome(outcome)
             if not image_task_id and known is not None and known.image_task_id:
@@ -345,6 +345,6 @@ def replaced(folder: BatchFolder) -> ImageTaskError:
     return ImageTaskError(
         f"Another process of this task works on the batch (see {folder.uri}/{CHECKPOINT_NAME}), so this one stops. "
         "Airflow considered this one dead, or the task was cleared while it was running",
-        code="replaced",
+        code=REPLACED,
         retry_advice="The other process continues from the record.",
     )

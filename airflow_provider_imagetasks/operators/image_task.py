@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidRequestError
+from airflow_provider_imagetasks.exceptions import ImageTaskError, ImageTaskFailedError, ImageTaskNotFoundError
 from airflow_provider_imagetasks.files.filenames import DEFAULT_FILENAME, check_filename
 from airflow_provider_imagetasks.files.object_storage import open_folder, require_known_scheme
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile
@@ -38,6 +38,7 @@ from airflow_provider_imagetasks.services.account import DEFAULT_CONN_ID
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.fields import text
 from airflow_provider_imagetasks.submissions import callback_urls
+from airflow_provider_imagetasks.submissions.departure import REPLACED
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, slot_of
 from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger, say_what_is_on_record
 from airflow_provider_imagetasks.submissions.stores import store_for
@@ -140,7 +141,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
             except ImageTaskError as error:
                 say_what_is_on_record(error, store, slot)
                 # What a start pushes that was replaced would stand for what the other comes to.
-                if error.code != "replaced":
+                if error.code != REPLACED:
                     self._push_refusal(context, error, hook)
                 raise
             if self.do_xcom_push:
@@ -325,10 +326,13 @@ class ImageTaskDownloadOperator(ReportsLineage, BaseOperator):
 
     def _unready(self, task: ImageTask, hook: ImageTaskHook) -> ImageTaskError:
         error = failure(task, service=hook.service, conn_id=hook.conn_id)
-        if task.state.is_final or error is None:
-            return error or InvalidRequestError(
-                "The image task has no pictures", image_task_id=task.id, billed="unknown"
-            )
+        if error is None:
+            what = "The image task succeeded without a picture"
+            return ImageTaskFailedError(what, image_task_id=task.id, service=task.service)
+        if isinstance(error, ImageTaskNotFoundError):
+            error.retryable, error.retry_advice = True, f"A retry asks again. {ImageTaskFailedError.default_advice}"
+        if error.retryable or task.state.is_final:
+            return error
         return ImageTaskError(
             f"There is nothing to download yet: the service reports {task.raw_state or task.state!s}",
             image_task_id=task.id,

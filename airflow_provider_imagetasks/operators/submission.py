@@ -13,7 +13,7 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError, InvalidReques
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.observability import metrics
 from airflow_provider_imagetasks.submissions.decisions import Reattach, Reconcile, Refuse, Submit
-from airflow_provider_imagetasks.submissions.departure import Departure, HeldBackError
+from airflow_provider_imagetasks.submissions.departure import REPLACED, Departure, HeldBackError
 from airflow_provider_imagetasks.submissions.identity import CLEAR_ONCE_MORE
 from airflow_provider_imagetasks.submissions.ledger import SubmissionLedger
 from airflow_provider_imagetasks.submissions.reconciling import (
@@ -36,7 +36,7 @@ def named_in_errors(task: ImageTask) -> Iterator[None]:
     try:
         yield
     except ImageTaskError as error:
-        if error.code != "replaced":
+        if error.code != REPLACED:
             error.image_task_id, error.billed = task.id, "unknown"
             error.message = (
                 f"Image task {task.id[:80]} was submitted and goes on, but its id was not passed on. "
@@ -148,7 +148,7 @@ class Submission:
                 )
         except HeldBackError as held:
             has_left = held.has_left or again
-            if held.why.code != "replaced":
+            if held.why.code != REPLACED:
                 held.why.billed = "unknown" if has_left else "no"
                 raise held.why from held
             raise self._ledger.replaced(has_left=has_left) from held

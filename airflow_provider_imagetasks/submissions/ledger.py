@@ -10,6 +10,7 @@ from typing import Any
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.submissions.decisions import Decision, Submit, decide
+from airflow_provider_imagetasks.submissions.departure import REPLACED
 from airflow_provider_imagetasks.submissions.identity import SubmissionSlot, is_earlier, start_text, try_of
 from airflow_provider_imagetasks.submissions.stores import LedgerStore
 from airflow_provider_imagetasks.submissions.submission_record import SubmissionRecord, fingerprint, key_digest
@@ -121,7 +122,7 @@ class SubmissionLedger:
             "task was cleared while it ran",
             image_task_id=image_task_id,
             billed="unknown" if has_left else "no",
-            code="replaced",
+            code=REPLACED,
             retryable=True,
             retry_advice="The other process continues from the record.",
         )
@@ -216,7 +217,7 @@ def say_what_is_on_record(error: ImageTaskError, store: LedgerStore, slot: Submi
     :param store: where the record is kept.
     :param slot: of the try that failed.
     """
-    if error.billed != "no" or error.code == "replaced":
+    if error.billed != "no" or error.code == REPLACED:
         return
     is_first = slot.try_number == 1
     try:

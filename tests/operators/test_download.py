@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, InvalidRequestError, UnsafeResultError
+from airflow_provider_imagetasks.exceptions import (
+    DownloadError,
+    ImageTaskError,
+    ImageTaskNotFoundError,
+    InvalidRequestError,
+    UnsafeResultError,
+)
 from airflow_provider_imagetasks.files import picture_store
 from airflow_provider_imagetasks.hooks.image_task import ImageTaskHook
 from airflow_provider_imagetasks.operators import image_task
@@ -114,6 +120,15 @@ def test_an_unfinished_image_task_is_an_error_that_a_retry_may_mend(dag: ImageDa
     assert outcome.state == "up_for_retry"
     assert isinstance(outcome.error, ImageTaskError)
     assert "nothing to download yet" in str(outcome.error)
+
+
+def test_an_image_task_that_the_service_does_not_know_is_told_of_as_one(dag: ImageDag) -> None:
+    outcome = dag.save("00000000-0000-4000-8000-000000000000", retries=2)
+
+    assert outcome.state == "up_for_retry"
+    assert isinstance(outcome.error, ImageTaskNotFoundError)
+    assert "Is 'imagetasks_default' the connection" in str(outcome.error)
+    assert "A retry asks again. Clear the submit task with its downstream" in str(outcome.error)
 
 
 def test_the_good_pictures_of_a_sequence_are_stored_before_the_failed_are_named(dag: ImageDag) -> None:
