@@ -20,7 +20,7 @@ NOT_FOUND_GRACE = 60.0
 MOST_IMAGES = 64
 """The most pictures that one image task may be asked for, and that are kept of one."""
 LARGEST_CLOCK_ERROR = 86_400.0
-"""Seconds between a service's moment of a submission and our own, beyond which it cannot be meant."""
+"""Seconds between a service's time of a submission and our own, beyond which ours is used."""
 DEEPEST = 100
 """Levels of nesting, far below what the JSON libraries on the way can take."""
 _JSON = json.JSONEncoder(allow_nan=False)

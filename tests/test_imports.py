@@ -32,7 +32,7 @@ from airflow_provider_imagetasks.services.account import read_account
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.tasks import ImageRequest, TaskState
 from airflow_provider_imagetasks.polling.reads import read_all
-from airflow_provider_imagetasks.polling.status_requests import pace_of
+from airflow_provider_imagetasks.polling.status_requests import pace_of_process
 from airflow_provider_imagetasks.polling.waiting import Watch, failure, wait
 from tests.flow_driver import NOW, drive, response
 
@@ -60,9 +60,10 @@ for name, (accepted, finished) in ANSWERS.items():
     request = service.complete(ImageRequest(prompt="a red kite"), account)
     submitted = drive(service.submit(request, key="derived"), response(accepted)).result
     watch = Watch(image_task_ids=(submitted.id,), trace_id=None, asked_at=NOW, deadline=NOW + 600, poll_interval=10)
-    waited = drive(wait(watch, service, pace_of(account, service), first_pause=10), response(finished))
+    pace = pace_of_process(account, service)
+    waited = drive(wait(watch, service, pace, first_pause=10), response(finished))
     assert waited.result == "done", waited
-    (task,) = drive(read_all(service, pace_of(account, service), watch.asked_for), response(finished)).result.values()
+    (task,) = drive(read_all(service, pace, watch.asked_for), response(finished)).result.values()
     assert task.state is TaskState.SUCCEEDED
     assert task.images[0].url == "https://x.example/a.png"
     assert failure(task, service=service, conn_id="mine") is None

@@ -38,7 +38,7 @@ LOOK_SECONDS = 2.0
 """Seconds between two looks at the image tasks that hold the places, over all who wait for one."""
 
 UNREACHABLE = "account_store"
-"""The error code of what was not submitted since the store could not count it."""
+"""The error code of a submission that was not made because the account store could not count it."""
 _REMEMBERED = 2_000
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from airflow_provider_imagetasks.services.money import MILLION, PUBLISHED, Money
 from airflow_provider_imagetasks.tasks import ImageRequest
 
 CODE = "budget"
-"""The error code of what was not submitted for a budget's sake."""
+"""The error code of a submission that a budget does not allow."""
 _NAMED = 5
 
 

@@ -14,7 +14,7 @@ from airflow_provider_imagetasks.accounts.statements import Row, Statement, Tran
 from airflow_provider_imagetasks.accounts.tables import LONGEST_NAME, accounts, places, waiting
 
 ALIVE_SECONDS = 15.0
-"""Seconds after which somebody who waits for a place, and says so no more, has lost the turn."""
+"""Seconds for which a caller keeps its position in the queue without asking again."""
 ANSWER_SECONDS = 45.0
 """Seconds after its turn in which a submission has an image task, or its place is given back."""
 KEPT_SECONDS = 7 * 86_400.0

@@ -16,7 +16,7 @@ from airflow_provider_imagetasks.services.wire import Blocking, Flow, Leaving, N
 from airflow_provider_imagetasks.tasks import ImageTask
 
 LONGEST_WAIT = 2.0
-"""Seconds between two looks whether there is a place, for who is far behind in the queue."""
+"""Seconds between two looks for a place, for a caller far behind in the queue."""
 SHORTEST_WAIT = 0.1
 _SAID_FROM = 1.0
 

@@ -9,10 +9,11 @@ from airflow_provider_imagetasks.services.rates import Rate, Window
 
 _ANSWERS = 16
 LATEST = 5.0
-"""Seconds by which a request counts later at most, or a window: some services answer when the picture is there."""
+"""Seconds that a request counts later at most, or its window if that is shorter: some services answer only when the
+picture is there."""
 
 Latest = Mapping[Window, Mapping[int, float]]
-"""Of each window, when the latest turns are, by how many of them are at least as late: 1 is the last."""
+"""The moments of the latest turns of each window, by their rank from the end: 1 is the last turn."""
 
 
 def with_slack(window: Window) -> float:

@@ -20,14 +20,14 @@ SUCCEEDED, FAILED = "succeeded", "failed"
 MANIFEST_NAME = "manifest.jsonl"
 MOST_MODELS = 20
 LONGEST_EXAMPLE = 300
-"""Characters of an error that the batch's own names as an example."""
+"""Characters of a row's error that the error of the batch quotes."""
 ROW_KEYS = (
     *("id", "index", "prompt", "status", "image_task_id", "files", "error"),
     *("duration", "usage", "cost", "currency"),
 )
 
 COST_ALONE = "cost_one_by_one"
-"""What a row's pictures would have cost alone; in the manifest of what is cheaper in a provider's own batch."""
+"""What the pictures of a row would have cost as single pictures; in the manifest of a provider batch."""
 
 
 def outcome_row(

@@ -35,7 +35,6 @@ from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, UnknownOutcomeError
 from airflow_provider_imagetasks.observability import metrics
-from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.tasks import ImageTask
 
 RowOutcome: TypeAlias = Submitted | Searched | Answered | Delivery
@@ -116,7 +115,7 @@ class RowOutcomes:
                 return self._follow(intent, task)
             case Refused(intent, error):
                 if intent.is_repetition and intent.taken and error.billed == "no":
-                    if concerns_account(error):
+                    if error.concerns_account:
                         self.stop(error)
                     self._repeat_or_end(intent, self._unknown(intent))
                 else:
@@ -184,7 +183,7 @@ class RowOutcomes:
         return answer
 
     def _end_or_repeat(self, row: int, error: ImageTaskError, *, image_task_id: str | None) -> None:
-        if concerns_account(error) and row not in self._state.else_submit:
+        if error.concerns_account and row not in self._state.else_submit:
             # Also where only the image task's record tells of it; but not where it told an earlier try, before a Clear.
             self.stop(error)
         if error.billed == "no":

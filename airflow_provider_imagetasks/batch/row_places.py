@@ -26,8 +26,8 @@ PATIENCE = 20.0
 PAUSE = 5.0
 """Seconds for which it then asks for none."""
 AHEAD_SECONDS = 4.0
-"""Seconds of turns that a group takes together, and before the last of them at which the next one does: others who
-submit with the account wait for theirs behind those."""
+"""Seconds for which a group takes turns ahead; the next group takes its own so long before the last of them. So other
+callers with the account never wait behind many turns of a batch."""
 _GIVEN_BACK_AT_ONCE = 500
 
 

@@ -13,7 +13,7 @@ from airflow_provider_imagetasks.batch.row_submissions import RunFlow
 from airflow_provider_imagetasks.exceptions import ImageTaskError, ProtocolError
 from airflow_provider_imagetasks.polling.reads import Outcome, RequestsUnderWay
 from airflow_provider_imagetasks.polling.session import pace_of
-from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests, concerns_account
+from airflow_provider_imagetasks.polling.status_requests import Question, StatusRequests
 from airflow_provider_imagetasks.polling.waiting import WaitLog
 from airflow_provider_imagetasks.services.exchange import LONGEST_PAUSE
 from airflow_provider_imagetasks.tasks import ImageTask
@@ -153,7 +153,7 @@ class RowQuestions:
             for question in outcome.questions:
                 question.was_asked, question.unread = True, error
             # Where the service answers for others, it is about this one and not about the account.
-            if given_up and concerns_account(error) and now - self._requests.answered_at > self._interval:
+            if given_up and error.concerns_account and now - self._requests.answered_at > self._interval:
                 raise error
             for question in given_up:
                 self._requests.ask_again(question, now)
@@ -168,7 +168,7 @@ class RowQuestions:
         for question in outcome.questions:
             task = outcome.tasks.get(question.image_task_id)
             question.was_asked = True
-            denied = "the service says, without a record, that it does not know it or that it failed"
+            denied = "the service answers without a record that the image task failed or does not exist"
             question.unread = ProtocolError(denied) if task is None else None
             question.told = task.raw_state if task is not None else None
             if task is not None and question.is_wanted:

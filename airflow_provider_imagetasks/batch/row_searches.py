@@ -19,7 +19,7 @@ from airflow_provider_imagetasks.submissions.reconciling import OTHER_ACCOUNT, i
 from airflow_provider_imagetasks.tasks import moment_of_submission, utc_moment
 
 LARGEST_SEARCH = 49
-"""Submissions that are looked for at once; with one that certainly was taken that makes a page."""
+"""Submissions that one request looks for: a page of 50, less the one that is known to be taken."""
 LOOK_AGAIN = 10.0
 """Seconds between two searches."""
 
@@ -29,7 +29,7 @@ class Found(AtService):
 
 
 class NeverTaken(Failed):
-    """A submission that is free to repeat, as it was never taken or will be recognised; with the error if it is not."""
+    """A submission that is free to repeat: it was never taken, or its key is recognised. Else the row fails so."""
 
 
 class Unknown(Failed):
@@ -42,7 +42,7 @@ Searched: TypeAlias = Found | NeverTaken | Unknown
 def unknown_outcome(intent: Intent, key: str, service: Service, why: str = "") -> UnknownOutcomeError:
     """Return what is said of a submission, which went out with a key, that the service may have taken.
 
-    :param why: nobody can tell; the end of a sentence.
+    :param why: the reason that nobody can tell, as the end of a sentence.
     """
     return UnknownOutcomeError(
         f"The outcome of the submission at about {utc_moment(intent.at)} is unknown: no answer came, "

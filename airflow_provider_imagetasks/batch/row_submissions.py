@@ -23,7 +23,6 @@ from airflow_provider_imagetasks.batch.segments import Intent
 from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError
 from airflow_provider_imagetasks.observability import metrics
-from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.services.bounds import trace_of
 from airflow_provider_imagetasks.services.submission_limits import SubmissionLimits
 from airflow_provider_imagetasks.services.wire import Flow
@@ -37,8 +36,8 @@ LARGEST_GROUP = 50
 GROUP_SECONDS = 20.0
 """A group is no larger than what the rate lets out in this time, so that what a kill leaves unclear stays recent."""
 LONGEST_INTENT = 300.0
-"""Seconds after which a row that has not left is not submitted by what was written of it, but written down anew: by
-that time one goes by what may still be found at the service."""
+"""Seconds after which a row that has not left is written down anew before it is submitted: a later start judges by the
+time on record what the service may still be writing down."""
 LATEST_IDS = 1000
 
 RunFlow: TypeAlias = Callable[[Flow[Any]], Awaitable[Any]]
@@ -256,7 +255,7 @@ class RowSubmissions:
         except ImageTaskError as error:
             if error.code == UNREACHABLE:
                 return Withheld(intent)
-            if concerns_account(error):
+            if error.concerns_account:
                 # At once: others of the group wait for the place that becomes free.
                 self.stop()
             metrics.not_submitted(self._service.name, error)

@@ -20,8 +20,7 @@ from airflow_provider_imagetasks.polling.batch_wait import Counts
 from airflow_provider_imagetasks.tasks import ImageTask
 
 MOST_HELD = 16 * 1024 * 1024
-"""Characters of the pictures that records hold, and that are being stored: nothing is read beyond, but by requests that
-are under way."""
+"""Characters of pictures that came inside records and are not stored yet: beyond this no further request is made."""
 
 
 class BatchRun(RunLoop):

@@ -30,7 +30,7 @@ class RunLoop(ABC):
 
     :param batch: open.
     :param report: told every few seconds how far it is; may block for a moment.
-    :param ends_at: Unix seconds by which it must have ended, as it is by then; None where it may take its time.
+    :param ends_at: Unix seconds at which Airflow ends the process, so that it stops before; None without a limit.
     """
 
     def __init__(

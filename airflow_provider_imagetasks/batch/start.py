@@ -185,7 +185,7 @@ def open_batch(
         opened.callback(requests.close)
         if len(requests) != owner.total:
             raise damaged(f"{folder.uri}/{REQUESTS_NAME} has {len(requests)} rows, but {owner.total} were frozen")
-        checkpoint = _begin(folder, slot, resumes, kept, first_generation)
+        checkpoint = new_checkpoint(folder, slot, resumes, kept, first_generation)
         spending = Spending(owner.total, arguments.max_cost, partial(requests.cost, arguments))
         ledger = BatchLedger(
             folder, checkpoint, BatchState(owner.total), scratch, arguments.account, spending, arguments.service.api_of
@@ -266,9 +266,15 @@ def _freeze(frozen: Frozen, folder: BatchFolder, slot: SubmissionSlot, mark: str
     return owner
 
 
-def _begin(
+def new_checkpoint(
     folder: BatchFolder, slot: SubmissionSlot, resumes: bool, kept: Mapping[str, Any], first_generation: int
 ) -> Checkpoint:
+    """Write down that a start begins, and return where the batch stands with it.
+
+    :param kept: what Airflow keeps of the batch.
+    :param first_generation: of a batch that has had no start.
+    :raises ImageTaskError: a later try has begun, or the folder lacks what was submitted; nothing is submitted.
+    """
     last = folder.checkpoint()
     start = secrets.token_hex(8)
     own = start_text(slot.try_id, start, slot.try_number)

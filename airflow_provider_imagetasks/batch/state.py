@@ -14,9 +14,9 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.polling.batch_wait import Counts
 
 PUSH_SECONDS = 10.0
-"""How often XCom is told while a worker works."""
+"""Seconds between two updates of XCom ``progress`` on a worker."""
 _RATE_SECONDS = 120.0
-"""How far back the rate looks."""
+"""Seconds of progress that the rate is computed from."""
 
 
 class Stage(IntEnum):
@@ -40,13 +40,13 @@ class BatchState:
         self.open: dict[int, Intent] = {}
         """The latest submission of each open row."""
         self.else_submit: set[int] = set()
-        """Open rows of which a new picture is asked for where the image task cannot be had, or found."""
+        """Open rows that are submitted anew where their image task is not found, or has no picture to deliver."""
         self.repeated: dict[int, ImageTaskError] = {}
-        """Rows of which the last submission is made over again, under its key, or which else fail so."""
+        """Rows whose last submission is made again under its key, each with the error that it fails with otherwise."""
         self._first: dict[int, Intent] = {}
         """The first submission under its latest key of each row that is not over."""
         self.unsettled: dict[int, Intent] = {}
-        """Rows that are submitted again beside a submission that may have been taken, which it is."""
+        """Rows that are submitted again, each with an earlier submission of it that may have been taken."""
         self.submissions = array("H", bytes(2 * total))
         """How often each row was submitted in the present try, over all its starts."""
         self.unbilled: set[int] = set()
@@ -96,7 +96,7 @@ class BatchState:
         return max(0, self._attempts[row] - 1) if same else self._attempts[row]
 
     def first_at(self, row: int) -> float:
-        """Return since when a row's latest key may be at the service, in Unix seconds: repetitions go out under it."""
+        """Return the Unix seconds since which the service may know a row's latest key; repetitions keep the key."""
         return self._first[row].at
 
     def next_intents(self, most: int, now: float) -> list[Intent]:

@@ -61,17 +61,16 @@ def open_folder(output_path: str, *, name: str = "output_path") -> ObjectStorage
     return folder
 
 
-def require_known_scheme(output_path: object, *, name: str = "output_path") -> None:
+def require_known_scheme(output_path: object) -> None:
     """Refuse a path whose scheme no installed provider knows, as early as when a Dag is read.
 
     :param output_path: not yet rendered; only a scheme that stands there literally can be judged.
-    :param name: what a message calls the path.
     :raises InvalidRequestError: no provider knows it.
     """
     scheme, separator, _ = str(output_path).partition("://")
     if not separator or not scheme.replace("+", "").isalnum() or scheme in _LOCAL_SCHEMES or has_fs(scheme):
         return
-    raise _unusable(name, str(output_path), scheme)
+    raise _unusable("output_path", str(output_path), scheme)
 
 
 def shown_path(path: str) -> str:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
-from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.polling.waiting import Progress, WaitLog, Watch
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState, iso_time
 
@@ -113,7 +112,7 @@ class BatchProgress(Progress):
 
     def gave_up(self, error: ImageTaskError) -> str | None:
         """Go on unless the account is refused: what cannot be read is paid for, and no reason to hold up the others."""
-        if concerns_account(error):
+        if error.concerns_account:
             return "error"
         self.log.failed(error)
         return None

@@ -19,7 +19,6 @@ from airflow_provider_imagetasks.polling.status_requests import (
     Failure,
     Question,
     StatusRequests,
-    concerns_account,
     requests_for,
     seconds_to_pause,
 )
@@ -126,7 +125,7 @@ def read_all(
             now = yield from pause(0)
             if requests.failed(group, error, now).given_up:
                 # Asking costs nothing, and by the time of Airflow's retry a proxy's page may be gone.
-                if not (error.retryable or concerns_account(error)):
+                if not (error.retryable or error.concerns_account):
                     error.retryable, error.retry_advice = True, f"A retry asks again. {error.retry_advice}"
                 raise
             failed(error)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from airflow_provider_imagetasks.accounts.book import book_of
 from airflow_provider_imagetasks.accounts.status_pace import SharedPace
-from airflow_provider_imagetasks.polling import status_requests
+from airflow_provider_imagetasks.polling.status_requests import pace_of_process
 from airflow_provider_imagetasks.services import get_service
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
@@ -94,10 +94,10 @@ class AccountSession:
 
 
 def pace_of(account: Account, service: Service) -> Pace:
-    """Return the pace of status requests that all callers of this process share for an account."""
+    """Return the pace of status requests of an account, over all processes where they share an account store."""
     book = book_of(account)
     if book is None:
-        return status_requests.pace_of(account, service)
+        return pace_of_process(account, service)
     place = (os.getpid(), account)
     if place not in _paces or not _paces[place].is_of(book):
         _paces[place] = SharedPace(account.query_rate or service.default_query_rate, book)

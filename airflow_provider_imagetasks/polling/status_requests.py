@@ -246,7 +246,7 @@ class StatusRequests(Generic[Asked]):
         if isinstance(error, AuthenticationError) and self._rereads_key:
             return self._refused(questions, now)
         given_up = [question for question in questions if question.is_wanted and _is_given_up(question, error)]
-        can_be_one = not (concerns_account(error) or isinstance(error, RateLimitError))
+        can_be_one = not (error.concerns_account or isinstance(error, RateLimitError))
         if len(questions) > 1 and given_up and can_be_one:
             for question in questions:
                 question.alone = True
@@ -283,11 +283,6 @@ class StatusRequests(Generic[Asked]):
         return entry[3].turn == entry[1] and entry[3].is_wanted
 
 
-def concerns_account(error: ImageTaskError) -> bool:
-    """Whether an error holds for all that an account is asked: a refused key, an empty balance, a server that ended."""
-    return error.concerns_account
-
-
 def seconds_to_pause(error: RateLimitError) -> float:
     """Return how long the account is left alone after a 429."""
     return min(PAUSE_AFTER_429 if error.retry_after is None else error.retry_after, LONGEST_PAUSE_AFTER_429)
@@ -316,8 +311,8 @@ def requests_for(questions: Iterable[Question], service: Service) -> int:
 _paces: dict[Account, Pace] = {}
 
 
-def pace_of(account: Account, service: Service) -> Pace:
-    """Return the pace of status requests that all callers of this process share for an account."""
+def pace_of_process(account: Account, service: Service) -> Pace:
+    """Return the pace of status requests of an account that only this process keeps, all its callers together."""
     if account not in _paces:
         _paces[account] = Pace(account.query_rate or service.default_query_rate)
     return _paces[account]

@@ -241,7 +241,7 @@ def _base_url(conn_id: str, host: str | None, default: str, allow_plain: bool, *
     elif not _can_be_looked_up(hostname):
         problem = "its host name is not valid"
     elif parts.username or parts.password:
-        problem = "it must not hold a user name or password; the key belongs into the field Password"
+        problem = "it must not hold a user name or password; the key belongs in the field Password"
     elif parts.query or parts.fragment:
         problem = "it must not have a query or a fragment"
     elif parts.scheme == "http" and not is_loopback(hostname) and not allow_plain:

@@ -62,7 +62,7 @@ class Callback:
 
 
 def is_same(wanted: str, given: str) -> bool:
-    """Whether a signature is the one that is wanted; how long the answer takes does not tell how much of it is."""
+    """Whether a signature is the expected one, compared in constant time."""
     return hmac.compare_digest(wanted.encode(), given.encode("utf-8", "replace"))
 
 

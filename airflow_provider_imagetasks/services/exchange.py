@@ -85,7 +85,7 @@ def read(request: Call, interpret: Interpretation[Result], *, service: str) -> F
         return result
 
     try:
-        require_sendable(f"what is asked of {service}", _content(request))
+        require_sendable(f"The request to {service}", _content(request))
         answer = yield from ask(request)
         return _interpreted(answer, request, understood, service)
     except ImageTaskError as error:
@@ -142,7 +142,7 @@ def submit(
         found = interpret(response)
         age = number(response.headers.get("age", "").rpartition(",")[2]) or 0.0
         if age > 0:
-            what = f"The answer is {age:.0f} s old: a cache on the way repeats that to an earlier submission"
+            what = f"The answer is {age:.0f} s old: a cache on the way repeats that of an earlier submission"
             raise ProtocolError(what, service=service)
         if is_too_long(found.id):
             raise ProtocolError(
@@ -154,7 +154,7 @@ def submit(
             raise ProtocolError(f"The answer to the submission names no image task: {said}", service=service)
         return task
 
-    require_sendable(f"what is asked of {service}", _content(request))
+    require_sendable(f"The request to {service}", _content(request))
     first_unknown: UnknownOutcomeError | None = None
     for attempt in range(1, attempts + 1):
         answer = yield from ask(request)
@@ -219,13 +219,13 @@ def typed_submission(submission: Flow[ImageTask], *, service: str, how_to_look: 
         if has_left:
             what = f"The outcome of the submission is unknown ({reason}). {how_to_look}"
             raise bounded_error(UnknownOutcomeError(what, service=service, reason=reason)) from error
-        advice = "A retry would break in the same way."
+        advice = "A retry would fail in the same way: the code of the service has to be corrected."
         broken = ProtocolError(reason, service=service, billed="no", retryable=False, retry_advice=advice)
         raise bounded_error(broken) from error
 
 
 def _broken(error: Exception, service: str) -> str:
-    return f"The flow of {service} broke, at an answer or by itself ({type(error).__name__}: {error})"[:200]
+    return f"The code of the service {service} failed at a request or an answer ({type(error).__name__}: {error})"[:200]
 
 
 def _image_task_named_in(answer: Answer) -> str | None:

@@ -90,7 +90,7 @@ class Fal(Service):
         completed = super().complete(request, account)
         if not _MODEL.fullmatch(completed.model or ""):
             within = name_within(completed.model or "")
-            meant = f" (here perhaps {within})" if _MODEL.fullmatch(within) else ""
+            meant = f" (perhaps {within})" if _MODEL.fullmatch(within) else ""
             given = f"model is {completed.model!r}" if completed.model else "model is missing"
             raise InvalidRequestError(
                 f"{given}; fal's are paths such as fal-ai/flux/dev{meant}. Give model, or default_model in the "

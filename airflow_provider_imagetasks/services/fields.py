@@ -1,4 +1,4 @@
-"""Reads single values out of answers whose shape nobody vouches for: cleaned, bounded, within sense."""
+"""Readers of single values in answers from outside: cleaned, bounded, plausible."""
 
 from __future__ import annotations
 

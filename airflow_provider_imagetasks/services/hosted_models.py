@@ -63,7 +63,7 @@ def picture_addresses(output: Any, *, takes_texts: bool) -> list[str]:
 
 
 def addresses_named(names: Sequence[str], holder: Mapping[str, Any], *, are_fields: bool = False) -> list[str]:
-    """Return where the pictures are that an object has under the first of some names under which it has any.
+    """Return the addresses of an object's pictures, from the first of some names under which it has any.
 
     :param are_fields: whether these are fields for addresses and nothing else: any text in them is one then, also one
         that leads nowhere, which whoever fetches it says.

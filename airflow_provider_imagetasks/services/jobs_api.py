@@ -127,7 +127,7 @@ class JobsApiService(Service):
             # It is the image task that failed, not the status request: others that are read with it are still good.
             # What the same code says of money to a submission, it does not say of one that was taken.
             error.image_task_id, error.billed = image_task_id, "unknown"
-            error.message = f"{error.message.rstrip('.')}. No record shows what was made of it, and charged"
+            error.message = f"{error.message.rstrip('.')}. No record says whether a picture was made and charged"
             error.retry_advice = ImageTaskNotFoundError.default_advice
             return replace(
                 self.not_found(image_task_id, envelope), state=TaskState.FAILED, raw_state=str(code), error=error

@@ -66,13 +66,13 @@ class OpenAIBatches(ProviderBatches):
     # Of the 200 MB that OpenAI takes.
     most_input_bytes = 64 * 1024 * 1024
     price_share = BATCH_SHARE
-    window_seconds = 86_400.0
 
     def group_of(self, request: ImageRequest) -> RequestGroup:
         """Return which file a request can be in: OpenAI takes one endpoint and one model."""
         if "response" in request.options:
             raise InvalidRequestError(
-                "options holds 'response', which is of a response; in a batch pictures are made without one: remove it"
+                "options holds 'response', which only single pictures have; remove it, or leave out "
+                "mode='provider_batch'"
             )
         return RequestGroup(endpoint=EDITS if request.is_edit else GENERATIONS, model=request.model or "")
 

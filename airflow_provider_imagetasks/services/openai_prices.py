@@ -21,11 +21,10 @@ sizes are only published by the token."""
 _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 
-def picture_price(request: ImageRequest, *, in_batch: bool = False) -> float | None:
+def picture_price(request: ImageRequest) -> float | None:
     """Return what the picture of a request costs, without the tokens of its prompt, which cost far less.
 
     :param request: its model filled in.
-    :param in_batch: whether it goes out through the Batch API, at half the price.
     :returns: None where the price is not published by the picture: of other models and sizes, where quality or size
         are left to OpenAI, and of an edit, whose given pictures are billed by the token as well.
     """
@@ -34,5 +33,4 @@ def picture_price(request: ImageRequest, *, in_batch: bool = False) -> float | N
     size = text(request.options.get("size"))
     if request.is_edit or square_and_oblong is None or size not in (_SQUARE, *_OBLONG):
         return None
-    price = square_and_oblong[0 if size == _SQUARE else 1]
-    return price * BATCH_SHARE if in_batch else price
+    return square_and_oblong[0 if size == _SQUARE else 1]

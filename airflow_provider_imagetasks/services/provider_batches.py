@@ -112,8 +112,6 @@ class ProviderBatches(ABC):
     """Bytes of one file of requests, which is sent out of memory."""
     price_share: ClassVar[float]
     """What a picture costs in a batch, as a share of its price alone."""
-    window_seconds: ClassVar[float]
-    """Seconds within which the service makes a batch, or gives it up."""
     poll_interval: ClassVar[float] = 75.0
     """Seconds between two questions for one batch; they may come after 0.8 of it."""
 

@@ -95,7 +95,7 @@ class Replicate(Service):
         model = completed.model or ""
         if not (_VERSION.fullmatch(model) or _OFFICIAL.fullmatch(model)):
             within = name_within(model)
-            meant = f" (here perhaps {within})" if _OFFICIAL.fullmatch(within) or _VERSION.fullmatch(within) else ""
+            meant = f" (perhaps {within})" if _OFFICIAL.fullmatch(within) or _VERSION.fullmatch(within) else ""
             given = f"model is {completed.model!r}" if completed.model else "model is missing"
             raise InvalidRequestError(
                 f"{given}; Replicate's are owner/name for an official model, owner/name:version for any other, and "

@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerFile:
-    """A file that an answer is written to as it comes, whose size memory is not to grow with.
+    """A file that an answer is written to as it arrives, so that a large one takes no memory.
 
     It is there once the flow is sent a response with a status from 200 to 299, whose ``content`` is then empty. Another
     status leaves no file: that answer is a response as ever. What is written is the body as it came.
@@ -103,12 +103,12 @@ class ToolCall:
 
 @dataclass(frozen=True, kw_only=True)
 class ToolListing:
-    """Ask an MCP server which tools it has; answered with their names as a JSON list."""
+    """A question to an MCP server: which tools it has. The answer is a JSON list of their names."""
 
 
 @dataclass(frozen=True)
 class Sleep:
-    """Ask the transport to wait; it answers with the time.
+    """A pause: the transport waits, and answers with the time.
 
     :param seconds: how long; 0 only asks for the time.
     :param for_account: whether the service asked for it, so that other submissions of the account wait as well.
@@ -120,7 +120,7 @@ class Sleep:
 
 @dataclass(frozen=True)
 class Blocking:
-    """Ask the transport to call something that blocks, off its event loop where it has one; answered with the time.
+    """A call that blocks: the transport makes it, off its event loop where it has one, and answers with the time.
 
     :param function: what it raises goes through the flow, where it is an ``ImageTaskError``.
     """
@@ -129,7 +129,7 @@ class Blocking:
 
 
 class Leaving(Blocking):
-    """What is asked right before a request leaves: it is on its way from then on, as far as others know."""
+    """A blocking call right before a request leaves; the account store counts the request as sent from then on."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from airflow_provider_imagetasks.services.wire import Blocking, Flow, Leaving, S
 from airflow_provider_imagetasks.tasks import ImageTask
 
 LOOK_SECONDS = 5.0
-"""How old a look may be when a request leaves: a start that takes over finds all that left after so much more than the
-time that the service takes to write a submission down."""
+"""How old a look may be when a request leaves, in seconds. A start that takes over waits so much longer than the
+service takes to record a submission, and then finds all that left."""
 REPLACED = "replaced"
 """The error code of a start after which another one began."""
 _STOPPED = ImageTaskError("Nothing more is submitted", billed="no")
@@ -38,7 +38,7 @@ class HeldBackError(Exception):
 
 
 class Departure:
-    """Looks of one start, shared by its submissions.
+    """The looks of one start at the ledger, shared by its submissions.
 
     :param look: blocks; raises ``ImageTaskError`` where another start has taken over, or nobody can tell.
     :param look_seconds: how old a look may be.
@@ -55,7 +55,7 @@ class Departure:
         self.is_stopped = False
         """Whether no further submission leaves; those of which a request has left go on to their end."""
         self.is_replaced = False
-        """Whether a look found another start, to which all belongs that has not left."""
+        """Whether a look found that another start has taken over all that has not left."""
 
     def watched(self, submission: Flow[ImageTask], *, intended_at: float) -> Flow[ImageTask]:
         """Run a submission, and look before each of its requests where the last look is not of this moment.

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 CLEAR_ONCE_MORE = (
-    "If this start was a Clear, it looks like a retry, since retries was lowered in the Dag before it: Clear once more."
+    "If somebody has just cleared this task, that looked like a retry, because the Dag's retries was lowered before: "
+    "Clear once more."
 )
 """What is said where :attr:`SubmissionSlot.may_be_clear`, and a retry changes nothing."""
 _GENERATIONS_OF_A_TRY = 1_000

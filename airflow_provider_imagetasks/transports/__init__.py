@@ -21,7 +21,7 @@ def open_async_transport(account: Account, *, keeps_pictures: bool = True) -> As
     """Return what runs them in the running event loop; use it in ``async with``.
 
     An account that starts its own MCP server has it started by the first call and ended with the transport: what is to
-    be submitted, waited for and collected there belongs into one.
+    be submitted, waited for and collected there belongs in one.
 
     :param keeps_pictures: False where nobody looks at pictures that answers hold: they are left out as they come in.
     """

@@ -21,7 +21,7 @@ MOST_STEPS = 200
 
 
 class EndlessFlowError(Exception):
-    """A flow that asks on and on."""
+    """A flow that does not end."""
 
 
 class AnsweringServer(ThreadingHTTPServer):
@@ -88,7 +88,7 @@ class Steps:
         """
         self.count += 1
         if self.count > MOST_STEPS:
-            raise EndlessFlowError(f"it asks on and on ({MOST_STEPS} requests and pauses)")
+            raise EndlessFlowError(f"it does not end (after {MOST_STEPS} requests and pauses)")
         if not isinstance(step, Sleep):
             return step
         self.paused += step.seconds

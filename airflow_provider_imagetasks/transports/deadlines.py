@@ -24,7 +24,7 @@ class SessionWithoutRedirects(requests.Session):
     """
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return nowhere."""
+        """Return None, so that no further request is prepared."""
         return None
 
 

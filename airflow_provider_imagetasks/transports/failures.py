@@ -137,7 +137,7 @@ def refused_by_proxy(proxy: str, said: str) -> str:
     :param said: the status that it answers with, and perhaps its words.
     """
     wants_user = said.startswith(str(_PROXY_WANTS_USER))
-    mend = "; it wants a user and a password, which belong into http_proxy and https_proxy" if wants_user else ""
+    mend = "; it wants a user and a password, which belong in http_proxy and https_proxy" if wants_user else ""
     return f"the proxy {proxy_name(proxy)} lets nothing through: it answers {said}{mend}"
 
 

@@ -85,7 +85,7 @@ def forged(good: Callback, image_task_id: str) -> Iterator[tuple[str, Callback]]
 
 
 def wrong_facts(service: Service) -> Iterator[str]:
-    """Yield what a service says of itself that cannot be."""
+    """Yield what is wrong with what a service says of itself."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", service.name):
         yield f"name is {service.name!r}, which is no lower-case word"
     namesake = next((name for name in known_services() if name.lower() == service.name.lower()), service.name)

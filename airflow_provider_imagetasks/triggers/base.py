@@ -97,7 +97,7 @@ class ImageTaskTriggerBase(BaseTrigger):
         return max(earliest, SHORTEST_FIRST_PAUSE) / EARLIEST
 
     async def on_kill(self) -> None:
-        """Cancel the image tasks, once, if a person ended the task; Airflow 3.3 and newer also calls it otherwise."""
+        """Cancel the image tasks, once, if a person ended the task; Airflow since 3.3 calls it in other cases, too."""
         instance, wanted = getattr(self, "task_instance", None), self.cancel_on_kill
         self.cancel_on_kill = None
         # What failed by itself after its time is not a person's doing.

@@ -16,9 +16,9 @@ from airflow_provider_imagetasks.triggers.base import ImageTaskTriggerBase
 
 PROGRESS_KEY = "progress"
 PROGRESS_SECONDS = 10.0
-"""How often XCom is told of news."""
+"""Seconds between two updates of XCom ``progress`` while it changes."""
 FRESH_SECONDS = 60.0
-"""How often it is told that there are none."""
+"""Seconds between two updates while it does not."""
 EVENT_STATUSES = ("done", "deadline", "error", "ripe")
 
 

@@ -17,7 +17,7 @@ GROUPS = ("day", "dag_id", "model", "service")
 
 
 def totals_of(session: Session, scope: records.Scope) -> dict[str, Any]:
-    """Return what was asked for in a scope adds up to: ``{all, day, dag_id, model, service, looked_at, is_complete}``.
+    """Return the sums of what a scope holds: ``{all, day, dag_id, model, service, looked_at, is_complete}``.
 
     Each group is a list of ``{name, pictures, failed, spent}``, days in their order (in UTC) and the rest by size.
     ``spent`` is what the batches that are over cost, by the prices that they know and by currency (``""`` where prices

@@ -26,7 +26,7 @@ from airflow_provider_imagetasks.batch.folder import CHECKPOINT_NAME, BatchFolde
 from airflow_provider_imagetasks.batch.requests_file import RequestsSource
 from airflow_provider_imagetasks.batch.run import BatchRun
 from airflow_provider_imagetasks.batch.segments import read_name
-from airflow_provider_imagetasks.batch.start import OpenBatch, _begin, open_batch
+from airflow_provider_imagetasks.batch.start import OpenBatch, new_checkpoint, open_batch
 from airflow_provider_imagetasks.exceptions import DownloadError, ImageTaskError, UnsafeResultError
 from airflow_provider_imagetasks.files.picture_store import DownloadedFile
 from airflow_provider_imagetasks.files.pictures import Picture
@@ -87,7 +87,7 @@ def _begin_at_once(*arguments: Any) -> Any:
     job.pauses = False
     job.start_of_batch.world.begins(job.start_of_batch)
     try:
-        return _begin(*arguments)
+        return new_checkpoint(*arguments)
     finally:
         job.pauses = True
 
@@ -122,7 +122,7 @@ class World:
                 "time.time": lambda: self.now,
                 f"{package}.start.BatchFolder": partial(MemoryFolder, self.files),
                 f"{package}.start.secrets.token_hex": self._token,
-                f"{package}.start._begin": _begin_at_once,
+                f"{package}.start.new_checkpoint": _begin_at_once,
                 f"{package}.batch_ledger.ThreadPoolExecutor": _NoThreads,
                 f"{package}.batch_ledger.threading": SimpleNamespace(Lock=threading.Lock, RLock=TurnedLock),
                 f"{package}.run_loop.open_async_transport": lambda _account: Start.current().transport,

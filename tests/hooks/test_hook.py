@@ -283,7 +283,7 @@ def test_what_breaks_in_a_flow_has_a_class_and_says_what_it_knows_of_the_bill(
             hook.submit(ImageRequest(prompt="a break"))
         reads = (hook.list_tasks, lambda: hook.get_task("a"), lambda: hook.cancel("a"))
         for read in reads:
-            with pytest.raises(ProtocolError, match="The flow of clumsy broke") as raised:
+            with pytest.raises(ProtocolError, match="The code of the service clumsy failed") as raised:
                 read()
             assert raised.value.billed == "unknown"
         assert hook.test_connection() == (False, ANY)

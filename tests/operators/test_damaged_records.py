@@ -105,22 +105,22 @@ def broken(batch: ImageBatch) -> Callable[..., None]:
 
 
 @each(INTENT)
-def test_a_damaged_intent_of_a_batch(broken: Callable[..., None], field: str, value: Any) -> None:
+def test_a_damaged_intent_of_a_batch_pays_for_nothing(broken: Callable[..., None], field: str, value: Any) -> None:
     broken("intents-*", 1, field, value)
 
 
 @each(OUTCOME)
-def test_a_damaged_outcome_of_a_batch(broken: Callable[..., None], field: str, value: Any) -> None:
+def test_a_damaged_outcome_of_a_batch_pays_for_nothing(broken: Callable[..., None], field: str, value: Any) -> None:
     broken("outcomes-*", 0, field, value)
 
 
 @each(CHECKPOINT)
-def test_a_damaged_checkpoint_of_a_batch(broken: Callable[..., None], field: str, value: Any) -> None:
+def test_a_damaged_checkpoint_of_a_batch_pays_for_nothing(broken: Callable[..., None], field: str, value: Any) -> None:
     broken("life.json", 0, field, value)
 
 
 @each(OWNER)
-def test_a_damaged_owner_of_a_batch(broken: Callable[..., None], field: str, value: Any) -> None:
+def test_a_damaged_owner_of_a_batch_pays_for_nothing(broken: Callable[..., None], field: str, value: Any) -> None:
     broken("batch.json", 0, field, value)
 
 

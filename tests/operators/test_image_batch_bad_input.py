@@ -72,12 +72,14 @@ def refused(outcome: Outcome, batch: ImageBatch, *words: str) -> None:
         pytest.param({"prompts": None, "requests": EDITS}, ["at most 16"], id="a row that the service cannot do"),
     ],
 )
-def test_what_makes_no_sense(batch: ImageBatch, arguments: dict[str, Any], words: list[str]) -> None:
+def test_an_argument_that_makes_no_sense_is_refused_before_anything_is_billed(
+    batch: ImageBatch, arguments: dict[str, Any], words: list[str]
+) -> None:
     refused(batch.start(**{"prompts": ["a kite"], **arguments}), batch, *words)
 
 
 @pytest.mark.parametrize("filename", ["{id}.{ext}", "same.{ext}", "{index}.{ext}"])
-def test_names_that_collide(batch: ImageBatch, filename: str) -> None:
+def test_a_filename_that_gives_two_pictures_one_name_is_refused(batch: ImageBatch, filename: str) -> None:
     refused(batch.start(requests=[{"prompt": "a", "id": "x"}, {"prompt": "b", "id": "x"}], filename=filename), batch)
 
 
@@ -89,12 +91,14 @@ def test_names_that_collide(batch: ImageBatch, filename: str) -> None:
         {"on_unknown_outcome": "perhaps"},
     ],
 )
-def test_arguments_that_are_wrong_when_the_dag_is_read(output_folder: str, argument: dict[str, Any]) -> None:
+def test_an_argument_that_is_wrong_in_any_run_is_refused_when_the_dag_is_read(
+    output_folder: str, argument: dict[str, Any]
+) -> None:
     with pytest.raises(ValueError, match=next(iter(argument))):
         ImageBatchOperator(task_id="b", prompts="a", output_path=output_folder, **argument)
 
 
-def test_an_empty_file(batch: ImageBatch, file_of: FileOf) -> None:
+def test_an_empty_file_is_refused(batch: ImageBatch, file_of: FileOf) -> None:
     refused(batch.start(requests_path=file_of(b"", b"  ")), batch, "empty")
 
 
@@ -213,7 +217,7 @@ def test_the_same_request_twice_is_paid_twice_and_said(batch: ImageBatch, capsys
     assert len({row["image_task_id"] for row in batch.rows}) == 3
 
 
-def test_a_folder_of_another_task(batch: ImageBatch) -> None:
+def test_a_folder_of_another_task_is_refused(batch: ImageBatch) -> None:
     identity = batch_identity(dag_id=DAG_ID, task_id="batch", run_id=RUN_ID, map_index=-1)
     owner = {"schema": 1, "dag_id": "another", "task_id": "t", "run_id": "r", "map_index": -1, "mark": "m"}
     owner_file = json.dumps({**owner, "created_at": 0}).encode()
@@ -222,7 +226,7 @@ def test_a_folder_of_another_task(batch: ImageBatch) -> None:
     refused(batch.start("a kite"), batch, "belongs to another batch", "Dag another")
 
 
-def test_a_folder_of_another_deployment(batch: ImageBatch) -> None:
+def test_a_folder_of_another_deployment_is_refused(batch: ImageBatch) -> None:
     batch.start("a kite")
     if not batch.runner.states:
         pytest.skip("this Airflow keeps no state of tasks, by which deployments could be told apart")

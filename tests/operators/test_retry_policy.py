@@ -51,7 +51,9 @@ def test_an_airflow_without_policies_says_so_when_ours_is_imported() -> None:
     ],
 )
 @pytest.mark.skipif(CAN_RESCHEDULE, reason="this Airflow starts a task again without a retry")
-def test_the_error_decides(error: BaseException, action: str, delay: timedelta | None) -> None:
+def test_the_error_decides_whether_it_is_retried_and_after_how_long(
+    error: BaseException, action: str, delay: timedelta | None
+) -> None:
     decision = policy().evaluate(error, 1, 3)
 
     assert (decision.action.value, decision.retry_delay) == (action, delay)

@@ -122,7 +122,7 @@ def test_the_name_of_a_model_is_found_in_what_was_pasted_for_it(pasted: str, nam
     ],
 )
 def test_a_pasted_address_is_refused_with_the_name_that_is_meant(service: str, pasted: str, name: str) -> None:
-    with pytest.raises(InvalidRequestError, match=rf"\(here perhaps {name}\)") as caught:
+    with pytest.raises(InvalidRequestError, match=rf"\(perhaps {name}\)") as caught:
         completed(service, model=pasted)
 
     assert caught.value.billed == "no"

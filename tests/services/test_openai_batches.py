@@ -187,7 +187,7 @@ class TestSearch:
 
 
 class TestLines:
-    def test_a_picture(self) -> None:
+    def test_a_line_with_a_picture_is_read(self) -> None:
         read = BATCHES.read_line(line())
 
         (image,) = read.images
@@ -225,7 +225,9 @@ class TestLines:
             ),
         ],
     )
-    def test_why_there_is_none(self, said: dict[str, Any], error_class: type[Exception], billed: str) -> None:
+    def test_a_line_without_a_picture_says_why(
+        self, said: dict[str, Any], error_class: type[Exception], billed: str
+    ) -> None:
         error = BATCHES.read_line(line(**said)).error
 
         assert error is not None
@@ -244,7 +246,7 @@ class TestLines:
         ],
         ids=["nothing", "a cut one", "a list", "an odd name", "half", "more values than any answer", "too deep"],
     )
-    def test_what_is_none(self, content: bytes) -> None:
+    def test_a_line_that_cannot_be_read_is_refused(self, content: bytes) -> None:
         with pytest.raises(ValueError):
             BATCHES.read_line(content)
 
@@ -253,7 +255,7 @@ class TestLines:
         [b'{"b64_json":"' * 300_000, b'{"a":' * 800_000, b"[]," * 1_000_000, b'"a",' * 1_000_000],
         ids=["pictures", "names", "lists", "texts"],
     )
-    def test_what_is_none_takes_little_room(self, content: bytes) -> None:
+    def test_a_line_that_cannot_be_read_takes_little_memory(self, content: bytes) -> None:
         tracemalloc.start()
         with pytest.raises(ValueError):
             BATCHES.read_line(content)

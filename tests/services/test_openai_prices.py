@@ -31,11 +31,15 @@ def asked(model: str = "gpt-image-2", size: Any = "1024x1024", quality: Any = "l
         (asked("gpt-image-1-mini", quality="medium", size="1536x1024"), 0.015),
     ],
 )
-def test_a_picture_costs_by_model_quality_and_size_and_half_of_that_in_a_batch(
-    request_: ImageRequest, price: float
-) -> None:
+def test_a_picture_costs_by_model_quality_and_size(request_: ImageRequest, price: float) -> None:
     assert picture_price(request_) == get_service("openai").price_of(request_) == price
-    assert picture_price(request_, in_batch=True) == pytest.approx(price / 2)
+
+
+def test_a_batch_costs_half_of_that() -> None:
+    batches = get_service("openai").provider_batches
+
+    assert batches is not None
+    assert batches.price_share == 0.5
 
 
 @pytest.mark.parametrize(
@@ -54,7 +58,7 @@ def test_a_picture_costs_by_model_quality_and_size_and_half_of_that_in_a_batch(
     ],
 )
 def test_what_is_billed_by_the_token_alone_has_no_price(request_: ImageRequest) -> None:
-    assert picture_price(request_) is picture_price(request_, in_batch=True) is None
+    assert picture_price(request_) is None
 
 
 def test_the_documentation_shows_the_prices_that_are_counted() -> None:

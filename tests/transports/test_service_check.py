@@ -655,7 +655,7 @@ BROKEN: dict[type[Easel], Sequence[str]] = {
     ForgetsThePictures: ("the picture of an edit is not sent",),
     ForgetsTheCallback: ("the callback URL is not sent",),
     ForgetsTheKeyOfASubmission: ("the key of a submission is not sent",),
-    AsksOnAndOn: ("asks on and on",),
+    AsksOnAndOn: ("does not end",),
     PausesInAStatusQuestion: ("pauses for 3600 s",),
     TellsTheKeyInAStatusQuestion: ("the key stands in the address or the body",),
     ReadsWithoutTheKey: ("the key does not go out with a status question",),

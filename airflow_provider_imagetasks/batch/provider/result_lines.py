@@ -22,7 +22,7 @@ from airflow_provider_imagetasks.transports.http import AsyncTransport
 from airflow_provider_imagetasks.transports.streamed_answer import Line
 
 ATTEMPTS = 5
-"""How often in a row reading may bring nothing."""
+"""Attempts in a row that may read nothing."""
 FIRST_PAUSE = 1.0
 """Seconds before reading again; twice as long each further time."""
 LARGEST_LINE = 64 * 1024 * 1024

@@ -23,7 +23,6 @@ from airflow_provider_imagetasks.exceptions import (
     ResultExpiredError,
     UnsafeResultError,
 )
-from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.services.bounds import bounded
 from airflow_provider_imagetasks.services.provider_batches import ProviderBatch, ProviderBatches, ResultLine, row_in
 from airflow_provider_imagetasks.services.wire import excerpt
@@ -43,14 +42,13 @@ _SMALL = 64 * 1024
 class Room:
     """A bound on the bytes under way at the same time; an item that is larger than the bound goes alone."""
 
-    def __init__(self, size: int = ROOM) -> None:
-        self._size = size
+    def __init__(self) -> None:
         self._used = 0
         self._changed = asyncio.Event()
 
     async def take(self, size: int) -> None:
         """Wait until there is room."""
-        while self._used and self._used + size > self._size:
+        while self._used and self._used + size > ROOM:
             self._changed.clear()
             await self._changed.wait()
         self._used += size
@@ -148,7 +146,7 @@ class ProviderResults:
                                 del read.left[result.outcome.row]
                                 yield result
             except ImageTaskError as error:
-                if concerns_account(error):
+                if error.concerns_account:
                     raise
                 read.unread, read.unread_file = read.unread or error, read.unread_file or file_id
         told = "; ".join(f"{count:,} {what}" for what, count in read.odd.items())

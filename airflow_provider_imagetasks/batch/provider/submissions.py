@@ -25,7 +25,6 @@ from airflow_provider_imagetasks.batch.segments import Intent, SegmentName
 from airflow_provider_imagetasks.batch.start import OpenBatch
 from airflow_provider_imagetasks.exceptions import ImageTaskError, UnknownOutcomeError
 from airflow_provider_imagetasks.observability import metrics
-from airflow_provider_imagetasks.polling.status_requests import concerns_account
 from airflow_provider_imagetasks.services.provider_batches import ProviderBatches, custom_id, placed_id
 from airflow_provider_imagetasks.submissions.departure import Departure, HeldBackError
 from airflow_provider_imagetasks.tasks import ImageTask, TaskState, moment_of_submission
@@ -145,7 +144,7 @@ class ProviderSubmissions:
         unpaid = list(granted.withheld)
         if granted.refused is not None:
             intent, error = granted.refused
-            if concerns_account(error):
+            if error.concerns_account:
                 self.problem = error
                 unpaid.append(intent)
             else:
@@ -197,7 +196,7 @@ class ProviderSubmissions:
                 yield UnansweredCreation(segment=segment, intents=file.intents, error=error)
                 return
             except ImageTaskError as error:
-                if concerns_account(error):
+                if error.concerns_account:
                     self.stop()
                 refused = [replace(intent, taken=False) for intent in file.intents]
                 await asyncio.to_thread(ledger.settle, segment, refused)

@@ -105,7 +105,7 @@ def test_errors_of_status_queries_come_in_http_200(kie):
         ({"callback": 5}, 400),
     ],
 )
-def test_orders_are_checked(kie, order, code):
+def test_what_a_request_asks_for_is_checked_as_at_kie(kie, order, code):
     assert kie.submit(**{"prompt": "a kite", **order}).json()["code"] == code
 
 

@@ -147,7 +147,7 @@ def test_a_file_in_a_form_that_cannot_be_read_is_refused(service, kind, body):
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
 
 
-def test_what_is_not_there(service):
+def test_a_batch_or_a_file_that_is_not_there_is_not_found(service):
     assert asked(service, "GET", "batches/batch_x").status_code == 404
     assert asked(service, "GET", "files/file-x/content").status_code == 404
     assert created(service, lines("a"), input_file_id="file-x").status_code == 404
