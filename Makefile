@@ -50,7 +50,7 @@ format: $(VENV)/.installed ## Format the code and apply the safe lint fixes
 	@$(VENV)/bin/ruff format .
 
 .PHONY: test
-test: $(VENV)/.installed ## Run all tests: unit, contract, task runner, and the example Dags in a real Airflow
+test: $(VENV)/.installed ## Run the tests of a few minutes: unit, contract, task runner, and the example Dags in a real Airflow
 	@$(call run_tests,$(VENV)/bin/python)
 
 .PHONY: test-slow
@@ -58,12 +58,12 @@ test-slow: $(VENV)/.installed ## Search a whole Airflow for keys, kill submissio
 	@$(VENV)/bin/python -m pytest -m "slow and not long" $(ARGUMENTS)
 
 .PHONY: test-unit
-test-unit: $(VENV)/.installed ## Run the tests that start no Airflow
-	@$(VENV)/bin/python -m pytest -m "not system" $(ARGUMENTS)
+test-unit: $(VENV)/.installed ## Run those of them that start no Airflow
+	@$(VENV)/bin/python -m pytest -m "not system and not long and not slow" $(ARGUMENTS)
 
 .PHONY: test-system
-test-system: $(VENV)/.installed ## Run the tests that start a real Airflow
-	@$(VENV)/bin/python -m pytest -m "system and not long" $(ARGUMENTS)
+test-system: $(VENV)/.installed ## Run those of them that start a real Airflow
+	@$(VENV)/bin/python -m pytest -m "system and not long and not slow" $(ARGUMENTS)
 
 .PHONY: test-waits
 test-waits: $(VENV)/.installed ## Run 200 mapped sensors in a real Airflow whose triggerer is killed; some six minutes
@@ -124,7 +124,7 @@ test-expiry: $(VENV)/.installed ## Store 500 pictures that die within the hour w
 	@$(VENV)/bin/python -m pytest -m long -s tests/system/test_results_that_die.py $(ARGUMENTS)
 
 .PHONY: test-airflow-3.1 test-airflow-3.2 test-airflow-3.4
-test-airflow-3.1 test-airflow-3.2 test-airflow-3.4: test-airflow-%: .venv-%/.installed ## Run all tests on the newest Airflow of that minor, in an environment of its own
+test-airflow-3.1 test-airflow-3.2 test-airflow-3.4: test-airflow-%: .venv-%/.installed ## Run what test runs, on the newest Airflow of that minor, in an environment of its own
 	@.venv-$*/bin/python -m dev.installed_versions --airflow $* $(call constraints_for,$*)
 	@$(call run_tests,.venv-$*/bin/python)
 
