@@ -29,6 +29,8 @@ from airflow_provider_imagetasks.transports.service_facts import (
     UNREAD,
     ServiceAnswers,
     forged,
+    with_other_word,
+    wrong_estimates,
     wrong_facts,
 )
 from airflow_provider_imagetasks.transports.service_round import (
@@ -81,12 +83,14 @@ class _Check(ServiceRound):
             yield f"a request with an option that it does not know is not completed: {request}"
             return
         self._request = request
+        yield from wrong_estimates(self._service, request)
         yield from self._submissions()
         yield from self._further_requests()
         yield from self._files_and_masks()
         yield from self._lost_submissions()
         yield from self._refusals()
         yield from self._reads()
+        yield from self._unknown_words()
         yield from self._broken_reads()
         yield from self._odd_ids()
         yield from self._batches()
@@ -98,7 +102,12 @@ class _Check(ServiceRound):
         yield from self._leaks
 
     def _submissions(self) -> Iterator[str]:
+        options = dict(self._request.options)
         task = self._submit(self._answers.accepted)
+        if self._request.options != options:
+            yield "a submission changes the options of its request, which is sent again where nobody took it"
+        if self._steps.paused:
+            yield f"a submission that is taken pauses for {self._steps.paused:g} s before"
         if not isinstance(task, ImageTask):
             yield f"a submission that is taken gives {task!r}, not an ImageTask"
             return
@@ -135,10 +144,13 @@ class _Check(ServiceRound):
                 sent = unquote(self._sent())
                 if not isinstance(task, ImageTask) or wanted not in sent:
                     yield f"{what} is not sent"
+                if self._request.model and not request.model:
+                    yield "the model is not sent with an edit (default_edit_model)"
 
     def _files_and_masks(self) -> Iterator[str]:
         picture, mask = FILES
         cases: list[tuple[dict[str, Any], str | ImageFile, str]] = [
+            ({"images": [PICTURE, MASK]}, MASK, "the second picture of an edit"),
             ({"images": [picture]}, picture, "a file as the picture of an edit"),
             ({"images": [PICTURE], "mask": MASK}, MASK, "the mask of an edit"),
             ({"images": [picture], "mask": mask}, mask, "the mask of an edit"),
@@ -147,7 +159,7 @@ class _Check(ServiceRound):
             request = self._completed(**fields)
             if isinstance(request, Surprise):
                 # One that takes none says so.
-                if not request.startswith("InvalidRequestError") or (len(fields) == 1 and self._service.takes_files):
+                if not request.startswith("InvalidRequestError") or (wanted is picture and self._service.takes_files):
                     yield f"{what} is not taken: {request}"
                 continue
             self._submit(self._answers.accepted, request)
@@ -162,11 +174,13 @@ class _Check(ServiceRound):
             error, count = self._submit(reply), len(self._server.requests)
             if not isinstance(error, UnknownOutcomeError):
                 yield f"a submission with {case} gives {error!r}, not UnknownOutcomeError: it may have been taken"
+            elif self._service.how_to_look not in error.message:
+                yield f"the error of a submission with {case} does not say where to look (how_to_look)"
             if count > 1 and not self._service.repeats_submit_by_key:
                 yield f"a submission with {case} is made {count} times, and may be paid for as often"
 
     def _refusals(self) -> Iterator[str]:
-        refusals = dict(self._answers.refusals) or {RateLimitError: (429, {})}
+        refusals: dict[type[ImageTaskError], Reply] = {RateLimitError: (429, {}), **self._answers.refusals}
         for error_class, reply in refusals.items():
             error = self._submit(reply)
             if type(error) is not error_class:
@@ -213,6 +227,14 @@ class _Check(ServiceRound):
                 yield f"one that is {state} has pictures with the indexes {places}: each is stored by its own, from 0"
             if len(self._server.requests) > self._service.requests_per_read:
                 yield f"a status question makes {len(self._server.requests)} requests, more than requests_per_read"
+
+    def _unknown_words(self) -> Iterator[str]:
+        running = self._answers.running
+        word = getattr(self._read(running), "raw_state", None)
+        other = None if isinstance(running, list) else with_other_word(running, word)
+        task = self._read(other) if other else None
+        if other and not (isinstance(task, ImageTask) and task.state is TaskState.RUNNING):
+            yield f"one in a state that nobody knows yet is read as {task!r}, not as running: it may go on"
 
     def _broken_reads(self) -> Iterator[str]:
         refusal = self._answers.refusals.get(AuthenticationError, (401, {}))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services import get_service, known_services
+from airflow_provider_imagetasks.services.account_fields import ConnectionField
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.connection_contract import OLDEST_CALLBACK, Callback
-from airflow_provider_imagetasks.services.rates import Rate
+from airflow_provider_imagetasks.services.rates import Rate, Tier
+from airflow_provider_imagetasks.tasks import ImageRequest, is_web_address
 from airflow_provider_imagetasks.transports.answering_server import Reply
 
 UNKNOWN_ID = "nobody-knows-this-id"
 """The id beside ``image_task_id`` in a question for several."""
+UNKNOWN_WORD = "a-word-of-the-check"
+"""A state that no service has yet."""
 LOST: Mapping[str, Reply] = {
     "no answer": None,
     "HTTP 500": (500, {"error": "later"}),
@@ -31,7 +36,7 @@ UNREAD: Mapping[str, Reply] = {
     "no JSON": (200, b"<html>"),
 }
 """Answers to a status question that tell nothing of the image task."""
-_LEAST = {"batch_size": 1, "requests_per_read": 1, "most_edit_images": 1, "poll_interval": 0.1}
+_LEAST = {"batch_size": 1, "requests_per_read": 1, "most_edit_images": 1, "images_per_request": 1, "poll_interval": 0.1}
 
 
 @dataclass(kw_only=True)
@@ -95,6 +100,12 @@ def wrong_facts(service: Service) -> Iterator[str]:
         yield f"name is {namesake!r}, as of another service, which connections of that name use"
     if not service.default_base_url.startswith("https://"):
         yield f"default_base_url is {service.default_base_url!r}, which is not https"
+    if service.console_url is not None and not is_web_address(service.console_url):
+        yield f"console_url is {service.console_url!r}, which nobody can open"
+    if service.has_account_webhook and type(service).check_callback is Service.check_callback:
+        yield "has_account_webhook is true, and check_callback checks nothing"
+    if not all(isinstance(field, ConnectionField) for field in service.connection_fields.values()):
+        yield "connection_fields holds what is no ConnectionField"
     for name, least in _LEAST.items():
         if not isinstance(getattr(service, name), int | float) or getattr(service, name) < least:
             yield f"{name} is {getattr(service, name)!r}, not a number from {least}"
@@ -103,8 +114,37 @@ def wrong_facts(service: Service) -> Iterator[str]:
         yield f"results_live_for is {life!r}, neither None nor seconds"
     if wide := [host for host in service.key_hosts if host.strip(".").count(".") < 1]:
         yield f"key_hosts holds {wide!r}: the key could go to anybody there"
-    limits = (rate for tier in service.tiers.values() for rate in (tier.submit, tier.query))
-    if not all(isinstance(rate, Rate) for rate in (service.default_query_rate, *limits)):
+    tiers = [*service.tiers.values()]
+    limits = [rate for tier in tiers if isinstance(tier, Tier) for rate in (tier.submit, tier.query)]
+    if len(limits) < 2 * len(tiers) or not all(
+        isinstance(rate, Rate) for rate in (service.default_query_rate, *limits)
+    ):
         yield "default_query_rate or a tier is no Rate"
     if service.image_count({service.image_count_options[0]: 3}) != 3 * service.images_per_request:
         yield f"image_count does not read {service.image_count_options[0]!r}"
+
+
+def wrong_estimates(service: Service, request: ImageRequest) -> Iterator[str]:
+    """Yield what a service says of a request that cannot be.
+
+    :param request: completed.
+    """
+    price, life, count = service.price_of(request), service.results_life(request), service.image_count_of(request)
+    if price is not None and not (isinstance(price, int | float) and price >= 0):
+        yield f"price_of gives {price!r}, neither None nor dollars"
+    if life is not None and not (isinstance(life, int | float) and life > 0):
+        yield f"results_life gives {life!r}, neither None nor seconds"
+    if not isinstance(count, int) or count < 1:
+        yield f"image_count_of gives {count!r}, not a number of pictures"
+
+
+def with_other_word(reply: Reply, word: str | None) -> Reply:
+    """Return an answer with a state that nobody knows in place of another; None where that is not in it.
+
+    :param word: the state that it has.
+    """
+    said = json.dumps(reply[1]) if reply is not None and not isinstance(reply[1], bytes) else ""
+    known = json.dumps(word)
+    return (
+        (reply[0], json.loads(said.replace(known, f'"{UNKNOWN_WORD}"'))) if reply and word and known in said else None
+    )

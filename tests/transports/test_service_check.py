@@ -623,6 +623,70 @@ class CountsFromOne(Easel):
         return replace(task, images=tuple(replace(image, index=-image.index - 1) for image in task.images))
 
 
+class KnowsAllWords(Easel):
+    def task(self, answer: Response, image_task_id: str) -> ImageTask:
+        word = answer.json().get("status") if answer.status == 200 else ""
+        return replace(super().task(answer, image_task_id), raw_state=word)
+
+
+class TakesANewWordForAFailure(KnowsAllWords):
+    def task(self, answer: Response, image_task_id: str) -> ImageTask:
+        task = super().task(answer, image_task_id)
+        if task.raw_state in ("queued", "drawing", "done", "broken", ""):
+            return task
+        error = ImageTaskFailedError("what?", service=self.name, image_task_id=image_task_id)
+        return replace(task, state=TaskState.FAILED, error=error)
+
+
+class KeepsTheOptions(Easel):
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        request.options.update(model=request.model, prompt=request.prompt)  # type: ignore[attr-defined]
+        return super().submit(request, key=key)
+
+
+class WaitsBeforeItAsks(Easel):
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        yield from pause(600)
+        return (yield from super().submit(request, key=key))
+
+
+class SendsTheFirstPicture(Studio):
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        return super().submit(replace(request, images=request.images[:1]), key=key)
+
+
+class EditsWithoutAModel(Studio):
+    default_edit_model = ""
+
+
+class TakesALimitForUnknown(Easel):
+    def task(self, answer: Response, image_task_id: str) -> ImageTask:
+        if answer.status == 429:
+            raise ServiceUnavailableError("later", service=self.name)
+        return super().task(answer, image_task_id)
+
+
+class SaysNotWhereToLook(Easel):
+    how_to_look = "Look at easel.example."
+
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        body = {**request.options, "model": request.model, "prompt": request.prompt}
+        sent = Request(method="POST", path="/jobs", body=body)
+        how = {"service": self.name, "repeatable": False, "how_to_look": ""}
+        return (yield from exchange.submit(sent, lambda answer: self.task(answer, ""), **how))
+
+
+class EstimatesWhatCannotBe(Easel):
+    console_url, tiers, connection_fields = "dashboard", {"free": 3}, {"team": "text"}
+    images_per_request, has_account_webhook = 0, True
+
+    def price_of(self, request: ImageRequest) -> Any:
+        return -0.04
+
+    def results_life(self, request: ImageRequest) -> Any:
+        return "an hour"
+
+
 class HasAnothersName(Easel):
     name = "fal"
 
@@ -679,8 +743,23 @@ BROKEN: dict[type[Easel], Sequence[str]] = {
     ForgetsTheMaskByItsAddress: ("the mask of an edit is not sent",),
     ForgetsTheFiles: ("a file as the picture of an edit is not sent",),
     StoresAllInOnePlace: ("with the indexes [0, 0]",),
+    TakesANewWordForAFailure: ("in a state that nobody knows yet is read as",),
+    KeepsTheOptions: ("a submission changes the options of its request",),
+    WaitsBeforeItAsks: ("a submission that is taken pauses for 600 s",),
+    SendsTheFirstPicture: ("the second picture of an edit is not sent",),
+    EditsWithoutAModel: ("the model is not sent with an edit",),
+    TakesALimitForUnknown: ("a refusal that is RateLimitError gives UnknownOutcomeError",),
+    SaysNotWhereToLook: ("does not say where to look",),
+    EstimatesWhatCannotBe: (
+        *("console_url is 'dashboard'", "images_per_request is 0", "check_callback checks nothing", "is no Rate"),
+        *("connection_fields holds", "price_of gives -0.04", "results_life gives 'an hour'", "image_count_of gives 0"),
+    ),
     CountsFromOne: ("with the indexes [-1, -2]",),
 }
+
+
+def test_a_service_for_which_a_new_word_means_running_passes() -> None:
+    check_service(KnowsAllWords(), ANSWERS)
 
 
 def test_a_service_that_takes_files_and_a_mask_passes() -> None:
