@@ -30,10 +30,12 @@ class AnsweringServer(ThreadingHTTPServer):
     daemon_threads = True
     replies: list[Reply]
     requests: list[tuple[str, Mapping[str, str], str]]
+    methods: list[str]
 
     def script(self, replies: Reply | list[Reply]) -> None:
         """Give the next requests these replies."""
         self.replies, self.requests = list(replies) if isinstance(replies, list) else [replies], []
+        self.methods = []
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -41,6 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _reply(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode("utf-8", "replace")
+        self.server.methods.append(self.command)
         self.server.requests.append((self.path, dict(self.headers.items()), body))
         replies = self.server.replies
         reply = replies.pop(0) if len(replies) > 1 else replies[0]

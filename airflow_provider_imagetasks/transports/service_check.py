@@ -118,6 +118,8 @@ class _Check(ServiceRound):
         (path, _headers, body), *more = self._server.requests
         if more:
             yield f"a submission that is taken makes {1 + len(more)} requests"
+        if self._server.methods[0] in ("GET", "DELETE"):
+            yield f"a submission is a {self._server.methods[0]}: whatever is on the way may make it again"
         if self._goes_out_without_the_key():
             yield f"the key does not go out in {self._service.key_header}"
         if PROMPT not in body:
@@ -222,6 +224,8 @@ class _Check(ServiceRound):
             urls = tuple(image.url for image in task.images)
             if urls != (answers.picture_urls if state is TaskState.SUCCEEDED else ()):
                 yield f"one that is {state} has the pictures {urls}"
+            if changing := {"PUT", "DELETE"}.intersection(self._server.methods):
+                yield f"a status question is a {changing.pop()}, which changes something"
             places = [image.index for image in task.images]
             if places != sorted(set(places)) or any(place < 0 for place in places):
                 yield f"one that is {state} has pictures with the indexes {places}: each is stored by its own, from 0"

@@ -687,6 +687,20 @@ class EstimatesWhatCannotBe(Easel):
         return "an hour"
 
 
+class SubmitsByAQuestion(Easel):
+    def submit(self, request: ImageRequest, *, key: str | None = None) -> Flow[ImageTask]:
+        body = {**request.options, "model": request.model, "prompt": request.prompt}
+        sent = Request(method="GET", path="/jobs", body=body)
+        how = {"service": self.name, "repeatable": False, "how_to_look": self.how_to_look}
+        return (yield from exchange.submit(sent, lambda answer: self.task(answer, ""), **how))
+
+
+class ReadsAndRemoves(Easel):
+    def read_one(self, image_task_id: str) -> Flow[ImageTask]:
+        request = Request(method="DELETE", path=f"/jobs/{quote(image_task_id, safe='')}")
+        return (yield from exchange.read(request, lambda answer: self.task(answer, image_task_id), service=self.name))
+
+
 class HasAnothersName(Easel):
     name = "fal"
 
@@ -754,6 +768,8 @@ BROKEN: dict[type[Easel], Sequence[str]] = {
         *("console_url is 'dashboard'", "images_per_request is 0", "check_callback checks nothing", "is no Rate"),
         *("connection_fields holds", "price_of gives -0.04", "results_life gives 'an hour'", "image_count_of gives 0"),
     ),
+    SubmitsByAQuestion: ("a submission is a GET",),
+    ReadsAndRemoves: ("a status question is a DELETE",),
     CountsFromOne: ("with the indexes [-1, -2]",),
 }
 
