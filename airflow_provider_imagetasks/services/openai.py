@@ -20,7 +20,13 @@ from airflow_provider_imagetasks.services.callback_signatures import fits, is_co
 from airflow_provider_imagetasks.services.cancels import stop
 from airflow_provider_imagetasks.services.connection_contract import Callback
 from airflow_provider_imagetasks.services.fields import mapping, text
-from airflow_provider_imagetasks.services.openai_answers import PROMPT_NOTE, TOOL, read_response
+from airflow_provider_imagetasks.services.openai_answers import (
+    KEY_NAME,
+    PROMPT_NOTE,
+    TOOL,
+    read_response,
+    require_own_key,
+)
 from airflow_provider_imagetasks.services.openai_batches import BATCH_ID, OpenAIBatches
 from airflow_provider_imagetasks.services.openai_errors import SERVICE, refusal_of
 from airflow_provider_imagetasks.services.openai_prices import picture_price
@@ -101,7 +107,7 @@ class OpenAIService(Service):
         return (
             yield from exchange.submit(
                 Request(method="POST", path=RESPONSES_PATH, body=_body(request, key)),
-                lambda answer: self._accepted(answer, request),
+                lambda answer: self._accepted(answer, request, key),
                 service=self.name,
                 repeatable=False,
                 how_to_look=self.how_to_look,
@@ -160,11 +166,12 @@ class OpenAIService(Service):
             raise ProtocolError("The callback names no response", service=self.name)
         return own_id
 
-    def _accepted(self, answer: Response, request: ImageRequest) -> ImageTask:
+    def _accepted(self, answer: Response, request: ImageRequest, key: str | None) -> ImageTask:
         said = object_in(answer, service=self.name)
         own_id = text(said.get("id")) or ""
         if answer.status >= 400 and not own_id:
             raise refusal_of(answer, said)
+        require_own_key(said, key)
         return self.submitted(own_id if _ID.fullmatch(own_id) else "", request, answer.at, said)
 
 
@@ -181,7 +188,7 @@ def _body(request: ImageRequest, key: str | None) -> dict[str, Any]:
     tool: dict[str, Any] = {**options, "type": TOOL, "model": request.model}
     if isinstance(request.mask, ImageFile):
         tool["input_image_mask"] = {"image_url": _data_url(request.mask)}
-    notes = {"imagetasks_key": key, PROMPT_NOTE: prompt_excerpt(request.prompt)}
+    notes = {KEY_NAME: key, PROMPT_NOTE: prompt_excerpt(request.prompt)}
     return {
         "model": RESPONSE_MODEL,
         **response,

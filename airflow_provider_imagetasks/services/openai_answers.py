@@ -20,6 +20,8 @@ from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskSta
 TOOL = "image_generation"
 PROMPT_NOTE = "imagetasks_prompt"
 """The name under which the beginning of the prompt stands in ``metadata``, since a response does not repeat it."""
+KEY_NAME = "imagetasks_key"
+"""The name there of the key of a submission; a batch of requests has it, too."""
 _CALL = f"{TOOL}_call"
 _OVER = frozenset({"completed", "failed", "incomplete", "cancelled", "canceled"})
 
@@ -76,6 +78,22 @@ def task_of(response: Mapping[str, Any], image_task_id: str) -> ImageTask:
         error=error,
         raw=response,
     )
+
+
+def key_of(record: Mapping[str, Any]) -> str | None:
+    """Return the key that a response or a batch was created with, as its record repeats it; None where it does not."""
+    return text(mapping(record.get("metadata")).get(KEY_NAME))
+
+
+def require_own_key(record: Mapping[str, Any], key: str | None) -> None:
+    """Refuse the answer to a submission that names what another one made.
+
+    :param key: what the submission went out with.
+    :raises ProtocolError: nobody knows what became of it.
+    """
+    if key and key_of(record) not in (None, key):
+        what = "The answer carries the key of another submission, as a cache on the way may repeat it"
+        raise ProtocolError(what, service=SERVICE)
 
 
 def _without_picture(response: Mapping[str, Any], word: str, image_task_id: str) -> ImageTaskError:

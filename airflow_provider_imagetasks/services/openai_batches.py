@@ -22,6 +22,7 @@ from airflow_provider_imagetasks.exceptions import (
 from airflow_provider_imagetasks.services import exchange
 from airflow_provider_imagetasks.services.cancels import stop
 from airflow_provider_imagetasks.services.fields import mapping, moment, sequence, text, whole_number
+from airflow_provider_imagetasks.services.openai_answers import KEY_NAME, key_of, require_own_key
 from airflow_provider_imagetasks.services.openai_batch_results import custom_id_in, read_line, results_in
 from airflow_provider_imagetasks.services.openai_errors import SERVICE, refusal, refusal_of
 from airflow_provider_imagetasks.services.openai_prices import BATCH_SHARE
@@ -39,8 +40,6 @@ from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest, ImageTask
 
 GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
 FILES_PATH, BATCHES_PATH = "/files", "/batches"
-KEY_NAME = "imagetasks_key"
-"""The name in ``metadata`` of the key by which a batch is found again."""
 BATCH_ID = re.compile(r"batch_\w[\w-]{0,199}", re.ASCII)
 FILE_ID = re.compile(r"\w[\w.-]{0,254}", re.ASCII)
 PAGE_SIZE = 100
@@ -121,7 +120,7 @@ class OpenAIBatches(ProviderBatches):
         return (
             yield from exchange.submit(
                 Request(method="POST", path=BATCHES_PATH, body=body),
-                _created,
+                lambda answer: _created(answer, key),
                 service=SERVICE,
                 repeatable=False,
                 how_to_look=how_to_look,
@@ -250,7 +249,7 @@ def _uploaded(answer: Response) -> str:
     return file_id
 
 
-def _created(answer: Response) -> ImageTask:
+def _created(answer: Response, key: str) -> ImageTask:
     said = object_in(answer, service=SERVICE)
     own_id = text(said.get("id")) or ""
     if answer.status == 404 and not own_id:
@@ -259,6 +258,7 @@ def _created(answer: Response) -> ImageTask:
         raise ServiceUnavailableError(what, service=SERVICE, code="file_not_found", billed="no")
     if answer.status >= 400 and not own_id:
         raise refusal_of(answer, said)
+    require_own_key(said, key)
     return _task(said, own_id if BATCH_ID.fullmatch(own_id) else "")
 
 
@@ -302,8 +302,8 @@ def _batch(said: Mapping[str, Any], batch_id: str) -> ProviderBatch:
     files = tuple(file for file in named if FILE_ID.fullmatch(file))
     completed = _count(said, "completed")
     # Validation comes before everything that is billed; what failed later has made what it has made.
-    was_begun = text(said.get("output_file_id")) or said.get("in_progress_at")
-    was_refused = word == "failed" and not completed and not was_begun
+    may_have_made = completed or text(said.get("output_file_id")) or (completed is None and said.get("in_progress_at"))
+    was_refused = word == "failed" and not may_have_made
     return ProviderBatch(
         id=batch_id,
         status=word,
@@ -314,7 +314,7 @@ def _batch(said: Mapping[str, Any], batch_id: str) -> ProviderBatch:
         result_files=files,
         picture_file=next((file for file in files if file == text(said.get("output_file_id"), most=300)), None),
         errors=_errors(said, batch_id) if was_refused else (),
-        key=text(mapping(said.get("metadata")).get(KEY_NAME)),
+        key=key_of(said),
         created_at=moment(said.get("created_at")),
     )
 

@@ -227,7 +227,7 @@ class TasksApiService(Service):
             )
             if response.get("error") or response.get("success") is False:
                 error = failure(response, service=self.name, image_task_id=found_id, trace_id=trace_id)
-                error = perhaps_billed(error, pictures=images, used=usage)
+                error = perhaps_billed(error, pictures=images, used={"used": usage, "cost": record.get("cost")})
             elif not images:
                 identity: dict[str, Any] = {"service": self.name, "image_task_id": found_id, "trace_id": trace_id}
                 error = ImageTaskFailedError("The image task finished without a picture", code="no_images", **identity)

@@ -9,6 +9,7 @@ from airflow_provider_imagetasks.batch.provider import result_lines, searches
 from airflow_provider_imagetasks.local import LocalImageService
 from tests.image_batch import ImageBatch
 from tests.provider_batch import SMALL, ProviderBatch, with_latency
+from tests.scripted_batches import ScriptedBatches
 from tests.task_runner import TaskRunner
 
 
@@ -45,3 +46,12 @@ def provider_batch(
     batch.limited()
     yield batch
     undo()
+
+
+@pytest.fixture
+def service(connection: dict[str, Any], skipped_pauses: None) -> Iterator[ScriptedBatches]:
+    """What the connection of the batch reaches, in place of the local image service."""
+    service = ScriptedBatches()
+    with service.server:
+        connection["host"] = f"{service.server.url}/v1"
+        yield service

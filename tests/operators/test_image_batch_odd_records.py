@@ -90,6 +90,11 @@ TOLD: dict[str, tuple[str, str, Any, Callable[[ReceivedRequest], Reply]]] = {
         lambda _r: Reply({"id": "t7", "finished_at": 1790000000,
                           "response": {"error": {"code": "timeout"}, "usage": {"total_tokens": 700}}}),
     ),
+    "AceDataCloud: a price beside an account of nothing": (
+        "acedatacloud", "seedream/", {"task_id": "t7"},
+        lambda _r: Reply({"id": "t7", "finished_at": 1790000000, "cost": {"amount": "0.3", "currency": "credit"},
+                          "response": {"error": "late", "usage": {"total_tokens": 0}}}),
+    ),
     "kie.ai: credits": (
         "kie", "gpt-image-2-text-to-image", {"code": 200, "data": {"taskId": "t7"}},
         lambda _r: Reply({"code": 200, "data": {"taskId": "t7", "state": "fail", "creditsConsumed": 6,

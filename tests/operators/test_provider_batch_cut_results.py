@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -24,15 +23,6 @@ CUTS: dict[str, Callable[[bytes, int], Step]] = {
         HEAD + b"Content-Length: %d\r\n\r\n" % len(content) + content[:end]
     ),
 }
-
-
-@pytest.fixture
-def service(connection: dict[str, Any], skipped_pauses: None) -> Iterator[ScriptedBatches]:
-    """What the connection of the batch reaches, in place of the local image service."""
-    service = ScriptedBatches(results=lambda lines: text([made(line) for line in lines]))
-    with service.server:
-        connection["host"] = f"{service.server.url}/v1"
-        yield service
 
 
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)

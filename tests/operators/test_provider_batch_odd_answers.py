@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,15 +16,6 @@ from tests.scripted_server import CutAfterReading, ReceivedRequest, Reply, Step
 
 pytestmark = pytest.mark.parametrize("service_name", ["openai"], indirect=True)
 PROMPTS = ["a boat", "a kite", "a tree"]
-
-
-@pytest.fixture
-def service(connection: dict[str, Any], skipped_pauses: None) -> Iterator[ScriptedBatches]:
-    """What the connection of the batch reaches, in place of the local image service."""
-    service = ScriptedBatches()
-    with service.server:
-        connection["host"] = f"{service.server.url}/v1"
-        yield service
 
 
 def kite(write: Callable[[Line], bytes]) -> Callable[[list[Line]], bytes]:
@@ -270,75 +261,3 @@ def test_of_a_lost_file_of_pictures_the_rows_with_an_error_are_still_told_theirs
     lost = ("ResultExpiredError", "yes")
     assert provider_batch.errors == [lost, ("ContentPolicyError", "no"), lost]
     assert service.prompts == PROMPTS
-
-
-def test_an_older_answer_to_a_creation_is_not_taken_for_its_own(
-    provider_batch: ProviderBatch, service: ScriptedBatches
-) -> None:
-    def repeated(request: ReceivedRequest) -> Step | None:
-        if request.method != "POST" or not request.path.endswith("/batches"):
-            return None
-        service.usual(request)
-        return Reply({**service.batches["batch_0"], "status": "validating"})
-
-    service.answer = repeated
-    provider_batch.limited(provider_rows=2)
-
-    outcome = provider_batch.start(*PROMPTS)
-
-    assert outcome.state == "success", outcome.error
-    assert service.prompts == PROMPTS
-    assert [row["image_task_id"] for row in provider_batch.rows] == ["batch_0.1", "batch_0.2", "batch_1.1"]
-
-
-ENDS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
-    "it counts no picture, and has lost the file of them": (
-        {"status": "expired", "request_counts": {"total": 3, "completed": 0, "failed": 0}},
-        ("ResultExpiredError", "yes"),
-    ),
-    "it failed after it was validated, and counts nothing": (
-        {"status": "failed", "in_progress_at": 2, "output_file_id": None, "request_counts": None},
-        ("ImageTaskFailedError", "unknown"),
-    ),
-}
-
-
-@pytest.mark.parametrize(("record", "expected"), ENDS.values(), ids=ENDS)
-def test_of_a_batch_that_may_have_made_pictures_none_is_made_again(
-    provider_batch: ProviderBatch, service: ScriptedBatches, record: dict[str, Any], expected: tuple[str, str]
-) -> None:
-    service.results = lambda _lines: None
-    service.record = lambda _lines: record
-
-    provider_batch.start(*PROMPTS)
-
-    assert (provider_batch.errors, service.prompts) == ([expected] * 3, PROMPTS)
-
-
-def test_an_error_with_tokens_in_its_line_may_be_billed(
-    provider_batch: ProviderBatch, service: ScriptedBatches
-) -> None:
-    body = {"error": {"code": "server_error", "message": "late"}, "usage": {"total_tokens": 7}}
-    service.results = kite(lambda line: said(line, {"status_code": 500, "body": body}))
-
-    provider_batch.start(*PROMPTS)
-
-    assert provider_batch.errors == [None, ("ServiceUnavailableError", "unknown"), None]
-    assert service.prompts == PROMPTS
-
-
-def test_of_two_batches_that_were_created_of_one_request_the_first_is_used_and_no_third_is_paid_for(
-    provider_batch: ProviderBatch, service: ScriptedBatches
-) -> None:
-    def doubled(request: ReceivedRequest) -> Step | None:
-        if request.method != "POST" or not request.path.endswith("/batches"):
-            return None
-        for _ in range(2):
-            service.usual(request)
-        return CutAfterReading()
-
-    service.answer = doubled
-
-    assert provider_batch.start(*PROMPTS).state == "success"
-    assert len(service.created) == 2
-    assert {row["image_task_id"].partition(".")[0] for row in provider_batch.rows} == {"batch_0"}

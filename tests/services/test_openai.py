@@ -142,6 +142,16 @@ def test_files_to_edit_and_a_mask_go_out_in_base64() -> None:
     assert urls == [f"data:image/png;base64,{base64.b64encode(each).decode()}" for each in (b"a file", b"a mask")]
 
 
+def test_an_answer_to_another_submission_leaves_the_outcome_unknown() -> None:
+    queued = answered("queued", metadata={"imagetasks_key": "k-2"})
+    error = drive(SERVICE.submit(completed(SERVICE), key="k-1"), response(queued)).error
+    taken = drive(SERVICE.submit(completed(SERVICE), key="k-2"), response(queued)).result
+
+    assert type(error) is UnknownOutcomeError
+    assert "the key of another submission" in error.message
+    assert taken.id == ID
+
+
 def test_a_submission_without_an_answer_is_not_made_again() -> None:
     odd = (response(b"<html>", status=502), response({}), said_error(500, "server_error"), response({"id": "odd"}))
     for answer in (no_response(may_have_left=True), *odd):
