@@ -6,6 +6,7 @@ pause is waited for.
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -34,8 +35,12 @@ from airflow_provider_imagetasks.transports.service_facts import (
     wrong_facts,
 )
 from airflow_provider_imagetasks.transports.service_round import (
+    CALLBACK,
+    FILES,
+    MASK,
     ODD_ID,
     OPTION,
+    PICTURE,
     PROMPT,
     SUBMISSION_KEY,
     ServiceRound,
@@ -43,14 +48,6 @@ from airflow_provider_imagetasks.transports.service_round import (
 )
 
 __all__ = ["UNKNOWN_ID", "ServiceAnswers", "check_service"]
-
-PICTURE = "https://pictures.example/given-to-the-check.png"
-MASK = "https://pictures.example/mask-of-the-check.png"
-FILES = tuple(
-    ImageFile(name=f"{name}.png", media_type="image/png", content=f"{name}-of-the-check".encode())
-    for name in ("picture", "mask")
-)
-CALLBACK = "https://callback.invalid/of-the-check"
 
 
 def check_service(service: Service, answers: ServiceAnswers, *, model: str | None = None) -> None:
@@ -90,6 +87,7 @@ class _Check(ServiceRound):
         yield from self._lost_submissions()
         yield from self._refusals()
         yield from self._reads()
+        yield from self._answers_for_others()
         yield from self._unknown_words()
         yield from self._broken_reads()
         yield from self._odd_ids()
@@ -231,6 +229,15 @@ class _Check(ServiceRound):
                 yield f"one that is {state} has pictures with the indexes {places}: each is stored by its own, from 0"
             if len(self._server.requests) > self._service.requests_per_read:
                 yield f"a status question makes {len(self._server.requests)} requests, more than requests_per_read"
+
+    def _answers_for_others(self) -> Iterator[str]:
+        known, replies = self._answers.image_task_id, self._answers.succeeded
+        other = known.translate(str.maketrans("0123456789", "1234567890"))
+        if other == known or f'"{known.rpartition(".")[2]}"' not in json.dumps(replies, default=repr):
+            return
+        task = self._outcome(lambda: self._service.read_one(other), replies)
+        if isinstance(task, ImageTask) and task.state is TaskState.SUCCEEDED and task.id == other:
+            yield f"the record of {known!r} is read as that of {other!r}, as a cache may give it: take the record's id"
 
     def _unknown_words(self) -> Iterator[str]:
         running = self._answers.running

@@ -10,12 +10,19 @@ from airflow_provider_imagetasks.exceptions import ImageTaskError
 from airflow_provider_imagetasks.services.account import Account
 from airflow_provider_imagetasks.services.base import Service
 from airflow_provider_imagetasks.services.wire import Flow
-from airflow_provider_imagetasks.tasks import ImageRequest
+from airflow_provider_imagetasks.tasks import ImageFile, ImageRequest
 from airflow_provider_imagetasks.transports.answering_server import AnsweringServer, Reply, Steps
 from airflow_provider_imagetasks.transports.service_facts import ServiceAnswers
 
 KEY = "key-of-the-check"
 PROMPT = "a red kite over the sea"
+PICTURE = "https://pictures.example/given-to-the-check.png"
+MASK = "https://pictures.example/mask-of-the-check.png"
+FILES = tuple(
+    ImageFile(name=f"{name}.png", media_type="image/png", content=f"{name}-of-the-check".encode())
+    for name in ("picture", "mask")
+)
+CALLBACK = "https://callback.invalid/of-the-check"
 OPTION = "an-option-of-the-check"
 ODD_ID = "a/b?c=d#e%2F"
 """An image task's own id that leads elsewhere where it is put into a path as it is."""

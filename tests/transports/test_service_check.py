@@ -701,6 +701,12 @@ class ReadsAndRemoves(Easel):
         return (yield from exchange.read(request, lambda answer: self.task(answer, image_task_id), service=self.name))
 
 
+class BelievesAnyRecord(Easel):
+    def task(self, answer: Response, image_task_id: str) -> ImageTask:
+        task = super().task(answer, image_task_id)
+        return replace(task, id=image_task_id or task.id)
+
+
 class HasAnothersName(Easel):
     name = "fal"
 
@@ -770,6 +776,7 @@ BROKEN: dict[type[Easel], Sequence[str]] = {
     ),
     SubmitsByAQuestion: ("a submission is a GET",),
     ReadsAndRemoves: ("a status question is a DELETE",),
+    BelievesAnyRecord: ("the record of '7' is read as that of '8'",),
     CountsFromOne: ("with the indexes [-1, -2]",),
 }
 
