@@ -290,7 +290,7 @@ class TestWhatIsLeft:
         failed = batch.start(*rows, deferrable=True, **again)
 
         assert failed.error is not None
-        assert "has no record of them" in str(failed.error)
+        assert "has no record of 2 of them" in str(failed.error)
         assert batch.pushed("image_task_error")["code"] == "batch_folder"
         assert batch.created == rows
 
