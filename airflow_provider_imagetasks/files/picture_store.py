@@ -83,10 +83,14 @@ def _run_apart(work: Coroutine[Any, Any, Result]) -> Result:
     What ends the caller meanwhile, as a time limit of Airflow's does, ends it too.
     """
     running: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[Result]]] = []
+    is_ended = threading.Event()
 
     async def run() -> Result:
         task = asyncio.ensure_future(work)
         running.append((asyncio.get_running_loop(), task))
+        if is_ended.is_set():
+            # Before it could be told so.
+            task.cancel()
         return await task
 
     with ThreadPoolExecutor(max_workers=1) as thread:
@@ -94,6 +98,7 @@ def _run_apart(work: Coroutine[Any, Any, Result]) -> Result:
         try:
             return future.result()
         except BaseException:
+            is_ended.set()
             with suppress(RuntimeError):
                 for loop, task in running:
                     loop.call_soon_threadsafe(task.cancel)

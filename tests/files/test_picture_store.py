@@ -6,7 +6,9 @@ import asyncio
 import base64
 import gc
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,12 +17,18 @@ from PIL import Image
 from airflow_provider_imagetasks.exceptions import DownloadError
 from airflow_provider_imagetasks.files import picture_store
 from airflow_provider_imagetasks.files.object_storage import open_folder
-from airflow_provider_imagetasks.files.picture_store import AT_THE_SAME_TIME, DownloadedFile, PictureStore
+from airflow_provider_imagetasks.files.picture_store import (
+    AT_THE_SAME_TIME,
+    DownloadedFile,
+    PictureStore,
+    download_images,
+)
 from airflow_provider_imagetasks.files.picture_structure import UnusablePictureError
 from airflow_provider_imagetasks.tasks import GeneratedImage, ImageTask, TaskState
 from tests.batch.batches import Easel, arguments, intents, opened
 from tests.files import hostile_pictures
 from tests.polled_accounts import account
+from tests.scripted_server import Reply, ScriptedServer
 
 
 async def test_an_error_does_not_keep_the_picture_that_it_is_about(tmp_path: Path) -> None:
@@ -34,6 +42,42 @@ async def test_an_error_does_not_keep_the_picture_that_it_is_about(tmp_path: Pat
     held = [each for each in gc.get_objects() if issubclass(type(each), UnusablePictureError)]
     assert [(type(error), error.__traceback__, error.__cause__) for error in errors] == [(DownloadError, None, None)]
     assert held == []
+
+
+class Struck(BaseException):
+    """Stands for a time limit of Airflow's."""
+
+
+def test_a_time_limit_that_strikes_before_the_first_request_leaves_none_to_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_proxy: None
+) -> None:
+    struck = threading.Event()
+
+    class Slow(ThreadPoolExecutor):
+        """Begins its work once the limit has struck, and whoever waits for it was told so."""
+
+        def submit(self, work: Any, *arguments: Any) -> Any:  # type: ignore[override]
+            if struck.is_set():
+                return super().submit(work, *arguments)
+            super().submit(lambda: struck.wait(60) and work(*arguments))
+            return SimpleNamespace(result=strike)
+
+        def __exit__(self, *exception: Any) -> None:
+            struck.set()
+            super().__exit__(*exception)
+
+    def strike() -> None:
+        raise Struck
+
+    monkeypatch.setattr(picture_store, "ThreadPoolExecutor", Slow)
+    with ScriptedServer(otherwise=lambda _request: Reply(b"", status=404)) as server:
+        images = (GeneratedImage(index=0, url=f"{server.url}/a.png"),)
+        task = ImageTask(id="a", service="easel", state=TaskState.SUCCEEDED, images=images)
+        how = {"filename": "{image_task_id}.{ext}", "overwrite": False, "account": account(server.url)}
+        with pytest.raises(Struck):
+            download_images([task], open_folder(f"file://{tmp_path}/pictures"), **how)
+
+    assert server.requests == []
 
 
 async def test_ids_of_paid_submissions_never_wait_for_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
