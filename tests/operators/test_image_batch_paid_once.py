@@ -347,16 +347,16 @@ class TestWhatIsLearntLate:
     def test_an_old_start_that_wakes_up_after_a_clear_is_no_clear(
         self, batch: ImageBatch, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        begin, comms, others = start_of_batch._begin, "SUPERVISOR_COMMS", []
+        begin, comms, others = start_of_batch.new_checkpoint, "SUPERVISOR_COMMS", []
 
         def frozen(*arguments: Any) -> Any:
-            monkeypatch.setattr(start_of_batch, "_begin", begin)
+            monkeypatch.setattr(start_of_batch, "new_checkpoint", begin)
             ours = getattr(airflows_runner, comms)
             others.append(batch.start("a kite", try_number=2, max_tries=3))
             setattr(airflows_runner, comms, ours)
             return begin(*arguments)
 
-        monkeypatch.setattr(start_of_batch, "_begin", frozen)
+        monkeypatch.setattr(start_of_batch, "new_checkpoint", frozen)
         old = batch.start("a kite", try_number=1, max_tries=2)
 
         assert [other.state for other in others] == ["success"]
