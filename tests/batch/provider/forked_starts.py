@@ -1,7 +1,8 @@
 """Starts of a batch that are killed at random moments, and one that is not, forked from what has imported everything.
 
-Reads ``{undisturbed, batches, limits, kills, seed}`` from standard input, and prints what came of it. How long a start
-lives goes by how long the undisturbed batch takes.
+Reads ``{undisturbed, batches, rounds, limits, kills, seed}`` from standard input, and prints what came of it. How long
+a start lives goes by how long the undisturbed batch takes. Where starts were faster than that, and ended before they
+were killed, further batches are begun, until three in a round were killed.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def main() -> None:
     os.waitpid(forked(given["undisturbed"], limits), 0)
     longest = (time.monotonic() - began) / given["kills"]
     killed, results = 0, []
-    for arguments in given["batches"]:
+    for number, arguments in enumerate(given["batches"]):
+        if number >= given["rounds"] and killed >= 3 * given["rounds"]:
+            break
         folder = Path(arguments["output_path"].removeprefix("file://"))
         for _ in range(given["kills"]):
             before = start_of(folder)

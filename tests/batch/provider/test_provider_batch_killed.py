@@ -40,9 +40,11 @@ def test_killed_at_random_moments_every_row_is_paid_for_once(
             "mode": "provider_batch",
             "options": {"size": "64x64"},
         }
-        for number in range(rounds + 1)
+        for number in range(2 * rounds + 4)
     ]
-    given = {"undisturbed": batches[-1], "batches": batches[:-1], "limits": LIMITS, "kills": KILLS, "seed": rounds}
+    undisturbed, *killed = batches
+    given = {"undisturbed": undisturbed, "batches": killed, "rounds": rounds, "limits": LIMITS}
+    given |= {"kills": KILLS, "seed": rounds}
     environment = {
         "AIRFLOW_CONN_IMAGETASKS_DEFAULT": service.connection("openai"),
         "PYTHONPATH": str(Path(__file__).parents[3]),
@@ -61,10 +63,11 @@ def test_killed_at_random_moments_every_row_is_paid_for_once(
     assert finished.returncode == 0, finished.stderr[-3000:]
     told = json.loads(finished.stdout.splitlines()[-1])
     assert told["killed"] >= 3 * rounds
-    assert [result["succeeded"] for result in told["results"]] == [ROWS] * rounds
-    assert service.stats()["dialects"]["openai/batches"]["created"] == ROWS * (rounds + 1)
-    wanted = sorted(prompt for batch in batches for prompt in batch["prompts"])
+    begun = len(told["results"])
+    assert [result["succeeded"] for result in told["results"]] == [ROWS] * begun
+    assert service.stats()["dialects"]["openai/batches"]["created"] == ROWS * (1 + begun)
+    wanted = sorted(prompt for batch in batches[: 1 + begun] for prompt in batch["prompts"])
     assert sorted(entry["prompt"] for entry in service.stats()["created"]) == wanted
-    for number, result in enumerate(told["results"]):
+    for number, result in enumerate(told["results"], 1):
         require_intact(manifest_rows(result["manifest"]))
         assert len(list((tmp_path / str(number)).glob("*.png"))) == ROWS
