@@ -8,13 +8,20 @@ from urllib.parse import urlsplit
 
 from airflow_provider_imagetasks.services.account import Account
 
+_USUAL_PORTS = {"https": 443, "http": 80}
+
 
 def host_of(account: Account) -> str:
-    """Return the host of an account's API, with its port where it has one; the command of a server that is started."""
+    """Return the host of an account's API, with its port where that is not the usual one; or the command of its server.
+
+    However an address is written, it is the same account.
+    """
     if account.server_command is not None:
         return f"command {account.server_command.command}"[:200]
     parts = urlsplit(account.base_url)
-    return (parts.netloc or account.base_url).lower()[:200]
+    name, port, usual = (parts.hostname or account.base_url).lower(), parts.port, _USUAL_PORTS.get(parts.scheme)
+    host = f"[{name}]" if ":" in name and parts.hostname else name.removesuffix(".")
+    return (host if port in (None, usual) else f"{host}:{port}")[:200]
 
 
 def key_hash(account: Account, hash_key: str) -> str:
