@@ -67,6 +67,16 @@ def test_a_click_on_its_margin_does_not_close_pictures_that_are_side_by_side(pag
     assert page.locator("dialog.it-compare[open]").count() == 1
 
 
+def test_keys_still_arrive_after_a_copy_where_the_browser_refuses_the_clipboard(opened: Page) -> None:
+    refuse = "() => { navigator.clipboard.writeText = () => Promise.reject(new Error('only with https')); }"
+    opened.evaluate(refuse)
+    opened.get_by_role("button", name="Copy prompt").press("Enter")
+    opened.get_by_role("button", name="Copied").wait_for()
+
+    opened.keyboard.press("ArrowRight")
+    opened.locator(".it-side-head").get_by_text("3 of 4").wait_for()
+
+
 @pytest.fixture
 def phone(browser: Browser, airflow: AirflowDeployment, session_state: Any) -> Iterator[Page]:
     """The smallest screen, with Airflow in Arabic."""
