@@ -6,6 +6,7 @@ The server signs which file a link means, so that the browser cannot choose.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import PurePosixPath
@@ -40,6 +41,8 @@ _FILE_NUMBERS = ("width", "height", "bytes", "index")
 _DIGEST = re.compile(r"[0-9A-Za-z]{1,128}")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
 """Names of files that Windows takes for devices."""
+MOST_OF_A_NAME = 160
+"""Bytes; file systems take 255, and who unpacks adds to a name."""
 _STATUS = {"missing": 404, "unreadable": 502}
 
 
@@ -131,7 +134,7 @@ def picture_routes(roots: Sequence[Location], links: PictureLinks, thumbnails: T
         headers = {
             **HEADERS,
             "Content-Length": str(size),
-            "Content-Disposition": f'{disposition}; filename="{plain_name(location)}"',
+            "Content-Disposition": f"{disposition}; filename*=UTF-8''{quote(plain_name(location))}",
         }
         return StreamingResponse(pieces(), media_type=media_type, headers=headers)
 
@@ -139,8 +142,10 @@ def picture_routes(roots: Sequence[Location], links: PictureLinks, thumbnails: T
 
 
 def plain_name(location: Location) -> str:
-    """Return the name of a file as any system can store it."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(location.path).name)[-120:].strip(".") or "picture"
+    """Return the name of a file as any system can store it: in letters and digits of all scripts, and ``._-``."""
+    letters = unicodedata.normalize("NFC", PurePosixPath(location.path).name)
+    plain = "".join(each if each in "._-" or unicodedata.category(each)[0] in "LMN" else " " for each in letters)
+    name = re.sub(" +", "_", plain).encode()[-MOST_OF_A_NAME:].decode(errors="ignore").strip(".") or "picture"
     return f"_{name}" if _DEVICE.match(name) else name
 
 

@@ -67,7 +67,12 @@ def test_pictures_come_as_one_zip_file_each_under_a_name_of_its_own(client: Test
         (["a.png", "A.png"], ["a.png", "A-2.png"]),
         (["a-2.png", "a.png", "other/a.png"], ["a-2.png", "a.png", "a-3.png"]),
         (["CON.png", "nul"], ["_CON.png", "_nul"]),
-        (["...", "....png", "\u732b.png", "\u51e7.png"], ["picture", "png", "_.png", "_-2.png"]),
+        (["...", "....png", "\U0001f408.png", "\u2603.png"], ["picture", "png", "_.png", "_-2.png"]),
+        (["\u732b.png", "e\u0301.png", "\xc9.png"], ["\u732b.png", "\xe9.png", "\xc9-2.png"]),
+        (
+            ["\u0939\u093f\u0902\u0926\u0940 1.png", "\u732b" * 80 + ".png"],
+            ["\u0939\u093f\u0902\u0926\u0940_1.png", "\u732b" * 52 + ".png"],
+        ),
         (["not-in-this-archive.txt", "gone.png"], ["not-in-this-archive-2.txt", "not-in-this-archive.txt"]),
     ],
 )

@@ -57,8 +57,8 @@ def test_a_picture_and_its_thumbnail_are_served_so_that_a_browser_runs_nothing(c
         assert each.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
         assert each.headers["X-Content-Type-Options"] == "nosniff"
         assert each.headers["Cache-Control"] == "private, max-age=3600"
-    assert picture.headers["Content-Disposition"] == 'inline; filename="a_kite.png"'
-    assert download.headers["Content-Disposition"].startswith("attachment; filename=")
+    assert picture.headers["Content-Disposition"] == "inline; filename*=UTF-8''a_kite.png"
+    assert download.headers["Content-Disposition"].startswith("attachment; filename*=")
     assert len(download.content) == int(download.headers["Content-Length"])
 
 
