@@ -97,3 +97,33 @@ def test_keys_still_arrive_after_a_clear_that_was_left(page: Page) -> None:
     page.get_by_role("button", name="Clear to try again").wait_for()
 
     assert page.evaluate("document.activeElement.closest('dialog.it-viewer') !== null")
+
+
+def test_that_it_was_cleared_stays_in_sight_while_the_card_is_gone_and_asks_for_nothing_when_it_is_back(
+    page: Page,
+) -> None:
+    is_gone = [False]
+
+    def show(route: Route) -> None:
+        told = route.fetch()
+        content = told.json()
+        failed = [{**each, "error": NOTHING_PAID, "clears": [AGAIN]} for each in content["items"]]
+        # As Airflow 3.4 shows it between an attempt and the next.
+        route.fulfill(response=told, json={**content, "items": [] if is_gone[0] else failed})
+
+    def clear(route: Route) -> None:
+        is_gone[0] = is_gone[0] or not route.request.post_data_json["dry_run"]
+        route.fulfill(json={"task_instances": [task("save")]})
+
+    open_clear(page, clear)
+    page.unroute("**/imagetasks/api/dags/**/pictures")
+    page.route("**/imagetasks/api/dags/**/pictures", show)
+    page.get_by_role("button", name="Clear", exact=True).click()
+    page.get_by_text("Cleared. Airflow runs it again.").wait_for()
+    page.locator("ul.it-grid").wait_for(state="detached")
+    assert page.get_by_text("Cleared. Airflow runs it again.").is_visible()
+
+    is_gone[0] = False
+    page.locator("ul.it-grid").wait_for(state="attached")
+    assert page.locator(".it-confirm").count() == 0
+    assert page.get_by_text("Cleared. Airflow runs it again.").is_visible()

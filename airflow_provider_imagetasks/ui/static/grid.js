@@ -165,22 +165,22 @@ export function useViewer(items, list, address, mayHold = () => true) {
   const onMove = (target) => target >= 0 && show(target);
   const close = () => (setClearing(null), address.close());
   // What an address names may be further down: pages are read, whether or not somebody scrolls to them. What was shown
-  // and is gone, as after a Clear, is not looked for.
+  // and is gone, as for a moment after a Clear, is not looked for: it stays as it was.
   const found = useRef(null);
-  if (position >= 0) found.current = address.shown;
-  const isMissing = isOpen && position < 0 && found.current !== address.shown && list.pageCount > 0 && !list.error;
+  if (position >= 0) found.current = { ...shownItems[position], position, address: address.shown };
+  const kept = isOpen && found.current?.address === address.shown ? found.current : null;
+  const isMissing = isOpen && !kept && list.pageCount > 0 && !list.error;
   const isSearching = isMissing && list.hasMore && list.pageCount < MOST_SEARCHED;
   useEffect(() => {
     if (isSearching) list.more();
   });
-  const viewer =
-    position < 0
-      ? isMissing && h(Searching, { list, isOver: !isSearching, onClose: close })
-      : h(Viewer, {
-          shown: { ...shownItems[position], position, total, hasMore: list.hasMore, isClearing: clearing === shownItems[position].item.key },
-          onMove,
-          onClose: close,
-          onCleared: list.refresh,
-        });
+  const viewer = kept
+    ? h(Viewer, {
+        shown: { ...kept, total: Math.max(total, kept.position + 1), hasMore: list.hasMore, isClearing: clearing === kept.item.key },
+        onMove,
+        onClose: close,
+        onCleared: () => (setClearing(null), list.refresh()),
+      })
+    : isMissing && h(Searching, { list, isOver: !isSearching, onClose: close });
   return [viewer, onOpen];
 }
