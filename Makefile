@@ -85,8 +85,8 @@ test-gallery-queries-airflow-3.4: .venv-3.4/.installed ## Do the same on the new
 	@.venv-3.4/bin/python -m pytest -m long tests/ui/test_gallery_queries.py $(ARGUMENTS)
 
 .PHONY: test-model
-test-model: $(VENV)/.installed ## Try 2,000 orders of kills, Clears, refusals and lost answers on a batch and on a submission, and count what was paid; ten minutes
-	@$(VENV)/bin/python -m pytest -m long tests/batch/test_paid_once_model.py tests/submissions/test_paid_once_model.py $(ARGUMENTS)
+test-model: $(VENV)/.installed ## Try 2,000 orders of kills, Clears, refusals and lost answers on a batch and on a submission, and count what was paid; kill a provider batch fifty times; ten minutes
+	@$(VENV)/bin/python -m pytest -m long tests/batch/test_paid_once_model.py tests/submissions/test_paid_once_model.py tests/batch/provider/test_provider_batch_killed.py $(ARGUMENTS)
 
 .PHONY: test-hostile
 test-hostile: $(VENV)/.installed ## Download and deliver 20,000 mutated pictures, and the other long forms of what comes from outside; ten minutes
@@ -142,7 +142,7 @@ test-matrix: $(MATRIX:%=.venv-%/.installed) ## Run the unit tests and the exampl
 
 .PHONY: test-accounts
 test-accounts: $(VENV)/.installed ## Submit from four Dags of a real Airflow with one account, and race on a store in PostgreSQL; five minutes
-	@$(VENV)/bin/python -m pytest -m long -s tests/accounts tests/system/test_account_limits.py $(ARGUMENTS)
+	@$(VENV)/bin/python -m pytest -m long -s tests/accounts tests/polling/test_session.py tests/system/test_account_limits.py $(ARGUMENTS)
 
 .PHONY: test-cluster
 test-cluster: $(VENV_CLUSTER)/.installed ## Kill workers, triggerers and PostgreSQL under CeleryExecutor and an S3 server, and count pictures; five minutes
