@@ -74,7 +74,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
         the service's default.
     :param options: further fields for the service, sent untouched (size, quality, n, ...).
     :param images: references to edit from; not empty makes it an edit.
-    :param mask: the edit mask.
+    :param mask: the edit mask; only None leaves it out.
     :param callback_url: URL of your own that the service calls when it is done; wins over the connection's, and over
         Airflow's own (``[imagetasks] callback_base_url``).
     :param trace_id: correlation id of your own, where the service keeps one.
@@ -179,7 +179,7 @@ class ImageTaskSubmitOperator(ReportsLineage, BaseOperator):
             model=rendered_text("model", self.model) or None,
             options=self.options or {},
             images=() if self.images is None else self.images,
-            mask=self.mask or None,
+            mask=self.mask,
             callback_url=rendered_text("callback_url", self.callback_url)
             or callback_urls.callback_url_of(slot, hook.account, hook.service),
             trace_id=rendered_text("trace_id", self.trace_id) or None,

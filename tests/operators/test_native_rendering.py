@@ -54,6 +54,8 @@ def test_a_prompt_a_model_and_a_connection_of_digits_are_texts(dag: ImageDag) ->
         ({"prompt": "a kite", "images": "{{ 'https://x.example/a.png' }}"}, "images must be a list"),
         ({"prompt": "a kite", "images": "{{ [None] }}"}, "images holds"),
         ({"prompt": "a kite", "images": "{{ False }}"}, "images must be a list"),
+        ({"prompt": "a kite", "images": ["https://x.example/a.png"], "mask": "{{ '' }}"}, "mask holds"),
+        ({"prompt": "a kite", "images": ["https://x.example/a.png"], "mask": "{{ False }}"}, "mask holds"),
         ({"prompt": "a kite", "images": "{{ '' }}"}, "did a template render one, or nothing?"),
     ],
 )
